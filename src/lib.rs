@@ -1,0 +1,2 @@
+//! acumatica_fdw
+pgrx::pg_module_magic!();
