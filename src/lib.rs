@@ -1,2 +1,50 @@
-//! acumatica_fdw
+//! acumatica_fdw: the Acumatica cloud ERP as PostgreSQL foreign tables.
+//!
+//! This crate knows PostgreSQL and nothing of HTTP; `acumatica-client` knows Acumatica and nothing of
+//! PostgreSQL. One file per role, in the manner of postgres_fdw:
+//!
+//! * `option`: every option, and the validator;
+//! * `connection`: servers and user mappings as clients, from the first scan to the end of the backend;
+//! * `io`: the thread that waits for the network, and how the backend waits for it;
+//! * `deparse`: from a foreign table and the columns wanted to a request;
+//! * `plan`, `scan`, `explain`: the callbacks of planner and executor;
+//! * `convert`: from decoded cells to datums;
+//! * `error`: failures as PostgreSQL reports them;
+//! * `compat`: what differs between PostgreSQL's major versions.
+
+mod compat;
+mod connection;
+mod convert;
+mod deparse;
+mod error;
+mod explain;
+mod io;
+mod option;
+mod plan;
+mod scan;
+
+use pgrx::prelude::*;
+
 pgrx::pg_module_magic!();
+
+/// The handler function of the foreign data wrapper: its table of callbacks.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub extern "C-unwind" fn acumatica_fdw_handler(_call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: palloc0 returns zeroed memory of this size or raises; `type_` is the node's tag.
+    unsafe {
+        let routine: *mut pg_sys::FdwRoutine = pg_sys::palloc0(size_of::<pg_sys::FdwRoutine>()).cast();
+        (*routine).type_ = pg_sys::NodeTag::T_FdwRoutine;
+        plan::register(&mut *routine);
+        scan::register(&mut *routine);
+        explain::register(&mut *routine);
+        pg_sys::Datum::from(routine)
+    }
+}
+
+/// Tells PostgreSQL how the handler is to be called.
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_acumatica_fdw_handler() -> *const pg_sys::Pg_finfo_record {
+    static VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+    &VERSION_1
+}

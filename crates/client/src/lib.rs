@@ -1,1 +1,30 @@
+//! A client of Acumatica's remote interfaces that reads lists of records as typed columns.
+//!
+//! It knows all of Acumatica and nothing of PostgreSQL. An [`Engine`] runs scans on a thread of its
+//! own; a [`Client`] is a server as one user sees it; a [`ScanRequest`] says what to read, and [`Rows`]
+//! brings it, batch by batch, as it arrives. Remote facts come from `acumatica-api.md`.
 #![forbid(unsafe_code)]
+
+mod answer;
+mod config;
+mod continuity;
+mod cookies;
+pub mod decode;
+mod dialect;
+mod endpoint;
+mod engine;
+mod error;
+mod fetch;
+mod http;
+mod instance;
+mod metadata;
+mod scan;
+mod session;
+
+pub use config::{AuthStrategy, Config, ODataVersion};
+pub use dialect::{Surface, describe};
+pub use endpoint::FALLBACK_VERSION;
+pub use engine::{Client, Engine};
+pub use error::{Error, ErrorKind, Result};
+pub use instance::{InstanceUrl, UrlError};
+pub use scan::{Rows, ScanRequest, ScanStats, Target};

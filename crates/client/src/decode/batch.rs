@@ -1,0 +1,153 @@
+//! Decoded rows, in three allocations that the next page can use again.
+
+use super::error::ErrorKind;
+
+/// A piece of text of a [`Batch`], in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    len: u32,
+}
+
+/// One value, 16 bytes. What does not fit lives in the [`Batch`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cell {
+    /// No value.
+    Null,
+    /// A `bool`.
+    Bool(bool),
+    /// An `int2`, `int4` or `int8`, within the range of the column's type.
+    Int(i64),
+    /// A `float8`, or a `float4` rounded once, from the decimal text.
+    Float(f64),
+    /// Days since 1970-01-01.
+    Date(i32),
+    /// Microseconds since 1970-01-01 00:00 UTC. For `timestamp` the wall clock is the one of UTC.
+    Timestamp(i64),
+    /// `text`, `numeric` or `json`: see [`Batch::text`]. Holds no NUL byte.
+    Text(Span),
+    /// A `uuid`: see [`Batch::uuid`].
+    Uuid(u32),
+}
+
+const _: () = assert!(size_of::<Cell>() == 16);
+
+/// Rows of one table, row-major. Each cell costs 16 bytes, plus its text or 16 bytes for a `uuid`.
+#[derive(Debug, Default)]
+pub struct Batch {
+    columns: usize,
+    rows: usize,
+    cells: Vec<Cell>,
+    arena: String,
+    uuids: Vec<[u8; 16]>,
+}
+
+impl Batch {
+    /// An empty batch for rows of this many columns; there may be none.
+    pub fn new(columns: usize) -> Self {
+        Self { columns, ..Self::default() }
+    }
+
+    /// Rows held.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether no row is held.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// The cells of row `row`, one per column. Panics if there is no such row.
+    pub fn row(&self, row: usize) -> &[Cell] {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        &self.cells[row * self.columns..][..self.columns]
+    }
+
+    /// The text of a [`Cell::Text`] of this batch. Panics on a span of another one that does not fit.
+    pub fn text(&self, span: Span) -> &str {
+        &self.arena[span.start as usize..][..span.len as usize]
+    }
+
+    /// The bytes of a [`Cell::Uuid`] of this batch, in the order in which they are written.
+    pub fn uuid(&self, index: u32) -> &[u8; 16] {
+        &self.uuids[index as usize]
+    }
+
+    /// Bytes that the rows held take up, for flow control. Memory kept for reuse does not count.
+    pub fn bytes(&self) -> usize {
+        self.arena.len() + size_of_val(&self.cells[..]) + size_of_val(&self.uuids[..])
+    }
+
+    /// Forgets the rows and keeps the memory for the next ones.
+    pub fn clear(&mut self) {
+        self.rows = 0;
+        self.cells.clear();
+        self.arena.clear();
+        self.uuids.clear();
+    }
+
+    /// Takes the last row back. Its text stays until the batch goes. Panics if there is no row.
+    pub(crate) fn pop(&mut self) {
+        self.rows -= 1;
+        self.cells.truncate(self.rows * self.columns);
+    }
+
+    /// Starts a row of NULLs, which counts only once it is committed.
+    pub(super) fn begin(&mut self, columns: usize) -> Mark {
+        assert_eq!(columns, self.columns, "the batch was made for other columns");
+        let mark = Mark { cells: self.cells.len(), arena: self.arena.len(), uuids: self.uuids.len() };
+        self.cells.resize(mark.cells + self.columns, Cell::Null);
+        mark
+    }
+
+    pub(super) fn commit(&mut self) {
+        self.rows += 1;
+    }
+
+    pub(super) fn roll_back(&mut self, mark: Mark) {
+        self.cells.truncate(mark.cells);
+        self.arena.truncate(mark.arena);
+        self.uuids.truncate(mark.uuids);
+    }
+
+    #[inline(always)]
+    pub(super) fn set(&mut self, mark: &Mark, column: usize, cell: Cell) {
+        self.cells[mark.cells + column] = cell;
+    }
+
+    #[inline(always)]
+    pub(super) fn push_text(&mut self, text: &str) -> Result<Cell, ErrorKind> {
+        self.push_with(|arena| {
+            arena.push_str(text);
+            Ok(())
+        })
+    }
+
+    /// The cell of whatever `write` appends.
+    #[inline(always)]
+    pub(super) fn push_with(
+        &mut self,
+        write: impl FnOnce(&mut String) -> Result<(), ErrorKind>,
+    ) -> Result<Cell, ErrorKind> {
+        let start = self.arena.len();
+        write(&mut self.arena)?;
+        if u32::try_from(self.arena.len()).is_err() {
+            return Err(ErrorKind::BatchFull);
+        }
+        Ok(Cell::Text(Span { start: start as u32, len: (self.arena.len() - start) as u32 }))
+    }
+
+    pub(super) fn push_uuid(&mut self, uuid: [u8; 16]) -> Result<Cell, ErrorKind> {
+        let index = u32::try_from(self.uuids.len()).map_err(|_| ErrorKind::BatchFull)?;
+        self.uuids.push(uuid);
+        Ok(Cell::Uuid(index))
+    }
+}
+
+/// The state of a batch before a row.
+pub(super) struct Mark {
+    cells: usize,
+    arena: usize,
+    uuids: usize,
+}

@@ -1,0 +1,373 @@
+//! The fields of one row.
+//!
+//! The wanted paths form a trie. Its nodes walk the members of the objects they meet, whatever their order; but since
+//! rows of one answer have the same members in the same order, each node first tries the member that followed the last
+//! time, which takes one comparison and no hashing, known and unknown members alike.
+
+use super::batch::{Batch, Cell, Mark};
+use super::error::{DecodeError, ErrorKind, Fault, excerpt};
+use super::scan::{name, next_member, peek, skip, space};
+use super::value::{self, Token};
+use super::{Column, ColumnType};
+use std::collections::HashMap;
+
+/// Names remembered for each object, wanted ones not counted. A stream of ever new names must not fill the memory.
+const MAX_MEMBERS: usize = 4096;
+
+/// Decodes the rows of one answer into the columns of a [`Batch`].
+pub struct RowDecoder {
+    columns: usize,
+    /// The trie; the first node is the row.
+    nodes: Vec<Node>,
+    /// The identity fields of the row last decoded.
+    identity: Vec<Option<String>>,
+    identity_bytes: Vec<u8>,
+    rows: u64,
+}
+
+/// A path or the beginning of one.
+#[derive(Default)]
+struct Node {
+    sinks: Vec<Sink>,
+    children: HashMap<String, usize>,
+    /// All that is filled from further down.
+    below: Vec<Sink>,
+    /// The row in which this node was met last: a second time means a duplicate name.
+    met_in: u64,
+    /// Members seen so far. The first one stands for the opening brace.
+    members: Vec<Member>,
+    /// Where in `members` a name, as written between its quotes, is.
+    index: HashMap<Box<[u8]>, usize>,
+}
+
+/// Who gets a value.
+#[derive(Clone, Copy)]
+enum Sink {
+    Column(usize, ColumnType),
+    Identity(usize),
+}
+
+struct Member {
+    /// `"Name":`
+    token: Box<[u8]>,
+    target: Target,
+    /// The member that came next the last time; 0 if none did.
+    next: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Target {
+    /// Nobody wants it.
+    Skip,
+    Node(usize),
+    /// The `value` of a wrapper around an object: the same node goes on inside.
+    Unwrap,
+}
+
+impl RowDecoder {
+    /// A decoder for these columns. `identity` gives the paths of the fields that together tell rows apart.
+    pub fn new(columns: &[Column], identity: &[Vec<String>]) -> Self {
+        let mut decoder = Self {
+            columns: columns.len(),
+            nodes: vec![Node::new()],
+            identity: vec![None; identity.len()],
+            identity_bytes: Vec::new(),
+            rows: 0,
+        };
+        for (i, column) in columns.iter().enumerate() {
+            decoder.add(&column.path, Sink::Column(i, column.ty));
+        }
+        for (i, path) in identity.iter().enumerate() {
+            decoder.add(path, Sink::Identity(i));
+        }
+        decoder
+    }
+
+    fn add(&mut self, path: &[String], sink: Sink) {
+        let mut node = 0;
+        if path != ["*"] {
+            for name in path {
+                self.nodes[node].below.push(sink);
+                let new = self.nodes.len();
+                node = *self.nodes[node].children.entry(name.clone()).or_insert(new);
+                if node == new {
+                    self.nodes.push(Node::new());
+                }
+            }
+        }
+        self.nodes[node].sinks.push(sink);
+    }
+
+    /// Appends the row, a JSON object, to `batch`, which must have been made for as many columns. On error the batch is
+    /// left as it was; the rest of the row is still read for its identity.
+    pub fn decode(&mut self, row: &[u8], batch: &mut Batch) -> Result<(), DecodeError> {
+        self.rows += 1;
+        self.identity.fill(None);
+        let mark = batch.begin(self.columns);
+        let mut walk = Walk {
+            nodes: &mut self.nodes,
+            identity: &mut self.identity,
+            stamp: self.rows,
+            row,
+            batch,
+            mark: &mark,
+            error: None,
+        };
+        let walked = walk.row();
+        let error = walk.error.take();
+        self.encode_identity();
+        let result = match (error, walked) {
+            (Some(error), _) => Err(error),
+            (None, Err(Fault { kind, at })) => {
+                Err(DecodeError { column: None, kind, value: excerpt(row.get(at..).unwrap_or_default(), 60) })
+            }
+            (None, Ok(())) => Ok(()),
+        };
+        match result {
+            Ok(()) => batch.commit(),
+            Err(_) => batch.roll_back(mark),
+        }
+        result
+    }
+
+    /// The identity fields of the row last decoded, each as its length in four bytes and its text, so that they cannot
+    /// run together. `None` if one had no value, or if there are none. It is there even after most errors.
+    pub fn identity(&self) -> Option<&[u8]> {
+        Some(&self.identity_bytes[..]).filter(|bytes| !bytes.is_empty())
+    }
+
+    /// The identity fields of the row last decoded for people to read, such as `SO/000123`; what is missing is empty.
+    pub fn describe_identity(&self) -> String {
+        let fields: Vec<_> = self.identity.iter().map(|field| field.as_deref().unwrap_or_default()).collect();
+        fields.join("/")
+    }
+
+    #[cfg(test)]
+    pub(super) fn members(&self) -> usize {
+        self.nodes.iter().map(|node| node.members.len()).sum()
+    }
+
+    fn encode_identity(&mut self) {
+        self.identity_bytes.clear();
+        for field in &self.identity {
+            let Some(field) = field else { return self.identity_bytes.clear() };
+            // A row is shorter than 4 GiB wherever this is used; if not, only the length is cut, not the text.
+            self.identity_bytes.extend_from_slice(&(field.len() as u32).to_le_bytes());
+            self.identity_bytes.extend_from_slice(field.as_bytes());
+        }
+    }
+}
+
+impl Node {
+    fn new() -> Self {
+        let opening = Member { token: Box::default(), target: Target::Skip, next: 0 };
+        Self { members: vec![opening], ..Self::default() }
+    }
+
+    /// The member at `at` given the one before it, and where its value starts. `is_row` tells the node of the row.
+    #[inline(always)]
+    fn member(&mut self, row: &[u8], at: usize, before: usize, is_row: bool) -> Result<Step, Fault> {
+        let guess = self.members[before].next;
+        let member = &self.members[guess];
+        if guess != 0 && row[at..].starts_with(&member.token) {
+            return Ok(Step {
+                member: guess,
+                target: member.target,
+                at: space(row, at + member.token.len()),
+            });
+        }
+        self.look_up(row, at, before, is_row)
+    }
+
+    #[cold]
+    fn look_up(&mut self, row: &[u8], at: usize, before: usize, is_row: bool) -> Result<Step, Fault> {
+        let (raw, at) = name(row, at)?;
+        if let Some(&member) = self.index.get(raw) {
+            self.members[before].next = member;
+            return Ok(Step { member, target: self.members[member].target, at });
+        }
+        let mut name = String::new();
+        let wanted = match value::unescape(raw, raw.contains(&b'\\'), &mut name) {
+            Ok(()) => self.children.get(&name),
+            // A name that is not even text is none of ours.
+            Err(_) => None,
+        };
+        let target = match wanted {
+            Some(&child) => Target::Node(child),
+            None if name == "value" && !is_row => Target::Unwrap,
+            None => Target::Skip,
+        };
+        if self.members.len() > MAX_MEMBERS + self.children.len() {
+            return Ok(Step { member: before, target, at });
+        }
+        let member = self.members.len();
+        self.members.push(Member { token: [b"\"", raw, b"\":"].concat().into(), target, next: 0 });
+        self.index.insert(raw.into(), member);
+        self.members[before].next = member;
+        Ok(Step { member, target, at })
+    }
+}
+
+/// Where [`Node::member`] got to.
+struct Step {
+    member: usize,
+    target: Target,
+    at: usize,
+}
+
+/// One pass over one row.
+struct Walk<'a> {
+    nodes: &'a mut [Node],
+    identity: &'a mut [Option<String>],
+    stamp: u64,
+    row: &'a [u8],
+    batch: &'a mut Batch,
+    mark: &'a Mark,
+    /// The first value that did not fit.
+    error: Option<DecodeError>,
+}
+
+impl Walk<'_> {
+    fn row(&mut self) -> Result<(), Fault> {
+        let at = space(self.row, 0);
+        if peek(self.row, at) != b'{' {
+            return Err(Fault::malformed("an object", at));
+        }
+        let end = self.object(0, at, true)?;
+        if space(self.row, end) < self.row.len() {
+            return Err(Fault::malformed("the end of the row", end));
+        }
+        // Only ["*"] puts sinks here.
+        for i in 0..self.nodes[0].sinks.len() {
+            match self.nodes[0].sinks[i] {
+                Sink::Column(column, ColumnType::Json) => self.json(column, at, end),
+                sink => self.store(sink, Token::Object, at),
+            }
+        }
+        Ok(())
+    }
+
+    /// Walks the object at `at` for the children of `node`. `outer` tells that it may be a wrapper around another one.
+    fn object(&mut self, node: usize, at: usize, outer: bool) -> Result<usize, Fault> {
+        let mut at = space(self.row, at + 1);
+        if peek(self.row, at) == b'}' {
+            return Ok(at + 1);
+        }
+        let mut before = 0;
+        loop {
+            let step = self.nodes[node].member(self.row, at, before, node == 0)?;
+            before = step.member;
+            let end = match step.target {
+                Target::Skip => skip(self.row, step.at)?,
+                Target::Node(child) => self.value(child, step.at)?,
+                Target::Unwrap if !outer => skip(self.row, step.at)?,
+                Target::Unwrap if peek(self.row, step.at) == b'{' => self.object(node, step.at, false)?,
+                Target::Unwrap => self.dead_end(node, step.at)?,
+            };
+            match next_member(self.row, end)? {
+                Ok(next) => at = next,
+                Err(end) => return Ok(end),
+            }
+        }
+    }
+
+    /// Gives the value at `at` to those who want it and returns the position behind it.
+    #[inline(always)]
+    fn value(&mut self, node: usize, at: usize) -> Result<usize, Fault> {
+        let this = &self.nodes[node];
+        match (&this.sinks[..], &this.below[..]) {
+            (&[sink], []) => self.leaf(sink, at),
+            _ => self.branch(node, at),
+        }
+    }
+
+    #[inline(always)]
+    fn leaf(&mut self, sink: Sink, at: usize) -> Result<usize, Fault> {
+        if let Sink::Column(column, ColumnType::Json) = sink {
+            let end = skip(self.row, at)?;
+            self.json(column, at, end);
+            return Ok(end);
+        }
+        let (token, end) = value::token(self.row, at)?;
+        self.store(sink, token, at);
+        Ok(end)
+    }
+
+    /// A value that several want, or that is on the way to others.
+    fn branch(&mut self, node: usize, at: usize) -> Result<usize, Fault> {
+        let this = &mut self.nodes[node];
+        let mut end = at;
+        if !this.below.is_empty() {
+            if std::mem::replace(&mut this.met_in, self.stamp) == self.stamp {
+                self.forget(node);
+            }
+            end = match peek(self.row, at) {
+                b'{' => self.object(node, at, true)?,
+                _ => self.dead_end(node, at)?,
+            };
+        }
+        for i in 0..self.nodes[node].sinks.len() {
+            end = self.leaf(self.nodes[node].sinks[i], at)?;
+        }
+        Ok(end)
+    }
+
+    /// A duplicate name: the last one counts, so what the one before gave goes.
+    #[cold]
+    fn forget(&mut self, node: usize) {
+        for &sink in &self.nodes[node].below {
+            match sink {
+                Sink::Column(column, _) => self.batch.set(self.mark, column, Cell::Null),
+                Sink::Identity(field) => self.identity[field] = None,
+            }
+        }
+    }
+
+    /// The value at `at` is no object, but paths lead through it.
+    fn dead_end(&mut self, node: usize, at: usize) -> Result<usize, Fault> {
+        let (token, end) = value::token(self.row, at)?;
+        let kind = match token {
+            Token::Null => return Ok(end),
+            Token::Array => ErrorKind::ThroughArray,
+            _ => ErrorKind::ThroughScalar,
+        };
+        self.fail(self.nodes[node].below[0], kind, &self.row[at..end]);
+        Ok(end)
+    }
+
+    #[inline(always)]
+    fn store(&mut self, sink: Sink, token: Token<'_>, at: usize) {
+        let result = match sink {
+            Sink::Column(column, ty) => {
+                value::cell(token, ty, self.batch).map(|cell| self.batch.set(self.mark, column, cell))
+            }
+            Sink::Identity(field) => value::identity(token).map(|text| self.identity[field] = text),
+        };
+        if let Err(kind) = result {
+            let text = match token {
+                Token::String { raw, .. } | Token::Number(raw) => raw,
+                _ => &self.row[at..],
+            };
+            self.fail(sink, kind, text);
+        }
+    }
+
+    #[inline(always)]
+    fn json(&mut self, column: usize, at: usize, end: usize) {
+        let raw = &self.row[at..end];
+        match value::json(raw, self.batch) {
+            Ok(cell) => self.batch.set(self.mark, column, cell),
+            Err(kind) => self.fail(Sink::Column(column, ColumnType::Json), kind, raw),
+        }
+    }
+
+    /// Notes the first value that does not fit. The walk goes on: the identity may still come.
+    #[cold]
+    fn fail(&mut self, sink: Sink, kind: ErrorKind, text: &[u8]) {
+        let column = match sink {
+            Sink::Column(column, _) => Some(column),
+            Sink::Identity(_) => None,
+        };
+        self.error.get_or_insert_with(|| DecodeError { column, kind, value: excerpt(text, 60) });
+    }
+}

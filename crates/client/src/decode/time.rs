@@ -1,0 +1,156 @@
+//! Dates and times as Acumatica writes them: ISO 8601 in a fixed layout, and the `/Date(…)/` of old OData.
+
+use super::ColumnType;
+use super::error::ErrorKind;
+use chrono::{Datelike, NaiveDate};
+
+const SECOND: i64 = 1_000_000;
+const DAY: i64 = 86_400 * SECOND;
+/// chrono counts days from 0001-01-01, which is its day 1.
+const EPOCH: i32 = 719_163;
+
+/// A point in time as written.
+#[derive(Debug, PartialEq)]
+pub(super) struct Written {
+    /// The calendar day in days since 1970-01-01, whatever the zone.
+    pub days: i32,
+    /// Microseconds since the midnight before, less those that the clock is ahead of UTC; no zone means UTC.
+    micros: i64,
+}
+
+impl Written {
+    /// Microseconds since 1970-01-01 00:00 UTC.
+    pub(super) fn instant(&self) -> i64 {
+        i64::from(self.days) * DAY + self.micros
+    }
+}
+
+/// Reads `2023-12-14`, `2023-12-14T17:20`, `2023-12-14 17:20:45.123456789+01:00`, or `/Date(1657670400000)/`. The errors name `ty`.
+pub(super) fn parse(text: &[u8], ty: ColumnType) -> Result<Written, ErrorKind> {
+    let mut rest = Reader { text };
+    if text.starts_with(b"/") {
+        return rest.ticks().ok_or(ErrorKind::Syntax(ty))?.ok_or(ErrorKind::OutOfRange(ty));
+    }
+    let fields = rest.fields().ok_or(ErrorKind::Syntax(ty))?;
+    fields.check().ok_or(ErrorKind::OutOfRange(ty))
+}
+
+/// The numbers of an ISO 8601 text, not yet checked against calendar and clock.
+#[derive(Default)]
+struct Fields {
+    year: u32,
+    month: u32,
+    day: u32,
+    hour: u32,
+    minute: u32,
+    second: u32,
+    nanos: u32,
+    west: bool,
+    offset_hours: u32,
+    offset_minutes: u32,
+}
+
+impl Fields {
+    /// The limits are PostgreSQL's: 24:00 exactly and second 60 belong to the next day and minute, and no zone is 16
+    /// hours away.
+    fn check(self) -> Option<Written> {
+        let date = NaiveDate::from_ymd_opt(self.year as i32, self.month, self.day)
+            .filter(|date| date.year() >= 1)?;
+        let midnight = self.hour == 24 && self.minute == 0 && self.second == 0 && self.nanos == 0;
+        if self.hour > 23 && !midnight || self.minute > 59 || self.second > 60 {
+            return None;
+        }
+        if self.offset_hours > 15 || self.offset_minutes > 59 {
+            return None;
+        }
+        let seconds = i64::from(self.hour * 3600 + self.minute * 60 + self.second);
+        let offset = i64::from(self.offset_hours * 3600 + self.offset_minutes * 60);
+        let seconds = if self.west { seconds + offset } else { seconds - offset };
+        let micros = i64::from((self.nanos + 500) / 1000);
+        Some(Written { days: date.num_days_from_ce() - EPOCH, micros: seconds * SECOND + micros })
+    }
+}
+
+struct Reader<'a> {
+    text: &'a [u8],
+}
+
+impl Reader<'_> {
+    fn fields(&mut self) -> Option<Fields> {
+        let mut fields = Fields { year: self.number(4)?, ..Fields::default() };
+        fields.month = self.after(b'-')?.number(2)?;
+        fields.day = self.after(b'-')?.number(2)?;
+        if self.text.is_empty() {
+            return Some(fields);
+        }
+        self.one_of(b"Tt ")?;
+        fields.hour = self.number(2)?;
+        fields.minute = self.after(b':')?.number(2)?;
+        if self.one_of(b":").is_some() {
+            fields.second = self.number(2)?;
+            if self.one_of(b".").is_some() {
+                fields.nanos = self.fraction()?;
+            }
+        }
+        if let Some(sign @ (b'+' | b'-')) = self.one_of(b"Zz+-") {
+            fields.west = sign == b'-';
+            fields.offset_hours = self.number(2)?;
+            if self.one_of(b":").is_some() || !self.text.is_empty() {
+                fields.offset_minutes = self.number(2)?;
+            }
+        }
+        self.text.is_empty().then_some(fields)
+    }
+
+    /// Milliseconds since 1970 in UTC. The inner `None` is a time outside the years 1 to 9999.
+    fn ticks(&mut self) -> Option<Option<Written>> {
+        let inside = self.text.strip_prefix(b"/Date(")?.strip_suffix(b")/")?;
+        let digits = inside.strip_prefix(b"-").unwrap_or(inside);
+        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        let instant =
+            std::str::from_utf8(inside).ok()?.parse().ok().and_then(|ticks: i64| ticks.checked_mul(1000));
+        Some(instant.and_then(|instant| {
+            let days = i32::try_from(instant.div_euclid(DAY)).ok()?;
+            let date = NaiveDate::from_num_days_from_ce_opt(days.checked_add(EPOCH)?)?;
+            (1..=9999).contains(&date.year()).then_some(Written { days, micros: instant.rem_euclid(DAY) })
+        }))
+    }
+
+    /// Exactly `count` digits.
+    #[inline(always)]
+    fn number(&mut self, count: usize) -> Option<u32> {
+        let (digits, rest) = self.text.split_at_checked(count)?;
+        let mut value = 0;
+        for digit in digits {
+            value = 10 * value + u32::from(digit.checked_sub(b'0').filter(|&digit| digit < 10)?);
+        }
+        self.text = rest;
+        Some(value)
+    }
+
+    /// One to nine digits behind the decimal point, as nanoseconds.
+    fn fraction(&mut self) -> Option<u32> {
+        let count = self.text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if !(1..=9).contains(&count) {
+            return None;
+        }
+        Some(self.number(count)? * 10u32.pow(9 - count as u32))
+    }
+
+    #[inline(always)]
+    fn one_of(&mut self, wanted: &[u8]) -> Option<u8> {
+        let (&first, rest) = self.text.split_first()?;
+        wanted.contains(&first).then(|| {
+            self.text = rest;
+            first
+        })
+    }
+
+    #[inline(always)]
+    fn after(&mut self, wanted: u8) -> Option<&mut Self> {
+        self.one_of(&[wanted])?;
+        Some(self)
+    }
+}

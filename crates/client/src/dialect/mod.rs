@@ -1,0 +1,157 @@
+//! The remote dialects: what a scan looks like as a URL on each surface. What differs between them
+//! stands in one file each; what they share is the [`Listing`].
+
+pub(crate) mod odata;
+pub(crate) mod rest;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use crate::config::ODataVersion;
+use crate::error::{Error, ErrorKind, Result};
+use crate::instance::InstanceUrl;
+use crate::scan::ScanRequest;
+
+/// IIS refuses a query of more than 2,048 characters by default; the rest is for `$top`, `$skip` and
+/// what the server's proxy may add.
+const MAX_QUERY: usize = 1_900;
+
+/// All but what RFC 3986 allows in a query; `+` and `&` and `#` have a meaning of their own there.
+const QUERY: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'%').add(b'+').add(b'&').add(b'[').add(b']');
+const SEGMENT: &AsciiSet = &QUERY.add(b'/').add(b'?').add(b'`').add(b'{').add(b'}').add(b';').add(b'=');
+
+/// The three data surfaces of an instance (acumatica-api.md section 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surface {
+    /// Contract REST: business entities.
+    Rest,
+    /// OData: generic inquiries.
+    GenericInquiry,
+    /// OData: data access classes.
+    Dac,
+}
+
+impl Surface {
+    /// Path of the surface below the site, percent-encoded, without a slash at its end.
+    ///
+    /// # Errors
+    /// The layout names the tenant, and none is known.
+    pub(crate) fn root(self, version: ODataVersion, company: Option<&str>) -> Result<String> {
+        let tenant = company.map(encode_segment);
+        match (self, version, tenant) {
+            (Surface::Rest, ..) => Ok("entity".into()),
+            (Surface::GenericInquiry, ODataVersion::V3, Some(tenant)) => Ok(format!("odata/{tenant}")),
+            (Surface::GenericInquiry, ODataVersion::V3, None) => Ok("odata".into()),
+            (Surface::Dac, ODataVersion::V3, Some(tenant)) => Ok(format!("odatav4/{tenant}")),
+            (Surface::GenericInquiry, _, Some(tenant)) => Ok(format!("t/{tenant}/api/odata/gi")),
+            (Surface::Dac, _, Some(tenant)) => Ok(format!("t/{tenant}/api/odata/dac")),
+            (Surface::GenericInquiry | Surface::Dac, _, None) => {
+                Err(Error::new(ErrorKind::Definition, "the server option \"company\" is required for OData")
+                    .hint("Set it to the login name of the tenant: ALTER SERVER … OPTIONS (ADD company …)."))
+            }
+        }
+    }
+}
+
+/// A set of rows as its surface lists it; all that is missing to a URL is which page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listing {
+    /// Below the site, percent-encoded.
+    pub path: String,
+    /// `$select=…&$expand=…`, percent-encoded; may be empty.
+    pub query: String,
+    /// The fields by which a row is known again on another page; empty if there are none.
+    pub identity: Vec<Vec<String>>,
+    /// Whether `$top` and `$skip` cut the set at places that stay where they are.
+    pub pageable: bool,
+}
+
+/// A stretch of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    pub skip: u64,
+    pub top: u64,
+}
+
+impl Listing {
+    /// Path and query of one page below the site.
+    pub fn page(&self, page: Page) -> String {
+        let mut parts: Vec<String> = Vec::new();
+        if !self.query.is_empty() {
+            parts.push(self.query.clone());
+        }
+        if self.pageable {
+            parts.push(format!("$top={}", page.top));
+            if page.skip > 0 {
+                parts.push(format!("$skip={}", page.skip));
+            }
+        }
+        let separator = if parts.is_empty() { "" } else { "?" };
+        format!("{}{separator}{}", self.path, parts.join("&"))
+    }
+}
+
+/// Joins what is there to a query. A `$select` that would make it too long is left out: the server
+/// then sends more than needed, which costs time and nothing else.
+fn query(select: &str, others: &[(&str, &str)]) -> String {
+    let part = |(name, value): &(&str, &str)| format!("{name}={}", utf8_percent_encode(value, QUERY));
+    let others: Vec<String> = others.iter().filter(|(_, value)| !value.is_empty()).map(part).collect();
+    let rest = others.join("&");
+    let select = part(&("$select", select));
+    match (select.len() == "$select=".len(), rest.is_empty()) {
+        _ if select.len() + rest.len() > MAX_QUERY => rest,
+        (true, _) => rest,
+        (false, true) => select,
+        (false, false) => format!("{select}&{rest}"),
+    }
+}
+
+pub(crate) fn encode_segment(text: &str) -> String {
+    utf8_percent_encode(text, SEGMENT).to_string()
+}
+
+/// The first request of a scan as EXPLAIN shows it, without asking the server for anything. What only
+/// the server knows stands in angle brackets.
+///
+/// # Errors
+/// The definition of the table does not fit the surface.
+pub fn describe(
+    instance: &InstanceUrl,
+    company: Option<&str>,
+    odata_version: ODataVersion,
+    request: &ScanRequest,
+) -> Result<String> {
+    let listing = match request.target.surface {
+        Surface::Rest => {
+            let (name, version) = (&request.target.endpoint_name, request.target.endpoint_version.as_deref());
+            rest::listing(request, name, version.unwrap_or("<newest>"))?
+        }
+        _ => {
+            let unknown_key = [String::from("<key>")];
+            let declared = request.key.as_slice();
+            let key = if declared.is_empty() { unknown_key.as_slice() } else { declared };
+            odata::listing(request, odata_version, company, key)?
+        }
+    };
+    Ok(instance.path(&listing.page(Page { skip: 0, top: request.first_page.into() })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_with_a_meaning_are_encoded() {
+        assert_eq!(encode_segment("AR-Aging by Customer"), "AR-Aging%20by%20Customer");
+        assert_eq!(encode_segment("a/b?c#d&e+f%"), "a%2Fb%3Fc%23d%26e%2Bf%25");
+        assert_eq!(encode_segment("Größe"), "Gr%C3%B6%C3%9Fe");
+    }
+
+    #[test]
+    fn a_select_too_long_for_iis_is_left_out() {
+        let long = "Field,".repeat(400);
+        assert_eq!(query(&long, &[("$expand", "Details")]), "$expand=Details");
+        assert_eq!(query("A,B", &[("$expand", "Details"), ("$x", "")]), "$select=A,B&$expand=Details");
+        assert_eq!(query("", &[]), "");
+    }
+}

@@ -1,0 +1,72 @@
+//! OData, v3 and v4: lists of generic inquiries and DACs (acumatica-api.md section 3).
+
+use super::{Listing, Surface, encode_segment, query};
+use crate::config::ODataVersion;
+use crate::error::{Error, ErrorKind, Result};
+use crate::scan::ScanRequest;
+
+/// The list of a generic inquiry or DAC, ordered by `key`. Without a key there is no order in which
+/// pages could follow each other, and the set is read in one piece.
+///
+/// # Errors
+/// A column's path leads into another table, or the layout needs a company.
+pub(crate) fn listing(request: &ScanRequest, version: ODataVersion, company: Option<&str>, key: &[String]) -> Result<Listing> {
+    let mut select: Vec<&str> = Vec::new();
+    for column in &request.columns {
+        let [field] = column.path.as_slice() else {
+            return Err(Error::new(
+                ErrorKind::Definition,
+                format!("column \"{}\" cannot be read through OData: its field is a path", column.name),
+            )
+            .detail(format!("The field is \"{}\".", column.path.join("/")))
+            .hint("Paths lead to linked entities, which only tables of schema \"REST\" have."));
+        };
+        if !select.contains(&field.as_str()) {
+            select.push(field);
+        }
+    }
+    let order: Vec<&str> = key.iter().map(String::as_str).collect();
+    for field in &order {
+        // The key must be in the rows: it tells them apart across pages.
+        if !select.contains(field) && !field.starts_with('<') {
+            select.push(field);
+        }
+    }
+    // DACs come in the order of their key, the server's own promise; inquiries in none.
+    let pageable = !order.is_empty() || request.target.surface == Surface::Dac;
+    let root = request.target.surface.root(version, company)?;
+    Ok(Listing {
+        path: format!("{root}/{}", encode_segment(&request.target.name)),
+        query: query(&select.join(","), &[("$orderby", &order.join(","))]).replace("%3Ckey%3E", "<key>"),
+        identity: key.iter().map(|field| vec![field.clone()]).collect(),
+        pageable,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::ColumnType::*;
+    use crate::scan::tests::request;
+
+    #[test]
+    fn ordered_by_the_key_which_is_selected_too() {
+        let mut request = request("AR-Aging by Customer", &[("Amount", Numeric)], &[]);
+        request.target.surface = Surface::GenericInquiry;
+        let key = ["Customer".to_owned(), "Nbr".to_owned()];
+        let v4 = listing(&request, ODataVersion::V4, Some("My Company"), &key).unwrap();
+        assert_eq!(v4.path, "t/My%20Company/api/odata/gi/AR-Aging%20by%20Customer");
+        assert_eq!(v4.query, "$select=Amount,Customer,Nbr&$orderby=Customer,Nbr");
+        assert!(v4.pageable);
+        let v3 = listing(&request, ODataVersion::V3, None, &[]).unwrap();
+        assert_eq!((v3.path.as_str(), v3.pageable), ("odata/AR-Aging%20by%20Customer", false));
+    }
+
+    #[test]
+    fn the_layout_of_2024_r2_names_the_tenant() {
+        let mut request = request("X", &[("A", Text)], &["A"]);
+        request.target.surface = Surface::Dac;
+        assert_eq!(listing(&request, ODataVersion::V4, None, &[]).unwrap_err().kind, ErrorKind::Definition);
+        assert_eq!(listing(&request, ODataVersion::V3, Some("T"), &[]).unwrap().path, "odatav4/T/X");
+    }
+}

@@ -1,0 +1,100 @@
+//! The thread that does all waiting for the network, and the way in for everyone else.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::fetch;
+use crate::scan::{EndGuard, Rows, ScanRequest, Shared, Waker};
+use crate::session::Connection;
+
+/// Runs scans on one thread of its own. All methods return at once, but for [`Engine::shut_down`].
+pub struct Engine {
+    runtime: Handle,
+    waker: Waker,
+    /// Dropping it ends the thread.
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+/// A server as one user sees it; its session is opened when the first scan needs it.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Connection>);
+
+impl Client {
+    /// # Errors
+    /// TLS cannot be set up. Nothing is sent.
+    pub fn new(config: Config) -> Result<Self> {
+        Ok(Self(Arc::new(Connection::new(config)?)))
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+impl Engine {
+    /// Starts the thread. `waker` is called on it whenever a consumer that found nothing should look
+    /// again; it must not block. The thread inherits the signal mask of the caller.
+    ///
+    /// # Errors
+    /// The system has no thread or no poller left.
+    pub fn start(waker: impl Fn() + Send + Sync + 'static) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().thread_name("acumatica_fdw dns").build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("acumatica_fdw io".into()).spawn(move || {
+            // Woken by a message or by the sender's end alike.
+            let _ = runtime.block_on(stopped);
+            // A name lookup may hang longer than anybody wants to wait.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { runtime: handle, waker: Arc::new(waker), stop, thread })
+    }
+
+    /// Starts a scan.
+    pub fn scan(&self, client: &Client, request: ScanRequest) -> Rows {
+        let shared = Shared::new(Arc::clone(&self.waker));
+        let connection = Arc::clone(&client.0);
+        let guard = EndGuard(Arc::clone(&shared));
+        let task = self.runtime.spawn(async move {
+            let end = fetch::run(connection, request, &guard.0).await;
+            guard.0.finish(end);
+        });
+        Rows::new(shared, task.abort_handle())
+    }
+
+    /// Signs out of a server in the background.
+    pub fn sign_out(&self, client: Client, patience: Duration) {
+        self.runtime.spawn(async move { client.0.sign_out(patience).await });
+    }
+
+    /// Signs out of `clients`, waiting `patience` at most, and ends the thread.
+    pub fn shut_down(self, clients: Vec<Client>, patience: Duration) {
+        let (done, finished) = mpsc::channel::<()>();
+        self.runtime.spawn(async move {
+            // One after the other: one connection at a time is all that a leaving user should need.
+            for client in clients {
+                client.0.sign_out(patience).await;
+            }
+            drop(done);
+        });
+        // An answer never comes: the end of the sender is the message.
+        let _ = finished.recv_timeout(patience);
+        drop(self.stop);
+        let _ = self.thread.join();
+    }
+}

@@ -1,0 +1,79 @@
+//! The one error type of the crate: what happened, told so that a person can act on it.
+
+use std::fmt;
+
+/// What kind of failure an [`Error`] is; the extension maps each to one SQLSTATE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The connection could not be made: name, address, TLS, refusal.
+    Connect,
+    /// The connection broke, or the body ended early.
+    ConnectionLost,
+    /// Nothing came for `operation_timeout`.
+    Timeout,
+    /// The site is up but not serving: 502, 503, 504.
+    Unavailable,
+    /// User name, password or tenant were not accepted.
+    Credentials,
+    /// The session is no longer known to the server; signing in again may help.
+    SessionLost,
+    /// The licence's API sessions are all in use.
+    NoSeat,
+    /// Too many requests a minute.
+    Throttled,
+    /// Signed in, but without the right to read this.
+    Forbidden,
+    /// No such endpoint, entity, inquiry or DAC.
+    NotFound,
+    /// A keyed read met no record. Zero rows, not a failure, for whoever asked by key.
+    NoRecord,
+    /// A field that the remote table does not have.
+    UnknownField,
+    /// The server cannot read the fields asked for in one query (`CannotOptimizeException`).
+    CannotOptimize,
+    /// Any other refusal by the server, in its own words.
+    Server,
+    /// An answer that is not what the interface promises: empty, HTML, cut off, wrong shape.
+    Protocol,
+    /// The rows changed places between two pages, so that some could be missed.
+    RowsMoved,
+    /// A value that its column cannot hold.
+    Value,
+    /// The definition of the server, mapping or table does not fit the instance.
+    Definition,
+    /// A defect of ours.
+    Internal,
+}
+
+/// A failure, with what PostgreSQL calls the primary message, the detail and the hint.
+///
+/// Never holds a credential: messages are built from URLs without a query, the server's own words
+/// and the names of options.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    pub kind: ErrorKind,
+    pub message: String,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), detail: None, hint: None }
+    }
+
+    /// Adds what else is known; an empty text adds nothing.
+    pub fn detail(mut self, detail: impl fmt::Display) -> Self {
+        self.detail = Some(detail.to_string()).filter(|text| !text.is_empty());
+        self
+    }
+
+    /// Adds what to do about it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}

@@ -1,0 +1,127 @@
+//! OData `$metadata`: for now, the key of one entity set.
+
+use std::collections::HashMap;
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+use tokio::io::AsyncBufRead;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// A hundred times the names of the largest document known.
+const MAX_NAMES: usize = 200_000;
+
+/// Finds the key of the entity set `name`, reading the document as it arrives. Empty if the set has
+/// no key or is not listed.
+///
+/// The document may hold names that CSDL forbids (acumatica-api.md section 3), so nothing but the
+/// few elements needed is looked at.
+///
+/// # Errors
+/// Not XML, or not to be read to its end.
+pub(crate) async fn entity_set_key(document: impl AsyncBufRead + Unpin, name: &str) -> Result<Vec<String>> {
+    let mut reader = Reader::from_reader(document);
+    reader.config_mut().check_end_names = false;
+    let mut buffer = Vec::new();
+    let mut keys: HashMap<String, Vec<String>> = HashMap::new();
+    let mut sets: HashMap<String, String> = HashMap::new();
+    let mut entity_type: Option<String> = None;
+    let mut in_key = false;
+    // Elements open, once there was one: a document that was cut off must not pass for one without a key.
+    let mut open: Option<usize> = None;
+    loop {
+        buffer.clear();
+        let event = reader.read_event_into_async(&mut buffer).await.map_err(malformed)?;
+        match &event {
+            Event::Start(_) => *open.get_or_insert(0) += 1,
+            Event::End(_) => open = open.map(|depth| depth.saturating_sub(1)),
+            _ => {}
+        }
+        match &event {
+            Event::Start(element) | Event::Empty(element) => {
+                match element.local_name().as_ref() {
+                    "EntityType" => entity_type = attribute(element, "Name")?,
+                    "Key" => in_key = true,
+                    "PropertyRef" if in_key => {
+                        if let (Some(holder), Some(field)) = (&entity_type, attribute(element, "Name")?) {
+                            keys.entry(holder.clone()).or_default().push(field);
+                        }
+                    }
+                    "EntitySet" => {
+                        if let (Some(set), Some(of)) = (attribute(element, "Name")?, attribute(element, "EntityType")?) {
+                            sets.insert(set, of);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            Event::End(element) => match element.local_name().as_ref() {
+                "EntityType" => entity_type = None,
+                "Key" => in_key = false,
+                _ => {}
+            },
+            Event::Eof if open == Some(0) => break,
+            Event::Eof => return Err(malformed("It ends early.")),
+            _ => {}
+        }
+        if keys.len() + sets.len() > MAX_NAMES {
+            return Err(malformed("It has too many names."));
+        }
+    }
+    let of = sets.get(name).or_else(|| {
+        sets.iter().find(|(set, _)| set.eq_ignore_ascii_case(name)).map(|(_, of)| of)
+    });
+    // `EntityType="Namespace.Type"`; the type itself is declared without the namespace.
+    let of = of.map(|of| of.rsplit_once('.').map_or(of.as_str(), |(_, short)| short));
+    Ok(of.and_then(|of| keys.remove(of)).unwrap_or_default())
+}
+
+fn attribute(element: &BytesStart<'_>, name: &str) -> Result<Option<String>> {
+    match element.try_get_attribute(name).map_err(malformed)? {
+        Some(attribute) => Ok(Some(
+            attribute.normalized_value(quick_xml::XmlVersion::Implicit1_0).map_err(malformed)?.into_owned(),
+        )),
+        None => Ok(None),
+    }
+}
+
+fn malformed(reason: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Protocol, "could not read the $metadata of the instance").detail(reason).hint(
+        "Give the option \"key\" to the columns that identify a row; then it is not needed.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = r#"<?xml version="1.0"?><edmx:Edmx xmlns:edmx="e" Version="4.0"><edmx:DataServices>
+        <Schema Namespace="PX.Data"><EntityType Name="ARAging"><Key><PropertyRef Name="Customer"/>
+        <PropertyRef Name="RefNbr_2"/></Key><Property Name="Customer" Type="Edm.String"/></EntityType>
+        <EntityType Name="Bare"><Property Name="X" Type="Edm.String"/></EntityType>
+        <Function Name="A&amp;B &lt;odd&gt;"/><EntityContainer Name="Default">
+        <EntitySet Name="AR-Aging by Customer" EntityType="PX.Data.ARAging"/>
+        <EntitySet Name="Bare" EntityType="PX.Data.Bare"/></EntityContainer></Schema></edmx:DataServices></edmx:Edmx>"#;
+
+    fn key(document: &str, name: &str) -> Result<Vec<String>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(entity_set_key(document.as_bytes(), name))
+    }
+
+    #[test]
+    fn the_set_keeps_its_spaces_and_the_type_drops_them() {
+        assert_eq!(key(DOCUMENT, "AR-Aging by Customer").unwrap(), ["Customer", "RefNbr_2"]);
+    }
+
+    #[test]
+    fn no_key_or_no_set_is_an_empty_key() {
+        assert!(key(DOCUMENT, "Bare").unwrap().is_empty());
+        assert!(key(DOCUMENT, "Nothing").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_no_document_is_an_error() {
+        assert_eq!(key("", "X").unwrap_err().kind, ErrorKind::Protocol);
+        assert_eq!(key("{\"error\":1}", "X").unwrap_err().kind, ErrorKind::Protocol);
+        assert_eq!(key(&DOCUMENT[..DOCUMENT.len() - 20], "Bare").unwrap_err().kind, ErrorKind::Protocol);
+    }
+}

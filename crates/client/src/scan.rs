@@ -1,0 +1,277 @@
+//! A scan as its consumer sees it: a request, then batches of rows as they come.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::AddAssign;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::decode::{Batch, Column};
+use crate::dialect::Surface;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How many bytes of rows may wait for the consumer before the server is made to wait. Pages are
+/// sized to stay below it; what cannot be paged is held back by TCP.
+const MAX_BACKLOG: usize = 32 * 1024 * 1024;
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub struct ScanRequest {
+    /// What error messages call the table.
+    pub table: String,
+    pub target: Target,
+    /// The columns wanted, in the order of the cells of a row.
+    pub columns: Vec<Column>,
+    /// Remote names of the key, in order; empty if the table does not say.
+    pub key: Vec<String>,
+    /// Most rows in one request.
+    pub page_size: u32,
+    /// Rows in the first request; it is small so that reading a few rows is cheap.
+    pub first_page: u32,
+}
+
+/// A set of rows of an instance.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub surface: Surface,
+    /// Entity, inquiry or DAC.
+    pub name: String,
+    /// Contract REST only.
+    pub endpoint_name: String,
+    /// Contract REST only; unset, the newest that the instance lists.
+    pub endpoint_version: Option<String>,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.surface {
+            Surface::Rest => "entity",
+            Surface::GenericInquiry => "generic inquiry",
+            Surface::Dac => "data access class",
+        };
+        write!(f, "{kind} \"{}\"", self.name)
+    }
+}
+
+/// What a scan has cost so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScanStats {
+    pub requests: u64,
+    pub rows: u64,
+    /// Bytes of answers, after decompression.
+    pub bytes: u64,
+    /// Requests repeated because a session was lost or rows had moved.
+    pub retries: u64,
+}
+
+impl AddAssign for ScanStats {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+        self.retries += other.retries;
+    }
+}
+
+/// The consumer's end of a running scan. Dropping it drops the request under way.
+#[derive(Debug)]
+pub struct Rows {
+    shared: Arc<Shared>,
+    task: AbortHandle,
+}
+
+impl Rows {
+    pub(crate) fn new(shared: Arc<Shared>, task: AbortHandle) -> Self {
+        Self { shared, task }
+    }
+
+    /// The next batch, if there is one: `Ok(None)` is the end of the rows. While it is `None`, the
+    /// engine calls its waker once there is something new.
+    ///
+    /// # Errors
+    /// Why the scan failed. The rows before it are good, but not all.
+    pub fn poll(&self) -> Option<Result<Option<Batch>>> {
+        let mut queue = self.shared.queue();
+        if let Some(batch) = queue.batches.pop_front() {
+            queue.bytes -= batch.bytes();
+            queue.waiting = false;
+            drop(queue);
+            self.shared.taken.notify_one();
+            return Some(Ok(Some(batch)));
+        }
+        if let Some(end) = &queue.end {
+            return Some(end.clone().map(|()| None));
+        }
+        queue.waiting = true;
+        drop(queue);
+        self.shared.taken.notify_one();
+        None
+    }
+
+    pub fn stats(&self) -> ScanStats {
+        self.shared.stats.read()
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Wakes the consumer's thread.
+pub(crate) type Waker = Arc<dyn Fn() + Send + Sync>;
+
+/// What the two ends of a scan share.
+pub(crate) struct Shared {
+    queue: Mutex<Queue>,
+    /// The consumer took a batch, or began to wait for one.
+    taken: Notify,
+    waker: Waker,
+    pub stats: Counters,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    batches: VecDeque<Batch>,
+    bytes: usize,
+    end: Option<Result<()>>,
+    /// The consumer found nothing and sleeps.
+    waiting: bool,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("stats", &self.stats.read()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub fn new(waker: Waker) -> Arc<Self> {
+        Arc::new(Self { queue: Mutex::default(), taken: Notify::new(), waker, stats: Counters::default() })
+    }
+
+    /// Hands over a batch.
+    pub fn deliver(&self, batch: Batch) {
+        let mut queue = self.queue();
+        queue.bytes += batch.bytes();
+        queue.batches.push_back(batch);
+        self.wake(queue);
+    }
+
+    /// Ends the scan; only the first end counts.
+    pub fn finish(&self, end: Result<()>) {
+        let mut queue = self.queue();
+        queue.end.get_or_insert(end);
+        self.wake(queue);
+    }
+
+    /// Whether the consumer sleeps for want of rows.
+    pub fn starving(&self) -> bool {
+        self.queue().waiting
+    }
+
+    /// Waits until the consumer sleeps for want of rows.
+    pub async fn demand(&self) {
+        self.until(|queue| queue.waiting).await;
+    }
+
+    /// Waits until no more than `batches` are left to take.
+    pub async fn drained_to(&self, batches: usize) {
+        self.until(|queue| queue.batches.len() <= batches).await;
+    }
+
+    /// Waits while too much is left to take.
+    pub async fn room(&self) {
+        self.until(|queue| queue.bytes < MAX_BACKLOG).await;
+    }
+
+    async fn until(&self, condition: impl Fn(&Queue) -> bool) {
+        loop {
+            if condition(&self.queue()) {
+                return;
+            }
+            // A permit is stored if the consumer acts between the look above and here.
+            self.taken.notified().await;
+        }
+    }
+
+    fn wake(&self, mut queue: MutexGuard<'_, Queue>) {
+        let sleeping = std::mem::take(&mut queue.waiting);
+        drop(queue);
+        if sleeping {
+            (self.waker)();
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends a scan as failed if its task ends without saying how: a panic.
+pub(crate) struct EndGuard(pub Arc<Shared>);
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        self.0.finish(Err(Error::new(ErrorKind::Internal, "the thread that talks to the server failed")
+            .hint("Please report this, with the server log around this time.")));
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub requests: AtomicU64,
+    pub rows: AtomicU64,
+    pub bytes: AtomicU64,
+    pub retries: AtomicU64,
+}
+
+impl Counters {
+    pub fn add(counter: &AtomicU64, by: u64) {
+        counter.fetch_add(by, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> ScanStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ScanStats {
+            requests: read(&self.requests),
+            rows: read(&self.rows),
+            bytes: read(&self.bytes),
+            retries: read(&self.retries),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::decode::ColumnType;
+
+    /// A request for columns whose names are their paths.
+    pub fn request(name: &str, columns: &[(&str, ColumnType)], key: &[&str]) -> ScanRequest {
+        ScanRequest {
+            table: name.to_lowercase(),
+            target: Target {
+                surface: Surface::Rest,
+                name: name.into(),
+                endpoint_name: "Default".into(),
+                endpoint_version: None,
+            },
+            columns: columns
+                .iter()
+                .map(|(path, ty)| Column {
+                    name: (*path).into(),
+                    path: path.split('/').map(Into::into).collect(),
+                    ty: *ty,
+                })
+                .collect(),
+            key: key.iter().map(|&field| field.into()).collect(),
+            page_size: 10_000,
+            first_page: 256,
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Servers and user mappings as clients: made when a scan first needs them, kept until their options
+//! change, signed out when the backend ends.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::time::Duration;
+
+use acumatica_client::{AuthStrategy, Client, Config, InstanceUrl, ODataVersion, ScanRequest};
+use pgrx::prelude::*;
+use secrecy::SecretString;
+
+use crate::error::{Refusal, or_raise};
+use crate::io::{Io, Running};
+use crate::option::{Object, Options, parse_url};
+
+/// How long the end of a backend may wait for the server to confirm a sign-out.
+const SIGN_OUT_PATIENCE: Duration = Duration::from_secs(5);
+
+thread_local! {
+    // PostgreSQL runs a backend on one thread, so this is the state of the backend.
+    static BACKEND: RefCell<Option<Backend>> = const { RefCell::new(None) };
+}
+
+struct Backend {
+    io: Io,
+    /// By foreign server and user mapping.
+    clients: HashMap<(pg_sys::Oid, pg_sys::Oid), Client>,
+}
+
+/// A foreign server, as its options describe it.
+#[derive(Debug)]
+pub struct Server {
+    pub oid: pg_sys::Oid,
+    pub name: String,
+    pub instance: InstanceUrl,
+    pub options: Options,
+}
+
+impl Server {
+    /// Reads a server from the catalog.
+    pub fn load(oid: pg_sys::Oid) -> Self {
+        // SAFETY: returns palloc'd memory or raises.
+        let (name, options) = unsafe {
+            let server = pg_sys::GetForeignServer(oid);
+            (CStr::from_ptr((*server).servername).to_string_lossy().into_owned(), option_list((*server).options))
+        };
+        let options = or_raise(Options::check(Object::Server, options));
+        let instance = or_raise(parse_url(options.get_or_default("url")));
+        Self { oid, name, instance, options }
+    }
+
+    pub fn company(&self) -> Option<&str> {
+        self.options.get("company")
+    }
+
+    pub fn odata_version(&self) -> ODataVersion {
+        match self.options.get_or_default("odata_version") {
+            "3" => ODataVersion::V3,
+            "4" => ODataVersion::V4,
+            _ => ODataVersion::Auto,
+        }
+    }
+
+    /// The server with the credentials that `user` has for it.
+    fn config(&self, credentials: &Options) -> Result<Config, Refusal> {
+        let credential = |name: &str| {
+            credentials.get(name).map(str::to_owned).ok_or_else(|| {
+                Refusal::new(
+                    PgSqlErrorCode::ERRCODE_FDW_OPTION_NAME_NOT_FOUND,
+                    format!("the user mapping for server \"{}\" has no option \"{name}\"", self.name),
+                )
+                .hint(format!("Add it: ALTER USER MAPPING FOR … SERVER {} OPTIONS (ADD {name} …).", self.name))
+            })
+        };
+        let own = |name: &str| self.options.get(name).map(str::to_owned);
+        Ok(Config {
+            instance: self.instance.clone(),
+            company: own("company"),
+            odata_version: self.odata_version(),
+            auth_strategy: match self.options.get_or_default("auth_strategy") {
+                "Cookie" => AuthStrategy::Cookie,
+                _ => AuthStrategy::Basic,
+            },
+            username: credential("username")?,
+            password: SecretString::from(credential("password")?),
+            branch: own("branch"),
+            locale: own("locale"),
+            operation_timeout: Duration::from_secs(
+                self.options.get_or_default("operation_timeout").parse().unwrap_or(60),
+            ),
+        })
+    }
+}
+
+/// Starts a scan of `request` on `server` with the credentials of `user`.
+pub fn start_scan(server: &Server, user: pg_sys::Oid, request: ScanRequest) -> Running {
+    // SAFETY: returns palloc'd memory, or raises if there is no mapping.
+    let (mapping, options) = unsafe {
+        let mapping = pg_sys::GetUserMapping(user, server.oid);
+        ((*mapping).umid, option_list((*mapping).options))
+    };
+    let config = or_raise(Options::check(Object::UserMapping, options).and_then(|options| server.config(&options)));
+    // No PostgreSQL call in here, so nothing unwinds through the borrow but our own refusals.
+    let running = BACKEND.with_borrow_mut(|backend| {
+        let backend = match backend {
+            Some(backend) => backend,
+            none => none.insert(Backend { io: Io::start()?, clients: HashMap::new() }),
+        };
+        let key = (server.oid, mapping);
+        let client = match backend.clients.get(&key) {
+            Some(client) if *client.config() == config => client.clone(),
+            changed => {
+                if let Some(outdated) = changed.cloned() {
+                    backend.io.sign_out(outdated, SIGN_OUT_PATIENCE);
+                }
+                let client = Client::new(config)?;
+                backend.clients.insert(key, client.clone());
+                client
+            }
+        };
+        Ok::<_, Refusal>(backend.io.scan(&client, request))
+    });
+    let running = or_raise(running);
+    register_exit();
+    running
+}
+
+/// Has the sessions closed when the backend ends, in whichever way it is told to.
+fn register_exit() {
+    thread_local! {
+        static REGISTERED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    }
+    if !REGISTERED.replace(true) {
+        // SAFETY: registers a function of this library, which is never unloaded.
+        unsafe { pg_sys::before_shmem_exit(Some(sign_out_at_exit), pg_sys::Datum::from(0)) };
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn sign_out_at_exit(_code: i32, _arg: pg_sys::Datum) {
+    // Exit may come in the middle of anything, though not of a borrow: nothing in one can raise.
+    let backend = BACKEND.with(|backend| backend.try_borrow_mut().ok().and_then(|mut backend| backend.take()));
+    if let Some(Backend { io, clients }) = backend {
+        io.shut_down(clients.into_values().collect(), SIGN_OUT_PATIENCE);
+    }
+}
+
+/// The options of a catalog object as names and values.
+///
+/// # Safety
+/// `list` is a list of `DefElem`, as the foreign catalog functions return it.
+pub unsafe fn option_list(list: *mut pg_sys::List) -> Vec<(String, String)> {
+    // SAFETY: as the caller says; `defGetString` returns palloc'd memory or raises.
+    unsafe {
+        let list = pgrx::PgList::<pg_sys::DefElem>::from_pg(list);
+        list.iter_ptr()
+            .map(|element| {
+                let text = |text| CStr::from_ptr(text).to_string_lossy().into_owned();
+                (text((*element).defname), text(pg_sys::defGetString(element)))
+            })
+            .collect()
+    }
+}

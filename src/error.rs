@@ -1,0 +1,77 @@
+//! Failures as PostgreSQL reports them.
+
+use acumatica_client::{Error, ErrorKind};
+use pgrx::prelude::*;
+use pgrx::pg_sys::panic::ErrorReport;
+
+/// What `ereport` takes: a primary message in lower case, what is known, what to do.
+#[derive(Debug)]
+pub struct Refusal {
+    pub code: PgSqlErrorCode,
+    pub message: String,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+}
+
+impl Refusal {
+    pub fn new(code: PgSqlErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), detail: None, hint: None }
+    }
+
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Ends the statement. Unwinds, so that everything on the way is dropped.
+    pub fn raise(self) -> ! {
+        let mut report = ErrorReport::new(self.code, self.message, pgrx::function_name!());
+        if let Some(detail) = self.detail {
+            report = report.set_detail(detail);
+        }
+        if let Some(hint) = self.hint {
+            report = report.set_hint(hint);
+        }
+        report.report(PgLogLevel::ERROR);
+        unreachable!("an ERROR does not return")
+    }
+}
+
+/// `value`, or the end of the statement.
+pub fn or_raise<T, E: Into<Refusal>>(result: Result<T, E>) -> T {
+    result.unwrap_or_else(|error| error.into().raise())
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self { code: code(error.kind), message: error.message, detail: error.detail, hint: error.hint }
+    }
+}
+
+/// Programs act on these: a retry loop on 40001 and class 08, a pool on 53300, a person on the rest.
+fn code(kind: ErrorKind) -> PgSqlErrorCode {
+    use PgSqlErrorCode::*;
+    match kind {
+        ErrorKind::Connect => ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+        ErrorKind::ConnectionLost | ErrorKind::Timeout | ErrorKind::Unavailable => ERRCODE_CONNECTION_FAILURE,
+        ErrorKind::SessionLost => ERRCODE_CONNECTION_DOES_NOT_EXIST,
+        ErrorKind::Credentials => ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+        ErrorKind::NoSeat => ERRCODE_TOO_MANY_CONNECTIONS,
+        ErrorKind::Throttled => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+        ErrorKind::Forbidden => ERRCODE_INSUFFICIENT_PRIVILEGE,
+        ErrorKind::NotFound => ERRCODE_FDW_TABLE_NOT_FOUND,
+        ErrorKind::UnknownField => ERRCODE_FDW_COLUMN_NAME_NOT_FOUND,
+        ErrorKind::NoRecord | ErrorKind::Server => ERRCODE_FDW_ERROR,
+        ErrorKind::CannotOptimize => ERRCODE_FDW_UNABLE_TO_CREATE_EXECUTION,
+        ErrorKind::Protocol => ERRCODE_PROTOCOL_VIOLATION,
+        ErrorKind::RowsMoved => ERRCODE_T_R_SERIALIZATION_FAILURE,
+        ErrorKind::Value => ERRCODE_FDW_INVALID_DATA_TYPE,
+        ErrorKind::Definition => ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,
+        ErrorKind::Internal => ERRCODE_INTERNAL_ERROR,
+    }
+}

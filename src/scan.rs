@@ -1,0 +1,279 @@
+//! The executor's callbacks: rows, from the I/O thread into the slot.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use acumatica_client::decode::{self, Batch};
+use acumatica_client::{ScanRequest, ScanStats};
+use pgrx::prelude::*;
+use pgrx::{PgMemoryContexts, PgRelation, PgTryBuilder};
+
+use crate::compat;
+use crate::connection;
+use crate::convert::Converter;
+use crate::deparse::{Plan, Table};
+use crate::error::{Refusal, or_raise};
+use crate::io::Running;
+
+/// A result that is no larger than this is kept, so that a rescan costs no request.
+const REPLAY_BYTES: usize = 4 * 1024 * 1024;
+
+pub fn register(routine: &mut pg_sys::FdwRoutine) {
+    routine.BeginForeignScan = Some(begin_foreign_scan);
+    routine.IterateForeignScan = Some(iterate_foreign_scan);
+    routine.ReScanForeignScan = Some(rescan_foreign_scan);
+    routine.EndForeignScan = Some(end_foreign_scan);
+}
+
+/// A scan between two rows.
+#[derive(Debug)]
+pub struct Scan {
+    table: Table,
+    user: pg_sys::Oid,
+    pub request: ScanRequest,
+    /// Place in the slot, and how to fill it, for each column of the request.
+    columns: Vec<(usize, Converter)>,
+    /// Not there before the first row is asked for, nor after the last one was had.
+    running: Option<Running>,
+    started: bool,
+    /// The batches that the cursor may still visit.
+    batches: Vec<Batch>,
+    /// `batches` hold all rows since the start.
+    complete: bool,
+    batch: usize,
+    row: usize,
+    /// Of runs before the one under way.
+    past: ScanStats,
+    waited: Duration,
+}
+
+impl Scan {
+    fn new(table: Table, user: pg_sys::Oid, relation: &PgRelation, plan: &Plan) -> Self {
+        let request = table.request(relation, plan);
+        let columns = relation
+            .tuple_desc()
+            .iter()
+            .filter(|attribute| plan.attributes.contains(&attribute.attnum))
+            .map(|attribute| (attribute.attnum as usize - 1, Converter::new(attribute)))
+            .collect();
+        Self {
+            table,
+            user,
+            request,
+            columns,
+            running: None,
+            started: false,
+            batches: Vec::new(),
+            complete: true,
+            batch: 0,
+            row: 0,
+            past: ScanStats::default(),
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// Moves to the next row; false at the end. Waits for it if need be.
+    fn advance(&mut self) -> bool {
+        loop {
+            match self.batches.get(self.batch) {
+                Some(batch) if self.row < batch.len() => return true,
+                Some(_) => {
+                    self.batch += 1;
+                    self.row = 0;
+                }
+                None => match self.fetch() {
+                    Some(batch) => self.keep(batch),
+                    None => return false,
+                },
+            }
+        }
+    }
+
+    fn fetch(&mut self) -> Option<Batch> {
+        if !self.started {
+            self.running = Some(connection::start_scan(&self.table.server, self.user, self.request.clone()));
+            self.started = true;
+        }
+        // Held by this frame while it sleeps: an error that unwinds it drops the request at once.
+        let running = self.running.take()?;
+        let since = Instant::now();
+        let next = or_raise(running.next_batch().map_err(Refusal::from));
+        self.waited += since.elapsed();
+        if next.is_some() {
+            self.running = Some(running);
+        } else {
+            self.count(running.stats());
+        }
+        next
+    }
+
+    fn keep(&mut self, batch: Batch) {
+        let kept: usize = self.batches.iter().map(Batch::bytes).sum();
+        if kept + batch.bytes() > REPLAY_BYTES {
+            self.batches.clear();
+            self.complete = false;
+            self.batch = 0;
+        }
+        self.batches.push(batch);
+    }
+
+    /// Fills the slot with the row under the cursor, and moves on.
+    ///
+    /// # Safety
+    /// `slot` is a virtual slot of the table's row type, and empty. The current memory context lives
+    /// until the next row.
+    unsafe fn fill(&mut self, slot: *mut pg_sys::TupleTableSlot) {
+        let Self { columns, batches, request, .. } = self;
+        let batch = &batches[self.batch];
+        let cells = batch.row(self.row);
+        let at = AtomicUsize::new(0);
+        // SAFETY: as the caller says; the places are attributes of the row type.
+        let (values, nulls) = unsafe {
+            let width = (*(*slot).tts_tupleDescriptor).natts as usize;
+            let nulls = std::slice::from_raw_parts_mut((*slot).tts_isnull, width);
+            (std::slice::from_raw_parts_mut((*slot).tts_values, width), nulls)
+        };
+        nulls.fill(true);
+        PgTryBuilder::new(AssertUnwindSafe(|| {
+            for (index, ((place, converter), cell)) in columns.iter_mut().zip(cells).enumerate() {
+                at.store(index, Ordering::Relaxed);
+                if let Some(datum) = converter.datum(batch, *cell) {
+                    values[*place] = datum;
+                    nulls[*place] = false;
+                }
+            }
+        }))
+        .catch_others(|cause| {
+            let pg_sys::panic::CaughtError::PostgresError(report) = &cause else { cause.rethrow() };
+            let column = &request.columns[at.load(Ordering::Relaxed)];
+            let value: String = match cells[at.load(Ordering::Relaxed)] {
+                decode::Cell::Text(span) => batch.text(span).chars().take(60).collect(),
+                other => format!("{other:?}"),
+            };
+            Refusal::new(
+                report.sql_error_code(),
+                format!(
+                    "could not convert a value for column \"{}\" of foreign table \"{}\": {}",
+                    column.name,
+                    request.table,
+                    report.message()
+                ),
+            )
+            .detail(format!("Field \"{}\", value: {value}", column.path.join("/")))
+            .raise()
+        })
+        .execute();
+        self.row += 1;
+        // SAFETY: the slot was filled above.
+        unsafe { pg_sys::ExecStoreVirtualTuple(slot) };
+    }
+
+    /// Back to the first row: from memory if all rows so far are there, else by asking again.
+    fn restart(&mut self) {
+        self.batch = 0;
+        self.row = 0;
+        if !self.complete {
+            self.stop();
+            self.batches.clear();
+            self.started = false;
+            self.complete = true;
+        }
+    }
+
+    /// Drops the request under way.
+    fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            self.count(running.stats());
+        }
+    }
+
+    fn count(&mut self, run: ScanStats) {
+        self.past += run;
+    }
+
+    /// What the scan has cost so far, and how long the backend has slept for it.
+    pub fn costs(&self) -> (ScanStats, Duration) {
+        let mut all = self.past;
+        if let Some(running) = &self.running {
+            all += running.stats();
+        }
+        (all, self.waited)
+    }
+}
+
+/// The scan of a node, if it was begun for more than EXPLAIN.
+///
+/// # Safety
+/// `node` is a node of this wrapper. The reference must be given up before the executor is called.
+pub unsafe fn of<'a>(node: *mut pg_sys::ForeignScanState) -> Option<&'a mut Scan> {
+    // SAFETY: as the caller says; the executor keeps the pointer that begin_foreign_scan put there.
+    unsafe { (*node).fdw_state.cast::<Scan>().as_mut() }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanState, flags: i32) {
+    if flags as u32 & pg_sys::EXEC_FLAG_EXPLAIN_ONLY != 0 {
+        return;
+    }
+    // SAFETY: the executor passes a node whose relation is open for as long as the node lives. The
+    // current memory context is that of the query.
+    unsafe {
+        let relation = PgRelation::from_pg((*node).ss.ss_currentRelation);
+        let plan: *mut pg_sys::ForeignScan = (*node).ss.ps.plan.cast();
+        let plan = Plan::from_list((*plan).fdw_private);
+        let user = compat::scan_user(node);
+        let scan = Scan::new(Table::load(relation.oid()), user, &relation, &plan);
+        // An error or a cancel frees the query's memory without a call of EndForeignScan; the scan, and
+        // with it the request under way, goes with it.
+        let context = (*(*node).ss.ps.state).es_query_cxt;
+        (*node).fdw_state = PgMemoryContexts::For(context).leak_and_drop_on_delete(scan).cast();
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn iterate_foreign_scan(
+    node: *mut pg_sys::ForeignScanState,
+) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: the executor passes a node that was begun, in the memory context of the tuple.
+    unsafe {
+        let slot = (*node).ss.ss_ScanTupleSlot;
+        clear(slot);
+        if let Some(scan) = of(node)
+            && scan.advance()
+        {
+            scan.fill(slot);
+        }
+        slot
+    }
+}
+
+/// `ExecClearTuple`, which is an inline function in C.
+///
+/// # Safety
+/// `slot` is a slot.
+unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: every kind of slot has this operation; it is called as C would, behind a guard.
+    unsafe {
+        if let Some(operation) = (*(*slot).tts_ops).clear {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| operation(slot));
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn rescan_foreign_scan(node: *mut pg_sys::ForeignScanState) {
+    // SAFETY: the executor passes a node that was begun.
+    if let Some(scan) = unsafe { of(node) } {
+        scan.restart();
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn end_foreign_scan(node: *mut pg_sys::ForeignScanState) {
+    // SAFETY: the executor passes a node that was begun. What is left goes with the query's memory.
+    if let Some(scan) = unsafe { of(node) } {
+        scan.stop();
+        scan.batches = Vec::new();
+    }
+}
