@@ -27,6 +27,17 @@ use pgrx::prelude::*;
 
 pgrx::pg_module_magic!();
 
+/// Called once in each backend that loads the library.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    // Where a service runs with RUST_BACKTRACE set, every error, a cancel too, would take a fifth of a
+    // second to collect a backtrace, and show it to the client.
+    if std::env::var_os("RUST_LIB_BACKTRACE").is_none() {
+        // SAFETY: PostgreSQL loads libraries on its only thread, and ours is started later.
+        unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
+    }
+}
+
 /// The handler function of the foreign data wrapper: its table of callbacks.
 #[unsafe(no_mangle)]
 #[pg_guard]

@@ -137,7 +137,8 @@ impl Scan<'_> {
                 (_, 0, _) => Cut::Start,
                 _ => Cut::Overlap,
             };
-            let page = Page { skip, top: top + overlap };
+            // `page_size` is the most rows of a request, the overlap among them.
+            let page = Page { skip, top: top.max(overlap + 1) };
             let behind = self.position;
             let url = self.connection.url(&listing.page(page))?;
             let (end, rows) = self.series(url, listing, page, cut).await?;

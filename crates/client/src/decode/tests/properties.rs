@@ -93,7 +93,7 @@ fn oracle(row: &Map<String, Value>, name: &str, text: bool) -> Option<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn rows_decode_to_what_serde_json_says(

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# `make demo`: everything from nothing to a running example (docs/demo.sql), in a cluster and a simulator of our own.
+#   tests/demo.sh start|stop|remove
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+cd "$ROOT"
+
+stop() {
+	tests/sim.sh stop "$dir"
+	tests/cluster.sh stop "$dir/cluster"
+}
+
+case ${1:-} in
+start) ;;
+stop | remove)
+	dir=$(work_base)/demo
+	stop
+	echo "the demo's PostgreSQL and simulator are stopped"
+	if [[ $1 == remove ]]; then rm -rf "$(work_base)"; fi
+	exit
+	;;
+*) die "usage: tests/demo.sh start|stop|remove" ;;
+esac
+
+tests/deps.sh
+dir=$(work_base)/demo
+pg_config=$(find_pg_config)
+profile=${PROFILE:-release}
+
+say "building the extension for $("$pg_config" --version) and the simulator (minutes the first time)"
+pg_cargo "$pg_config" build --profile "$profile"
+cargo build --release -p acumatica-sim
+
+say "starting PostgreSQL and the simulator in $dir"
+mkdir -p "$dir"
+# Half a demo is no use: if a step fails, or Ctrl-C comes, nothing stays behind.
+trap 'stop' EXIT
+trap 'exit 130' INT TERM
+PROFILE=$profile tests/cluster.sh install "$dir/cluster"
+tests/cluster.sh start "$dir/cluster"
+# The simulator of an earlier run may be an older build; starting takes a second or two.
+url=$(tests/sim.sh start "$dir" --scale 5 --latency-ms 20)
+echo "PostgreSQL: socket $dir/cluster/sock    simulator: $url" >&2
+
+# As the user will type it: from the PATH of the user's shell where it is there.
+users_psql=$(command -v psql || echo "$("$pg_config" --bindir)/psql")
+[[ $users_psql != /usr/bin/psql ]] || users_psql=psql
+eval "$(tests/cluster.sh env "$dir/cluster")"
+psql=(psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --pset pager=off)
+[[ $("${psql[@]}" -Atc "SELECT count(*) FROM pg_database WHERE datname = 'demo'") == 1 ]] || createdb demo
+"${psql[@]}" --dbname demo --echo-queries --set "url=$url" --file docs/demo.sql
+trap - EXIT
+
+cat <<END
+
+==> your turn
+  $users_psql -h $dir/cluster/sock -p 5432 -U postgres demo
+  SELECT * FROM erp_orders LIMIT 10;                      -- the tables above are still there: \\d
+  EXPLAIN (ANALYZE, VERBOSE) SELECT * FROM erp_orders;    -- what is asked of the server
+  SELECT * FROM acumatica_options();                      -- every option
+  make demo-stop                                          -- stops PostgreSQL and the simulator
+END
