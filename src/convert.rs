@@ -27,6 +27,27 @@ pub fn column_type(attribute: &pg_sys::FormData_pg_attribute) -> ColumnType {
     }
 }
 
+/// Whether the input function of the column's type may refuse a value that the decoder accepted.
+pub fn may_refuse(attribute: &pg_sys::FormData_pg_attribute) -> bool {
+    let plain = matches!(attribute.atttypid, pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::NUMERICOID);
+    let by_text = matches!(column_type(attribute), ColumnType::Text | ColumnType::Numeric | ColumnType::Json);
+    by_text && !(plain && attribute.atttypmod < 0)
+}
+
+/// A cell for people to read.
+pub fn readable(batch: &Batch, cell: Cell) -> String {
+    match cell {
+        Cell::Null => String::new(),
+        Cell::Bool(value) => value.to_string(),
+        Cell::Int(value) => value.to_string(),
+        Cell::Float(value) => value.to_string(),
+        Cell::Date(days) => format!("day {days} since 1970-01-01"),
+        Cell::Timestamp(microseconds) => format!("{microseconds} µs since 1970-01-01"),
+        Cell::Text(span) => batch.text(span).to_owned(),
+        Cell::Uuid(index) => batch.uuid(index).iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
 /// Makes the datums of one column.
 #[derive(Debug)]
 pub struct Converter {

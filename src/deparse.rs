@@ -1,6 +1,6 @@
 //! From a foreign table and the columns wanted to a request.
 
-use acumatica_client::decode::Column;
+use acumatica_client::decode::{Column, ColumnType};
 use acumatica_client::{ScanRequest, Surface, Target};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
@@ -118,21 +118,35 @@ impl Table {
             (Column { ty: convert::column_type(attribute), name, path }, options.integer("key"))
         };
         let mut keys: Vec<(u64, String)> = Vec::new();
-        let mut columns = Vec::new();
+        let mut columns: Vec<Column> = Vec::new();
+        let mut may_refuse = false;
         for attribute in descriptor.iter().filter(|attribute| !attribute.attisdropped) {
             let (column, key) = column(attribute);
             keys.extend(key.map(|position| (position, column.path.join("/"))));
             if plan.attributes.contains(&attribute.attnum) {
                 columns.push(column);
+                may_refuse |= convert::may_refuse(attribute);
             }
         }
         keys.sort();
+        let key: Vec<String> = keys.into_iter().map(|(_, field)| field).collect();
+        let target = or_raise(self.target());
+        // The decoder names the row of a value that it refuses. For PostgreSQL to do so too, the fields
+        // that name it must be among the cells, behind those of the columns.
+        if may_refuse {
+            for field in target.surface.row_name(&key) {
+                if !columns.iter().any(|column| column.path.join("/") == field) {
+                    let path = field.split('/').map(str::to_owned).collect();
+                    columns.push(Column { name: field, path, ty: ColumnType::Text });
+                }
+            }
+        }
         let page_size: u32 = self.inherited("page_size").parse().unwrap_or(10_000);
         ScanRequest {
             table: relation.name().to_owned(),
-            target: or_raise(self.target()),
+            target,
             columns,
-            key: keys.into_iter().map(|(_, field)| field).collect(),
+            key,
             page_size,
             first_page: plan.limit.unwrap_or(FIRST_PAGE).min(page_size),
         }

@@ -190,16 +190,15 @@ impl Options {
         }
         let value = option.normalise(value)?;
         if self.0.insert(option.name, value).is_some() {
-            let also = match option.aliases {
-                [] => String::new(),
-                aliases => format!(" \"{}\" is another name for it.", aliases.join("\" and \"")),
-            };
-            return Err(Refusal::new(
+            let refusal = Refusal::new(
                 PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
                 format!("option \"{}\" is given more than once", option.name),
             )
-            .detail(format!("It may stand in extra_properties too.{also}"))
-            .hint("Leave one of them."));
+            .hint("Give it once.");
+            return Err(match option.aliases {
+                [] => refusal,
+                aliases => refusal.detail(format!("\"{}\" is another name for it.", aliases.join("\" and \""))),
+            });
         }
         Ok(())
     }

@@ -4,14 +4,14 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use acumatica_client::decode::{self, Batch};
+use acumatica_client::decode::Batch;
 use acumatica_client::{ScanRequest, ScanStats};
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, PgRelation, PgTryBuilder};
 
 use crate::compat;
 use crate::connection;
-use crate::convert::Converter;
+use crate::convert::{Converter, readable};
 use crate::deparse::{Plan, Table};
 use crate::error::{Refusal, or_raise};
 use crate::io::Running;
@@ -146,11 +146,14 @@ impl Scan {
         }))
         .catch_others(|cause| {
             let pg_sys::panic::CaughtError::PostgresError(report) = &cause else { cause.rethrow() };
-            let column = &request.columns[at.load(Ordering::Relaxed)];
-            let value: String = match cells[at.load(Ordering::Relaxed)] {
-                decode::Cell::Text(span) => batch.text(span).chars().take(60).collect(),
-                other => format!("{other:?}"),
-            };
+            let index = at.load(Ordering::Relaxed);
+            let column = &request.columns[index];
+            let value: String = readable(batch, cells[index]).chars().take(60).collect();
+            let name: Vec<String> = request.target.surface.row_name(&request.key)
+                .iter()
+                .filter_map(|field| request.columns.iter().position(|column| column.path.join("/") == *field))
+                .map(|index| readable(batch, cells[index]))
+                .collect();
             Refusal::new(
                 report.sql_error_code(),
                 format!(
@@ -160,7 +163,7 @@ impl Scan {
                     report.message()
                 ),
             )
-            .detail(format!("Field \"{}\", value: {value}", column.path.join("/")))
+            .detail(format!("Row {}, field \"{}\", value: {value}", name.join("/"), column.path.join("/")))
             .raise()
         })
         .execute();

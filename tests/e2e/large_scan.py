@@ -19,7 +19,7 @@ COLUMNS = {
     "Date": "date",
     "OrderTotal": "numeric",
     "OrderedQty": "numeric",
-    "LineCounter": "int",
+    "LineCounter": "bigint",
     "Hold": "boolean",
     "LastModifiedOn": "timestamptz",
     "ApprovedOn": "timestamp",

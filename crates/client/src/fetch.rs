@@ -328,11 +328,16 @@ fn unfit(request: &ScanRequest, row: &[u8], position: u64, error: DecodeError) -
 
 /// What a person would call the row: its key, else its id, else its place.
 fn row_key(request: &ScanRequest, row: &[u8], position: u64) -> String {
-    let fields: &[String] = if request.key.is_empty() { &["id".to_owned()] } else { &request.key };
-    let columns: Vec<Column> = fields
-        .iter()
-        .map(|field| Column { name: field.clone(), path: vec![field.clone()], ty: ColumnType::Text })
-        .collect();
+    let fields = request.target.surface.row_name(&request.key);
+    if fields.is_empty() {
+        return format!("number {}", position + 1);
+    }
+    let text = |field: String| Column {
+        path: field.split('/').map(Into::into).collect(),
+        name: field,
+        ty: ColumnType::Text,
+    };
+    let columns: Vec<Column> = fields.into_iter().map(text).collect();
     let mut batch = Batch::new(columns.len());
     let parts: Option<Vec<String>> = match RowDecoder::new(&columns, &[]).decode(row, &mut batch) {
         Ok(()) => batch

@@ -131,15 +131,9 @@ impl RowDecoder {
     }
 
     /// The identity fields of the row last decoded, each as its length in four bytes and its text, so that they cannot
-    /// run together. `None` if one had no value, or if there are none. It is there even after most errors.
+    /// run together; NULL is a value like any other. `None` if one is missing, or if there are none. It is there even after most errors.
     pub fn identity(&self) -> Option<&[u8]> {
         Some(&self.identity_bytes[..]).filter(|bytes| !bytes.is_empty())
-    }
-
-    /// The identity fields of the row last decoded for people to read, such as `SO/000123`; what is missing is empty.
-    pub fn describe_identity(&self) -> String {
-        let fields: Vec<_> = self.identity.iter().map(|field| field.as_deref().unwrap_or_default()).collect();
-        fields.join("/")
     }
 
     #[cfg(test)]
@@ -341,7 +335,7 @@ impl Walk<'_> {
             Sink::Column(column, ty) => {
                 value::cell(token, ty, self.batch).map(|cell| self.batch.set(self.mark, column, cell))
             }
-            Sink::Identity(field) => value::identity(token).map(|text| self.identity[field] = text),
+            Sink::Identity(field) => value::identity(token).map(|text| self.identity[field] = Some(text)),
         };
         if let Err(kind) = result {
             let text = match token {

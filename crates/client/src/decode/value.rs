@@ -116,10 +116,11 @@ pub(super) fn cell(token: Token<'_>, ty: ColumnType, batch: &mut Batch) -> Resul
     }
 }
 
-/// The text of a field that identifies its row; `None` if it has no value.
-pub(super) fn identity(token: Token<'_>) -> Result<Option<String>, ErrorKind> {
-    Ok(Some(match token {
-        Token::Null => return Ok(None),
+/// The text of a field that identifies its row. NULL, as in the key of an outer join, is a value of its own: the one
+/// text that no field can hold.
+pub(super) fn identity(token: Token<'_>) -> Result<String, ErrorKind> {
+    Ok(match token {
+        Token::Null => "\0".to_owned(),
         Token::String { raw, escaped } => {
             let mut text = String::with_capacity(raw.len());
             unescape(raw, escaped, &mut text)?;
@@ -129,7 +130,7 @@ pub(super) fn identity(token: Token<'_>) -> Result<Option<String>, ErrorKind> {
         Token::Bool(truth) => truth.to_string(),
         Token::Object => return Err(ErrorKind::Object(ColumnType::Text)),
         Token::Array => return Err(ErrorKind::Array(ColumnType::Text)),
-    }))
+    })
 }
 
 fn from_text(text: &[u8], ty: ColumnType, quoted: bool, batch: &mut Batch) -> Result<Cell, ErrorKind> {

@@ -32,6 +32,14 @@ pub enum Surface {
 }
 
 impl Surface {
+    /// The fields by which a person finds a row: its key, else for an entity its id.
+    pub fn row_name(self, key: &[String]) -> Vec<String> {
+        match (key, self) {
+            ([], Surface::Rest) => vec!["id".to_owned()],
+            _ => key.to_vec(),
+        }
+    }
+
     /// Path of the surface below the site, percent-encoded, without a slash at its end.
     ///
     /// # Errors

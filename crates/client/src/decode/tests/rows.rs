@@ -246,17 +246,19 @@ fn identity_fields_cannot_run_together() {
     let mut batch = Batch::new(1);
     let mut identity = |text: &str| {
         let result = decoder.decode(text.as_bytes(), &mut batch);
-        (decoder.identity().map(<[u8]>::to_vec), decoder.describe_identity(), result.is_ok())
+        (decoder.identity().map(<[u8]>::to_vec), result.is_ok())
     };
     let first = identity(r#"{"a":"SO","k":{"b":"1"}}"#);
-    assert_eq!((&first.1[..], first.2), ("SO/1", true));
+    assert!(first.1);
     assert_eq!(first.0.as_deref(), Some(&b"\x02\0\0\0SO\x01\0\0\x001"[..]));
     assert_ne!(identity(r#"{"a":"S","k":{"b":"O1"}}"#).0, first.0);
     assert_eq!(identity(r#"{"k":{"b":{"value":"\u0031"}},"a":{"value":"SO"}}"#).0, first.0);
     assert_eq!(identity(r#"{"k":{"b":1},"a":"SO"}"#).0, first.0);
-    for missing in
-        [r#"{"a":"SO"}"#, r#"{"a":"SO","k":null}"#, r#"{"a":"SO","k":{"b":{}}}"#, r#"{"k":{"b":"1"}}"#]
-    {
+    // The key of an outer join holds NULL, which tells rows apart as well as any value.
+    let null = identity(r#"{"a":"SO","k":{"b":{}}}"#).0;
+    assert!(null.is_some());
+    assert_ne!(identity(r#"{"a":"SO","k":{"b":""}}"#).0, null);
+    for missing in [r#"{"a":"SO"}"#, r#"{"a":"SO","k":null}"#, r#"{"k":{"b":"1"}}"#] {
         assert_eq!(identity(missing).0, None, "{missing}");
     }
 }
@@ -265,7 +267,7 @@ fn identity_fields_cannot_run_together() {
 fn identity_is_known_after_an_error_too() {
     let mut decoder = RowDecoder::new(&[column("a", Int2)], &[vec!["z".into()]]);
     decoder.decode(br#"{"a":"x","z":"K1"}"#, &mut Batch::new(1)).unwrap_err();
-    assert_eq!(decoder.describe_identity(), "K1");
+    assert!(decoder.identity().is_some());
     let mut decoder = RowDecoder::new(&[], &[]);
     decoder.decode(b"{}", &mut Batch::new(0)).unwrap();
     assert_eq!(decoder.identity(), None);

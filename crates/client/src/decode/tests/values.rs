@@ -59,7 +59,14 @@ fn text_takes_numbers_and_booleans_as_written() {
 
 #[test]
 fn half_a_surrogate_pair_is_an_error() {
-    let halves = [r#""\ud83d""#, r#""\ud83dx""#, r#""\ude00""#, r#""\ud83d\u0041""#, r#""\ud83d\ud83d""#, r#""\ud83d\ue000""#];
+    let halves = [
+        r#""\ud83d""#,
+        r#""\ud83dx""#,
+        r#""\ude00""#,
+        r#""\ud83d\u0041""#,
+        r#""\ud83d\ud83d""#,
+        r#""\ud83d\ue000""#,
+    ];
     fails(Text, ErrorKind::LoneSurrogate, &halves);
 }
 

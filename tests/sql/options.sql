@@ -1,0 +1,104 @@
+-- Options: what is accepted, what is refused, and what the refusal says.
+SET client_min_messages = warning;
+CREATE EXTENSION acumatica_fdw;
+\set SHOW_CONTEXT never
+
+-- the table of options
+SELECT name, aliases, objects, type, default_value, secret FROM acumatica_options();
+
+-- the foreign data wrapper itself has none
+CREATE FOREIGN DATA WRAPPER other HANDLER acumatica_fdw_handler VALIDATOR acumatica_fdw_validator OPTIONS (url 'x');
+
+-- every form of address
+CREATE SERVER a1 FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'mycompany.acumatica.com');
+CREATE SERVER a2 FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'https://host/Site/');
+CREATE SERVER a3 FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'https://host/entity/');
+CREATE SERVER a4 FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'https://host/Site/entity/Manufacturing/23.200.001');
+CREATE SERVER a5 FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'https://host/Main?ScreenId=SO301000');
+CREATE SERVER a6 FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'localhost:8080/Site');
+CREATE SERVER a7 FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'http://erp.example', allow_http 'on');
+-- normalised, as EXPLAIN shows, which needs neither network nor user mapping
+CREATE FOREIGN TABLE t2 ("OrderNbr" text) SERVER a2 OPTIONS (entity 'SalesOrder');
+CREATE FOREIGN TABLE t3 ("OrderNbr" text) SERVER a3 OPTIONS (entity 'SalesOrder');
+CREATE FOREIGN TABLE t4 ("OrderNbr" text) SERVER a4 OPTIONS (entity 'SalesOrder');
+CREATE FOREIGN TABLE t5 ("OrderNbr" text) SERVER a5 OPTIONS (entity 'SalesOrder');
+CREATE FOREIGN TABLE t6 ("OrderNbr" text) SERVER a6 OPTIONS (entity 'SalesOrder');
+EXPLAIN (VERBOSE, COSTS OFF) SELECT * FROM t2;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT * FROM t3;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT * FROM t4;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT * FROM t5;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT * FROM t6;
+
+-- addresses that are refused
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw;
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url '');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'ftp://host');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'https://admin:secret@host');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'http://erp.example');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'http://erp.example', allow_http 'off');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'not a host');
+
+-- names: a slip, a guess, a credential in the wrong place, an option of another object
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', compny 'x');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', warehouse 'x');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', password 'secret');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', "user" 'admin');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', entity 'SalesOrder');
+CREATE USER MAPPING FOR PUBLIC SERVER a1 OPTIONS (url 'host');
+CREATE USER MAPPING FOR PUBLIC SERVER a1 OPTIONS (usrname 'admin');
+
+-- values: type, range, choice
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', page_size '0');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', page_size '100001');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', page_size 'many');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', operation_timeout '3601');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', allow_http 'maybe');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', schema 'SOAP');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', company '');
+CREATE SERVER a8 FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', page_size '100000', operation_timeout '3600', schema 'odatav4');
+CREATE SERVER a9 FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', page_size '1', operation_timeout '1', schema 'rest');
+
+-- given twice: by PostgreSQL's own check, by another name, in extra_properties
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', company 'x', company 'y');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', company 'x', tenant 'y');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', company 'x', extra_properties 'tenant=y');
+CREATE USER MAPPING FOR PUBLIC SERVER a1 OPTIONS (username 'a', "user" 'b');
+
+-- extra_properties
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', extra_properties 'page_size=0');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', extra_properties 'page_size');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', extra_properties 'extra_properties=x');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', extra_properties 'password=secret');
+CREATE SERVER a10 FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', extra_properties 'page_size=7; schema=OData;company=My Company;');
+CREATE FOREIGN TABLE t10 ("A" text OPTIONS (key '1')) SERVER a10 OPTIONS (inquiry 'My Inquiry');
+EXPLAIN (VERBOSE, COSTS OFF) SELECT * FROM t10;
+
+-- options that do not fit the schema
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', schema 'OData', endpoint_name 'Default');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', schema 'REST', odata_version '4');
+CREATE FOREIGN TABLE b ("A" text) SERVER a1 OPTIONS (schema 'OData', entity 'SalesOrder');
+CREATE FOREIGN TABLE b ("A" text) SERVER a1 OPTIONS (schema 'REST', inquiry 'My Inquiry');
+CREATE FOREIGN TABLE b ("A" text) SERVER a1 OPTIONS (schema 'DAC', entity 'SOOrder', endpoint_version '24.200.001');
+CREATE FOREIGN TABLE b ("A" text) SERVER a1;
+CREATE FOREIGN TABLE b ("A" text) SERVER a1 OPTIONS (entity 'SalesOrder', inquiry 'My Inquiry');
+-- where the schema is the server's, this shows at first use
+CREATE FOREIGN TABLE t11 ("A" text) SERVER a1 OPTIONS (inquiry 'My Inquiry');
+EXPLAIN (VERBOSE) SELECT * FROM t11;
+CREATE FOREIGN TABLE t12 ("A" text) SERVER a1 OPTIONS (schema 'OData', inquiry 'My Inquiry');
+EXPLAIN (VERBOSE) SELECT * FROM t12;
+
+-- columns
+CREATE FOREIGN TABLE b ("A" text OPTIONS (field 'MainContact/')) SERVER a1 OPTIONS (entity 'Customer');
+CREATE FOREIGN TABLE b ("A" text OPTIONS (key '0')) SERVER a1 OPTIONS (entity 'Customer');
+CREATE FOREIGN TABLE b ("A" text OPTIONS (feild 'A')) SERVER a1 OPTIONS (entity 'Customer');
+
+-- a scan needs credentials
+SELECT * FROM t2;
+CREATE USER MAPPING FOR PUBLIC SERVER a2 OPTIONS (username 'admin');
+SELECT * FROM t2;
+
+-- the validator sees all options on ALTER too
+ALTER SERVER a1 OPTIONS (DROP url);
+ALTER SERVER a1 OPTIONS (ADD page_size '-1');
+
+DROP EXTENSION acumatica_fdw CASCADE;
