@@ -31,7 +31,7 @@ CREATE FOREIGN TABLE erp_orders (
 
 -- A table of our own: what the ERP does not know.
 CREATE TABLE sales_target AS
-    SELECT quarter::date, 5000000::numeric AS target
+    SELECT quarter::date, 35000000::numeric AS target
     FROM generate_series('2019-01-01'::timestamp, '2029-12-31', '3 months') AS quarter;
 
 SELECT to_char(t.quarter, 'YYYY "Q"Q') AS quarter,

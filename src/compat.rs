@@ -52,7 +52,9 @@ pub unsafe fn scan_user(node: *mut pg_sys::ForeignScanState) -> pg_sys::Oid {
         {
             let table = (*(*node).ss.ps.state).es_range_table;
             let table = pgrx::PgList::<pg_sys::RangeTblEntry>::from_pg(table);
-            table.get_ptr((*plan).scan.scanrelid as usize - 1).map_or(pg_sys::InvalidOid, |entry| (*entry).checkAsUser)
+            table
+                .get_ptr((*plan).scan.scanrelid as usize - 1)
+                .map_or(pg_sys::InvalidOid, |entry| (*entry).checkAsUser)
         }
     };
     if declared != pg_sys::InvalidOid {

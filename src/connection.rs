@@ -43,7 +43,10 @@ impl Server {
         // SAFETY: returns palloc'd memory or raises.
         let (name, options) = unsafe {
             let server = pg_sys::GetForeignServer(oid);
-            (CStr::from_ptr((*server).servername).to_string_lossy().into_owned(), option_list((*server).options))
+            (
+                CStr::from_ptr((*server).servername).to_string_lossy().into_owned(),
+                option_list((*server).options),
+            )
         };
         let options = or_raise(Options::check(Object::Server, options));
         let instance = or_raise(parse_url(options.get_or_default("url")));
@@ -70,7 +73,10 @@ impl Server {
                     PgSqlErrorCode::ERRCODE_FDW_OPTION_NAME_NOT_FOUND,
                     format!("the user mapping for server \"{}\" has no option \"{name}\"", self.name),
                 )
-                .hint(format!("Add it: ALTER USER MAPPING FOR … SERVER {} OPTIONS (ADD {name} …).", self.name))
+                .hint(format!(
+                    "Add it: ALTER USER MAPPING FOR … SERVER {} OPTIONS (ADD {name} …).",
+                    self.name
+                ))
             })
         };
         let own = |name: &str| self.options.get(name).map(str::to_owned);
@@ -100,21 +106,23 @@ pub fn start_scan(server: &Server, user: pg_sys::Oid, request: ScanRequest) -> R
         let mapping = pg_sys::GetUserMapping(user, server.oid);
         ((*mapping).umid, option_list((*mapping).options))
     };
-    let config = or_raise(Options::check(Object::UserMapping, options).and_then(|options| server.config(&options)));
+    let config =
+        or_raise(Options::check(Object::UserMapping, options).and_then(|options| server.config(&options)));
+    let key = (server.oid, mapping);
+    let dropped: Vec<_> = known_clients().into_iter().filter(|known| !exists(*known)).collect();
     // No PostgreSQL call in here, so nothing unwinds through the borrow but our own refusals.
     let running = BACKEND.with_borrow_mut(|backend| {
         let backend = match backend {
             Some(backend) => backend,
             none => none.insert(Backend { io: Io::start()?, clients: HashMap::new() }),
         };
-        let key = (server.oid, mapping);
         let client = match backend.clients.get(&key) {
             Some(client) if *client.config() == config => client.clone(),
-            changed => {
-                if let Some(outdated) = changed.cloned() {
-                    backend.io.sign_out(outdated, SIGN_OUT_PATIENCE);
-                }
-                let client = Client::new(config)?;
+            _ => {
+                // Seats are scarce: what was altered or dropped gives its own back first.
+                let outdated =
+                    dropped.iter().chain([&key]).filter_map(|key| backend.clients.remove(key)).collect();
+                let client = Client::new(config, outdated)?;
                 backend.clients.insert(key, client.clone());
                 client
             }
@@ -124,6 +132,22 @@ pub fn start_scan(server: &Server, user: pg_sys::Oid, request: ScanRequest) -> R
     let running = or_raise(running);
     register_exit();
     running
+}
+
+fn known_clients() -> Vec<(pg_sys::Oid, pg_sys::Oid)> {
+    BACKEND
+        .with_borrow(|backend| backend.iter().flat_map(|backend| backend.clients.keys().copied()).collect())
+}
+
+/// Whether server and user mapping are still in the catalog.
+fn exists((server, mapping): (pg_sys::Oid, pg_sys::Oid)) -> bool {
+    let found = |cache: pg_sys::SysCacheIdentifier::Type, oid: pg_sys::Oid| {
+        let none = pg_sys::Datum::from(0);
+        // SAFETY: a catalog look-up by the oid that is the only key of either cache.
+        unsafe { pg_sys::SearchSysCacheExists(cache as i32, oid.into(), none, none, none) }
+    };
+    found(pg_sys::SysCacheIdentifier::FOREIGNSERVEROID, server)
+        && found(pg_sys::SysCacheIdentifier::USERMAPPINGOID, mapping)
 }
 
 /// Has the sessions closed when the backend ends, in whichever way it is told to.
@@ -140,7 +164,8 @@ fn register_exit() {
 #[pg_guard]
 unsafe extern "C-unwind" fn sign_out_at_exit(_code: i32, _arg: pg_sys::Datum) {
     // Exit may come in the middle of anything, though not of a borrow: nothing in one can raise.
-    let backend = BACKEND.with(|backend| backend.try_borrow_mut().ok().and_then(|mut backend| backend.take()));
+    let backend =
+        BACKEND.with(|backend| backend.try_borrow_mut().ok().and_then(|mut backend| backend.take()));
     if let Some(Backend { io, clients }) = backend {
         io.shut_down(clients.into_values().collect(), SIGN_OUT_PATIENCE);
     }

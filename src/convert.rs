@@ -121,7 +121,9 @@ impl Converter {
         if self.verbatim {
             // SAFETY: pointer and length describe `text`, which is copied. A row is limited to less
             // than i32::MAX bytes.
-            return unsafe { pg_sys::cstring_to_text_with_len(text.as_ptr().cast(), text.len() as i32).into() };
+            return unsafe {
+                pg_sys::cstring_to_text_with_len(text.as_ptr().cast(), text.len() as i32).into()
+            };
         }
         self.scratch.clear();
         self.scratch.extend_from_slice(text.as_bytes());

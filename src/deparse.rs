@@ -86,7 +86,9 @@ impl Table {
     fn target(&self) -> Result<Target, Refusal> {
         let schema = self.inherited("schema");
         let (surface, naming, other) = match schema {
-            SCHEMA_ODATA => (Surface::GenericInquiry, "inquiry", ("entity", [SCHEMA_REST, SCHEMA_DAC].as_slice())),
+            SCHEMA_ODATA => {
+                (Surface::GenericInquiry, "inquiry", ("entity", [SCHEMA_REST, SCHEMA_DAC].as_slice()))
+            }
             SCHEMA_DAC => (Surface::Dac, "entity", ("inquiry", [SCHEMA_ODATA].as_slice())),
             _ => (Surface::Rest, "entity", ("inquiry", [SCHEMA_ODATA].as_slice())),
         };
@@ -94,10 +96,13 @@ impl Table {
         // An address that names an endpoint stands in for the options that are not set.
         let own = |name: &str| self.options.get(name).or_else(|| self.server.options.get(name));
         let from_url = self.server.instance.endpoint();
-        let (endpoint_name, endpoint_version) = match (own("endpoint_name"), own("endpoint_version"), from_url) {
-            (None, None, Some((name, version))) => (name, Some(version)),
-            (name, version, _) => (name.unwrap_or(self.server.options.get_or_default("endpoint_name")), version),
-        };
+        let (endpoint_name, endpoint_version) =
+            match (own("endpoint_name"), own("endpoint_version"), from_url) {
+                (None, None, Some((name, version))) => (name, Some(version)),
+                (name, version, _) => {
+                    (name.unwrap_or(self.server.options.get_or_default("endpoint_name")), version)
+                }
+            };
         Ok(Target {
             surface,
             name: name.to_owned(),
@@ -111,10 +116,12 @@ impl Table {
         let descriptor = relation.tuple_desc();
         let column = |attribute: &pg_sys::FormData_pg_attribute| {
             // SAFETY: returns palloc'd memory or raises.
-            let options = unsafe { option_list(pg_sys::GetForeignColumnOptions(relation.oid(), attribute.attnum)) };
+            let options =
+                unsafe { option_list(pg_sys::GetForeignColumnOptions(relation.oid(), attribute.attnum)) };
             let options = or_raise(Options::check(Object::Column, options));
             let name = attribute.name().to_owned();
-            let path: Vec<String> = options.get("field").unwrap_or(&name).split('/').map(str::to_owned).collect();
+            let path: Vec<String> =
+                options.get("field").unwrap_or(&name).split('/').map(str::to_owned).collect();
             (Column { ty: convert::column_type(attribute), name, path }, options.integer("key"))
         };
         let mut keys: Vec<(u64, String)> = Vec::new();

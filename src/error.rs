@@ -1,8 +1,8 @@
 //! Failures as PostgreSQL reports them.
 
 use acumatica_client::{Error, ErrorKind};
-use pgrx::prelude::*;
 use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
 
 /// What `ereport` takes: a primary message in lower case, what is known, what to do.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use acumatica_client::{Client, Engine, Rows, ScanRequest};
 use acumatica_client::decode::Batch;
+use acumatica_client::{Client, Engine, Rows, ScanRequest};
 use pgrx::prelude::*;
 
 use crate::error::Refusal;
@@ -53,11 +53,6 @@ impl Io {
 
     pub fn scan(&self, client: &Client, request: ScanRequest) -> Running {
         Running { rows: self.engine.scan(client, request), knocks: Rc::clone(&self.knocks) }
-    }
-
-    /// Signs out in the background.
-    pub fn sign_out(&self, client: Client, patience: Duration) {
-        self.engine.sign_out(client, patience);
     }
 
     /// Signs out of all and ends the thread; waits `patience` at most.

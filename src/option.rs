@@ -86,8 +86,14 @@ impl Definition {
 use Object::{Column, Server, Table, UserMapping};
 
 static OPTIONS: [Definition; 20] = [
-    Definition::new("url", &[Server], Kind::Url, "Address of the Acumatica site, such as https://host/Site; required."),
-    Definition::new("company", &[Server], Kind::Text, "Login name of the tenant; OData needs it.").alias(&["tenant"]),
+    Definition::new(
+        "url",
+        &[Server],
+        Kind::Url,
+        "Address of the Acumatica site, such as https://host/Site; required.",
+    ),
+    Definition::new("company", &[Server], Kind::Text, "Login name of the tenant; OData needs it.")
+        .alias(&["tenant"]),
     Definition::new(
         "schema",
         &[Server, Table],
@@ -95,7 +101,8 @@ static OPTIONS: [Definition; 20] = [
         "Which interface tables are read through: REST (entities), OData (generic inquiries) or DAC.",
     )
     .default(SCHEMA_REST),
-    Definition::new("endpoint_name", &[Server, Table], Kind::Text, "Contract endpoint of REST tables.").default("Default"),
+    Definition::new("endpoint_name", &[Server, Table], Kind::Text, "Contract endpoint of REST tables.")
+        .default("Default"),
     Definition::new(
         "endpoint_version",
         &[Server, Table],
@@ -116,7 +123,8 @@ static OPTIONS: [Definition; 20] = [
         "Basic signs in to REST by cookie and to OData by HTTP Basic; Cookie signs in to all by cookie.",
     )
     .default("Basic"),
-    Definition::new("page_size", &[Server, Table], Kind::Integer(1..=100_000), "Most rows in one request.").default("10000"),
+    Definition::new("page_size", &[Server, Table], Kind::Integer(1..=100_000), "Most rows in one request.")
+        .default("10000"),
     Definition::new(
         "operation_timeout",
         &[Server],
@@ -126,15 +134,40 @@ static OPTIONS: [Definition; 20] = [
     .default("60"),
     Definition::new("branch", &[Server], Kind::Text, "Branch to work in."),
     Definition::new("locale", &[Server], Kind::Text, "Culture of labels and messages, such as en-US."),
-    Definition::new("allow_http", &[Server], Kind::Boolean, "Allows http to other machines, which shows the password to the network.")
-        .default("false"),
-    Definition::new("extra_properties", &[Server], Kind::Properties, "More of these options as name=value;name=value."),
+    Definition::new(
+        "allow_http",
+        &[Server],
+        Kind::Boolean,
+        "Allows http to other machines, which shows the password to the network.",
+    )
+    .default("false"),
+    Definition::new(
+        "extra_properties",
+        &[Server],
+        Kind::Properties,
+        "More of these options as name=value;name=value.",
+    ),
     Definition::new("username", &[UserMapping], Kind::Text, "Acumatica user.").alias(&["user"]),
     Definition::new("password", &[UserMapping], Kind::Text, "Password of the user.").secret(),
-    Definition::new("entity", &[Table], Kind::Text, "Remote name of a business entity (schema REST) or of a data access class (schema DAC)."),
+    Definition::new(
+        "entity",
+        &[Table],
+        Kind::Text,
+        "Remote name of a business entity (schema REST) or of a data access class (schema DAC).",
+    ),
     Definition::new("inquiry", &[Table], Kind::Text, "Remote name of a generic inquiry (schema OData)."),
-    Definition::new("rows", &[Table], Kind::Integer(0..=1_000_000_000_000), "How many rows the planner is to expect."),
-    Definition::new("field", &[Column], Kind::FieldPath, "Remote field, or path to one such as MainContact/Email; unset, the column's name."),
+    Definition::new(
+        "rows",
+        &[Table],
+        Kind::Integer(0..=1_000_000_000_000),
+        "How many rows the planner is to expect.",
+    ),
+    Definition::new(
+        "field",
+        &[Column],
+        Kind::FieldPath,
+        "Remote field, or path to one such as MainContact/Email; unset, the column's name.",
+    ),
     Definition::new("key", &[Column], Kind::Integer(1..=32), "Position of the column in the key, from 1."),
 ];
 
@@ -197,7 +230,9 @@ impl Options {
             .hint("Give it once.");
             return Err(match option.aliases {
                 [] => refusal,
-                aliases => refusal.detail(format!("\"{}\" is another name for it.", aliases.join("\" and \""))),
+                aliases => {
+                    refusal.detail(format!("\"{}\" is another name for it.", aliases.join("\" and \"")))
+                }
             });
         }
         Ok(())
@@ -205,8 +240,11 @@ impl Options {
 
     fn check_server(&self) -> Result<(), Refusal> {
         let Some(url) = self.get("url") else {
-            return Err(Refusal::new(PgSqlErrorCode::ERRCODE_FDW_OPTION_NAME_NOT_FOUND, "server option \"url\" is required")
-                .hint("Add OPTIONS (url 'https://mycompany.acumatica.com', company 'My Company')."));
+            return Err(Refusal::new(
+                PgSqlErrorCode::ERRCODE_FDW_OPTION_NAME_NOT_FOUND,
+                "server option \"url\" is required",
+            )
+            .hint("Add OPTIONS (url 'https://mycompany.acumatica.com', company 'My Company')."));
         };
         let instance = parse_url(url)?;
         if instance.is_plain_http_abroad() && self.get_or_default("allow_http") != "true" {
@@ -294,21 +332,29 @@ impl Definition {
             Kind::Integer(range) => match value.trim().parse::<u64>() {
                 Ok(number) if range.contains(&number) => Ok(number.to_string()),
                 _ => {
-                    let form = format!("It must be a whole number from {} to {}.", range.start(), range.end());
+                    let form =
+                        format!("It must be a whole number from {} to {}.", range.start(), range.end());
                     Err(invalid(self, &value, &form))
                 }
             },
             Kind::Choice(choices) => {
                 let matches = |name: &&str| name.eq_ignore_ascii_case(value.trim());
-                let chosen = choices.iter().find(|(name, aliases)| matches(name) || aliases.iter().any(|a| matches(&a)));
+                let chosen = choices
+                    .iter()
+                    .find(|(name, aliases)| matches(name) || aliases.iter().any(|a| matches(&a)));
                 chosen.map(|(name, _)| (*name).to_owned()).ok_or_else(|| {
                     let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
                     invalid(self, &value, &format!("It must be one of {}.", names.join(", ")))
                 })
             }
             Kind::FieldPath => {
-                let sound = value.split('/').all(|part| !part.is_empty() && part.trim() == part && part != "*");
-                if sound { Ok(value) } else { Err(invalid(self, &value, "It must be a field or a path such as MainContact/Email.")) }
+                let sound =
+                    value.split('/').all(|part| !part.is_empty() && part.trim() == part && part != "*");
+                if sound {
+                    Ok(value)
+                } else {
+                    Err(invalid(self, &value, "It must be a field or a path such as MainContact/Email."))
+                }
             }
         }
     }
@@ -332,7 +378,11 @@ fn invalid(option: &Definition, value: &str, form: &str) -> Refusal {
         format!("invalid value for option \"{}\"", option.name),
     )
     .hint(form);
-    if option.secret || value.is_empty() { refusal } else { refusal.detail(format!("The value is \"{value}\".")) }
+    if option.secret || value.is_empty() {
+        refusal
+    } else {
+        refusal.detail(format!("The value is \"{value}\"."))
+    }
 }
 
 /// The option by that name on that object.
@@ -351,7 +401,8 @@ fn find(object: Object, name: &str) -> Result<&'static Definition, Refusal> {
             _ => refusal,
         });
     }
-    let names = || here().flat_map(|option| std::iter::once(option.name).chain(option.aliases.iter().copied()));
+    let names =
+        || here().flat_map(|option| std::iter::once(option.name).chain(option.aliases.iter().copied()));
     // A third of the letters may be wrong, which catches slips and not guesses.
     let close = names()
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
@@ -389,7 +440,9 @@ fn acumatica_fdw_validator(options: Vec<Option<String>>, catalog: pg_sys::Oid) {
             PgSqlErrorCode::ERRCODE_FDW_INVALID_OPTION_NAME,
             format!("invalid option \"{name}\" for the foreign data wrapper"),
         )
-        .hint("It has no options. Give them to the server, the user mapping, the foreign table or the column.")),
+        .hint(
+            "It has no options. Give them to the server, the user mapping, the foreign table or the column.",
+        )),
     };
     or_raise(checked);
 }

@@ -102,7 +102,8 @@ unsafe fn attributes(rel: *mut pg_sys::RelOptInfo, table: pg_sys::Oid, local: *m
     };
     let all: Vec<i16> = relation.tuple_desc().iter().filter(|a| !a.attisdropped).map(|a| a.attnum).collect();
     // Attribute 0 is the whole row.
-    let mut wanted: Vec<i16> = all.iter().copied().filter(|attribute| is_used(*attribute) || is_used(0)).collect();
+    let mut wanted: Vec<i16> =
+        all.iter().copied().filter(|attribute| is_used(*attribute) || is_used(0)).collect();
     if wanted.is_empty() {
         wanted.extend(all.first());
     }

@@ -149,7 +149,10 @@ impl Scan {
             let index = at.load(Ordering::Relaxed);
             let column = &request.columns[index];
             let value: String = readable(batch, cells[index]).chars().take(60).collect();
-            let name: Vec<String> = request.target.surface.row_name(&request.key)
+            let name: Vec<String> = request
+                .target
+                .surface
+                .row_name(&request.key)
                 .iter()
                 .filter_map(|field| request.columns.iter().position(|column| column.path.join("/") == *field))
                 .map(|index| readable(batch, cells[index]))

@@ -108,10 +108,12 @@ pub(crate) fn empty(what: &str) -> Error {
 }
 
 pub(crate) fn bad_credentials(words: &str) -> Error {
-    Error::new(ErrorKind::Credentials, "the server did not accept the user name or password").detail(words).hint(
-        "Check the user mapping: ALTER USER MAPPING … OPTIONS (SET username …, SET password …). \
+    Error::new(ErrorKind::Credentials, "the server did not accept the user name or password")
+        .detail(words)
+        .hint(
+            "Check the user mapping: ALTER USER MAPPING … OPTIONS (SET username …, SET password …). \
          The account must not be locked, and must belong to the company.",
-    )
+        )
 }
 
 fn no_seat(words: &str) -> Error {
@@ -142,7 +144,10 @@ mod tests {
                 r#"{{"message":"An error has occurred.","exceptionMessage":"{message}","exceptionType":"{class}"}}"#
             )
         };
-        assert_eq!(kind(500, &body("Error: Invalid credentials. Please try again.", "X")), ErrorKind::Credentials);
+        assert_eq!(
+            kind(500, &body("Error: Invalid credentials. Please try again.", "X")),
+            ErrorKind::Credentials
+        );
         assert_eq!(
             kind(500, &body("No entity", "PX.Api.NoEntitySatisfiesTheConditionException")),
             ErrorKind::NoRecord
@@ -152,7 +157,10 @@ mod tests {
             ErrorKind::UnknownField
         );
         assert_eq!(
-            kind(500, &body("Optimization cannot be performed.The following fields…", "CannotOptimizeException")),
+            kind(
+                500,
+                &body("Optimization cannot be performed.The following fields…", "CannotOptimizeException")
+            ),
             ErrorKind::CannotOptimize
         );
         assert_eq!(kind(500, &body("API Login Limit", "X")), ErrorKind::NoSeat);
@@ -169,10 +177,14 @@ mod tests {
     fn the_server_is_quoted() {
         let error = failure("X", StatusCode::NOT_FOUND, "<html><title>404 - File not found</title>");
         assert_eq!(error.detail.as_deref(), Some("404 - File not found"));
-        let error = failure("X", StatusCode::BAD_REQUEST, r#"{"error":{"code":"","message":"Bad\r\n  token"}}"#);
-        assert_eq!(error.detail.as_deref(), Some("Bad token"));
         let error =
-            failure("X", StatusCode::BAD_REQUEST, r#"{"odata.error":{"message":{"lang":"en","value":"v3"}}}"#);
+            failure("X", StatusCode::BAD_REQUEST, r#"{"error":{"code":"","message":"Bad\r\n  token"}}"#);
+        assert_eq!(error.detail.as_deref(), Some("Bad token"));
+        let error = failure(
+            "X",
+            StatusCode::BAD_REQUEST,
+            r#"{"odata.error":{"message":{"lang":"en","value":"v3"}}}"#,
+        );
         assert_eq!(error.detail.as_deref(), Some("v3"));
     }
 

@@ -126,7 +126,9 @@ impl Continuity {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Definition, "the key of the table does not tell its rows apart")
-            .detail("Two rows have the same key, so the rows cannot be read page by page without losing some.")
+            .detail(
+                "Two rows have the same key, so the rows cannot be read page by page without losing some.",
+            )
             .hint(
                 "Give the option \"key\" to as many columns as make rows unique, or to none, or raise \
                  \"page_size\" so that all rows fit into one page.",

@@ -33,16 +33,18 @@ pub(crate) fn parse_list(body: &str) -> Vec<Endpoint> {
 /// # Errors
 /// None has the name; the detail lists those that exist.
 pub(crate) fn newest<'a>(endpoints: &'a [Endpoint], name: &str) -> Result<&'a Endpoint> {
-    endpoints.iter().filter(|e| e.name.eq_ignore_ascii_case(name)).max_by_key(|e| version_key(&e.version)).ok_or_else(
-        || {
+    endpoints
+        .iter()
+        .filter(|e| e.name.eq_ignore_ascii_case(name))
+        .max_by_key(|e| version_key(&e.version))
+        .ok_or_else(|| {
             let mut names: Vec<_> = endpoints.iter().map(|e| e.name.as_str()).collect();
             names.sort_unstable();
             names.dedup();
             Error::new(ErrorKind::NotFound, format!("the instance has no endpoint \"{name}\""))
                 .detail(format!("It lists: {}.", names.join(", ")))
                 .hint("Set the option \"endpoint_name\" to one of them.")
-        },
-    )
+        })
 }
 
 /// Versions compare by number, not by letter: 9.200.001 is older than 24.200.001.
@@ -57,7 +59,8 @@ mod tests {
     #[test]
     fn both_forms_of_the_list() {
         let bare = r#"[{"name":"Default","version":"24.200.001","href":"/x/"}]"#;
-        let envelope = format!(r#"{{"version":{{"acumaticaBuildVersion":"25.093.0036"}},"endpoints":{bare}}}"#);
+        let envelope =
+            format!(r#"{{"version":{{"acumaticaBuildVersion":"25.093.0036"}},"endpoints":{bare}}}"#);
         assert_eq!(parse_list(bare), parse_list(&envelope));
         assert_eq!(parse_list(bare).len(), 1);
         assert!(parse_list("<html>").is_empty());
@@ -65,9 +68,10 @@ mod tests {
 
     #[test]
     fn the_newest_by_number_and_names_without_case() {
-        let list: Vec<Endpoint> = [("Default", "9.200.001"), ("default", "24.200.001"), ("eCommerce", "25.200.001")]
-            .map(|(name, version)| Endpoint { name: name.into(), version: version.into() })
-            .into();
+        let list: Vec<Endpoint> =
+            [("Default", "9.200.001"), ("default", "24.200.001"), ("eCommerce", "25.200.001")]
+                .map(|(name, version)| Endpoint { name: name.into(), version: version.into() })
+                .into();
         assert_eq!(newest(&list, "DEFAULT").unwrap().version, "24.200.001");
         let error = newest(&list, "Defualt").unwrap_err();
         assert_eq!(error.kind, ErrorKind::NotFound);

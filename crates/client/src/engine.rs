@@ -29,10 +29,13 @@ pub struct Engine {
 pub struct Client(Arc<Connection>);
 
 impl Client {
+    /// A client in the place of `predecessors`, whose sessions are closed before it opens one.
+    ///
     /// # Errors
     /// TLS cannot be set up. Nothing is sent.
-    pub fn new(config: Config) -> Result<Self> {
-        Ok(Self(Arc::new(Connection::new(config)?)))
+    pub fn new(config: Config, predecessors: Vec<Client>) -> Result<Self> {
+        let predecessors = predecessors.into_iter().map(|Client(connection)| connection).collect();
+        Ok(Self(Arc::new(Connection::new(config, predecessors)?)))
     }
 
     pub fn config(&self) -> &Config {
@@ -77,18 +80,13 @@ impl Engine {
         Rows::new(shared, task.abort_handle())
     }
 
-    /// Signs out of a server in the background.
-    pub fn sign_out(&self, client: Client, patience: Duration) {
-        self.runtime.spawn(async move { client.0.sign_out(patience).await });
-    }
-
     /// Signs out of `clients`, waiting `patience` at most, and ends the thread.
     pub fn shut_down(self, clients: Vec<Client>, patience: Duration) {
         let (done, finished) = mpsc::channel::<()>();
         self.runtime.spawn(async move {
             // One after the other: one connection at a time is all that a leaving user should need.
             for client in clients {
-                client.0.sign_out(patience).await;
+                client.0.sign_out().await;
             }
             drop(done);
         });

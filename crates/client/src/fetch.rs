@@ -11,8 +11,8 @@ use crate::decode::{Batch, Cell, Column, ColumnType, DecodeError, RowDecoder, Ro
 use crate::dialect::{Listing, Page, Surface, odata, rest};
 use crate::endpoint::FALLBACK_VERSION;
 use crate::error::{Error, ErrorKind, Result};
-use crate::metadata;
-use crate::scan::{Counters, ScanRequest, Shared};
+use crate::metadata::{self, EntitySet};
+use crate::scan::{Counters, ScanRequest, Shared, Target};
 use crate::session::{Connection, Session};
 
 /// A batch is handed over when it is this large, or when the consumer has nothing else to do.
@@ -83,11 +83,14 @@ async fn resolve(connection: &Connection, session: &Session, request: &ScanReque
     if !request.key.is_empty() || target.surface == Surface::Dac {
         return odata::listing(request, version, company, &request.key);
     }
-    let root = target.surface.root(version, company)?;
-    let url = connection.url(&format!("{root}/$metadata"))?;
-    let answer = connection.get(session, target.surface, url, "the $metadata of the instance").await?;
-    let key = metadata::entity_set_key(answer.reader(), &target.name).await?;
+    let key = describe(connection, session, target).await?.key;
     odata::listing(request, version, company, &key)
+}
+
+/// What `$metadata` says of a generic inquiry or DAC.
+async fn describe(connection: &Connection, session: &Session, target: &Target) -> Result<EntitySet> {
+    let document = connection.metadata(session, target.surface).await?;
+    metadata::entity_set(document.reader(), &target.name).await
 }
 
 async fn renew(connection: &Arc<Connection>, lost: &Arc<Session>, surface: Surface) -> Result<Arc<Session>> {
@@ -151,7 +154,9 @@ impl Scan<'_> {
                     continue;
                 }
                 PageEnd::Broken => {}
-                PageEnd::Done { .. } if !listing.pageable || self.is_last(rows, page.top, largest) => return Ok(()),
+                PageEnd::Done { .. } if !listing.pageable || self.is_last(rows, page.top, largest) => {
+                    return self.check_empty().await;
+                }
                 PageEnd::Done { .. } => {}
             }
             back = 1;
@@ -160,6 +165,21 @@ impl Scan<'_> {
             top = self.next_top(rows);
             self.keep_distance().await;
         }
+    }
+
+    /// An inquiry with parameters answers without rows or error when none are given: that must not pass
+    /// for an empty one.
+    async fn check_empty(&self) -> Result<()> {
+        let target = &self.request.target;
+        if self.position > 0 || target.surface != Surface::GenericInquiry {
+            return Ok(());
+        }
+        if !describe(self.connection, &self.session, target).await?.has_parameters {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Definition, format!("{} has parameters, without which it returns no rows", self.what))
+            .detail("Acumatica answers such a request with zero rows and no error.")
+            .hint("Give the parameters of the inquiry default values in Acumatica, or read an inquiry without parameters."))
     }
 
     /// Whether a page of `rows` rows, where `top` were asked for, is the last. A short page may have
@@ -186,7 +206,13 @@ impl Scan<'_> {
     }
 
     /// A page, with what the server itself cut it into. Returns how many rows it had.
-    async fn series(&mut self, first: Url, listing: &Listing, page: Page, cut: Cut) -> Result<(PageEnd, u64)> {
+    async fn series(
+        &mut self,
+        first: Url,
+        listing: &Listing,
+        page: Page,
+        cut: Cut,
+    ) -> Result<(PageEnd, u64)> {
         let mut followed = HashSet::new();
         let mut url = first;
         let mut cut = cut;
@@ -305,9 +331,12 @@ impl Scan<'_> {
                 let refusal = answer::failure(self.what, reqwest::StatusCode::OK, &body);
                 Error { kind: ErrorKind::Server, ..refusal }
             }
-            other => Error::new(ErrorKind::Protocol, format!("could not read the answer of the server for {}", self.what))
-                .detail(other)
-                .hint("Run the query again. If it stays, a proxy may be cutting or changing answers."),
+            other => Error::new(
+                ErrorKind::Protocol,
+                format!("could not read the answer of the server for {}", self.what),
+            )
+            .detail(other)
+            .hint("Run the query again. If it stays, a proxy may be cutting or changing answers."),
         }
     }
 }
@@ -315,13 +344,22 @@ impl Scan<'_> {
 /// A value that its column cannot hold, told with all that finds the record in the ERP.
 fn unfit(request: &ScanRequest, row: &[u8], position: u64, error: DecodeError) -> Error {
     let Some(column) = error.column.map(|column| &request.columns[column]) else {
-        return Error::new(ErrorKind::Protocol, format!("could not read a row of {}", request.target)).detail(error.kind);
+        return Error::new(ErrorKind::Protocol, format!("could not read a row of {}", request.target))
+            .detail(error.kind);
     };
     let mut refusal = Error::new(
         ErrorKind::Value,
-        format!("could not convert a value for column \"{}\" of foreign table \"{}\": {}", column.name, request.table, error.kind),
+        format!(
+            "could not convert a value for column \"{}\" of foreign table \"{}\": {}",
+            column.name, request.table, error.kind
+        ),
     )
-    .detail(format!("Row {}, field \"{}\", value: {}", row_key(request, row, position), column.path.join("/"), error.value));
+    .detail(format!(
+        "Row {}, field \"{}\", value: {}",
+        row_key(request, row, position),
+        column.path.join("/"),
+        error.value
+    ));
     refusal.hint = error.kind.hint().map(Into::into);
     refusal
 }

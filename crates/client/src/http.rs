@@ -36,6 +36,7 @@ pub(crate) struct Request<'a> {
     pub url: Url,
     /// What is asked for, in words for messages: `entity "SalesOrder"`.
     pub what: &'a str,
+    pub accept: &'static str,
     /// User name and password are sent along (HTTP Basic).
     pub basic: bool,
     pub body: Option<String>,
@@ -43,7 +44,7 @@ pub(crate) struct Request<'a> {
 
 impl<'a> Request<'a> {
     pub fn get(url: Url, what: &'a str) -> Self {
-        Self { method: Method::GET, url, what, basic: false, body: None }
+        Self { method: Method::GET, url, what, accept: "application/json", basic: false, body: None }
     }
 }
 
@@ -54,17 +55,24 @@ impl Http {
             // Redirects carry meaning (see `answer::redirect`) and must not leave the origin.
             .redirect(reqwest::redirect::Policy::none())
             .build()
-            .map_err(|reason| Error::new(ErrorKind::Internal, "could not set up TLS").detail(chain(&reason)))?;
+            .map_err(|reason| {
+                Error::new(ErrorKind::Internal, "could not set up TLS").detail(chain(&reason))
+            })?;
         Ok(Self { client, timeout: config.operation_timeout })
     }
 
     /// Sends a request, follows redirects within the origin, and returns the answer with its body
     /// unread if it is a success. Cookies of every answer on the way go to `jar`.
-    pub async fn send(&self, config: &Config, jar: &Mutex<CookieJar>, request: Request<'_>) -> Result<Answer> {
+    pub async fn send(
+        &self,
+        config: &Config,
+        jar: &Mutex<CookieJar>,
+        request: Request<'_>,
+    ) -> Result<Answer> {
         let jar = || jar.lock().unwrap_or_else(PoisonError::into_inner);
-        let Request { method, mut url, what, basic, body } = request;
+        let Request { method, mut url, what, accept, basic, body } = request;
         for _ in 0..=MAX_REDIRECTS {
-            let mut builder = self.client.request(method.clone(), url.clone()).header(ACCEPT, "application/json");
+            let mut builder = self.client.request(method.clone(), url.clone()).header(ACCEPT, accept);
             let cookies = jar().header();
             if let Some(cookies) = cookies {
                 builder = builder.header(COOKIE, cookies);
@@ -183,10 +191,11 @@ fn redirect_target(config: &Config, what: &str, headers: &HeaderMap) -> Result<U
 
 async fn within<T>(timeout: Duration, step: impl Future<Output = T>) -> Result<T> {
     tokio::time::timeout(timeout, step).await.map_err(|_| {
-        Error::new(ErrorKind::Timeout, format!("the server sent nothing for {} seconds", timeout.as_secs())).hint(
-            "A cold start of the site can take longer than a minute. Raise the server option \
+        Error::new(ErrorKind::Timeout, format!("the server sent nothing for {} seconds", timeout.as_secs()))
+            .hint(
+                "A cold start of the site can take longer than a minute. Raise the server option \
              \"operation_timeout\" (seconds), or try again.",
-        )
+            )
     })
 }
 
@@ -195,19 +204,28 @@ fn unsent(config: &Config, reason: &reqwest::Error) -> Error {
     let host = config.instance.host();
     let words = chain(reason);
     if !reason.is_connect() {
-        return Error::new(ErrorKind::ConnectionLost, format!("the connection to \"{host}\" broke before it answered"))
-            .detail(words)
-            .hint("Run the query again.");
+        return Error::new(
+            ErrorKind::ConnectionLost,
+            format!("the connection to \"{host}\" broke before it answered"),
+        )
+        .detail(words)
+        .hint("Run the query again.");
     }
     let (message, hint) = if words.contains("dns error") {
-        (format!("could not find the host \"{host}\""), "Check the server option \"url\" and the name service.")
+        (
+            format!("could not find the host \"{host}\""),
+            "Check the server option \"url\" and the name service.",
+        )
     } else if words.contains("certificate") {
         (
             format!("the certificate of \"{host}\" was not accepted"),
             "It must be valid now, for this host name, and issued by an authority that this machine trusts.",
         )
     } else {
-        (format!("could not connect to \"{host}\""), "Check the server option \"url\", and that the site is running.")
+        (
+            format!("could not connect to \"{host}\""),
+            "Check the server option \"url\", and that the site is running.",
+        )
     };
     Error::new(ErrorKind::Connect, message).detail(words).hint(hint)
 }

@@ -118,7 +118,17 @@ impl fmt::Display for InstanceUrl {
 /// Where the application begins and the virtual directory ends.
 fn is_inside_site(segment: &str) -> bool {
     const ROOMS: [&str; 11] = [
-        "entity", "odata", "odatav4", "t", "api", "identity", "main", "main.aspx", "frames", "pages", "scripts",
+        "entity",
+        "odata",
+        "odatav4",
+        "t",
+        "api",
+        "identity",
+        "main",
+        "main.aspx",
+        "frames",
+        "pages",
+        "scripts",
     ];
     // `(W(2))` marks a browser window.
     segment.starts_with("(W(") || ROOMS.iter().any(|room| segment.eq_ignore_ascii_case(room))

@@ -1,8 +1,8 @@
-//! OData `$metadata`: for now, the key of one entity set.
+//! OData `$metadata`: what one entity set is.
 
-use std::collections::HashMap;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
+use std::collections::HashMap;
 use tokio::io::AsyncBufRead;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -10,20 +10,30 @@ use crate::error::{Error, ErrorKind, Result};
 /// A hundred times the names of the largest document known.
 const MAX_NAMES: usize = 200_000;
 
-/// Finds the key of the entity set `name`, reading the document as it arrives. Empty if the set has
-/// no key or is not listed.
+/// What the document says of an entity set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EntitySet {
+    /// Empty if the set has no key or is not listed.
+    pub key: Vec<String>,
+    /// It is read through `{name}_WithParameters(…)`; read plainly it is silently empty.
+    pub has_parameters: bool,
+}
+
+/// Finds the entity set `name`, reading the document as it arrives.
 ///
 /// The document may hold names that CSDL forbids (acumatica-api.md section 3), so nothing but the
 /// few elements needed is looked at.
 ///
 /// # Errors
 /// Not XML, or not to be read to its end.
-pub(crate) async fn entity_set_key(document: impl AsyncBufRead + Unpin, name: &str) -> Result<Vec<String>> {
+pub(crate) async fn entity_set(document: impl AsyncBufRead + Unpin, name: &str) -> Result<EntitySet> {
     let mut reader = Reader::from_reader(document);
     reader.config_mut().check_end_names = false;
     let mut buffer = Vec::new();
     let mut keys: HashMap<String, Vec<String>> = HashMap::new();
     let mut sets: HashMap<String, String> = HashMap::new();
+    let parameterised = format!("{name}_WithParameters");
+    let mut has_parameters = false;
     let mut entity_type: Option<String> = None;
     let mut in_key = false;
     // Elements open, once there was one: a document that was cut off must not pass for one without a key.
@@ -37,23 +47,28 @@ pub(crate) async fn entity_set_key(document: impl AsyncBufRead + Unpin, name: &s
             _ => {}
         }
         match &event {
-            Event::Start(element) | Event::Empty(element) => {
-                match element.local_name().as_ref() {
-                    "EntityType" => entity_type = attribute(element, "Name")?,
-                    "Key" => in_key = true,
-                    "PropertyRef" if in_key => {
-                        if let (Some(holder), Some(field)) = (&entity_type, attribute(element, "Name")?) {
-                            keys.entry(holder.clone()).or_default().push(field);
-                        }
+            Event::Start(element) | Event::Empty(element) => match element.local_name().as_ref() {
+                "EntityType" => entity_type = attribute(element, "Name")?,
+                "Key" => in_key = true,
+                "PropertyRef" if in_key => {
+                    if let (Some(holder), Some(field)) = (&entity_type, attribute(element, "Name")?) {
+                        keys.entry(holder.clone()).or_default().push(field);
                     }
-                    "EntitySet" => {
-                        if let (Some(set), Some(of)) = (attribute(element, "Name")?, attribute(element, "EntityType")?) {
-                            sets.insert(set, of);
-                        }
-                    }
-                    _ => {}
                 }
-            }
+                "EntitySet" => {
+                    if let (Some(set), Some(of)) =
+                        (attribute(element, "Name")?, attribute(element, "EntityType")?)
+                    {
+                        sets.insert(set, of);
+                    }
+                }
+                "Function" | "FunctionImport" => {
+                    let called = attribute(element, "Name")?;
+                    has_parameters |=
+                        called.is_some_and(|called| called.eq_ignore_ascii_case(&parameterised));
+                }
+                _ => {}
+            },
             Event::End(element) => match element.local_name().as_ref() {
                 "EntityType" => entity_type = None,
                 "Key" => in_key = false,
@@ -67,12 +82,12 @@ pub(crate) async fn entity_set_key(document: impl AsyncBufRead + Unpin, name: &s
             return Err(malformed("It has too many names."));
         }
     }
-    let of = sets.get(name).or_else(|| {
-        sets.iter().find(|(set, _)| set.eq_ignore_ascii_case(name)).map(|(_, of)| of)
-    });
+    let of = sets
+        .get(name)
+        .or_else(|| sets.iter().find(|(set, _)| set.eq_ignore_ascii_case(name)).map(|(_, of)| of));
     // `EntityType="Namespace.Type"`; the type itself is declared without the namespace.
     let of = of.map(|of| of.rsplit_once('.').map_or(of.as_str(), |(_, short)| short));
-    Ok(of.and_then(|of| keys.remove(of)).unwrap_or_default())
+    Ok(EntitySet { key: of.and_then(|of| keys.remove(of)).unwrap_or_default(), has_parameters })
 }
 
 fn attribute(element: &BytesStart<'_>, name: &str) -> Result<Option<String>> {
@@ -85,9 +100,9 @@ fn attribute(element: &BytesStart<'_>, name: &str) -> Result<Option<String>> {
 }
 
 fn malformed(reason: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Protocol, "could not read the $metadata of the instance").detail(reason).hint(
-        "Give the option \"key\" to the columns that identify a row; then it is not needed.",
-    )
+    Error::new(ErrorKind::Protocol, "could not read the $metadata of the instance")
+        .detail(reason)
+        .hint("Give the option \"key\" to the columns that identify a row; then it is not needed.")
 }
 
 #[cfg(test)]
@@ -98,18 +113,26 @@ mod tests {
         <Schema Namespace="PX.Data"><EntityType Name="ARAging"><Key><PropertyRef Name="Customer"/>
         <PropertyRef Name="RefNbr_2"/></Key><Property Name="Customer" Type="Edm.String"/></EntityType>
         <EntityType Name="Bare"><Property Name="X" Type="Edm.String"/></EntityType>
-        <Function Name="A&amp;B &lt;odd&gt;"/><EntityContainer Name="Default">
+        <Function Name="A&amp;B &lt;odd&gt;"/><Function Name="Bare_WithParameters"/><EntityContainer Name="Default">
         <EntitySet Name="AR-Aging by Customer" EntityType="PX.Data.ARAging"/>
         <EntitySet Name="Bare" EntityType="PX.Data.Bare"/></EntityContainer></Schema></edmx:DataServices></edmx:Edmx>"#;
 
     fn key(document: &str, name: &str) -> Result<Vec<String>> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(entity_set_key(document.as_bytes(), name))
+        runtime.block_on(entity_set(document.as_bytes(), name)).map(|set| set.key)
     }
 
     #[test]
     fn the_set_keeps_its_spaces_and_the_type_drops_them() {
         assert_eq!(key(DOCUMENT, "AR-Aging by Customer").unwrap(), ["Customer", "RefNbr_2"]);
+    }
+
+    #[test]
+    fn a_set_with_parameters_has_a_function_beside_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let of = |name| runtime.block_on(entity_set(DOCUMENT.as_bytes(), name)).unwrap().has_parameters;
+        assert!(of("Bare"));
+        assert!(!of("AR-Aging by Customer"));
     }
 
     #[test]

@@ -35,7 +35,12 @@ pub(crate) struct Connection {
     sessions: Arc<AsyncMutex<Vec<Arc<Session>>>>,
     odata_version: OnceCell<ODataVersion>,
     endpoints: OnceCell<Vec<Endpoint>>,
+    /// Connections that this one takes the place of: their seats are given back before it takes one.
+    predecessors: Mutex<Vec<Arc<Connection>>>,
 }
+
+/// How long a sign-out may take before it is given up.
+const SIGN_OUT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The two ways of signing in, which may lead to sessions that are good for different surfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,13 +67,19 @@ impl std::fmt::Debug for CookieJar {
 impl Connection {
     /// # Errors
     /// TLS cannot be set up. Nothing is sent yet.
-    pub fn new(config: Config) -> Result<Self> {
+    pub fn new(config: Config, replaced: Vec<Arc<Connection>>) -> Result<Self> {
+        let mut predecessors = Vec::new();
+        for connection in replaced {
+            predecessors.extend(connection.take_predecessors());
+            predecessors.push(connection);
+        }
         Ok(Self {
             http: Http::new(&config)?,
             config,
             sessions: Arc::default(),
             odata_version: OnceCell::new(),
             endpoints: OnceCell::new(),
+            predecessors: Mutex::new(predecessors),
         })
     }
 
@@ -79,15 +90,13 @@ impl Connection {
         let connection = Arc::clone(self);
         let task = tokio::spawn(async move {
             let mut sessions = connection.sessions.lock().await;
-            let usable =
-                |s: &&Arc<Session>| s.how == wanted || !s.refused_elsewhere.load(Ordering::Relaxed);
-            if let Some(open) = sessions
-                .iter()
-                .find(|session| session.how == wanted)
-                .or_else(|| sessions.iter().find(usable))
+            let usable = |s: &&Arc<Session>| s.how == wanted || !s.refused_elsewhere.load(Ordering::Relaxed);
+            if let Some(open) =
+                sessions.iter().find(|session| session.how == wanted).or_else(|| sessions.iter().find(usable))
             {
                 return Ok(Arc::clone(open));
             }
+            connection.sign_out_predecessors().await;
             let session = Arc::new(match wanted {
                 SignIn::Login => connection.login().await?,
                 SignIn::Basic => connection.basic().await?,
@@ -110,23 +119,55 @@ impl Connection {
         }
     }
 
-    /// Signs out of all sessions, waiting for a sign-in under way. Failures are of no use to
-    /// anyone at that point: the server closes what it forgot after some minutes.
-    pub async fn sign_out(&self, patience: Duration) {
-        let sessions = std::mem::take(&mut *self.sessions.lock().await);
-        for session in sessions {
-            let url = self.url("entity/auth/logout");
-            if let Ok(url) = url {
-                let request = Request { method: Method::POST, ..Request::get(url, "the sign-out") };
-                let _ = tokio::time::timeout(patience, self.http.send(&self.config, &session.jar, request)).await;
-            }
+    /// Signs out of all sessions, waiting for a sign-in under way.
+    pub async fn sign_out(&self) {
+        self.sign_out_predecessors().await;
+        self.close_sessions().await;
+    }
+
+    async fn sign_out_predecessors(&self) {
+        for connection in self.take_predecessors() {
+            connection.close_sessions().await;
         }
     }
 
-    /// Reads `url` in a session.
+    fn take_predecessors(&self) -> Vec<Arc<Connection>> {
+        std::mem::take(&mut *self.predecessors.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn close_sessions(&self) {
+        let sessions = std::mem::take(&mut *self.sessions.lock().await);
+        for session in sessions {
+            self.logout(&session).await;
+        }
+    }
+
+    /// Failures are of no use to anyone here: the server closes what it is not asked to close after
+    /// some minutes.
+    async fn logout(&self, session: &Session) {
+        let Ok(url) = self.url("entity/auth/logout") else { return };
+        let request = Request { method: Method::POST, ..Request::get(url, "the sign-out") };
+        let _ = tokio::time::timeout(SIGN_OUT_PATIENCE, self.http.send(&self.config, &session.jar, request))
+            .await;
+    }
+
+    /// Reads JSON from `url` in a session.
     pub async fn get(&self, session: &Session, surface: Surface, url: Url, what: &str) -> Result<Answer> {
         let basic = self.way_in(surface) == SignIn::Basic;
         self.http.send(&self.config, &session.jar, Request { basic, ..Request::get(url, what) }).await
+    }
+
+    /// Reads the `$metadata` of a surface, which exists as XML only: asked for JSON, the server fails.
+    pub async fn metadata(&self, session: &Session, surface: Surface) -> Result<Answer> {
+        let root = surface.root(self.odata_version(session).await?, self.config.company.as_deref())?;
+        let url = self.url(&format!("{root}/$metadata"))?;
+        let basic = self.way_in(surface) == SignIn::Basic;
+        let request = Request {
+            basic,
+            accept: "application/xml",
+            ..Request::get(url, "the $metadata of the instance")
+        };
+        self.http.send(&self.config, &session.jar, request).await
     }
 
     /// The OData layout of the instance: as configured, else the one whose list of inquiries answers.
@@ -175,7 +216,9 @@ impl Connection {
     async fn login(&self) -> Result<Session> {
         let config = &self.config;
         let mut body = json!({ "name": config.username, "password": config.password.expose_secret() });
-        for (name, value) in [("tenant", &config.company), ("branch", &config.branch), ("locale", &config.locale)] {
+        for (name, value) in
+            [("tenant", &config.company), ("branch", &config.branch), ("locale", &config.locale)]
+        {
             if let Some(value) = value {
                 body[name] = value.as_str().into();
             }
@@ -193,16 +236,18 @@ impl Connection {
 
     /// A wrong tenant is silently accepted on a single-tenant site; the cookie tells where we are.
     async fn check_landing(&self, session: &Session) -> Result<()> {
-        let landed = session.jar().get("CompanyID").map(|id| percent_decode_str(id).decode_utf8_lossy().into_owned());
+        let landed =
+            session.jar().get("CompanyID").map(|id| percent_decode_str(id).decode_utf8_lossy().into_owned());
         let (Some(wanted), Some(landed)) = (&self.config.company, landed) else { return Ok(()) };
         if landed.eq_ignore_ascii_case(wanted) {
             return Ok(());
         }
-        let url = self.url("entity/auth/logout")?;
-        let request = Request { method: Method::POST, ..Request::get(url, "the sign-out") };
-        let _ = self.http.send(&self.config, &session.jar, request).await;
-        Err(Error::new(ErrorKind::Credentials, format!("the server signed in to company \"{landed}\", not \"{wanted}\""))
-            .hint("Set the server option \"company\" to the login name of the tenant."))
+        self.logout(session).await;
+        Err(Error::new(
+            ErrorKind::Credentials,
+            format!("the server signed in to company \"{landed}\", not \"{wanted}\""),
+        )
+        .hint("Set the server option \"company\" to the login name of the tenant."))
     }
 
     /// HTTP Basic: the first answer opens the session and brings its cookies.
@@ -236,7 +281,8 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
-        Err(missing.unwrap_or_else(|| answer::empty("the list of generic inquiries"))
+        Err(missing
+            .unwrap_or_else(|| answer::empty("the list of generic inquiries"))
             .hint("Check the server options \"url\", \"company\" and \"odata_version\"."))
     }
 }

@@ -16,8 +16,17 @@ use crate::scan::ScanRequest;
 const MAX_QUERY: usize = 1_900;
 
 /// All but what RFC 3986 allows in a query; `+` and `&` and `#` have a meaning of their own there.
-const QUERY: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'%').add(b'+').add(b'&').add(b'[').add(b']');
+const QUERY: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'%')
+    .add(b'+')
+    .add(b'&')
+    .add(b'[')
+    .add(b']');
 const SEGMENT: &AsciiSet = &QUERY.add(b'/').add(b'?').add(b'`').add(b'{').add(b'}').add(b';').add(b'=');
 
 /// The three data surfaces of an instance (acumatica-api.md section 1).

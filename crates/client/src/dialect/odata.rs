@@ -10,7 +10,12 @@ use crate::scan::ScanRequest;
 ///
 /// # Errors
 /// A column's path leads into another table, or the layout needs a company.
-pub(crate) fn listing(request: &ScanRequest, version: ODataVersion, company: Option<&str>, key: &[String]) -> Result<Listing> {
+pub(crate) fn listing(
+    request: &ScanRequest,
+    version: ODataVersion,
+    company: Option<&str>,
+    key: &[String],
+) -> Result<Listing> {
     let mut select: Vec<&str> = Vec::new();
     for column in &request.columns {
         let [field] = column.path.as_slice() else {

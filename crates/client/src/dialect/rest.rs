@@ -47,7 +47,10 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
     let mut wanted = Wanted::default();
     for column in &request.columns {
         let Some((last, objects)) = column.path.split_last() else {
-            return Err(Error::new(ErrorKind::Definition, format!("column \"{}\" has no field", column.name)));
+            return Err(Error::new(
+                ErrorKind::Definition,
+                format!("column \"{}\" has no field", column.name),
+            ));
         };
         if objects.is_empty() && SYSTEM.contains(&last.as_str()) {
             continue;
@@ -60,7 +63,11 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
         }
     }
 
-    let contract_5 = version.split('.').next().and_then(|year| year.parse().ok()).is_some_and(|year: u32| year >= CONTRACT_5);
+    let contract_5 = version
+        .split('.')
+        .next()
+        .and_then(|year| year.parse().ok())
+        .is_some_and(|year: u32| year >= CONTRACT_5);
     let (mut select, mut expand) = (Vec::new(), Vec::new());
     if contract_5 {
         select = wanted.fields;
@@ -74,7 +81,12 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
         select.extend(request.key.iter().take(1).cloned());
     }
     Ok(Listing {
-        path: format!("entity/{}/{}/{}", encode_segment(endpoint), encode_version(version), encode_segment(&request.target.name)),
+        path: format!(
+            "entity/{}/{}/{}",
+            encode_segment(endpoint),
+            encode_version(version),
+            encode_segment(&request.target.name)
+        ),
         query: query(&select.join(","), &[("$expand", &expand.join(","))]),
         // The id of a top-level record is stable, and comes whether selected or not.
         identity: vec![vec!["id".to_owned()]],
@@ -142,7 +154,10 @@ mod tests {
         use ColumnType::*;
         assert_eq!(url(&[("OrderNbr", Text)], "24.200.001"), "$select=OrderNbr");
         assert_eq!(
-            url(&[("A", Text), ("MainContact/Email", Text), ("MainContact/Address/City", Text)], "24.200.001"),
+            url(
+                &[("A", Text), ("MainContact/Email", Text), ("MainContact/Address/City", Text)],
+                "24.200.001"
+            ),
             "$select=A,MainContact/Email,MainContact/Address/City&$expand=MainContact,MainContact/Address"
         );
         assert_eq!(
@@ -155,7 +170,15 @@ mod tests {
     fn contract_5_nests() {
         use ColumnType::*;
         assert_eq!(
-            url(&[("A", Text), ("MainContact/Email", Text), ("MainContact/Address/City", Text), ("Details", Json)], "26.200.001"),
+            url(
+                &[
+                    ("A", Text),
+                    ("MainContact/Email", Text),
+                    ("MainContact/Address/City", Text),
+                    ("Details", Json)
+                ],
+                "26.200.001"
+            ),
             "$select=A&$expand=MainContact($select=Email;$expand=Address($select=City)),Details"
         );
     }
