@@ -339,9 +339,8 @@ impl Definition {
             },
             Kind::Choice(choices) => {
                 let matches = |name: &&str| name.eq_ignore_ascii_case(value.trim());
-                let chosen = choices
-                    .iter()
-                    .find(|(name, aliases)| matches(name) || aliases.iter().any(|a| matches(&a)));
+                let chosen =
+                    choices.iter().find(|(name, aliases)| matches(name) || aliases.iter().any(matches));
                 chosen.map(|(name, _)| (*name).to_owned()).ok_or_else(|| {
                     let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
                     invalid(self, &value, &format!("It must be one of {}.", names.join(", ")))

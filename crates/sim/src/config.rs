@@ -1,0 +1,141 @@
+//! What the simulator can be told on its command line.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, ValueEnum};
+
+/// Acumatica releases differ in URL layout, dialects and endpoint versions (acumatica-api.md §1, §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Release {
+    #[value(name = "2023R2")]
+    R2023R2,
+    #[value(name = "2024R2")]
+    R2024R2,
+    #[value(name = "2026R1")]
+    R2026R1,
+    #[value(name = "2026R2")]
+    R2026R2,
+}
+
+impl Release {
+    /// The versions of the Default endpoint.
+    pub fn endpoint_versions(self) -> &'static [&'static str] {
+        match self {
+            Release::R2023R2 => &["20.200.001", "22.200.001", "23.200.001"],
+            Release::R2024R2 => &["20.200.001", "22.200.001", "23.200.001", "24.200.001"],
+            Release::R2026R1 => &["20.200.001", "22.200.001", "23.200.001", "24.200.001", "25.200.001"],
+            Release::R2026R2 => &["22.200.001", "23.200.001", "24.200.001", "25.200.001", "26.200.001"],
+        }
+    }
+
+    pub fn build(self) -> &'static str {
+        match self {
+            Release::R2023R2 => "23.210.0042",
+            Release::R2024R2 => "24.211.0012",
+            Release::R2026R1 => "26.101.0029",
+            Release::R2026R2 => "26.200.0055",
+        }
+    }
+
+    /// Before 2024 R2: generic inquiries in OData v3, other URLs, a bare endpoint list, Swagger 2.0.
+    pub fn is_old(self) -> bool {
+        self < Release::R2024R2
+    }
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct Config {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub listen: String,
+    /// Tenants (login names of companies), separated by commas or repeated; the first is the default
+    #[arg(long = "tenant", default_value = "Company", value_delimiter = ',')]
+    pub tenants: Vec<String>,
+    /// Size of the data set: 1 is 1,000 customers, 2,000 items, 20,000 orders with 60,000 lines
+    #[arg(long, default_value_t = 1.0)]
+    pub scale: f64,
+    /// API sessions of the licence; 0 is unlimited
+    #[arg(long, default_value_t = 2)]
+    pub seats: usize,
+    /// Wait before each answer
+    #[arg(long, default_value_t = 0)]
+    pub latency_ms: u64,
+    /// Wait per row sent
+    #[arg(long, default_value_t = 0)]
+    pub row_latency_us: u64,
+    /// Requests a minute; past half of it answers are delayed, past it they are 429. 0 is off
+    #[arg(long, default_value_t = 0)]
+    pub quota: usize,
+    /// Requests at the same time; more wait, past 20 waiting they are 429. 0 is off
+    #[arg(long, default_value_t = 0)]
+    pub concurrency: usize,
+    /// Retry-After of a 429 in seconds; without it there is none
+    #[arg(long)]
+    pub retry_after: Option<u64>,
+    #[arg(long, value_enum, default_value = "2024R2")]
+    pub release: Release,
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Virtual directory of the site, such as /Site
+    #[arg(long, default_value = "")]
+    pub site: String,
+    /// Users and passwords, name:password
+    #[arg(long, default_value = "admin:secret,analyst:secret2", value_delimiter = ',')]
+    pub users: Vec<String>,
+    /// Seconds without a request after which a session closes
+    #[arg(long, default_value_t = 600.0)]
+    pub session_idle: f64,
+    /// Status of a cookie login without a free seat (its body always says "API Login Limit")
+    #[arg(long, default_value_t = 500)]
+    pub login_limit_status: u16,
+    /// Rows a generic inquiry or DAC answers before it gives a next link; 0 is off
+    #[arg(long, default_value_t = 0)]
+    pub gi_page_size: u64,
+    /// Connected applications, client_id:secret (an empty secret: a public client, PKCE required)
+    #[arg(
+        long,
+        default_value = "00000000-0000-0000-0000-000000000001@Company:client-secret",
+        value_delimiter = ','
+    )]
+    pub clients: Vec<String>,
+    /// Life of an OAuth access token in seconds
+    #[arg(long, default_value_t = 3600.0)]
+    pub token_seconds: f64,
+    /// Life of an OAuth refresh token in seconds, counted from its issue
+    #[arg(long, default_value_t = 2_592_000.0)]
+    pub refresh_seconds: f64,
+    /// Adds this many empty types of 19 properties to the DAC metadata (a real site has 2,265)
+    #[arg(long, default_value_t = 0)]
+    pub dac_filler: usize,
+}
+
+#[derive(Parser)]
+struct Defaults {
+    #[command(flatten)]
+    config: Config,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Defaults::parse_from(["acumatica-sim"]).config
+    }
+}
+
+impl Config {
+    /// The virtual directory with a slash in front and none behind, or nothing.
+    pub fn site(&self) -> String {
+        match self.site.trim_matches('/') {
+            "" => String::new(),
+            site => format!("/{site}"),
+        }
+    }
+
+    pub fn password_of(&self, user: &str) -> Option<&str> {
+        let pairs = self.users.iter().filter_map(|u| u.split_once(':'));
+        pairs.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(user)).map(|(_, password)| password)
+    }
+
+    pub fn idle(&self) -> Duration {
+        Duration::from_secs_f64(self.session_idle)
+    }
+}

@@ -1,0 +1,317 @@
+//! How one cell comes about: a pure function of the seed, the column and the row number.
+
+use super::schema::{Table, choice};
+use super::value::{Choice, DAY, Kind, Val, civil, days};
+use super::words::{Sort, words};
+use super::{Data, INSERTED};
+
+/// A counter-based generator (splitmix64): any row can be computed without the ones before it.
+pub struct Rng {
+    state: u64,
+    salt: u64,
+}
+
+pub fn mix(mut x: u64) -> u64 {
+    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+impl Rng {
+    pub fn new(seed: u64, salt: u64, row: u64) -> Rng {
+        Rng { state: mix(seed ^ salt) ^ row.wrapping_mul(0xd6e8_feb8_6659_fd93), salt }
+    }
+
+    pub fn draw(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(self.state)
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        ((u128::from(self.draw()) * u128::from(limit)) >> 64) as u64
+    }
+
+    /// A small number of the column, to spread special rows differently in each.
+    pub fn salt(&self) -> u64 {
+        self.salt & 15
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Gen {
+    /// The name of the block of rows: order type, document type.
+    Block,
+    /// The number within the block.
+    Seq {
+        prefix: &'static str,
+        width: usize,
+    },
+    /// A number behind one of several prefixes, ascending over the whole table.
+    Key {
+        prefixes: Vec<&'static str>,
+        width: usize,
+    },
+    /// The row's number in its table, from 1.
+    RowNumber(i64),
+    /// The number of a detail row within its parent.
+    Line,
+    Pick(Vec<&'static str>),
+    Choice(&'static [Choice]),
+    Const(&'static str),
+    Words(Sort),
+    /// By name until bound, then link and column.
+    RefName(&'static str, &'static str),
+    Ref {
+        link: usize,
+        col: usize,
+    },
+    Int(i64, i64),
+    Dec {
+        low: i64,
+        high: i64,
+        scale: u8,
+    },
+    /// Up to 28 digits, of either sign.
+    Wide(u8),
+    Double,
+    Bool(u64),
+    /// Years; a few rows get the first and the last day that SQL Server's `datetime` users meet.
+    Date(i64, i64),
+    Ts(i64, i64),
+    /// A timestamp as text in the user's culture (acumatica-api.md §2).
+    Culture,
+    Guid,
+    MulNames(&'static str, &'static str, u8),
+    Mul(usize, usize, u8),
+    SumNames(&'static str, &'static str),
+    Sum {
+        detail: usize,
+        col: usize,
+    },
+    /// A parameter of an inquiry form: no value of its own.
+    Parameter,
+}
+
+impl Gen {
+    /// Reads a generator and the kind it makes. The words are documented at the top of `tables.txt`.
+    pub fn parse(words: &[&'static str]) -> Option<(Gen, Kind)> {
+        let arg = |i: usize| words.get(i).copied();
+        let num = |i: usize| arg(i)?.parse::<i64>().ok();
+        let joined = || -> &'static str { Box::leak(words[1..].join(" ").into_boxed_str()) };
+        let scale = |i: usize| num(i).map(|s| s as u8);
+        Some(match *words.first()? {
+            "block" => (Gen::Block, Kind::Text),
+            "seq" => (Gen::Seq { width: num(1)? as usize, prefix: arg(2).unwrap_or("") }, Kind::Text),
+            "key" => (
+                Gen::Key { width: num(1)? as usize, prefixes: arg(2).unwrap_or("").split(',').collect() },
+                Kind::Text,
+            ),
+            "rownumber" => (Gen::RowNumber(num(1).unwrap_or(0)), Kind::Int),
+            "line" => (Gen::Line, Kind::Int),
+            "pick" => (Gen::Pick(joined().split('|').collect()), Kind::Text),
+            "choice" => {
+                let all: Vec<Choice> = joined()
+                    .split('|')
+                    .map(choice)
+                    .map(|c| Choice { code: c.code, label: c.label })
+                    .collect();
+                (Gen::Choice(Box::leak(all.into_boxed_slice())), Kind::Choice)
+            }
+            "const" => (Gen::Const(joined()), Kind::Text),
+            "ref" => {
+                let (link, col) = arg(1)?.split_once('/')?;
+                (Gen::RefName(link, col), Kind::Text)
+            }
+            "int" => (Gen::Int(num(1)?, num(2)?), Kind::Int),
+            "short" => (Gen::Int(num(1)?, num(2)?), Kind::Short),
+            "long" => (Gen::Int(num(1)?, num(2)?), Kind::Long),
+            "byte" => (Gen::Int(num(1)?, num(2)?), Kind::Byte),
+            "dec" => (Gen::Dec { low: num(1)?, high: num(2)?, scale: scale(3)? }, Kind::Dec(scale(3)?)),
+            "wide" => (Gen::Wide(scale(1)?), Kind::Dec(scale(1)?)),
+            "double" => (Gen::Double, Kind::Double),
+            "bool" => (Gen::Bool(num(1)? as u64), Kind::Bool),
+            "date" => (Gen::Date(num(1)?, num(2)?), Kind::Date),
+            "ts" => (Gen::Ts(num(1)?, num(2)?), Kind::Ts),
+            "culture" => (Gen::Culture, Kind::Text),
+            "guid" => (Gen::Guid, Kind::Guid),
+            "mul" => (Gen::MulNames(arg(1)?, arg(2)?, scale(3)?), Kind::Dec(scale(3)?)),
+            "sum" => (Gen::SumNames(arg(1)?, arg(2)?), Kind::Dec(scale(3)?)),
+            "parameter" => match arg(1)? {
+                "bool" => (Gen::Parameter, Kind::Bool),
+                _ => (Gen::Parameter, Kind::Text),
+            },
+            sort => (Gen::Words(Sort::parse(sort)?), Kind::Text),
+        })
+    }
+
+    /// Names to numbers; `None` if there are none.
+    pub fn bind(&self, tables: &[Table], t: usize) -> Option<Gen> {
+        let table = &tables[t];
+        let col = |of: &Table, name: &str| {
+            of.col(name).unwrap_or_else(|| panic!("tables.txt: {}: no {name}", of.name))
+        };
+        match *self {
+            Gen::RefName(link, name) => {
+                let number = table.links.iter().position(|l| l.name == link);
+                let link = number.unwrap_or_else(|| panic!("tables.txt: {}: no link {link}", table.name));
+                Some(Gen::Ref { link, col: col(&tables[table.links[link].to], name) })
+            }
+            Gen::MulNames(a, b, scale) => Some(Gen::Mul(col(table, a), col(table, b), scale)),
+            Gen::SumNames(detail, name) => {
+                let number = table.details.iter().position(|d| d.name == detail);
+                let detail =
+                    number.unwrap_or_else(|| panic!("tables.txt: {}: no detail {detail}", table.name));
+                Some(Gen::Sum { detail, col: col(&tables[table.details[detail].child], name) })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// `prefix` and a number of at least `width` digits.
+fn numbered(prefix: &str, number: u64, width: usize) -> Val {
+    let mut text = String::with_capacity(prefix.len() + width + 4);
+    text.push_str(prefix);
+    let mut digits = [b'0'; 20];
+    let (mut rest, mut at) = (number, digits.len());
+    while rest > 0 {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    for &digit in &digits[at.min(digits.len() - width)..] {
+        text.push(char::from(digit));
+    }
+    Val::text(text)
+}
+
+impl Data {
+    /// The value of a column in a (physical) row.
+    pub fn value(&self, t: usize, c: usize, row: u64) -> Val {
+        let table = &self.schema.tables[t];
+        let col = &table.cols[c];
+        let mut rng = Rng::new(self.seed, col.salt, row);
+        if col.null_percent > 0 && rng.below(100) < col.null_percent {
+            return Val::Null;
+        }
+        match &col.r#gen {
+            Gen::Block | Gen::Seq { .. } | Gen::Key { .. } | Gen::RowNumber(_) => {
+                self.position(t, &col.r#gen, row)
+            }
+            Gen::Line => Val::Int(self.line(t, row) as i64),
+            Gen::Pick(all) => Val::text(all[rng.below(all.len() as u64) as usize]),
+            Gen::Choice(all) => Val::Choice(&all[rng.below(all.len() as u64) as usize]),
+            Gen::Const(text) => Val::text(*text),
+            Gen::Words(sort) => Val::Text(words(*sort, &mut rng, row)),
+            Gen::Ref { link, col } => {
+                let link = &table.links[*link];
+                self.value(link.to, *col, self.follow(t, link, row))
+            }
+            Gen::Int(low, high) => Val::Int(low + rng.below((high - low + 1) as u64) as i64),
+            Gen::Dec { low, high, scale } => {
+                if (row ^ rng.salt()).is_multiple_of(37) {
+                    return Val::Dec(0, *scale);
+                }
+                let unit = 10i64.pow(u32::from(*scale));
+                let span = (high - low) as u64 * unit as u64 + 1;
+                Val::Dec(i128::from(low * unit) + i128::from(rng.below(span)), *scale)
+            }
+            Gen::Wide(scale) => {
+                let digits = 1 + rng.below(28) as u32;
+                let magnitude = (u128::from(rng.draw()) << 64 | u128::from(rng.draw())) % 10u128.pow(digits);
+                let sign = if rng.draw() & 1 == 0 { 1 } else { -1 };
+                Val::Dec(sign * magnitude as i128, *scale)
+            }
+            Gen::Double => Val::Double((rng.draw() as i64 as f64) / 3e15),
+            Gen::Bool(percent) => Val::Bool(rng.below(100) < *percent),
+            Gen::Date(from, to) => match row ^ rng.salt() {
+                r if r % 211 == 11 => Val::Date(days(1900, 1, 1) as i32),
+                r if r % 223 == 13 => Val::Date(days(9999, 12, 31) as i32),
+                _ => {
+                    let first = days(*from, 1, 1);
+                    Val::Date((first + rng.below((days(*to, 12, 31) - first + 1) as u64) as i64) as i32)
+                }
+            },
+            Gen::Ts(from, to) => Val::Ts(timestamp(&mut rng, *from, *to)),
+            Gen::Culture => Val::text(culture(timestamp(&mut rng, 2019, 2025))),
+            Gen::Guid => Val::Guid(u128::from(rng.draw()) << 64 | u128::from(rng.draw())),
+            Gen::Mul(a, b, scale) => product(&self.value(t, *a, row), &self.value(t, *b, row), *scale),
+            Gen::Sum { detail, col } => {
+                let child = table.details[*detail].child;
+                let Kind::Dec(scale) = self.schema.tables[child].cols[*col].kind else { return Val::Null };
+                let mut sum = 0;
+                for line in self.children(child, row) {
+                    if let Val::Dec(mantissa, _) = self.value(child, *col, line) {
+                        sum += mantissa;
+                    }
+                }
+                Val::Dec(sum, scale)
+            }
+            Gen::Parameter => Val::Null,
+            Gen::RefName(..) | Gen::MulNames(..) | Gen::SumNames(..) => {
+                unreachable!("bound when the tables are read")
+            }
+        }
+    }
+
+    /// Values that depend on where the row stands; inserted rows take them from the row before.
+    fn position(&self, t: usize, r#gen: &Gen, row: u64) -> Val {
+        if row & INSERTED != 0 {
+            let (base, suffix) = self.inserted_after(row);
+            return match (self.position(t, r#gen, base), r#gen) {
+                (Val::Text(text), Gen::Seq { .. } | Gen::Key { .. }) => Val::text(format!("{text}{suffix}")),
+                (Val::Int(_), _) => Val::Int((1 << 30) + (row & 0xffff) as i64),
+                (other, _) => other,
+            };
+        }
+        let block = self.block(t, row);
+        let start = self.starts[t][block];
+        match r#gen {
+            Gen::Block => {
+                let name = self.schema.tables[t].blocks[block].0;
+                if name.code == name.label { Val::text(name.code) } else { Val::Choice(name) }
+            }
+            Gen::Seq { prefix, width } => numbered(prefix, row - start + 1, *width),
+            Gen::Key { prefixes, width } => {
+                let per = self.counts[t].div_ceil(prefixes.len() as u64).max(1);
+                let which = ((row / per) as usize).min(prefixes.len() - 1);
+                numbered(prefixes[which], row - which as u64 * per + 1, *width)
+            }
+            Gen::RowNumber(base) => Val::Int(base + row as i64 + 1),
+            _ => Val::Null,
+        }
+    }
+}
+
+/// Fractions of none, two, three and six digits, as different Acumatica tables have them.
+fn timestamp(rng: &mut Rng, from: i64, to: i64) -> i64 {
+    let first = days(from, 1, 1);
+    let day = first + rng.below((days(to, 12, 31) - first + 1) as u64) as i64;
+    let seconds = rng.below(86_400) as i64;
+    let fraction = match rng.below(4) {
+        0 => 0,
+        1 => rng.below(100) as i64 * 10_000,
+        2 => rng.below(1000) as i64 * 1000,
+        _ => rng.below(1_000_000) as i64,
+    };
+    day * DAY + seconds * 1_000_000 + fraction
+}
+
+fn culture(micros: i64) -> String {
+    let (y, m, d) = civil(micros.div_euclid(DAY));
+    let s = micros.rem_euclid(DAY) / 1_000_000;
+    format!("{m:02}/{d:02}/{y:04} {:02}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
+}
+
+/// Rounds half away from zero, as SQL Server does.
+fn product(a: &Val, b: &Val, scale: u8) -> Val {
+    let (Val::Dec(x, xs), Val::Dec(y, ys)) = (a, b) else { return Val::Null };
+    let (mut mantissa, mut have) = (x * y, xs + ys);
+    if have > scale {
+        let unit = 10i128.pow(u32::from(have - scale));
+        mantissa = (mantissa + mantissa.signum() * unit / 2) / unit;
+        have = scale;
+    }
+    Val::Dec(mantissa * 10i128.pow(u32::from(scale - have)), scale)
+}

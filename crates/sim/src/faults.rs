@@ -1,0 +1,212 @@
+//! Faults that tests inject through `/__sim/faults`.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+
+use crate::reply::Reply;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Silent for `ms`, then the normal answer.
+    Delay,
+    /// Closes the connection: before the headers, or after `bytes` of the body.
+    Close,
+    /// Answers `status` in Acumatica's error shape.
+    Status,
+    /// An HTML page with `status` (200 if none).
+    Html,
+    /// 302 to the error page, as without a seat.
+    Redirect,
+    /// 200 and nothing.
+    Empty,
+    /// A complete HTTP answer whose body stops after `bytes`.
+    Truncate,
+    /// Content-Length says 1,000 more than is sent; stops after `bytes` if given.
+    BadLength,
+    /// The next link leads back to the same request.
+    RepeatNextLink,
+    /// At most `rows` rows (or `bytes`, if `rows` is not given), and nothing says so.
+    PageCap,
+    /// Silent for `ms` after `bytes` of the body, then the rest.
+    StallBody,
+    /// The session of the request is gone before it is looked at.
+    DropSession,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// A part of path and query, decoded or raw, or a regular expression.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    #[serde(default)]
+    pub method: Option<String>,
+    pub kind: Kind,
+    /// Matching requests to leave alone first.
+    #[serde(default)]
+    pub after: u64,
+    /// Requests to hit; -1 is all.
+    #[serde(default = "once")]
+    pub count: i64,
+    #[serde(default)]
+    pub ms: u64,
+    #[serde(default)]
+    pub status: Option<u16>,
+    #[serde(default)]
+    pub bytes: Option<u64>,
+    #[serde(default)]
+    pub rows: Option<u64>,
+    /// Headers for `status`, `html`, `redirect` and `empty`, such as Retry-After.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// Body for `status` and `html` instead of the usual one.
+    #[serde(default)]
+    pub body: Option<String>,
+}
+
+fn once() -> i64 {
+    1
+}
+
+impl Fault {
+    pub fn new(pattern: &str, kind: Kind) -> Fault {
+        Fault {
+            pattern: pattern.to_string(),
+            method: None,
+            kind,
+            after: 0,
+            count: 1,
+            ms: 0,
+            status: None,
+            bytes: None,
+            rows: None,
+            headers: Vec::new(),
+            body: None,
+        }
+    }
+
+    fn matches(&self, method: &str, texts: &[&str]) -> bool {
+        let right_method = self.method.as_ref().is_none_or(|m| m.eq_ignore_ascii_case(method));
+        let plain = || texts.iter().any(|t| t.contains(&self.pattern));
+        let regex = || Regex::new(&self.pattern).is_ok_and(|r| texts.iter().any(|t| r.is_match(t)));
+        right_method && (plain() || regex())
+    }
+}
+
+/// What to do when the body has come to its cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    End,
+    Close,
+    Stall(Duration),
+}
+
+/// What the faults that match one request do to it.
+#[derive(Default)]
+pub struct Plan {
+    pub delay: Duration,
+    pub close: bool,
+    pub drop_session: bool,
+    pub reply: Option<Reply>,
+    pub cut: Option<(u64, Cut)>,
+    pub bad_length: bool,
+    pub page_cap: Option<u64>,
+    pub repeat_next_link: bool,
+}
+
+#[derive(Default)]
+pub struct Faults {
+    list: Mutex<Vec<Fault>>,
+}
+
+impl Faults {
+    pub fn add(&self, fault: Fault) {
+        self.list.lock().unwrap().push(fault);
+    }
+
+    pub fn list(&self) -> Vec<Fault> {
+        self.list.lock().unwrap().clone()
+    }
+
+    pub fn clear(&self) {
+        self.list.lock().unwrap().clear();
+    }
+
+    /// Uses up the faults that match a request.
+    pub fn plan(&self, site: &str, method: &str, texts: &[&str]) -> Plan {
+        let mut plan = Plan::default();
+        let mut list = self.list.lock().unwrap();
+        for fault in list.iter_mut().filter(|f| f.matches(method, texts)) {
+            if fault.after > 0 {
+                fault.after -= 1;
+            } else if fault.count != 0 {
+                fault.count -= i64::from(fault.count > 0);
+                plan.add(fault, site);
+            }
+        }
+        list.retain(|f| f.count != 0);
+        plan
+    }
+}
+
+impl Plan {
+    fn add(&mut self, fault: &Fault, site: &str) {
+        let pause = Duration::from_millis(fault.ms);
+        let bytes = fault.bytes.unwrap_or(0);
+        match fault.kind {
+            Kind::Delay => self.delay += pause,
+            Kind::Close => match fault.bytes {
+                None => self.close = true,
+                Some(bytes) => self.cut = Some((bytes, Cut::Close)),
+            },
+            Kind::Status => {
+                let status = fault.status.unwrap_or(503);
+                let reply = match &fault.body {
+                    Some(body) => Reply::new(status, "application/json; charset=utf-8", body.clone()),
+                    None => Reply::exception(status, "System.Exception", "A fault was injected."),
+                };
+                self.reply = Some(reply);
+            }
+            Kind::Html => {
+                let page = "<!DOCTYPE html><html><head><title>Acumatica</title></head><body>The site is starting.</body></html>";
+                self.reply =
+                    Some(Reply::html(fault.status.unwrap_or(200), fault.body.as_deref().unwrap_or(page)));
+            }
+            Kind::Redirect => self.reply = Some(Reply::no_seat(site)),
+            Kind::Empty => self.reply = Some(Reply::empty(fault.status.unwrap_or(200))),
+            Kind::Truncate => self.cut = Some((bytes, Cut::End)),
+            Kind::BadLength => {
+                self.bad_length = true;
+                self.cut = fault.bytes.map(|bytes| (bytes, Cut::End));
+            }
+            Kind::RepeatNextLink => self.repeat_next_link = true,
+            Kind::PageCap => self.page_cap = Some(fault.rows.unwrap_or(bytes)),
+            Kind::StallBody => self.cut = Some((bytes, Cut::Stall(pause))),
+            Kind::DropSession => self.drop_session = true,
+        }
+        if let Some(reply) = &mut self.reply {
+            for (name, value) in &fault.headers {
+                // Header names live as long as the program; a test adds a handful.
+                reply.headers.push((Box::leak(name.to_lowercase().into_boxed_str()), value.clone()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_skip_count_and_end() {
+        let faults = Faults::default();
+        faults.add(Fault { after: 1, count: 2, ..Fault::new("Sales.rder", Kind::Close) });
+        let hits: Vec<bool> = (0..5).map(|_| faults.plan("", "GET", &["/entity/SalesOrder"]).close).collect();
+        assert_eq!(hits, [false, true, true, false, false]);
+        assert!(faults.list().is_empty());
+    }
+}

@@ -1,0 +1,373 @@
+//! The HTTP side: from hyper's request to ours, and our answers to the wire, with latency, gzip and body faults.
+
+use std::convert::Infallible;
+use std::io::Write;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http_body_util::{BodyExt, Limited};
+use hyper::HeaderMap;
+use hyper::body::{Body as HttpBody, Frame, Incoming};
+use percent_encoding::percent_decode_str;
+use tokio::sync::mpsc;
+
+use crate::faults::{Cut, Plan};
+use crate::log::Entry;
+use crate::reply::{Body, Filled, Reply};
+use crate::state::State;
+use crate::{control, routes};
+
+const LARGEST_BODY: usize = 64 << 20;
+/// Rows are collected up to about this much before they are sent.
+pub const CHUNK: usize = 64 << 10;
+
+/// A request, as the handlers want it.
+pub struct Request {
+    pub method: String,
+    /// Decoded, with the virtual directory.
+    pub path: String,
+    /// Decoded segments behind the virtual directory. IIS decodes before it splits: a `%2F` splits too.
+    pub segments: Vec<String>,
+    pub raw_path: String,
+    pub raw_query: String,
+    pub query: Vec<(String, String)>,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Request {
+    async fn read(state: &State, request: hyper::Request<Incoming>) -> Option<Request> {
+        let (head, body) = request.into_parts();
+        let raw_path = head.uri.path().to_string();
+        let raw_query = head.uri.query().unwrap_or("").to_string();
+        let path = percent_decode_str(&raw_path).decode_utf8_lossy().into_owned();
+        let site = state.config.site();
+        let inside = match path.get(..site.len()) {
+            Some(start) if start.eq_ignore_ascii_case(&site) => &path[site.len()..],
+            _ if path.starts_with("/__sim") => &path,
+            _ => "",
+        };
+        Some(Request {
+            method: head.method.as_str().to_string(),
+            segments: inside.split('/').skip(1).map(String::from).collect(),
+            query: parse_form(&raw_query),
+            path,
+            raw_path,
+            raw_query,
+            headers: head.headers,
+            body: Limited::new(body, LARGEST_BODY).collect().await.ok()?.to_bytes(),
+        })
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        let all = self.headers.get_all("cookie").into_iter().filter_map(|v| v.to_str().ok());
+        let mut pairs = all.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// A query option; empty text counts as absent.
+    pub fn option(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
+    }
+
+    /// `http://host/Site`, as the client sees it.
+    pub fn base(&self, state: &State) -> String {
+        format!("http://{}{}", self.header("host").unwrap_or("localhost"), state.config.site())
+    }
+}
+
+/// `a=1&b=2`, decoded; a plus sign is a space.
+pub fn parse_form(text: &str) -> Vec<(String, String)> {
+    let decode = |s: &str| percent_decode_str(&s.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let pairs = text.split('&').filter(|p| !p.is_empty());
+    pairs.map(|p| p.split_once('=').unwrap_or((p, ""))).map(|(k, v)| (decode(k), decode(v))).collect()
+}
+
+/// The connection is to be closed without a word.
+#[derive(Debug)]
+pub struct Abort;
+
+impl std::fmt::Display for Abort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("closed by a fault")
+    }
+}
+
+impl std::error::Error for Abort {}
+
+/// The body hyper sends: chunks from the task that makes them.
+pub struct Chunks {
+    queue: mpsc::Receiver<Result<Bytes, Abort>>,
+}
+
+impl HttpBody for Chunks {
+    type Data = Bytes;
+    type Error = Abort;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        self.queue.poll_recv(context).map(|chunk| chunk.map(|c| c.map(Frame::data)))
+    }
+}
+
+pub async fn handle(
+    state: Arc<State>,
+    request: hyper::Request<Incoming>,
+) -> Result<hyper::Response<Chunks>, Abort> {
+    let start = Instant::now();
+    let request = Request::read(&state, request).await.ok_or(Abort)?;
+    if request.segments.first().is_some_and(|s| s == "__sim") {
+        let reply = control::answer(&state, &request);
+        return Ok(send(
+            &state,
+            reply,
+            &Plan::default(),
+            Sending { n: None, start, gzip: false, pause: Duration::ZERO },
+        ));
+    }
+    let query = percent_decode_str(&request.raw_query.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let decoded = format!("{}?{query}", request.path);
+    let raw = format!("{}?{}", request.raw_path, request.raw_query);
+    let mut plan = state.faults.plan(&state.config.site(), &request.method, &[&decoded, &raw]);
+    let n = state.log.begin(Entry {
+        method: request.method.clone(),
+        path: request.path.clone(),
+        query,
+        raw_query: request.raw_query.clone(),
+        ..Entry::default()
+    });
+    let reply = match state.limits.admit(&state.config).await {
+        Ok(_permit) => {
+            wait(Duration::from_millis(state.config.latency_ms) + plan.delay).await;
+            if plan.close {
+                return Err(Abort);
+            }
+            match plan.reply.take() {
+                Some(reply) => reply,
+                None => routes::answer(&state, &request, &plan, n).await,
+            }
+        }
+        Err(refused) => refused,
+    };
+    let gzip = request.header("accept-encoding").is_some_and(|v| v.contains("gzip"));
+    let pause = Duration::from_micros(state.config.row_latency_us);
+    Ok(send(&state, reply, &plan, Sending { n: Some(n), start, gzip, pause }))
+}
+
+/// Even a sleep of nothing costs a tick of the timer, a millisecond.
+async fn wait(pause: Duration) {
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
+    }
+}
+
+struct Sending {
+    /// The log entry.
+    n: Option<u64>,
+    start: Instant,
+    gzip: bool,
+    /// Per row.
+    pause: Duration,
+}
+
+fn send(state: &Arc<State>, reply: Reply, plan: &Plan, sending: Sending) -> hyper::Response<Chunks> {
+    let (sender, queue) = mpsc::channel(2);
+    let Reply { status, headers, body } = reply;
+    let mut response = hyper::Response::builder().status(status);
+    for (name, value) in &headers {
+        response = response.header(*name, value.as_bytes());
+    }
+    let length = match &body {
+        Body::Full(bytes) => Some(bytes.len()),
+        Body::Rows(_) => None,
+    };
+    // Small answers go out plain, with their length.
+    let gzip = sending.gzip && length.is_none_or(|l| l > 1400);
+    if gzip {
+        response = response.header("content-encoding", "gzip").header("vary", "Accept-Encoding");
+    }
+    let mut writer = Writer {
+        state: state.clone(),
+        sender,
+        gzip: gzip.then(|| GzEncoder::new(Vec::new(), Compression::fast())),
+        n: sending.n,
+        start: sending.start,
+        cut: plan.cut,
+        plain: 0,
+    };
+    if plan.bad_length {
+        // The length of a stream is not known: any number that is never reached will do.
+        let promised = length.map_or(1 << 40, |l| l + 1000);
+        response = response.header("content-length", promised);
+    } else if let (Some(length), false, None | Some((_, Cut::Stall(_)))) = (length, gzip, plan.cut) {
+        response = response.header("content-length", length);
+    }
+    if let Some(n) = sending.n {
+        state.log.update(n, |e| e.status = status);
+    }
+    tokio::spawn(async move {
+        // Fails when the client has gone; then there is nothing left to do.
+        let _ = writer.run(body, sending.pause).await;
+    });
+    // Only a header that a test made up can be invalid.
+    response.body(Chunks { queue }).unwrap_or_else(|_| {
+        let (_, queue) = mpsc::channel(1);
+        let mut broken = hyper::Response::new(Chunks { queue });
+        *broken.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
+        broken
+    })
+}
+
+/// Passes the body on, piece by piece.
+struct Writer {
+    state: Arc<State>,
+    sender: mpsc::Sender<Result<Bytes, Abort>>,
+    gzip: Option<GzEncoder<Vec<u8>>>,
+    n: Option<u64>,
+    start: Instant,
+    cut: Option<(u64, Cut)>,
+    /// Bytes passed on, before compression: cuts count these.
+    plain: u64,
+}
+
+/// The body is over, for whatever reason.
+struct Over;
+
+impl Writer {
+    async fn run(&mut self, body: Body, pause: Duration) -> Result<(), Over> {
+        match body {
+            Body::Full(bytes) => self.pass(bytes).await?,
+            Body::Rows(mut source) => loop {
+                let mut chunk = Vec::with_capacity(CHUNK + (4 << 10));
+                let most = if pause.is_zero() {
+                    usize::MAX
+                } else {
+                    (2_000_000 / pause.as_nanos().max(1)).max(1) as usize
+                };
+                let filled = source.fill(&mut chunk, most);
+                if let Filled::Rows(rows) = filled {
+                    wait(pause * rows as u32).await;
+                }
+                if !chunk.is_empty() {
+                    self.pass(chunk).await?;
+                }
+                match filled {
+                    Filled::Done => break,
+                    // A filter that finds nothing must not hold up the other requests.
+                    Filled::Rows(_) => tokio::task::yield_now().await,
+                }
+            },
+        }
+        self.finish().await
+    }
+
+    /// One piece of the plain body, with the cut in it if this is where it falls.
+    async fn pass(&mut self, mut bytes: Vec<u8>) -> Result<(), Over> {
+        if let Some((at, cut)) = self.cut
+            && self.plain + bytes.len() as u64 >= at
+        {
+            let rest = bytes.split_off((at - self.plain) as usize);
+            self.cut = None;
+            self.encode(bytes, true).await?;
+            match cut {
+                Cut::End => {
+                    self.finish().await?;
+                    return Err(Over);
+                }
+                Cut::Close => {
+                    self.log(true);
+                    let _ = self.sender.send(Err(Abort)).await;
+                    return Err(Over);
+                }
+                Cut::Stall(pause) => {
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = self.sender.closed() => return Err(Over),
+                    }
+                }
+            }
+            bytes = rest;
+        }
+        self.encode(bytes, false).await
+    }
+
+    async fn encode(&mut self, bytes: Vec<u8>, flush: bool) -> Result<(), Over> {
+        self.plain += bytes.len() as u64;
+        let out = match &mut self.gzip {
+            None => bytes,
+            Some(gzip) => {
+                // Writing to memory cannot fail.
+                let _ = gzip.write_all(&bytes);
+                if flush {
+                    let _ = gzip.flush();
+                }
+                std::mem::take(gzip.get_mut())
+            }
+        };
+        self.push(out).await
+    }
+
+    async fn push(&mut self, out: Vec<u8>) -> Result<(), Over> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        if let Some(n) = self.n {
+            let ms = self.start.elapsed().as_millis() as u64;
+            self.state.log.update(n, |e| {
+                e.bytes += out.len() as u64;
+                e.ms = ms;
+            });
+        }
+        self.sender.send(Ok(Bytes::from(out))).await.map_err(|_| Over)
+    }
+
+    async fn finish(&mut self) -> Result<(), Over> {
+        if let Some(gzip) = self.gzip.take() {
+            let tail = gzip.finish().unwrap_or_default();
+            self.push(tail).await?;
+        }
+        self.log(true);
+        Ok(())
+    }
+
+    fn log(&self, done: bool) {
+        if let Some(n) = self.n {
+            let ms = self.start.elapsed().as_millis() as u64;
+            self.state.log.update(n, |e| {
+                e.ms = ms;
+                e.done = done;
+            });
+        }
+    }
+}
+
+/// Serves one connection until it closes or the simulator stops.
+pub async fn connection(state: Arc<State>, stream: tokio::net::TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let service = hyper::service::service_fn(move |request| handle(state.clone(), request));
+    let io = hyper_util::rt::TokioIo::new(stream);
+    // Errors here are clients that hang up and faults that close.
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+}
+
+/// Accepts connections for ever.
+pub async fn accept(state: Arc<State>, listener: tokio::net::TcpListener) -> Infallible {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tokio::spawn(connection(state.clone(), stream))),
+            // Out of file descriptors, most likely: give the others time to close.
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}

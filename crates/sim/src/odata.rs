@@ -1,0 +1,384 @@
+//! Generic inquiries and data access classes over OData (acumatica-api.md §3).
+
+mod expand;
+mod scope;
+mod write;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use crate::data::Order;
+use crate::data::value::Val;
+use crate::faults::Plan;
+use crate::filter::Dialect;
+use crate::filter::eval::{Expr, bind};
+use crate::filter::lexer::{Token, tokens};
+use crate::filter::parser::{Ast, Op, parse};
+use crate::http::Request;
+use crate::metadata;
+use crate::query::{Cursor, sorted};
+use crate::reply::Reply;
+use crate::state::State;
+use crate::views::View;
+use expand::Shape;
+use scope::ViewScope;
+use write::Rows;
+
+/// What must be escaped in a path segment.
+const SEGMENT: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'?').add(b'/').add(b'<').add(b'>');
+
+/// A name as a segment of a URL.
+pub fn segment(name: &str) -> String {
+    utf8_percent_encode(name, SEGMENT).to_string()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Surface {
+    Gi,
+    Dac,
+}
+
+/// One OData request behind its surface's root.
+pub struct Call<'a> {
+    pub state: &'a State,
+    pub request: &'a Request,
+    pub plan: &'a Plan,
+    pub surface: Surface,
+    pub tenant: usize,
+    /// Absolute URL of the service.
+    pub root: String,
+}
+
+impl<'a> Call<'a> {
+    pub fn dialect(&self) -> Dialect {
+        match self.surface {
+            Surface::Dac => Dialect::Dac,
+            Surface::Gi if self.state.config.release.is_old() => Dialect::GiV3,
+            Surface::Gi => Dialect::GiV4,
+        }
+    }
+
+    fn views(&self) -> &'a [View] {
+        match self.surface {
+            Surface::Gi => &self.state.views.gis,
+            Surface::Dac => &self.state.views.dacs,
+        }
+    }
+
+    fn view(&self, name: &str) -> Option<&'a View> {
+        match self.surface {
+            Surface::Gi => self.state.views.gi(name),
+            Surface::Dac => self.state.views.dac(name),
+        }
+    }
+
+    fn v3(&self) -> bool {
+        self.dialect() == Dialect::GiV3
+    }
+
+    /// OData's own error shape, for requests it cannot read.
+    fn bad(&self, message: &str) -> Reply {
+        if self.v3() {
+            let message = json!({ "lang": "en-US", "value": message });
+            return Reply::json(400, &json!({ "odata.error": { "code": "", "message": message } }));
+        }
+        Reply::json(400, &json!({ "error": { "code": "", "message": message } }))
+    }
+
+    pub fn answer(&self, rest: &[&str]) -> Reply {
+        let reply = match rest {
+            [] | [""] => self.service_document(),
+            ["$metadata"] => self.metadata(),
+            [name] if name.contains('(') => self.called(name),
+            [name] => match self.view(name) {
+                Some(view) => self.set(view, None),
+                None if self.is_filler(name) => self.empty_set(name),
+                None => Ok(Reply::not_found_json(name)),
+            },
+            [name, "$count"] if self.surface == Surface::Dac => match self.view(name) {
+                Some(view) => self.count(view),
+                None => Ok(Reply::not_found_json(name)),
+            },
+            _ => Ok(Reply::not_found_json(&self.request.path)),
+        };
+        let reply = reply.unwrap_or_else(|refused| refused);
+        if self.v3() { reply } else { reply.header("odata-version", "4.0") }
+    }
+
+    fn is_filler(&self, name: &str) -> bool {
+        let count = self.state.config.dac_filler;
+        self.surface == Surface::Dac && (0..count).any(|i| metadata::filler_name(i) == name)
+    }
+
+    fn empty_set(&self, name: &str) -> Result<Reply, Reply> {
+        let context = format!("{}/$metadata#{name}", self.root);
+        Ok(Reply::json(200, &json!({ "@odata.context": context, "value": [] })))
+    }
+
+    fn service_document(&self) -> Result<Reply, Reply> {
+        let filler = (0..self.state.config.dac_filler)
+            .filter(|_| self.surface == Surface::Dac)
+            .map(metadata::filler_name);
+        let names: Vec<String> = self.views().iter().map(|v| v.name.clone()).chain(filler).collect();
+        let entry = |name: &String| {
+            let url = segment(name);
+            if self.v3() {
+                json!({ "name": name, "url": url })
+            } else {
+                json!({ "name": name, "kind": "EntitySet", "url": url })
+            }
+        };
+        let list: Vec<Value> = names.iter().map(entry).collect();
+        let context = if self.v3() { "odata.metadata" } else { "@odata.context" };
+        Ok(Reply::json(200, &json!({ context: format!("{}/$metadata", self.root), "value": list })))
+    }
+
+    /// XML only: a request for JSON fails (acumatica-api.md §3).
+    fn metadata(&self) -> Result<Reply, Reply> {
+        let accept = self.request.header("accept").unwrap_or("");
+        let wants_json =
+            accept.contains("application/json") && !accept.contains("xml") && !accept.contains("*/*");
+        if wants_json || self.request.option("$format").is_some_and(|f| f.contains("json")) {
+            let message = "The metadata document cannot be written as JSON.";
+            return Err(Reply::exception(500, "Microsoft.OData.ODataException", message));
+        }
+        let filler = if self.surface == Surface::Dac { self.state.config.dac_filler } else { 0 };
+        Ok(Reply::new(200, "application/xml", metadata::document(self.views(), self.dialect(), filler)))
+    }
+
+    /// `Name(Key='…')` on DACs, `Name_WithParameters(…)` on generic inquiries.
+    fn called(&self, segment: &str) -> Result<Reply, Reply> {
+        let missing = || Reply::not_found_json(segment);
+        let (name, rest) = segment.split_once('(').ok_or_else(missing)?;
+        let inside = rest.strip_suffix(')').ok_or_else(missing)?;
+        match self.surface {
+            Surface::Gi => {
+                let view =
+                    name.strip_suffix("_WithParameters").and_then(|n| self.view(n)).ok_or_else(missing)?;
+                if view.params.is_empty() {
+                    return Err(missing());
+                }
+                let filter = self.parameters(view, inside)?;
+                self.set(view, Some(filter))
+            }
+            Surface::Dac => {
+                let view = self.view(name).ok_or_else(missing)?;
+                self.record(view, inside)
+            }
+        }
+    }
+
+    /// `A='x',B=@1` as names and values; `@1` is looked up among the query options.
+    fn arguments(&self, inside: &str) -> Result<Vec<(Option<String>, Val)>, Reply> {
+        let bad = |error: String| self.bad(&error);
+        let list = tokens(inside, self.dialect()).map_err(bad)?;
+        let mut arguments = Vec::new();
+        for part in list.split(|t| matches!(t, Token::Comma)).filter(|p| !p.is_empty()) {
+            let (name, value) = match part {
+                [Token::Word(name), Token::Equals, value] => (Some(name.clone()), value),
+                [value] => (None, value),
+                _ => return Err(self.bad(&format!("Bad arguments: {inside}"))),
+            };
+            let value = match value {
+                Token::Literal(value) => value.clone(),
+                Token::Word(alias) if alias.starts_with('@') => {
+                    let text = self.request.option(alias).unwrap_or("null");
+                    match tokens(text, self.dialect()).map_err(bad)?.as_slice() {
+                        [Token::Literal(value)] => value.clone(),
+                        _ => return Err(self.bad(&format!("Bad value of {alias}: {text}"))),
+                    }
+                }
+                _ => return Err(self.bad(&format!("Bad arguments: {inside}"))),
+            };
+            arguments.push((name, value));
+        }
+        Ok(arguments)
+    }
+
+    fn parameters(&self, view: &View, inside: &str) -> Result<Expr, Reply> {
+        let mut tests = Vec::new();
+        for (name, value) in self.arguments(inside)? {
+            let param = view.params.iter().find(|p| Some(p.0) == name.as_deref());
+            let (_, field) = param.ok_or_else(|| Reply::not_found_json(&self.request.path))?;
+            // A parameter without a value does not restrict.
+            if !value.is_null() {
+                let field = Box::new(Expr::Field(field.clone()));
+                tests.push(Expr::Compare(Op::Eq, field, Box::new(Expr::Literal(value))));
+            }
+        }
+        Ok(Expr::And(tests))
+    }
+
+    fn record(&self, view: &View, inside: &str) -> Result<Reply, Reply> {
+        let mut tests = Vec::new();
+        let arguments = self.arguments(inside)?;
+        if arguments.len() != view.keys.len() {
+            return Err(self.bad("The number of keys does not match."));
+        }
+        for (name, value) in arguments {
+            let prop = match name {
+                Some(name) => view.keys.iter().map(|k| &view.props[*k]).find(|p| p.name == name),
+                None => view.keys.first().map(|k| &view.props[*k]).filter(|_| view.keys.len() == 1),
+            };
+            let prop = prop.ok_or_else(|| self.bad("A key is not known."))?;
+            let field = Box::new(Expr::Field(prop.field.clone()));
+            tests.push(Expr::Compare(Op::Eq, field, Box::new(Expr::Literal(value))));
+        }
+        let data = self.state.data(self.tenant);
+        let shape = Shape::new(self.views(), view, self.request).map_err(|e| self.bad(&e))?;
+        let order = sorted(&data, &data.order(view.table), Some(&Expr::And(tests)), &[], 1);
+        if order.is_empty() {
+            return Err(Reply::empty(404));
+        }
+        let mut out = Vec::new();
+        out.extend_from_slice(
+            format!("{{\"@odata.context\":\"{}/$metadata#{}/$entity\",", self.root, view.name).as_bytes(),
+        );
+        shape.write_members(&data, order.row(0), &mut out);
+        out.push(b'}');
+        Ok(Reply::new(200, "application/json; odata.metadata=minimal", out))
+    }
+
+    fn number(&self, name: &str) -> Result<Option<u64>, Reply> {
+        let text = self.request.option(name);
+        text.map(|t| t.parse().map_err(|_| self.bad(&format!("Invalid value '{t}' for {name}.")))).transpose()
+    }
+
+    fn filter(&self, view: &View) -> Result<Option<Expr>, Reply> {
+        let Some(text) = self.request.option("$filter") else { return Ok(None) };
+        let ast = parse(text, self.dialect()).map_err(|e| self.bad(&e))?;
+        let mut formula = false;
+        ast.walk(&mut |node| {
+            if let Ast::Field(name) = node {
+                formula |= view.prop(name).is_some_and(|p| p.formula);
+            }
+        });
+        if formula {
+            return Err(formula_answer());
+        }
+        let scope = ViewScope::new(self.views(), view);
+        bind(&ast, &scope).map(Some).map_err(|e| self.bad(&e))
+    }
+
+    /// Name and direction of each column of `$orderby`.
+    fn orderby(&self) -> Result<Vec<(&'a str, bool)>, Reply> {
+        let mut by = Vec::new();
+        for item in
+            self.request.option("$orderby").unwrap_or("").split(',').map(str::trim).filter(|i| !i.is_empty())
+        {
+            let mut words = item.split_whitespace();
+            let (name, direction) = (words.next().unwrap_or(""), words.next().unwrap_or("asc"));
+            if !matches!(direction, "asc" | "desc") || words.next().is_some() {
+                return Err(self.bad(&format!("Syntax error in $orderby: {item}")));
+            }
+            by.push((name, direction == "desc"));
+        }
+        Ok(by)
+    }
+
+    fn set(&self, view: &View, parameters: Option<Expr>) -> Result<Reply, Reply> {
+        if view.restricted {
+            return Err(Reply::insufficient_rights(&format!("{} (GI000000)", view.name)));
+        }
+        if self.surface == Surface::Gi && self.request.option("$expand").is_some() {
+            return Err(self.bad("The query specified in the URI is not valid. $expand is not supported."));
+        }
+        if self.request.option("$apply").is_some() {
+            return Err(self.bad("The query option '$apply' is not supported."));
+        }
+        let data = self.state.data(self.tenant);
+        let shape = Shape::new(self.views(), view, self.request).map_err(|e| self.bad(&e))?;
+        let mut filter = self.filter(view)?;
+        let by = self.orderby()?;
+        let (skip, top) = (self.number("$skip")?.unwrap_or(0), self.number("$top")?);
+        let mut order = data.order(view.table);
+        if let Some(parameters) = parameters {
+            filter = Some(match filter {
+                Some(filter) => Expr::And(vec![parameters, filter]),
+                None => parameters,
+            });
+        } else if !view.params.is_empty() {
+            // The trap: no error, no rows (acumatica-api.md §3).
+            order = Order::Natural(0);
+        }
+        let mut fields = Vec::new();
+        for (name, descending) in &by {
+            let scope = ViewScope::new(self.views(), view);
+            if view.prop(name).is_some_and(|p| p.formula) {
+                return Err(formula_answer());
+            }
+            fields.push((scope.column(name).map_err(|e| self.bad(&e))?, *descending));
+        }
+        let count =
+            (self.surface == Surface::Dac && self.request.option("$count") == Some("true")).then(|| {
+                self.filter(view)
+                    .map(|f| Cursor::new(data.clone(), data.order(view.table), f, 0, u64::MAX).count())
+            });
+        let count = count.transpose()?;
+        if !by.is_empty() && !view.is_natural(&data, &by) {
+            let wanted = top.unwrap_or(u64::MAX).saturating_add(skip).saturating_add(1);
+            order = sorted(&data, &order, filter.as_ref(), &fields, wanted);
+            filter = None;
+        }
+        let asked = top.unwrap_or(u64::MAX);
+        let page = match self.state.config.gi_page_size {
+            0 => u64::MAX,
+            size => size,
+        };
+        let cap = self.plan.page_cap.unwrap_or(u64::MAX);
+        let link = if self.plan.repeat_next_link {
+            Some((self.next_link(None), true))
+        } else if page < asked && cap == u64::MAX {
+            let rest = top.map(|t| t - page);
+            Some((self.next_link(Some((skip + page, rest))), false))
+        } else {
+            None
+        };
+        let cursor = Cursor::new(data, order, filter, skip, asked.min(page).min(cap));
+        let head = self.head(view, count);
+        let link_name = if self.v3() { "odata.nextLink" } else { "@odata.nextLink" };
+        let content = if self.v3() {
+            "application/json;odata=minimalmetadata;streaming=true;charset=utf-8"
+        } else {
+            "application/json; odata.metadata=minimal; odata.streaming=true; charset=utf-8"
+        };
+        Ok(Reply::stream(content, Box::new(Rows::new(cursor, shape, head, link, link_name))))
+    }
+
+    fn head(&self, view: &View, count: Option<u64>) -> Vec<u8> {
+        let context = if self.v3() { "odata.metadata" } else { "@odata.context" };
+        let set = segment(&view.name);
+        let count = count.map(|c| format!("\"@odata.count\":{c},")).unwrap_or_default();
+        format!("{{\"{context}\":\"{}/$metadata#{set}\",{count}\"value\":[", self.root).into_bytes()
+    }
+
+    /// The URL of this request (`None`), or of the next page: how much to skip, how much to take.
+    fn next_link(&self, page: Option<(u64, Option<u64>)>) -> String {
+        let base =
+            format!("http://{}{}", self.request.header("host").unwrap_or("localhost"), self.request.raw_path);
+        let Some((skip, top)) = page else { return format!("{base}?{}", self.request.raw_query) };
+        let paging = ["$skip=", "$top=", "%24skip=", "%24top="];
+        let old = self
+            .request
+            .raw_query
+            .split('&')
+            .filter(|p| !p.is_empty() && !paging.iter().any(|x| p.starts_with(x)));
+        let mut parts: Vec<String> = old.map(String::from).collect();
+        parts.extend(top.map(|t| format!("$top={t}")));
+        parts.push(format!("$skip={skip}"));
+        format!("{base}?{}", parts.join("&"))
+    }
+
+    fn count(&self, view: &View) -> Result<Reply, Reply> {
+        let data = self.state.data(self.tenant);
+        let order = data.order(view.table);
+        let count = Cursor::new(data, order, self.filter(view)?, 0, u64::MAX).count();
+        Ok(Reply::new(200, "text/plain", count.to_string()))
+    }
+}
+
+/// Filtering or sorting by a formula: 200 and an empty body (acumatica-api.md §3).
+fn formula_answer() -> Reply {
+    Reply::new(200, "application/json; odata.metadata=minimal", "")
+}

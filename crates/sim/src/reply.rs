@@ -1,0 +1,132 @@
+//! Answers, and the shapes of Acumatica's errors (acumatica-api.md §5).
+
+use serde_json::json;
+
+/// Produces the body of a long answer piece by piece, so that memory stays flat.
+pub trait Source: Send + Sync {
+    /// Appends to `out`: at most `max_rows` rows. Says how many rows were written, or that there is no more.
+    fn fill(&mut self, out: &mut Vec<u8>, max_rows: usize) -> Filled;
+}
+
+pub enum Filled {
+    Rows(usize),
+    Done,
+}
+
+pub enum Body {
+    Full(Vec<u8>),
+    Rows(Box<dyn Source>),
+}
+
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Body,
+}
+
+impl Reply {
+    pub fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Reply {
+        Reply {
+            status,
+            headers: vec![("content-type", content_type.to_string())],
+            body: Body::Full(body.into()),
+        }
+    }
+
+    pub fn empty(status: u16) -> Reply {
+        Reply { status, headers: Vec::new(), body: Body::Full(Vec::new()) }
+    }
+
+    pub fn json(status: u16, value: &serde_json::Value) -> Reply {
+        Reply::new(status, "application/json; charset=utf-8", value.to_string())
+    }
+
+    pub fn html(status: u16, body: &str) -> Reply {
+        Reply::new(status, "text/html", body)
+    }
+
+    pub fn stream(content_type: &str, source: Box<dyn Source>) -> Reply {
+        Reply {
+            status: 200,
+            headers: vec![("content-type", content_type.to_string())],
+            body: Body::Rows(source),
+        }
+    }
+
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Reply {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The one shape of nearly every failure.
+    pub fn exception(status: u16, exception_type: &str, message: &str) -> Reply {
+        Reply::json(
+            status,
+            &json!({
+                "message": "An error has occurred.",
+                "exceptionMessage": message,
+                "exceptionType": exception_type,
+                "stackTrace": "   at PX.Api.ContractBased.Simulator.Execute()",
+            }),
+        )
+    }
+
+    pub fn unknown_field(name: &str) -> Reply {
+        let message = format!("The given key '{name}' was not present in the dictionary.");
+        Reply::exception(500, "System.Collections.Generic.KeyNotFoundException", &message)
+    }
+
+    /// A record that is not there (acumatica-api.md §5).
+    pub fn no_entity() -> Reply {
+        Reply::exception(
+            500,
+            "PX.Api.ContractBased.NoEntitySatisfiesTheConditionException",
+            "No entity satisfies the condition.",
+        )
+    }
+
+    pub fn cannot_optimize(fields: &[String]) -> Reply {
+        let lines: String = fields.iter().map(|f| format!("{f}: View Filter has BQL delegate\r\n")).collect();
+        let message =
+            format!("Optimization cannot be performed.The following fields cause the error:\r\n{lines}");
+        Reply::exception(500, "PX.Api.ContractBased.OptimizedExport.CannotOptimizeException", &message)
+    }
+
+    pub fn insufficient_rights(form: &str) -> Reply {
+        Reply::json(
+            403,
+            &json!({ "message": format!("You have insufficient rights to access the {form} form.") }),
+        )
+    }
+
+    pub fn not_found_json(what: &str) -> Reply {
+        Reply::json(
+            404,
+            &json!({ "message": format!("No HTTP resource was found that matches the request: {what}.") }),
+        )
+    }
+
+    /// What IIS answers for a URL that no handler knows.
+    pub fn not_found_html() -> Reply {
+        Reply::html(
+            404,
+            "<!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML 1.0 Strict//EN\">\n<html><head>\
+             <title>404 - File or directory not found.</title></head>\n<body><h1>Server Error</h1>\
+             <h2>404 - File or directory not found.</h2><h3>The resource you are looking for might have been removed, \
+             had its name changed, or is temporarily unavailable.</h3></body></html>\n",
+        )
+    }
+
+    pub fn unauthorized() -> Reply {
+        Reply::exception(401, "PX.Data.PXNotLoggedInException", "You are not currently logged in.")
+    }
+
+    /// No seat for a call that brings its own credentials: a redirect to a page (acumatica-api.md §5).
+    pub fn no_seat(site: &str) -> Reply {
+        let target =
+            format!("{site}/Frames/Error.aspx?exceptionID=API+Login+Limit&typeID=error&errorcode=403");
+        let page =
+            format!("<html><body><h2>Object moved to <a href=\"{target}\">here</a>.</h2></body></html>");
+        Reply::html(302, &page).header("location", target)
+    }
+}

@@ -1,0 +1,274 @@
+//! `$select`, `$expand` and `$custom`: what of a record is shown.
+
+use crate::data::schema::{SCHEMA, Sql, Table};
+use crate::data::value::{Kind, Style, write_json_text};
+use crate::filter::Dialect;
+use crate::reply::Reply;
+
+/// More custom fields than this in one request, and nothing comes back (acumatica-api.md §2).
+const MOST_CUSTOM: usize = 100;
+
+/// Names that every record has beside its fields.
+const STANDARD: &[&str] = &["id", "rowNumber", "note", "custom", "files", "_links"];
+
+/// What a request asked for.
+pub struct Ask {
+    select: Option<Vec<String>>,
+    expand: Vec<String>,
+    /// `$select` inside `$expand`, with the path in front.
+    inner: Vec<String>,
+    custom: Vec<String>,
+    list: bool,
+}
+
+impl Ask {
+    pub fn parse(
+        select: &str,
+        expand: &str,
+        custom: &str,
+        list: bool,
+        dialect: Dialect,
+    ) -> Result<Ask, String> {
+        let names = |text: &str| -> Vec<String> {
+            text.split(',').map(|n| n.trim().to_string()).filter(|n| !n.is_empty()).collect()
+        };
+        let mut ask =
+            Ask { select: None, expand: Vec::new(), inner: Vec::new(), custom: names(custom), list };
+        if !select.is_empty() {
+            ask.select = Some(names(select));
+        }
+        if dialect == Dialect::Contract5 {
+            ask.nested(expand, "")?;
+            // Contract 5 takes custom fields in $select.
+            if let Some(select) = &mut ask.select {
+                let (custom, plain) = select.drain(..).partition(|name| name.contains('.'));
+                *select = plain;
+                ask.custom.extend(custom);
+            }
+        } else {
+            ask.expand = names(expand);
+        }
+        Ok(ask)
+    }
+
+    /// `MainContact($select=Email;$expand=Address),Details`.
+    fn nested(&mut self, text: &str, prefix: &str) -> Result<(), String> {
+        let (mut depth, mut start) = (0, 0);
+        let ends = text.char_indices().chain([(text.len(), ',')]);
+        for (at, c) in ends {
+            match c {
+                '(' => depth += 1,
+                ')' => depth -= 1,
+                ',' if depth == 0 => {
+                    let item = text[start..at].trim();
+                    start = (at + 1).min(text.len());
+                    self.nested_item(item, prefix)?;
+                }
+                _ => {}
+            }
+        }
+        if depth == 0 { Ok(()) } else { Err(format!("Syntax error in $expand: {text}")) }
+    }
+
+    fn nested_item(&mut self, item: &str, prefix: &str) -> Result<(), String> {
+        if item.is_empty() {
+            return Ok(());
+        }
+        let (name, options) =
+            item.split_once('(').map_or((item, ""), |(n, o)| (n, o.strip_suffix(')').unwrap_or(o)));
+        let path = format!("{prefix}{name}");
+        for option in options.split(';').filter(|o| !o.is_empty()) {
+            match option.split_once('=') {
+                Some(("$select", names)) => {
+                    self.inner.extend(names.split(',').map(|n| format!("{path}/{}", n.trim())))
+                }
+                Some(("$expand", inner)) => self.nested(inner, &format!("{path}/"))?,
+                _ => return Err(format!("Syntax error in $expand: {option}")),
+            }
+        }
+        self.expand.push(path);
+        Ok(())
+    }
+
+    pub fn too_many_custom(&self) -> bool {
+        self.custom.len() > MOST_CUSTOM
+    }
+}
+
+pub enum Part {
+    Field(usize),
+    Link(usize, Node),
+    Detail(usize, Node),
+    /// An expanded detail that `$select` forgot.
+    EmptyDetail,
+}
+
+/// What is shown of a record or of a part of it.
+pub struct Node {
+    pub table: usize,
+    pub style: Style,
+    pub contract5: bool,
+    /// Behind their names as they are written, sorted without regard to case.
+    pub parts: Vec<(Vec<u8>, Part)>,
+    /// Columns of `custom`.
+    pub custom: Vec<usize>,
+    pub top: bool,
+    pub files: bool,
+}
+
+/// Entries below `name`: `None` if there is none, empty if only `name` itself is there.
+fn below(paths: &[String], name: &str) -> Option<Vec<String>> {
+    let prefix = format!("{name}/");
+    let inner: Vec<String> = paths.iter().filter_map(|p| p.strip_prefix(&prefix).map(String::from)).collect();
+    (!inner.is_empty() || paths.iter().any(|p| p == name)).then_some(inner)
+}
+
+impl Node {
+    pub fn new(table: usize, ask: &Ask, dialect: Dialect) -> Result<Node, Reply> {
+        let mut node = Node::build(table, ask.select.as_deref(), &ask.expand, &ask.inner, ask.list, dialect)?;
+        let of = &SCHEMA.tables[table];
+        node.top = true;
+        node.files = ask.select.as_ref().is_none_or(|s| s.iter().any(|n| n == "files"));
+        for path in &ask.custom {
+            // Unknown custom fields are left out without a word.
+            let name = path.split_once('.').filter(|(view, _)| *view == of.view).map(|(_, name)| name);
+            let col = name.and_then(|n| of.col(n)).filter(|c| of.cols[*c].custom);
+            node.custom.extend(col.filter(|c| !node.custom.contains(c)));
+        }
+        Ok(node)
+    }
+
+    fn build(
+        table: usize,
+        select: Option<&[String]>,
+        expand: &[String],
+        inner: &[String],
+        list: bool,
+        dialect: Dialect,
+    ) -> Result<Node, Reply> {
+        let of: &Table = &SCHEMA.tables[table];
+        let contract5 = dialect == Dialect::Contract5;
+        let first = |path: &String| path.split('/').next().unwrap_or("").to_string();
+        for name in select.unwrap_or(&[]).iter().map(first) {
+            let field = of.col(&name).is_some_and(|c| shown(of, c));
+            let other = of.link(&name).is_some_and(|l| l.rest) || of.detail(&name).is_some_and(|d| d.rest);
+            if !field && !other && !STANDARD.contains(&name.as_str()) {
+                return Err(Reply::unknown_field(&name));
+            }
+        }
+        for name in expand.iter().map(first) {
+            let other = of.link(&name).is_some_and(|l| l.rest) || of.detail(&name).is_some_and(|d| d.rest);
+            if !other && name != "files" {
+                return Err(Reply::unknown_field(&name));
+            }
+        }
+        let selected = |name: &str| select.is_none_or(|s| s.iter().any(|n| n == name));
+        let mut parts: Vec<(&str, Part)> = Vec::new();
+        for (c, col) in of.cols.iter().enumerate() {
+            if shown(of, c) && selected(col.name) {
+                parts.push((col.name, Part::Field(c)));
+            }
+        }
+        for (number, link) in of.links.iter().enumerate().filter(|(_, l)| l.rest) {
+            let Some(deeper) = below(expand, link.name) else { continue };
+            let chosen = sub_select(select, inner, link.name);
+            let node = Node::build(
+                link.to,
+                chosen.as_deref(),
+                &deeper,
+                &below(inner, link.name).unwrap_or_default(),
+                list,
+                dialect,
+            )?;
+            parts.push((link.name, Part::Link(number, node)));
+        }
+        for detail in of.details.iter().filter(|d| d.rest) {
+            let Some(deeper) = below(expand, detail.name) else { continue };
+            let forgotten = select.is_some_and(|s| below(s, detail.name).is_none());
+            if list && forgotten && !contract5 {
+                parts.push((detail.name, Part::EmptyDetail));
+                continue;
+            }
+            let chosen = sub_select(select, inner, detail.name);
+            let node = Node::build(detail.child, chosen.as_deref(), &deeper, &[], list, dialect)?;
+            parts.push((detail.name, Part::Detail(detail.child, node)));
+        }
+        parts.sort_by_key(|(name, _)| name.to_lowercase());
+        let label = |name: &str| {
+            let mut out = Vec::new();
+            write_json_text(&mut out, name);
+            out.push(b':');
+            out
+        };
+        Ok(Node {
+            table,
+            style: if contract5 { Style::REST5 } else { Style::REST },
+            contract5,
+            parts: parts.into_iter().map(|(name, part)| (label(name), part)).collect(),
+            custom: Vec::new(),
+            top: false,
+            files: false,
+        })
+    }
+
+    /// The fields that a list cannot have, here and below.
+    pub fn not_optimizable(&self) -> Vec<String> {
+        let of = &SCHEMA.tables[self.table];
+        let mut found = Vec::new();
+        for (_, part) in &self.parts {
+            match part {
+                Part::Field(c) if of.cols[*c].sql == Sql::No => found.push(of.cols[*c].name.to_string()),
+                Part::Link(_, node) | Part::Detail(_, node) => found.extend(node.not_optimizable()),
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+/// The part of `$select` below a link or detail; all of it if only its own name is there, or nothing of it.
+fn sub_select(select: Option<&[String]>, inner: &[String], name: &str) -> Option<Vec<String>> {
+    let nested = below(inner, name).filter(|i| !i.is_empty());
+    nested.or_else(|| below(select.unwrap_or(&[]), name)).filter(|s| !s.is_empty())
+}
+
+fn shown(of: &Table, c: usize) -> bool {
+    !of.cols[c].hidden && !of.cols[c].custom
+}
+
+pub fn custom_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text | Kind::Choice => "CustomStringField",
+        Kind::Int => "CustomIntField",
+        Kind::Short => "CustomShortField",
+        Kind::Long => "CustomLongField",
+        Kind::Byte => "CustomByteField",
+        Kind::Dec(_) => "CustomDecimalField",
+        Kind::Double => "CustomDoubleField",
+        Kind::Bool => "CustomBooleanField",
+        Kind::Date | Kind::Ts => "CustomDateTimeField",
+        Kind::Guid => "CustomGuidField",
+    }
+}
+
+/// The record of `$adHocSchema`: fields without values, custom fields with their types.
+pub fn write_template(table: usize, dialect: Dialect, out: &mut Vec<u8>) {
+    let of = &SCHEMA.tables[table];
+    out.extend_from_slice(b"{\"id\":\"00000000-0000-0000-0000-000000000000\",\"rowNumber\":1,\"note\":null");
+    let ask = Ask { select: None, expand: Vec::new(), inner: Vec::new(), custom: Vec::new(), list: false };
+    if let Ok(node) = Node::new(table, &ask, dialect) {
+        for (label, _) in &node.parts {
+            out.push(b',');
+            out.extend_from_slice(label);
+            out.extend_from_slice(b"{}");
+        }
+    }
+    let custom = of.cols.iter().filter(|c| c.custom);
+    let fields: Vec<String> =
+        custom.map(|c| format!("\"{}\":{{\"type\":\"{}\"}}", c.name, custom_type(c.kind))).collect();
+    out.extend_from_slice(b",\"custom\":{");
+    if !fields.is_empty() {
+        out.extend_from_slice(format!("\"{}\":{{{}}}", of.view, fields.join(",")).as_bytes());
+    }
+    out.extend_from_slice(b"},\"files\":[]}");
+}

@@ -1,0 +1,143 @@
+//! From a URL to its handler, and who may call it.
+
+use std::sync::Arc;
+
+use base64::Engine;
+
+use crate::faults::Plan;
+use crate::http::Request;
+use crate::oauth;
+use crate::odata::{Call, Surface, segment};
+use crate::reply::Reply;
+use crate::rest;
+use crate::session::{self, NoSeat, Session};
+use crate::state::State;
+
+pub async fn answer(state: &Arc<State>, request: &Request, plan: &Plan, n: u64) -> Reply {
+    if plan.drop_session {
+        for session in [state.sessions.find(state, request), state.oauth.session_of(state, request)]
+            .into_iter()
+            .flatten()
+        {
+            state.sessions.close(&session.id);
+        }
+    }
+    let segments: Vec<&str> = request.segments.iter().map(String::as_str).collect();
+    let old = state.config.release.is_old();
+    match segments.as_slice() {
+        ["identity", rest @ ..] => oauth::answer(state, request, rest),
+        ["Frames", "Error.aspx"] => {
+            Reply::html(200, "<html><body><h1>Error</h1>API Login Limit</body></html>")
+        }
+        [first, rest @ ..] if first.eq_ignore_ascii_case("entity") => {
+            entity(state, request, plan, n, rest).await
+        }
+        ["t", tenant, "api", "odata", surface @ ("gi" | "dac"), rest @ ..] if !old => {
+            let root = format!("/t/{}/api/odata/{surface}", segment(tenant));
+            let surface = if *surface == "gi" { Surface::Gi } else { Surface::Dac };
+            odata(state, request, plan, n, surface, tenant, root, rest).await
+        }
+        [first @ ("odata" | "odatav4"), rest @ ..] if old => {
+            let surface = if *first == "odata" { Surface::Gi } else { Surface::Dac };
+            let (tenant, rest) = split_tenant(state, rest);
+            let name = if tenant.is_empty() { String::new() } else { format!("/{}", segment(tenant)) };
+            odata(state, request, plan, n, surface, tenant, format!("/{first}{name}"), rest).await
+        }
+        _ => Reply::not_found_html(),
+    }
+}
+
+/// On a site with one tenant the URL need not name it (acumatica-api.md §1).
+fn split_tenant<'a, 'b>(state: &State, rest: &'b [&'a str]) -> (&'a str, &'b [&'a str]) {
+    match rest {
+        [first, rest @ ..] if state.tenants.iter().any(|(name, _)| name.eq_ignore_ascii_case(first)) => {
+            (first, rest)
+        }
+        [first, rest @ ..] if state.tenants.len() > 1 || !rest.is_empty() => (first, rest),
+        _ => ("", rest),
+    }
+}
+
+/// Runs a handler in its session: one request at a time, and idleness counts from the end.
+async fn in_session(state: &State, n: u64, session: &Session, handler: impl FnOnce() -> Reply) -> Reply {
+    let turn = session.turn.clone().lock_owned().await;
+    session.touch();
+    state.log.update(n, |e| e.session = session.id.clone());
+    let reply = handler();
+    session.rest();
+    drop(turn);
+    reply
+}
+
+async fn entity(state: &Arc<State>, request: &Request, plan: &Plan, n: u64, rest: &[&str]) -> Reply {
+    match (request.method.as_str(), rest) {
+        ("GET", [] | [""]) => return rest::endpoints(state),
+        ("POST", ["auth", "login"]) => return session::login(state, request),
+        ("POST", ["auth", "logout"]) => return session::logout(state, request),
+        _ => {}
+    }
+    let (session, cookies) = match state.sessions.find(state, request) {
+        Some(session) => (session, false),
+        None => match state.oauth.authenticate(state, request) {
+            Ok(Some((session, opened))) => (session, opened),
+            Ok(None) => return Reply::unauthorized(),
+            Err(NoSeat) => return Reply::no_seat(&state.config.site()),
+        },
+    };
+    let reply = in_session(state, n, &session, || rest::answer(state, request, plan, &session, rest)).await;
+    if cookies { session.set_cookies(state, reply) } else { reply }
+}
+
+/// The user whose name and password came as HTTP Basic; `user@Tenant` is understood.
+fn basic_user(state: &State, request: &Request) -> Option<String> {
+    let encoded = request.header("authorization")?.strip_prefix("Basic ")?;
+    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded.trim()).ok()?;
+    let text = String::from_utf8(decoded).ok()?;
+    let (user, password) = text.split_once(':')?;
+    let user = user.split_once('@').map_or(user, |(name, _)| name);
+    (state.config.password_of(user) == Some(password)).then(|| user.to_string())
+}
+
+#[allow(clippy::too_many_arguments, reason = "the parts of one URL")]
+async fn odata(
+    state: &Arc<State>,
+    request: &Request,
+    plan: &Plan,
+    n: u64,
+    surface: Surface,
+    tenant: &str,
+    root: String,
+    rest: &[&str],
+) -> Reply {
+    let refused = || Reply::unauthorized().header("www-authenticate", "Basic realm=\"Acumatica\"");
+    let Some(tenant) = state.tenant(tenant) else { return refused() };
+    if request.method != "GET" {
+        return Reply::exception(
+            405,
+            "System.NotSupportedException",
+            "The requested resource does not support this method.",
+        );
+    }
+    let (session, opened) = match state.sessions.find(state, request) {
+        Some(session) => (session, false),
+        None => match state.oauth.authenticate(state, request) {
+            Ok(Some(found)) => found,
+            Err(NoSeat) => return Reply::no_seat(&state.config.site()),
+            // A call with Basic and without cookies opens a session of its own (acumatica-api.md §4).
+            Ok(None) => {
+                let Some(user) = basic_user(state, request) else { return refused() };
+                match state.sessions.open(state, &user, tenant, "basic", None) {
+                    Ok(session) => (session, true),
+                    Err(NoSeat) => return Reply::no_seat(&state.config.site()),
+                }
+            }
+        },
+    };
+    if session.tenant != tenant {
+        return refused();
+    }
+    let root = format!("{}{root}", request.base(state));
+    let call = Call { state, request, plan, surface, tenant, root };
+    let reply = in_session(state, n, &session, || call.answer(rest)).await;
+    if opened { session.set_cookies(state, reply) } else { reply }
+}

@@ -1,0 +1,211 @@
+//! API sessions: the seats of the licence, the cookies they live in, cookie login and logout (acumatica-api.md §4).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use crate::data::generate::mix;
+use crate::http::Request;
+use crate::reply::Reply;
+use crate::state::State;
+
+pub struct Session {
+    pub id: String,
+    /// The value of `.ASPXAUTH`: both cookies must come back.
+    ticket: String,
+    pub user: String,
+    pub tenant: usize,
+    /// `cookie`, `basic` or `bearer`.
+    pub how: &'static str,
+    /// The OAuth grant it belongs to.
+    pub grant: Option<u64>,
+    opened: SystemTime,
+    used: Mutex<(Instant, SystemTime)>,
+    requests: AtomicU64,
+    /// Acumatica works on one request of a session at a time.
+    pub turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Default)]
+pub struct Sessions {
+    open: Mutex<Vec<Arc<Session>>>,
+    counter: AtomicU64,
+}
+
+/// There is no free seat.
+pub struct NoSeat;
+
+impl Sessions {
+    fn expire(open: &mut Vec<Arc<Session>>, idle: Duration) {
+        // A request in progress holds the turn.
+        open.retain(|s| s.used.lock().unwrap().0.elapsed() < idle || s.turn.try_lock().is_err());
+    }
+
+    pub fn open(
+        &self,
+        state: &State,
+        user: &str,
+        tenant: usize,
+        how: &'static str,
+        grant: Option<u64>,
+    ) -> Result<Arc<Session>, NoSeat> {
+        let mut open = self.open.lock().unwrap();
+        Sessions::expire(&mut open, state.config.idle());
+        if state.config.seats > 0 && open.len() >= state.config.seats {
+            return Err(NoSeat);
+        }
+        let number = self.counter.fetch_add(1, Ordering::Relaxed) + 1;
+        // Ids differ from run to run: a cookie of an earlier run must not open anything.
+        let random = mix(number ^ state.started);
+        let now = SystemTime::now();
+        let session = Arc::new(Session {
+            id: format!("s{number}{random:016x}"),
+            ticket: format!("{:016X}{:016X}", mix(random ^ 1), mix(random ^ 2)),
+            user: user.to_string(),
+            tenant,
+            how,
+            grant,
+            opened: now,
+            used: Mutex::new((Instant::now(), now)),
+            requests: AtomicU64::new(0),
+            turn: Arc::default(),
+        });
+        open.push(session.clone());
+        Ok(session)
+    }
+
+    /// The session whose cookies came with the request.
+    pub fn find(&self, state: &State, request: &Request) -> Option<Arc<Session>> {
+        let (id, ticket) = (request.cookie("ASP.NET_SessionId")?, request.cookie(".ASPXAUTH")?);
+        let mut open = self.open.lock().unwrap();
+        Sessions::expire(&mut open, state.config.idle());
+        open.iter().find(|s| s.id == id && s.ticket == ticket).cloned()
+    }
+
+    pub fn find_grant(&self, state: &State, grant: u64) -> Option<Arc<Session>> {
+        let mut open = self.open.lock().unwrap();
+        Sessions::expire(&mut open, state.config.idle());
+        open.iter().find(|s| s.grant == Some(grant)).cloned()
+    }
+
+    pub fn close(&self, id: &str) {
+        self.open.lock().unwrap().retain(|s| s.id != id);
+    }
+
+    pub fn close_all(&self) {
+        self.open.lock().unwrap().clear();
+    }
+
+    pub fn list(&self, state: &State) -> Vec<Value> {
+        let mut open = self.open.lock().unwrap();
+        Sessions::expire(&mut open, state.config.idle());
+        let seconds =
+            |t: SystemTime| t.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let show = |s: &Arc<Session>| {
+            json!({
+                "id": s.id,
+                "user": s.user,
+                "tenant": state.tenants[s.tenant].0,
+                "how": s.how,
+                "opened": seconds(s.opened),
+                "last_used": seconds(s.used.lock().unwrap().1),
+                "requests": s.requests.load(Ordering::Relaxed),
+            })
+        };
+        open.iter().map(show).collect()
+    }
+}
+
+impl Session {
+    pub fn touch(&self) {
+        *self.used.lock().unwrap() = (Instant::now(), SystemTime::now());
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Marks the end of a request; idleness counts from there.
+    pub fn rest(&self) {
+        *self.used.lock().unwrap() = (Instant::now(), SystemTime::now());
+    }
+
+    /// Seven cookies, five of them sent twice, with values that hold `& = + : ~` (acumatica-api.md §4).
+    pub fn set_cookies(&self, state: &State, mut reply: Reply) -> Reply {
+        let path = match state.config.site() {
+            site if site.is_empty() => "/".to_string(),
+            site => site,
+        };
+        let plain = [
+            ("ASP.NET_SessionId", self.id.clone(), "; HttpOnly; SameSite=Lax"),
+            ("UserBranch", "16".to_string(), ""),
+            (
+                "Locale",
+                "TimeZone=GMTE0000U&Culture=en-US".to_string(),
+                "; expires=Wed, 31-Dec-2098 23:59:59 GMT",
+            ),
+            (
+                "CompanyID",
+                cookie_value(&state.tenants[self.tenant].0),
+                "; expires=Wed, 31-Dec-2098 23:59:59 GMT",
+            ),
+            ("requestid", format!("{:032X}", mix(self.tenant as u64 ^ state.started)), ""),
+        ];
+        let stat = "+st:183+sc:~/entity/auth/login+start:638381229170000000+tg:".to_string();
+        let once =
+            [(".ASPXAUTH", self.ticket.clone(), "; HttpOnly; SameSite=Lax"), ("requeststat", stat, "")];
+        for (name, value, more) in plain.iter().chain(&plain).chain(&once) {
+            reply = reply.header("set-cookie", format!("{name}={value}; path={path}{more}"));
+        }
+        reply
+    }
+}
+
+/// What a cookie cannot hold is percent-encoded; `& = + : ~` stay as they are.
+fn cookie_value(text: &str) -> String {
+    const UNFIT: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b',').add(b';').add(b'\\').add(b'%');
+    utf8_percent_encode(text, UNFIT).to_string()
+}
+
+/// `POST /entity/auth/login`.
+pub fn login(state: &State, request: &Request) -> Reply {
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
+    let text = |name: &str| body[name].as_str().unwrap_or("");
+    let (user, company) = text("name").split_once('@').unwrap_or((text("name"), ""));
+    if state.config.password_of(user) != Some(text("password")) {
+        let message = "Error: Invalid credentials. Please try again.";
+        return Reply::exception(500, "PX.Data.PXException", message);
+    }
+    let wanted = [text("tenant"), text("company"), company].into_iter().find(|t| !t.is_empty());
+    let Some(tenant) = state.tenant(wanted.unwrap_or("")) else {
+        let message = "Error: Invalid credentials. Please try again.";
+        return Reply::exception(500, "PX.Data.PXException", message);
+    };
+    match state.sessions.open(state, user, tenant, "cookie", None) {
+        Ok(session) => session.set_cookies(state, Reply::empty(204)),
+        Err(NoSeat) => Reply::exception(
+            state.config.login_limit_status,
+            "PX.Data.PXException",
+            "Error: The number of active API sessions has reached the API Login Limit of the license.",
+        ),
+    }
+}
+
+/// `POST /entity/auth/logout`. Without a Content-Length IIS answers 411, and the session stays.
+pub fn logout(state: &State, request: &Request) -> Reply {
+    if request.header("content-length").is_none() && request.header("transfer-encoding").is_none() {
+        return Reply::html(
+            411,
+            "<!DOCTYPE HTML PUBLIC \"-//W3C//DTD HTML 4.01//EN\">\n<HTML><HEAD><TITLE>Length Required</TITLE></HEAD>\n\
+             <BODY><h2>Length Required</h2><hr><p>HTTP Error 411. The request must be chunked or have a content \
+             length.</p></BODY></HTML>\n",
+        );
+    }
+    if let Some(session) = state.sessions.find(state, request) {
+        state.sessions.close(&session.id);
+    }
+    if let Some(session) = state.oauth.session_of(state, request) {
+        state.sessions.close(&session.id);
+    }
+    Reply::empty(204)
+}

@@ -1,0 +1,9 @@
+//! The traps of acumatica-api.md over real HTTP, one test each, named after them.
+
+mod client;
+mod dump;
+mod faults;
+mod oauth;
+mod odata;
+mod rest;
+mod sessions;

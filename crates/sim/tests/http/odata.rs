@@ -1,0 +1,218 @@
+//! acumatica-api.md §3.
+
+use acumatica_sim::{Config, Release};
+use serde_json::Value;
+
+use crate::client::{signed_in, small};
+
+fn has(rows: &[Value], test: impl Fn(&Value) -> bool) -> bool {
+    rows.iter().any(test)
+}
+
+#[test]
+fn the_service_document_lists_sets_and_metadata_is_xml_only() {
+    let (_sim, mut client) = signed_in(small());
+    let document = client.gi("").json();
+    assert!(document["@odata.context"].as_str().unwrap().ends_with("/Site/t/Company/api/odata/gi/$metadata"));
+    assert!(has(document["value"].as_array().unwrap(), |e| e["name"] == "AR-Aging by Customer"
+        && e["kind"] == "EntitySet"));
+    let metadata = client.gi("$metadata");
+    assert!(metadata.text().contains("<EntityType Name=\"ARAgingbyCustomer\">"));
+    assert!(
+        metadata
+            .text()
+            .contains("<EntitySet Name=\"AR-Aging by Customer\" EntityType=\"GI.ARAgingbyCustomer\">")
+    );
+    assert!(metadata.text().contains("<Function Name=\"Inventory by Warehouse_WithParameters\">"));
+    assert_eq!(client.gi("$metadata?$format=json").status, 500);
+    client.headers.push(("accept".into(), "application/json".into()));
+    assert_eq!(client.gi("$metadata").status, 500);
+}
+
+#[test]
+fn key_columns_are_in_the_rows_even_when_not_on_the_grid() {
+    let (_sim, client) = signed_in(small());
+    let rows = client.gi("BI-OrderInvoices?$top=1").rows();
+    assert!(rows[0]["NoteID_2"].is_string());
+    assert!(client.gi("BI-Customers?$top=1").rows()[0].get("_1stContact").is_some());
+    assert_eq!(client.gi("BI-OrderInvoices?$top=1&$select=Status").rows()[0].as_object().unwrap().len(), 1);
+}
+
+#[test]
+fn values_come_padded_quoted_null_and_in_three_kinds_of_time() {
+    let (_sim, client) = signed_in(small());
+    let rows = client.gi("BI-SalesOrders").rows();
+    assert_eq!(rows.len(), 2000);
+    let row = &rows[7];
+    assert_eq!(row["CustomerID"].as_str().unwrap().len(), 30);
+    assert!(row["OrderTotal"].is_string() && row["TaxTotal"].is_number());
+    assert!(row["LastModifiedOn"].as_str().unwrap().ends_with('Z'));
+    assert!(has(&rows, |r| r["PromisedOn"].as_str().is_some_and(|t| t.ends_with("-05:00"))));
+    assert!(has(&rows, |r| r["ApprovedOn"].as_str().is_some_and(|t| !t.ends_with('Z') && t.len() >= 19)));
+    assert!(has(&rows, |r| r["Description"].is_null()));
+    assert!(row["NoteID"].is_string() && row["Hold"].is_boolean() && row["LineCounter"].is_i64());
+}
+
+#[test]
+fn filter_select_orderby_top_and_skip_work() {
+    let (_sim, client) = signed_in(small());
+    let rows = client.gi("BI-SalesOrders?$select=TaxTotal&$orderby=TaxTotal desc&$top=5&$skip=2").rows();
+    let taxes: Vec<f64> = rows.iter().map(|r| r["TaxTotal"].as_f64().unwrap()).collect();
+    assert!(taxes.len() == 5 && taxes.is_sorted_by(|a, b| a >= b));
+    let first = client.gi("BI-SalesOrders?$orderby=Description,OrderNbr&$top=1").rows();
+    assert!(first[0]["Description"].is_null(), "no value comes first");
+    let both = client.gi("BI-SalesOrders?$filter=Description ne 'x' or Description eq 'x'").rows();
+    assert_eq!(both.len(), 2000, "null ne 'x' is true");
+}
+
+#[test]
+fn a_type_whose_label_and_code_sort_differently_sorts_by_label() {
+    let (_sim, client) = signed_in(small());
+    let rows = client.gi("BI-APBills?$orderby=Type,ReferenceNbr").rows();
+    let types: Vec<&str> = rows.iter().map(|r| r["Type"].as_str().unwrap()).collect();
+    assert_eq!((types[0], types.is_sorted()), ("Bill", true));
+    assert_eq!(client.gi("BI-APBills").rows()[0]["Type"], "Credit Adj.");
+}
+
+#[test]
+fn functions_and_literals_belong_to_their_version() {
+    let (_sim, client) = signed_in(small());
+    let v4 = |filter: &str| client.gi(&format!("BI-SalesOrders?$top=1&$filter={filter}")).status;
+    assert_eq!(v4("contains(CustomerName,'a') and startswith(tolower(Status),'o')"), 200);
+    assert_eq!(v4("Date gt 2020-01-01 and LastModifiedOn lt 2026-01-01T00:00:00Z"), 200);
+    assert_eq!(
+        (v4("substringof('a',CustomerName)"), v4("Date gt datetime'2020-01-01T00:00:00'")),
+        (400, 400)
+    );
+    assert_eq!((v4("NoSuch eq 1"), v4("CustomerName eq 1")), (400, 400));
+    let (_sim, client) = signed_in(Config { release: Release::R2023R2, ..small() });
+    let v3 =
+        |filter: &str| client.get(&format!("/odata/Company/BI-SalesOrders?$top=1&$filter={filter}")).status;
+    assert_eq!(v3("substringof('a',CustomerName)"), 200);
+    assert_eq!(v3("Date gt datetime'2020-01-01T00:00:00'"), 200);
+    assert_eq!(v3("NoteID ne guid'00000000-0000-0000-0000-000000000000'"), 200);
+    assert_eq!((v3("contains(CustomerName,'a')"), v3("Date gt 2020-01-01")), (400, 400));
+}
+
+#[test]
+fn old_releases_have_v3_urls_and_envelopes_and_odatav4_for_dacs() {
+    let (_sim, client) = signed_in(Config { release: Release::R2023R2, gi_page_size: 3, ..small() });
+    for path in ["/odata/Company/BI-Inventory?$top=5", "/odata/BI-Inventory?$top=5"] {
+        let page = client.get(path).json();
+        assert!(page["odata.metadata"].is_string() && page["odata.nextLink"].is_string(), "{path}");
+    }
+    assert_eq!(client.gi("BI-Inventory").status, 404);
+    assert!(client.get("/odatav4/Company/SOOrder?$top=1").json()["@odata.context"].is_string());
+    assert!(client.get("/odata/Company/$metadata").text().contains("Edm.DateTime\""));
+}
+
+#[test]
+fn the_bare_set_of_an_inquiry_with_parameters_has_no_rows_and_no_error() {
+    let (_sim, client) = signed_in(small());
+    assert_eq!(client.gi("Inventory by Warehouse").rows().len(), 0);
+    let rows = client.gi("Inventory by Warehouse_WithParameters(Warehouse='MAIN1')").rows();
+    assert!(!rows.is_empty());
+    assert!(rows.iter().all(|r| r["Warehouse"] == "MAIN1     "));
+    let alias = client.gi("Inventory by Warehouse_WithParameters(Warehouse=@1)?@1='MAIN1'&$top=1000").rows();
+    assert_eq!(alias, rows);
+    let both = client.gi("Inventory by Warehouse_WithParameters(Warehouse='MAIN1',Location='R1S1')").rows();
+    assert!(both.len() < rows.len());
+    assert_eq!(client.gi("Inventory by Warehouse_WithParameters(Nope='x')").status, 404);
+}
+
+#[test]
+fn filtering_or_sorting_by_a_formula_is_200_with_an_empty_body() {
+    let (_sim, client) = signed_in(small());
+    for query in ["$filter=Margin gt 5", "$orderby=Margin"] {
+        let answer = client.gi(&format!("SO-Margin by Order?{query}"));
+        assert_eq!((answer.status, answer.text()), (200, ""), "{query}");
+    }
+    assert!(!client.gi("SO-Margin by Order?$select=Margin&$top=1").rows().is_empty());
+}
+
+#[test]
+fn unknown_inquiries_are_404_and_forbidden_ones_403() {
+    let (_sim, client) = signed_in(small());
+    assert_eq!(client.gi("NoSuch").status, 404);
+    let answer = client.gi("HR-Salaries");
+    assert_eq!((answer.status, answer.text().contains("insufficient rights")), (403, true));
+}
+
+#[test]
+fn next_links_are_absolute_with_the_virtual_directory() {
+    let (_sim, client) = signed_in(Config { gi_page_size: 700, ..small() });
+    let mut path =
+        "/t/Company/api/odata/gi/BI-SalesOrders?$filter=OrderTotal ge 0&$select=OrderNbr".to_string();
+    let mut sizes = Vec::new();
+    loop {
+        let page = client.get(&path);
+        sizes.push(page.rows().len());
+        let Some(link) = page.json()["@odata.nextLink"].as_str().map(String::from) else { break };
+        path = link.strip_prefix(&client.base).expect("an absolute link of this site").to_string();
+    }
+    assert!(sizes.len() >= 2 && sizes[..sizes.len() - 1].iter().all(|s| *s == 700), "{sizes:?}");
+    assert!(client.gi("BI-SalesOrders?$top=700").json().get("@odata.nextLink").is_none());
+    assert!(client.gi("BI-SalesOrders?$top=701").json().get("@odata.nextLink").is_some());
+}
+
+#[test]
+fn inquiries_do_not_expand_and_do_not_count() {
+    let (_sim, client) = signed_in(small());
+    assert_eq!(client.gi("BI-SalesOrders?$expand=Customer").status, 400);
+    assert!(client.gi("BI-SalesOrders?$top=1&$count=true").json().get("@odata.count").is_none());
+    assert_eq!(client.gi("BI-SalesOrders/$count").status, 404);
+}
+
+#[test]
+fn inquiries_show_and_filter_labels_and_dacs_codes() {
+    let (_sim, client) = signed_in(small());
+    let gi = client.gi("BI-SalesOrders?$filter=Status eq 'Completed'&$select=Status").rows();
+    let dac = client.dac("SOOrder?$filter=Status eq 'C'&$select=Status").rows();
+    assert!(!gi.is_empty());
+    assert_eq!(gi.len(), dac.len());
+    assert_eq!((&gi[0]["Status"], &dac[0]["Status"]), (&Value::from("Completed"), &Value::from("C")));
+    assert_eq!(client.gi("BI-SalesOrders?$filter=Status eq 'C'").rows().len(), 0);
+}
+
+#[test]
+fn dacs_have_two_names_keys_and_navigation() {
+    let (_sim, client) = signed_in(small());
+    let long = client.dac("PX_Objects_SO_SOOrder?$top=3").json()["value"].clone();
+    assert_eq!(long, client.dac("SOOrder?$top=3").json()["value"]);
+    let row = client.dac("SOOrder(OrderType='SO',OrderNbr='000058')?$select=OrderNbr&$expand=Customer($select=AcctName;$expand=DefContact($select=EMail)),SOLineCollection").json();
+    assert_eq!(row["OrderNbr"], "000058");
+    assert!(row["Customer"]["DefContact"].get("EMail").is_some());
+    assert!(row["SOLineCollection"].is_array());
+    assert_eq!(client.dac("SOOrder(OrderType='SO',OrderNbr='NOPE')").status, 404);
+}
+
+#[test]
+fn dacs_count_and_quantify_and_refuse_some_properties() {
+    let (_sim, client) = signed_in(small());
+    let all: u64 = client.dac("SOOrder/$count").text().parse().unwrap();
+    assert_eq!(all, 2000);
+    let big: u64 = client
+        .dac("SOOrder/$count?$filter=SOLineCollection/any(l: l/OrderQty gt 39)")
+        .text()
+        .parse()
+        .unwrap();
+    let none: u64 = client.dac("SOOrder/$count?$filter=not SOLineCollection/any()").text().parse().unwrap();
+    assert!(big > 0 && big < all && none == all / 8, "{big} {none}");
+    assert_eq!(client.dac("SOOrder?$top=1&$count=true").json()["@odata.count"], 2000);
+    assert_eq!(client.dac("SOOrder?$filter=Attributes eq 'a'").status, 400);
+    assert_eq!(client.dac("SOOrder?$select=Attributes").status, 400);
+    assert_eq!(client.dac("SOOrder?$apply=aggregate(OrderQty with sum as T)").status, 400);
+    let metadata = client.dac("$metadata");
+    assert!(metadata.text().contains("<PropertyPath>Attributes</PropertyPath>"));
+    assert!(
+        metadata.text().contains("Term=\"Org.OData.Core.V1.Description\" String=\"Order Total\"")
+            || metadata.text().contains("String=\"Cury Order Total\"")
+    );
+}
+
+#[test]
+fn dac_metadata_can_be_as_long_as_a_real_one() {
+    let (_sim, client) = signed_in(Config { dac_filler: 2265, ..small() });
+    assert!(client.dac("$metadata").text().len() > 5_000_000);
+    assert_eq!(client.dac("PX_Objects_Filler_Type0007").rows().len(), 0);
+}
