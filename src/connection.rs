@@ -26,6 +26,9 @@ struct Backend {
     io: Io,
     /// By foreign server and user mapping.
     clients: HashMap<(pg_sys::Oid, pg_sys::Oid), Client>,
+    /// Those whose place another has taken. A scan that was begun before, as by a cursor, may still
+    /// use one, and open its session again.
+    retired: Vec<Client>,
 }
 
 /// A foreign server, as its options describe it.
@@ -114,14 +117,15 @@ pub fn start_scan(server: &Server, user: pg_sys::Oid, request: ScanRequest) -> R
     let running = BACKEND.with_borrow_mut(|backend| {
         let backend = match backend {
             Some(backend) => backend,
-            none => none.insert(Backend { io: Io::start()?, clients: HashMap::new() }),
+            none => none.insert(Backend { io: Io::start()?, clients: HashMap::new(), retired: Vec::new() }),
         };
         let client = match backend.clients.get(&key) {
             Some(client) if *client.config() == config => client.clone(),
             _ => {
                 // Seats are scarce: what was altered or dropped gives its own back first.
-                let outdated =
+                let outdated: Vec<Client> =
                     dropped.iter().chain([&key]).filter_map(|key| backend.clients.remove(key)).collect();
+                backend.retired.extend(outdated.iter().cloned());
                 let client = Client::new(config, outdated)?;
                 backend.clients.insert(key, client.clone());
                 client
@@ -166,8 +170,8 @@ unsafe extern "C-unwind" fn sign_out_at_exit(_code: i32, _arg: pg_sys::Datum) {
     // Exit may come in the middle of anything, though not of a borrow: nothing in one can raise.
     let backend =
         BACKEND.with(|backend| backend.try_borrow_mut().ok().and_then(|mut backend| backend.take()));
-    if let Some(Backend { io, clients }) = backend {
-        io.shut_down(clients.into_values().collect(), SIGN_OUT_PATIENCE);
+    if let Some(Backend { io, clients, retired }) = backend {
+        io.shut_down(clients.into_values().chain(retired).collect(), SIGN_OUT_PATIENCE);
     }
 }
 

@@ -207,6 +207,33 @@ def sessions_end_however_the_backend_ends():
 
 
 @test
+def an_altered_or_dropped_server_gives_its_seat_back():
+    one_seat = Sim("--seats", 1)
+    backend = connect()
+    create_server(backend, one_seat, "seat")
+    table = "CREATE FOREIGN TABLE t (n text OPTIONS (field 'OrderNbr', key '1'), o text OPTIONS (field 'OrderType', key '2')) SERVER seat OPTIONS (schema 'OData', inquiry 'BI-SalesOrders')"
+    backend.execute(table)
+    rows = backend.execute("SELECT count(*) FROM t").fetchone()
+    backend.execute("ALTER SERVER seat OPTIONS (ADD operation_timeout '30')")
+    assert backend.execute("SELECT count(*) FROM t").fetchone() == rows
+    # A cursor that is open goes on with the options it began with.
+    backend.autocommit = False
+    backend.execute("DECLARE c CURSOR FOR SELECT * FROM t")
+    backend.execute("FETCH 1 FROM c")
+    backend.execute("ALTER SERVER seat OPTIONS (SET operation_timeout '31')")
+    assert len(backend.execute("FETCH ALL FROM c").fetchall()) == rows[0] - 1
+    backend.commit()
+    backend.autocommit = True
+    create_server(backend, one_seat, "seat")
+    backend.execute(table)
+    assert backend.execute("SELECT count(*) FROM t").fetchone() == rows
+    assert len(one_seat.sessions()) == 1
+    backend.execute("DROP SERVER seat CASCADE")
+    backend.close()
+    eventually(lambda: not one_seat.sessions())
+
+
+@test
 def the_session_is_reused_by_the_next_statement():
     sim.reset()
     with connect() as backend:

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::config::Config;
 use crate::error::Result;
@@ -19,6 +19,8 @@ use crate::session::Connection;
 pub struct Engine {
     runtime: Handle,
     waker: Waker,
+    /// True once scans must not send anything more.
+    closing: watch::Sender<bool>,
     /// Dropping it ends the thread.
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
@@ -65,7 +67,7 @@ impl Engine {
             // A name lookup may hang longer than anybody wants to wait.
             runtime.shutdown_background();
         })?;
-        Ok(Self { runtime: handle, waker: Arc::new(waker), stop, thread })
+        Ok(Self { runtime: handle, waker: Arc::new(waker), closing: watch::Sender::new(false), stop, thread })
     }
 
     /// Starts a scan.
@@ -73,15 +75,21 @@ impl Engine {
         let shared = Shared::new(Arc::clone(&self.waker));
         let connection = Arc::clone(&client.0);
         let guard = EndGuard(Arc::clone(&shared));
+        let mut closing = self.closing.subscribe();
         let task = self.runtime.spawn(async move {
-            let end = fetch::run(connection, request, &guard.0).await;
-            guard.0.finish(end);
+            tokio::select! {
+                biased;
+                _ = closing.wait_for(|closing| *closing) => {}
+                end = fetch::run(connection, request, &guard.0) => guard.0.finish(end),
+            }
         });
         Rows::new(shared, task.abort_handle())
     }
 
     /// Signs out of `clients`, waiting `patience` at most, and ends the thread.
     pub fn shut_down(self, clients: Vec<Client>, patience: Duration) {
+        // A scan that goes on would open the session again that is closed below.
+        self.closing.send_replace(true);
         let (done, finished) = mpsc::channel::<()>();
         self.runtime.spawn(async move {
             // One after the other: one connection at a time is all that a leaving user should need.
