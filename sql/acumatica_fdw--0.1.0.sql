@@ -5,7 +5,7 @@ CREATE FUNCTION acumatica_fdw_handler() RETURNS fdw_handler
     LANGUAGE C STRICT;
 
 CREATE FUNCTION acumatica_fdw_validator(options text[], catalog oid) RETURNS void
-    AS 'MODULE_PATHNAME', 'acumatica_fdw_validator_wrapper'
+    AS 'MODULE_PATHNAME', 'acumatica_fdw_validator'
     LANGUAGE C STRICT;
 
 CREATE FOREIGN DATA WRAPPER acumatica_fdw

@@ -3,13 +3,13 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::CStr;
 use std::time::Duration;
 
 use acumatica_client::{AuthStrategy, Client, Config, InstanceUrl, ODataVersion, ScanRequest};
 use pgrx::prelude::*;
 use secrecy::SecretString;
 
+use crate::encoding::from_server;
 use crate::error::{Refusal, or_raise};
 use crate::io::{Io, Running};
 use crate::option::{Object, Options, parse_url};
@@ -46,10 +46,7 @@ impl Server {
         // SAFETY: returns palloc'd memory or raises.
         let (name, options) = unsafe {
             let server = pg_sys::GetForeignServer(oid);
-            (
-                CStr::from_ptr((*server).servername).to_string_lossy().into_owned(),
-                option_list((*server).options),
-            )
+            (from_server((*server).servername), option_list((*server).options))
         };
         let options = or_raise(Options::check(Object::Server, options));
         let instance = or_raise(parse_url(options.get_or_default("url")));
@@ -119,18 +116,25 @@ pub fn start_scan(server: &Server, user: pg_sys::Oid, request: ScanRequest) -> R
             Some(backend) => backend,
             none => none.insert(Backend { io: Io::start()?, clients: HashMap::new(), retired: Vec::new() }),
         };
+        let changed = backend.clients.get(&key).is_some_and(|client| *client.config() != config);
+        let outdated: Vec<Client> = dropped
+            .iter()
+            .chain(changed.then_some(&key))
+            .filter_map(|key| backend.clients.remove(key))
+            .collect();
         let client = match backend.clients.get(&key) {
-            Some(client) if *client.config() == config => client.clone(),
-            _ => {
-                // Seats are scarce: what was altered or dropped gives its own back first.
-                let outdated: Vec<Client> =
-                    dropped.iter().chain([&key]).filter_map(|key| backend.clients.remove(key)).collect();
-                backend.retired.extend(outdated.iter().cloned());
-                let client = Client::new(config, outdated)?;
+            Some(client) => client.clone(),
+            None => {
+                let client = Client::new(config)?;
                 backend.clients.insert(key, client.clone());
                 client
             }
         };
+        if !outdated.is_empty() {
+            // Seats are scarce: what was altered or dropped gives its own back first.
+            backend.retired.extend(outdated.iter().cloned());
+            backend.io.replace(&client, outdated);
+        }
         Ok::<_, Refusal>(backend.io.scan(&client, request))
     });
     let running = or_raise(running);
@@ -184,10 +188,7 @@ pub unsafe fn option_list(list: *mut pg_sys::List) -> Vec<(String, String)> {
     unsafe {
         let list = pgrx::PgList::<pg_sys::DefElem>::from_pg(list);
         list.iter_ptr()
-            .map(|element| {
-                let text = |text| CStr::from_ptr(text).to_string_lossy().into_owned();
-                (text((*element).defname), text(pg_sys::defGetString(element)))
-            })
+            .map(|element| (from_server((*element).defname), from_server(pg_sys::defGetString(element))))
             .collect()
     }
 }

@@ -1,23 +1,37 @@
 //! From decoded cells to datums.
 
+use std::ffi::c_void;
+
 use acumatica_client::decode::{Batch, Cell, ColumnType};
 use pgrx::prelude::*;
+
+use crate::encoding::database_is_utf8;
 
 /// Days and microseconds between the epochs of Unix, 1970, and of PostgreSQL, 2000.
 const EPOCH_DAYS: i32 = 10_957;
 const EPOCH_MICROSECONDS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 
+/// The type that values of a column have in the end: of a domain the one that it is over, with the
+/// modifier that it has there.
+fn base_type(attribute: &pg_sys::FormData_pg_attribute) -> (pg_sys::Oid, i32) {
+    let mut typmod = attribute.atttypmod;
+    // SAFETY: the out-parameter is valid; the type is one of a column, so it exists.
+    let oid = unsafe { pg_sys::getBaseTypeAndTypmod(attribute.atttypid, &mut typmod) };
+    (oid, typmod)
+}
+
 /// What the decoder is to make of a column. Whatever it has no type for comes as text and goes through
 /// the input function of the column's type.
 pub fn column_type(attribute: &pg_sys::FormData_pg_attribute) -> ColumnType {
-    match attribute.atttypid {
+    match base_type(attribute).0 {
         pg_sys::BOOLOID => ColumnType::Bool,
         pg_sys::INT2OID => ColumnType::Int2,
         pg_sys::INT4OID => ColumnType::Int4,
         pg_sys::INT8OID => ColumnType::Int8,
         pg_sys::FLOAT4OID => ColumnType::Float4,
         pg_sys::FLOAT8OID => ColumnType::Float8,
-        pg_sys::NUMERICOID => ColumnType::Numeric,
+        // Money through numeric: its own input function reads the decimal point as the locale says.
+        pg_sys::NUMERICOID | pg_sys::MONEYOID => ColumnType::Numeric,
         pg_sys::DATEOID => ColumnType::Date,
         pg_sys::TIMESTAMPOID => ColumnType::Timestamp,
         pg_sys::TIMESTAMPTZOID => ColumnType::TimestampTz,
@@ -27,17 +41,18 @@ pub fn column_type(attribute: &pg_sys::FormData_pg_attribute) -> ColumnType {
     }
 }
 
-/// Whether the input function of the column's type may refuse a value that the decoder accepted.
+/// Whether PostgreSQL may refuse a value for the column that the decoder accepted.
 pub fn may_refuse(attribute: &pg_sys::FormData_pg_attribute) -> bool {
-    let plain = matches!(attribute.atttypid, pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::NUMERICOID);
+    let (base, typmod) = base_type(attribute);
+    let plain = matches!(base, pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::NUMERICOID) && typmod < 0;
     let by_text = matches!(column_type(attribute), ColumnType::Text | ColumnType::Numeric | ColumnType::Json);
-    by_text && !(plain && attribute.atttypmod < 0)
+    base != attribute.atttypid || by_text && !plain
 }
 
 /// A cell for people to read.
 pub fn readable(batch: &Batch, cell: Cell) -> String {
     match cell {
-        Cell::Null => String::new(),
+        Cell::Null => "NULL".to_owned(),
         Cell::Bool(value) => value.to_string(),
         Cell::Int(value) => value.to_string(),
         Cell::Float(value) => value.to_string(),
@@ -51,54 +66,82 @@ pub fn readable(batch: &Batch, cell: Cell) -> String {
 /// Makes the datums of one column.
 #[derive(Debug)]
 pub struct Converter {
-    type_oid: pg_sys::Oid,
+    base: pg_sys::Oid,
     typmod: i32,
     input: pg_sys::FmgrInfo,
     io_param: pg_sys::Oid,
     /// Text can be taken as it is: the type has no length, and the database is in UTF-8.
     verbatim: bool,
+    domain: Option<Domain>,
     /// For input functions, which want their text to end with a NUL.
     scratch: Vec<u8>,
 }
 
+/// The constraints of a domain, which hold for NULL too.
+#[derive(Debug)]
+struct Domain {
+    oid: pg_sys::Oid,
+    /// Where `domain_check` keeps what it has looked up, and the context that this lives in.
+    cache: *mut c_void,
+    context: pg_sys::MemoryContext,
+}
+
 impl Converter {
-    /// For a column of a relation that is open. The look-ups live in the current memory context, so
-    /// that should be one that lives as long as the scan.
+    /// For a column of a relation that is open. The look-ups live in the current memory context, which
+    /// must be that of the query.
     pub fn new(attribute: &pg_sys::FormData_pg_attribute) -> Self {
+        let (base, typmod) = base_type(attribute);
+        let source = if base == pg_sys::MONEYOID { pg_sys::NUMERICOID } else { base };
         let mut function = pg_sys::InvalidOid;
         let mut io_param = pg_sys::InvalidOid;
         let mut input = pg_sys::FmgrInfo::default();
-        // SAFETY: the out-parameters are valid; the type is one of a column, so it exists.
-        let utf8 = unsafe {
-            pg_sys::getTypeInputInfo(attribute.atttypid, &mut function, &mut io_param);
+        // SAFETY: the out-parameters are valid; the type exists.
+        let context = unsafe {
+            pg_sys::getTypeInputInfo(source, &mut function, &mut io_param);
             pg_sys::fmgr_info(function, &mut input);
-            pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8 as i32
+            pg_sys::CurrentMemoryContext
         };
-        let unlimited =
-            matches!(attribute.atttypid, pg_sys::TEXTOID | pg_sys::VARCHAROID) && attribute.atttypmod < 0;
+        let unlimited = matches!(base, pg_sys::TEXTOID | pg_sys::VARCHAROID) && typmod < 0;
+        let domain = (base != attribute.atttypid).then_some(Domain {
+            oid: attribute.atttypid,
+            cache: std::ptr::null_mut(),
+            context,
+        });
         Self {
-            type_oid: attribute.atttypid,
-            typmod: attribute.atttypmod,
+            base,
+            typmod,
             input,
             io_param,
-            verbatim: utf8 && unlimited,
+            verbatim: unlimited && database_is_utf8(),
+            domain,
             scratch: Vec::new(),
         }
     }
 
-    /// The datum of a cell, made in the current memory context; `None` for NULL. Raises what the input
-    /// function raises, if the value does not fit the column.
+    /// The datum of a cell, made in the current memory context; `None` for NULL. Raises what PostgreSQL
+    /// raises if the value does not fit the column.
     #[inline]
     pub fn datum(&mut self, batch: &Batch, cell: Cell) -> Option<pg_sys::Datum> {
+        let datum = self.base_datum(batch, cell);
+        if let Some(Domain { oid, cache, context }) = &mut self.domain {
+            let value = datum.unwrap_or(pg_sys::Datum::from(0));
+            // SAFETY: the value is one of the domain's base type; the cache is only ever passed here.
+            unsafe { pg_sys::domain_check(value, datum.is_none(), *oid, cache, *context) };
+        }
+        datum
+    }
+
+    #[inline]
+    fn base_datum(&mut self, batch: &Batch, cell: Cell) -> Option<pg_sys::Datum> {
         Some(match cell {
             Cell::Null => return None,
             Cell::Bool(value) => value.into(),
-            Cell::Int(value) => match self.type_oid {
+            Cell::Int(value) => match self.base {
                 pg_sys::INT2OID => (value as i16).into(),
                 pg_sys::INT4OID => (value as i32).into(),
                 _ => value.into(),
             },
-            Cell::Float(value) => match self.type_oid {
+            Cell::Float(value) => match self.base {
                 pg_sys::FLOAT4OID => (value as f32).into_datum()?,
                 _ => value.into_datum()?,
             },
@@ -136,7 +179,12 @@ impl Converter {
                 text.len() as i32,
                 pg_sys::pg_enc::PG_UTF8 as i32,
             );
-            pg_sys::InputFunctionCall(&mut self.input, text, self.io_param, self.typmod)
+            let value = pg_sys::InputFunctionCall(&mut self.input, text, self.io_param, self.typmod);
+            if self.base == pg_sys::MONEYOID {
+                let money = pgrx::direct_function_call_as_datum(pg_sys::numeric_cash, &[Some(value)]);
+                return money.unwrap_or(pg_sys::Datum::from(0));
+            }
+            value
         }
     }
 }

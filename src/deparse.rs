@@ -8,6 +8,7 @@ use pgrx::{PgList, PgRelation};
 use crate::compat;
 use crate::connection::{Server, option_list};
 use crate::convert;
+use crate::encoding::from_server;
 use crate::error::{Refusal, or_raise};
 use crate::option::{Object, Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST, unfit};
 
@@ -119,7 +120,8 @@ impl Table {
             let options =
                 unsafe { option_list(pg_sys::GetForeignColumnOptions(relation.oid(), attribute.attnum)) };
             let options = or_raise(Options::check(Object::Column, options));
-            let name = attribute.name().to_owned();
+            // SAFETY: a name of the catalog.
+            let name = unsafe { from_server(attribute.attname.data.as_ptr()) };
             let path: Vec<String> =
                 options.get("field").unwrap_or(&name).split('/').map(str::to_owned).collect();
             (Column { ty: convert::column_type(attribute), name, path }, options.integer("key"))
@@ -136,6 +138,17 @@ impl Table {
             }
         }
         keys.sort();
+        if let Some([(position, one), (_, other)]) =
+            keys.array_windows().find(|[(one, _), (other, _)]| one == other)
+        {
+            Refusal::new(
+                PgSqlErrorCode::ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,
+                format!("two columns have the option \"key\" with the value {position}"),
+            )
+            .detail(format!("They are those of the fields \"{one}\" and \"{other}\"."))
+            .hint("Number the columns of the key from 1 on, each once.")
+            .raise();
+        }
         let key: Vec<String> = keys.into_iter().map(|(_, field)| field).collect();
         let target = or_raise(self.target());
         // The decoder names the row of a value that it refuses. For PostgreSQL to do so too, the fields
@@ -150,7 +163,8 @@ impl Table {
         }
         let page_size: u32 = self.inherited("page_size").parse().unwrap_or(10_000);
         ScanRequest {
-            table: relation.name().to_owned(),
+            // SAFETY: the relation is open.
+            table: unsafe { from_server((*(*relation.as_ptr()).rd_rel).relname.data.as_ptr()) },
             target,
             columns,
             key,

@@ -4,6 +4,8 @@ use acumatica_client::{Error, ErrorKind};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+use crate::encoding::for_display;
+
 /// What `ereport` takes: a primary message in lower case, what is known, what to do.
 #[derive(Debug)]
 pub struct Refusal {
@@ -30,12 +32,12 @@ impl Refusal {
 
     /// Ends the statement. Unwinds, so that everything on the way is dropped.
     pub fn raise(self) -> ! {
-        let mut report = ErrorReport::new(self.code, self.message, pgrx::function_name!());
+        let mut report = ErrorReport::new(self.code, for_display(self.message), pgrx::function_name!());
         if let Some(detail) = self.detail {
-            report = report.set_detail(detail);
+            report = report.set_detail(for_display(detail));
         }
         if let Some(hint) = self.hint {
-            report = report.set_hint(hint);
+            report = report.set_hint(for_display(hint));
         }
         report.report(PgLogLevel::ERROR);
         unreachable!("an ERROR does not return")

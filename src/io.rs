@@ -55,6 +55,11 @@ impl Io {
         Running { rows: self.engine.scan(client, request), knocks: Rc::clone(&self.knocks) }
     }
 
+    /// Has `client` take the place of `outdated`, whose sessions are closed.
+    pub fn replace(&self, client: &Client, outdated: Vec<Client>) {
+        self.engine.replace(client, outdated);
+    }
+
     /// Signs out of all and ends the thread; waits `patience` at most.
     pub fn shut_down(self, clients: Vec<Client>, patience: Duration) {
         self.engine.shut_down(clients, patience);

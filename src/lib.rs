@@ -10,12 +10,14 @@
 //! * `plan`, `scan`, `explain`: the callbacks of planner and executor;
 //! * `convert`: from decoded cells to datums;
 //! * `error`: failures as PostgreSQL reports them;
+//! * `encoding`: text in the encoding of the database;
 //! * `compat`: what differs between PostgreSQL's major versions.
 
 mod compat;
 mod connection;
 mod convert;
 mod deparse;
+mod encoding;
 mod error;
 mod explain;
 mod io;
@@ -53,9 +55,10 @@ pub extern "C-unwind" fn acumatica_fdw_handler(_call: pg_sys::FunctionCallInfo) 
     }
 }
 
+static FUNCTION_V1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+
 /// Tells PostgreSQL how the handler is to be called.
 #[unsafe(no_mangle)]
 pub extern "C" fn pg_finfo_acumatica_fdw_handler() -> *const pg_sys::Pg_finfo_record {
-    static VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
-    &VERSION_1
+    &FUNCTION_V1
 }

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use acumatica_client::InstanceUrl;
 use pgrx::prelude::*;
 
+use crate::connection::option_list;
 use crate::error::{Refusal, or_raise};
 
 /// What an option may be given to.
@@ -414,24 +415,24 @@ fn find(object: Object, name: &str) -> Result<&'static Definition, Refusal> {
     })
 }
 
-/// Called by PostgreSQL with all options of an object whenever they change.
-#[pg_extern(sql = false)]
-fn acumatica_fdw_validator(options: Vec<Option<String>>, catalog: pg_sys::Oid) {
+/// Called by PostgreSQL with all options of an object, as `text[]`, and the catalog that is to hold
+/// them, whenever they change.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub extern "C-unwind" fn acumatica_fdw_validator(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: the function is declared STRICT with arguments (text[], oid).
+    let (given, catalog) = unsafe {
+        let arguments = (*call).args.as_slice(2);
+        let options = pg_sys::untransformRelOptions(arguments[0].value);
+        (option_list(options), pg_sys::Oid::from_datum(arguments[1].value, false))
+    };
     let object = match catalog {
-        pg_sys::ForeignServerRelationId => Some(Server),
-        pg_sys::UserMappingRelationId => Some(UserMapping),
-        pg_sys::ForeignTableRelationId => Some(Table),
-        pg_sys::AttributeRelationId => Some(Column),
+        Some(pg_sys::ForeignServerRelationId) => Some(Server),
+        Some(pg_sys::UserMappingRelationId) => Some(UserMapping),
+        Some(pg_sys::ForeignTableRelationId) => Some(Table),
+        Some(pg_sys::AttributeRelationId) => Some(Column),
         _ => None,
     };
-    let given: Vec<(String, String)> = options
-        .into_iter()
-        .flatten()
-        .map(|pair| match pair.split_once('=') {
-            Some((name, value)) => (name.to_owned(), value.to_owned()),
-            None => (pair, String::new()),
-        })
-        .collect();
     let checked = match (object, given.first()) {
         (Some(object), _) => Options::check(object, given).map(drop),
         (None, None) => Ok(()),
@@ -444,6 +445,13 @@ fn acumatica_fdw_validator(options: Vec<Option<String>>, catalog: pg_sys::Oid) {
         )),
     };
     or_raise(checked);
+    pg_sys::Datum::from(0)
+}
+
+/// Tells PostgreSQL how the validator is to be called.
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_acumatica_fdw_validator() -> *const pg_sys::Pg_finfo_record {
+    &crate::FUNCTION_V1
 }
 
 /// Lists the options: name, other names, where they belong, type, default, secrecy, purpose.

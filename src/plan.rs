@@ -1,10 +1,15 @@
 //! The planner's callbacks: how large, at what cost, and which columns. Nothing here asks the server.
 
+use acumatica_client::decode::ColumnType;
 use pgrx::PgRelation;
 use pgrx::prelude::*;
 
 use crate::compat;
+use crate::connection::option_list;
+use crate::convert::column_type;
 use crate::deparse::{Plan, Table};
+use crate::error::or_raise;
+use crate::option::{Object, Options};
 
 /// One request and its answer cost about what reading a hundred pages of a local table costs.
 const REQUEST_COST: f64 = 100.0;
@@ -84,7 +89,8 @@ unsafe extern "C-unwind" fn get_foreign_plan(
 }
 
 /// The columns that the scan must return: those of its output and of its filter. If there are none,
-/// as for `count(*)`, one that is sure to be narrow: rows can be counted only if there are some.
+/// as for `count(*)`, one all the same, since some field must be asked for to have rows to count: the
+/// first of the key, else the first that is no jsonb, which may hold all details of a record.
 ///
 /// # Safety
 /// `rel` is the relation being planned, `table` its table, `local` its clauses.
@@ -105,9 +111,21 @@ unsafe fn attributes(rel: *mut pg_sys::RelOptInfo, table: pg_sys::Oid, local: *m
     let mut wanted: Vec<i16> =
         all.iter().copied().filter(|attribute| is_used(*attribute) || is_used(0)).collect();
     if wanted.is_empty() {
-        wanted.extend(all.first());
+        let width = |attribute: &&pg_sys::FormData_pg_attribute| {
+            (key_position(table, attribute.attnum), column_type(attribute) == ColumnType::Json)
+        };
+        let descriptor = relation.tuple_desc();
+        let narrowest = descriptor.iter().filter(|attribute| !attribute.attisdropped).min_by_key(width);
+        wanted.extend(narrowest.map(|attribute| attribute.attnum));
     }
     wanted
+}
+
+/// Position of a column in the key; far behind if it is not part of it.
+fn key_position(table: pg_sys::Oid, attribute: i16) -> u64 {
+    // SAFETY: returns palloc'd memory or raises.
+    let options = unsafe { option_list(pg_sys::GetForeignColumnOptions(table, attribute)) };
+    or_raise(Options::check(Object::Column, options)).integer("key").unwrap_or(u64::MAX)
 }
 
 /// The LIMIT, if the scan's rows go to it as they come.

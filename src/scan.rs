@@ -110,7 +110,7 @@ impl Scan {
 
     fn keep(&mut self, batch: Batch) {
         let kept: usize = self.batches.iter().map(Batch::bytes).sum();
-        if kept + batch.bytes() > REPLAY_BYTES {
+        if !self.complete || kept + batch.bytes() > REPLAY_BYTES {
             self.batches.clear();
             self.complete = false;
             self.batch = 0;
@@ -121,7 +121,7 @@ impl Scan {
     /// Fills the slot with the row under the cursor, and moves on.
     ///
     /// # Safety
-    /// `slot` is a virtual slot of the table's row type, and empty. The current memory context lives
+    /// `slot` is a slot of the table's row type, and empty. The current memory context lives
     /// until the next row.
     unsafe fn fill(&mut self, slot: *mut pg_sys::TupleTableSlot) {
         let Self { columns, batches, request, .. } = self;
@@ -146,6 +146,10 @@ impl Scan {
         }))
         .catch_others(|cause| {
             let pg_sys::panic::CaughtError::PostgresError(report) = &cause else { cause.rethrow() };
+            // Only what is wrong with the value: a domain's check may be cancelled, or run out of memory.
+            if !is_about_a_value(report.sql_error_code()) {
+                cause.rethrow();
+            }
             let index = at.load(Ordering::Relaxed);
             let column = &request.columns[index];
             let value: String = readable(batch, cells[index]).chars().take(60).collect();
@@ -166,7 +170,12 @@ impl Scan {
                     report.message()
                 ),
             )
-            .detail(format!("Row {}, field \"{}\", value: {value}", name.join("/"), column.path.join("/")))
+            .detail(format!(
+                "Row {}, field \"{}\", value: {value}{}",
+                name.join("/"),
+                column.path.join("/"),
+                report.detail().map(|detail| format!("\n{detail}")).unwrap_or_default()
+            ))
             .raise()
         })
         .execute();
@@ -206,6 +215,14 @@ impl Scan {
         }
         (all, self.waited)
     }
+}
+
+/// Whether an SQLSTATE is of class 22, data exception, or 23, integrity constraint violation.
+fn is_about_a_value(code: PgSqlErrorCode) -> bool {
+    // MAKE_SQLSTATE puts six bits of each character into the number, the first one lowest.
+    let class = |first: u8, second: u8| isize::from(first - b'0') | isize::from(second - b'0') << 6;
+    let own = code as isize & 0xFFF;
+    own == class(b'2', b'2') || own == class(b'2', b'3')
 }
 
 /// The scan of a node, if it was begun for more than EXPLAIN.

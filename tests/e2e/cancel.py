@@ -234,6 +234,19 @@ def an_altered_or_dropped_server_gives_its_seat_back():
 
 
 @test
+def a_server_that_hangs_keeps_no_other_from_being_signed_out():
+    one, two = Sim(), Sim()
+    backend = connect()
+    for name, simulator in (("one", one), ("two", two)):
+        create_server(backend, simulator, name)
+        backend.execute(f"CREATE FOREIGN TABLE t_{name} (n text OPTIONS (field 'OrderNbr')) SERVER {name} OPTIONS (entity 'SalesOrder')")
+        backend.execute(f"SELECT * FROM t_{name} LIMIT 1")
+    one.fault("logout", "delay", ms=20000)
+    backend.close()
+    eventually(lambda: not two.sessions(), 3)
+
+
+@test
 def the_session_is_reused_by_the_next_statement():
     sim.reset()
     with connect() as backend:

@@ -38,6 +38,9 @@ impl ErrorBody {
     }
 }
 
+pub(crate) const FIELD_HINT: &str = "Check the option \"field\" of the columns: names are case-sensitive. A column of type \
+    jsonb is for a linked entity or a list of details, any other for a field, or the path to one within a linked entity.";
+
 /// Judges an answer that is no success. `what` names the thing asked for, `body` is the beginning of
 /// its text.
 pub(crate) fn failure(what: &str, status: StatusCode, body: &str) -> Error {
@@ -51,25 +54,34 @@ pub(crate) fn failure(what: &str, status: StatusCode, body: &str) -> Error {
     }
     match status.as_u16() {
         401 => told(ErrorKind::SessionLost, "the server does not know the session".into()),
-        403 => told(ErrorKind::Forbidden, format!("permission denied by the server for {what}"))
-            .hint("Grant the role of this user access to the form or inquiry in Acumatica (screen SM201025)."),
+        403 => told(ErrorKind::Forbidden, format!("permission denied by the server for {what}")).hint(
+            "Grant the role of this user access to the form or inquiry in Acumatica (screen SM201025).",
+        ),
         404 => told(ErrorKind::NotFound, format!("the server does not have {what}"))
             .hint("Check the name, the endpoint name and version, and the company."),
         429 => told(ErrorKind::Throttled, "the server refused the request: too many requests".into())
             .hint("The licence limits requests a minute (screen SM604000). Try again later."),
-        502..=504 => told(ErrorKind::Unavailable, format!("the server is not available (HTTP {})", status.as_u16()))
-            .hint("The site may be restarting, which can take minutes. Try again later."),
-        _ if exception.ends_with("CannotOptimizeException") || words.contains("Optimization cannot be performed") => {
-            told(ErrorKind::CannotOptimize, format!("the server cannot read these fields of {what} in a list"))
-                .hint("Leave the columns it names out of the query.")
+        502..=504 => {
+            told(ErrorKind::Unavailable, format!("the server is not available (HTTP {})", status.as_u16()))
+                .hint("The site may be restarting, which can take minutes. Try again later.")
+        }
+        _ if exception.ends_with("CannotOptimizeException")
+            || words.contains("Optimization cannot be performed") =>
+        {
+            told(
+                ErrorKind::CannotOptimize,
+                format!("the server cannot read these fields of {what} in a list"),
+            )
+            .hint("Leave the columns it names out of the query.")
         }
         _ if exception.ends_with("NoEntitySatisfiesTheConditionException") => {
             told(ErrorKind::NoRecord, format!("{what} has no such record"))
         }
-        _ if exception.ends_with("KeyNotFoundException") || words.contains("The given key was not present") => {
-            told(ErrorKind::UnknownField, format!("a field asked for does not exist in {what}")).hint(
-                "Field names are case-sensitive. Check the \"field\" options of the columns against the endpoint.",
-            )
+        _ if exception.ends_with("KeyNotFoundException")
+            || words.contains("The given key was not present") =>
+        {
+            told(ErrorKind::UnknownField, format!("a field asked for does not exist in {what}"))
+                .hint(FIELD_HINT)
         }
         _ if words.contains("Invalid credentials") => bad_credentials(&words),
         code => told(ErrorKind::Server, format!("the server could not read {what} (HTTP {code})")),

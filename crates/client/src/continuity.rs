@@ -64,9 +64,19 @@ pub(crate) enum Verdict {
 }
 
 impl Continuity {
+    /// Whether there was a row.
+    pub fn has_begun(&self) -> bool {
+        self.blind || self.anchor.is_some()
+    }
+
     /// Whether pages can be made to overlap, because rows can be told apart.
     pub fn can_overlap(&self) -> bool {
-        !self.blind && self.anchor.is_some()
+        !self.blind && !self.ambiguous && self.anchor.is_some()
+    }
+
+    /// Whether a page was to begin with a known row, and none has come.
+    pub fn awaits_known(&self) -> bool {
+        self.page == PageState::First
     }
 
     /// A page begins.
@@ -105,7 +115,10 @@ impl Continuity {
                 self.ambiguous = true;
                 return Ok(Verdict::New);
             }
-            PageState::AllNew | PageState::Beyond if known => return Err(moved()),
+            PageState::AllNew | PageState::Beyond if known => {
+                self.check_pageable()?;
+                return Err(moved());
+            }
             _ => {}
         }
         if self.page == PageState::First {
@@ -117,18 +130,20 @@ impl Continuity {
         Ok(if known { Verdict::Known } else { Verdict::New })
     }
 
-    /// To be called before another page is asked for.
+    /// To be called once a page other than the first has brought rows.
     ///
     /// # Errors
-    /// The key does not tell rows apart, so rows with one key may stand in any order on each page.
+    /// Rows cannot be told apart, so nothing says whether the pages fit together.
     pub fn check_pageable(&self) -> Result<()> {
-        if !self.ambiguous {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Definition, "the key of the table does not tell its rows apart")
-            .detail(
-                "Two rows have the same key, so the rows cannot be read page by page without losing some.",
-            )
+        let (message, detail) = match (self.ambiguous, self.blind) {
+            (false, false) => return Ok(()),
+            (true, _) => ("the key of the table does not tell its rows apart", "Two rows have the same key"),
+            (_, true) => {
+                ("the rows of the server lack their key", "A row came without one of the key's fields")
+            }
+        };
+        Err(Error::new(ErrorKind::Definition, message)
+            .detail(format!("{detail}, so the rows cannot be read page by page without losing some."))
             .hint(
                 "Give the option \"key\" to as many columns as make rows unique, or to none, or raise \
                  \"page_size\" so that all rows fit into one page.",
@@ -136,10 +151,12 @@ impl Continuity {
     }
 }
 
-pub(crate) fn moved() -> Error {
+fn moved() -> Error {
     Error::new(ErrorKind::RowsMoved, "rows changed places on the server while they were read")
         .detail("A row came a second time, so others may be missing.")
-        .hint("Run the query again.")
+        .hint(
+            "Run the query again. If it stays, the columns with the option \"key\" do not make rows unique.",
+        )
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 
@@ -31,13 +32,10 @@ pub struct Engine {
 pub struct Client(Arc<Connection>);
 
 impl Client {
-    /// A client in the place of `predecessors`, whose sessions are closed before it opens one.
-    ///
     /// # Errors
     /// TLS cannot be set up. Nothing is sent.
-    pub fn new(config: Config, predecessors: Vec<Client>) -> Result<Self> {
-        let predecessors = predecessors.into_iter().map(|Client(connection)| connection).collect();
-        Ok(Self(Arc::new(Connection::new(config, predecessors)?)))
+    pub fn new(config: Config) -> Result<Self> {
+        Ok(Self(Arc::new(Connection::new(config)?)))
     }
 
     pub fn config(&self) -> &Config {
@@ -70,6 +68,14 @@ impl Engine {
         Ok(Self { runtime: handle, waker: Arc::new(waker), closing: watch::Sender::new(false), stop, thread })
     }
 
+    /// Has `client` take the place of `outdated`, whose sessions are closed in the background, but
+    /// before `client` opens one of its own.
+    pub fn replace(&self, client: &Client, outdated: Vec<Client>) {
+        let connection = Arc::clone(&client.0);
+        connection.replace(outdated.into_iter().map(|Client(connection)| connection).collect());
+        self.runtime.spawn(async move { connection.sign_out_predecessors().await });
+    }
+
     /// Starts a scan.
     pub fn scan(&self, client: &Client, request: ScanRequest) -> Rows {
         let shared = Shared::new(Arc::clone(&self.waker));
@@ -92,10 +98,8 @@ impl Engine {
         self.closing.send_replace(true);
         let (done, finished) = mpsc::channel::<()>();
         self.runtime.spawn(async move {
-            // One after the other: one connection at a time is all that a leaving user should need.
-            for client in clients {
-                client.0.sign_out().await;
-            }
+            // All at once: a server that hangs must not keep the others from hearing of it.
+            join_all(clients.iter().map(|client| client.0.sign_out())).await;
             drop(done);
         });
         // An answer never comes: the end of the sender is the message.

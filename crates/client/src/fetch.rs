@@ -6,13 +6,12 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::answer;
-use crate::continuity::{Continuity, Cut, Verdict, moved};
+use crate::continuity::{Continuity, Cut, Verdict};
 use crate::decode::{Batch, Cell, Column, ColumnType, DecodeError, RowDecoder, RowSplitter, SplitError};
 use crate::dialect::{Listing, Page, Surface, odata, rest};
 use crate::endpoint::FALLBACK_VERSION;
 use crate::error::{Error, ErrorKind, Result};
-use crate::metadata::{self, EntitySet};
-use crate::scan::{Counters, ScanRequest, Shared, Target};
+use crate::scan::{Counters, ScanRequest, Shared};
 use crate::session::{Connection, Session};
 
 /// A batch is handed over when it is this large, or when the consumer has nothing else to do.
@@ -24,24 +23,22 @@ const PAGE_BYTES: u64 = 8 * 1024 * 1024;
 const OVERSIZED_PAGE: u64 = 4 * PAGE_BYTES;
 /// A larger row than this is not one of an ERP.
 const MAX_ROW_BYTES: usize = 256 * 1024 * 1024;
-/// Whether the server caps pages is unknown (acumatica-api.md section 6). Nobody would cap below this
-/// many rows, so only a short page at least this long may be a capped one.
-const SMALLEST_CAP: u64 = 100;
 /// How much further back a page begins each time rows were found to be missing.
 const STEP_BACK: u64 = 16;
-/// A server that loses the session again and again without sending a row is not tried forever.
-const SIGN_INS_WITHOUT_ROWS: u32 = 2;
+/// A server that does not accept a session opened just now will not accept the next one either.
+const SIGN_INS_WITHOUT_ROWS: u32 = 1;
+/// A server that sends pages without a new row, and says that there is more, is not asked forever.
+const PAGES_WITHOUT_ROWS: u32 = 8;
 
 /// Reads all of it.
 pub(crate) async fn run(connection: Arc<Connection>, request: ScanRequest, shared: &Shared) -> Result<()> {
     let what = request.target.to_string();
-    let mut session = connection.session(request.target.surface).await?;
-    let mut sign_ins = 0;
+    let mut access = Access { surface: request.target.surface, what: &what, sign_ins: 0 };
+    let mut session = connection.session(access.surface).await?;
     let listing = loop {
         match resolve(&connection, &session, &request).await {
-            Err(error) if error.kind == ErrorKind::SessionLost && sign_ins < SIGN_INS_WITHOUT_ROWS => {
-                sign_ins += 1;
-                session = renew(&connection, &session, request.target.surface).await?;
+            Err(error) if error.kind == ErrorKind::SessionLost => {
+                session = access.renew(&connection, &session, error).await?;
             }
             listing => break listing?,
         }
@@ -51,6 +48,7 @@ pub(crate) async fn run(connection: Arc<Connection>, request: ScanRequest, share
         continuity: Continuity::default(),
         batch: Batch::new(request.columns.len()),
         position: 0,
+        page_rows: 0,
         page_bytes: 0,
         page_batches: 0,
         connection: &connection,
@@ -59,9 +57,15 @@ pub(crate) async fn run(connection: Arc<Connection>, request: ScanRequest, share
         shared,
         decoder,
         session,
-        sign_ins,
+        access,
     };
-    scan.pages(&listing).await?;
+    if listing.pageable {
+        scan.pages(&listing).await?
+    } else {
+        scan.links(&listing).await?
+    }
+    scan.check_fields()?;
+    scan.check_empty().await?;
     scan.hand_over();
     Ok(())
 }
@@ -80,22 +84,45 @@ async fn resolve(connection: &Connection, session: &Session, request: &ScanReque
     }
     let company = connection.config.company.as_deref();
     let version = connection.odata_version(session).await?;
-    if !request.key.is_empty() || target.surface == Surface::Dac {
+    if !request.key.is_empty() {
         return odata::listing(request, version, company, &request.key);
     }
-    let key = describe(connection, session, target).await?.key;
+    let key = connection.entity_set(session, target.surface, &target.name).await?.key;
     odata::listing(request, version, company, &key)
 }
 
-/// What `$metadata` says of a generic inquiry or DAC.
-async fn describe(connection: &Connection, session: &Session, target: &Target) -> Result<EntitySet> {
-    let document = connection.metadata(session, target.surface).await?;
-    metadata::entity_set(document.reader(), &target.name).await
+/// Signing in again, and when to leave off.
+struct Access<'a> {
+    surface: Surface,
+    what: &'a str,
+    /// Since the last row.
+    sign_ins: u32,
 }
 
-async fn renew(connection: &Arc<Connection>, lost: &Arc<Session>, surface: Surface) -> Result<Arc<Session>> {
-    connection.lost(lost, surface).await;
-    connection.session(surface).await
+impl Access<'_> {
+    /// A session in place of one that the server does not accept.
+    ///
+    /// # Errors
+    /// It does not accept one that was opened just now either: the user, not the session, lacks
+    /// something. That session is closed again.
+    async fn renew(
+        &mut self,
+        connection: &Arc<Connection>,
+        lost: &Arc<Session>,
+        error: Error,
+    ) -> Result<Arc<Session>> {
+        connection.lost(lost, self.surface).await;
+        self.sign_ins += 1;
+        if self.sign_ins <= SIGN_INS_WITHOUT_ROWS {
+            return connection.session(self.surface).await;
+        }
+        let message = format!("the server does not let this user read {}", self.what);
+        let refusal = Error::new(ErrorKind::Forbidden, message).hint(
+            "It signs the user in, but then refuses the session. Check the user's roles, and that the inquiry is \
+             exposed via OData.",
+        );
+        Err(Error { detail: error.detail, ..refusal })
+    }
 }
 
 /// The state of a scan between rows.
@@ -105,13 +132,15 @@ struct Scan<'a> {
     what: &'a str,
     shared: &'a Shared,
     session: Arc<Session>,
-    sign_ins: u32,
+    access: Access<'a>,
     decoder: RowDecoder,
     continuity: Continuity,
     batch: Batch,
     /// How many rows of the remote order lie behind us.
     position: u64,
-    /// Decoded bytes of the page under way.
+    /// New rows of the page under way.
+    page_rows: u64,
+    /// Their decoded bytes.
     page_bytes: u64,
     /// Batches of it that were handed over.
     page_batches: usize,
@@ -128,43 +157,123 @@ enum PageEnd {
 }
 
 impl Scan<'_> {
+    /// Reads a listing that can be cut anywhere, in pages of our own.
+    ///
+    /// A short page proves nothing: whether the server caps pages, and by what, is unknown
+    /// (acumatica-api.md section 6). So the end is where a page brings no new row. A next link says that
+    /// there is more, and is not followed: it would be cut by position like our own pages, but without
+    /// the overlap that tells whether the rows have moved.
     async fn pages(&mut self, listing: &Listing) -> Result<()> {
         let mut top = u64::from(self.request.first_page);
-        let mut largest = 0;
-        let mut back = 1;
+        let (mut back, mut fruitless) = (1, 0);
         loop {
+            let first = !self.continuity.has_begun();
             let overlap = if self.continuity.can_overlap() { back.min(self.position) } else { 0 };
-            let skip = self.position - overlap;
-            let cut = match (self.position, skip, overlap) {
-                (0, ..) | (.., 0) => Cut::Fresh,
-                (_, 0, _) => Cut::Start,
+            let behind = self.position;
+            self.position -= overlap;
+            let cut = match self.position {
+                _ if first || back == 0 || !self.continuity.can_overlap() => Cut::Fresh,
+                0 => Cut::Start,
                 _ => Cut::Overlap,
             };
             // `page_size` is the most rows of a request, the overlap among them.
-            let page = Page { skip, top: top.max(overlap + 1) };
-            let behind = self.position;
+            let page = Page { skip: self.position, top: top.max(overlap + 1) };
             let url = self.connection.url(&listing.page(page))?;
-            let (end, rows) = self.series(url, listing, page, cut).await?;
-            match end {
-                PageEnd::Gap if back >= behind => return Err(moved()),
+            let next_link = match self.page(&url, Some(page), cut).await? {
+                PageEnd::Done { next_link } => next_link,
                 PageEnd::Gap => {
                     Counters::add(&self.shared.stats.retries, 1);
                     self.position = behind;
                     back *= STEP_BACK;
                     continue;
                 }
-                PageEnd::Broken => {}
-                PageEnd::Done { .. } if !listing.pageable || self.is_last(rows, page.top, largest) => {
-                    return self.check_empty().await;
+                PageEnd::Broken => {
+                    back = 1;
+                    continue;
                 }
-                PageEnd::Done { .. } => {}
+            };
+            let rows = self.position - page.skip;
+            let short = rows < page.top;
+            if first {
+                self.check_fields()?;
+            } else if rows > 0 {
+                self.continuity.check_pageable()?;
             }
             back = 1;
-            largest = largest.max(rows);
-            self.continuity.check_pageable()?;
-            top = self.next_top(rows);
-            self.keep_distance().await;
+            if self.page_rows == 0 {
+                if short && next_link.is_none() {
+                    return Ok(());
+                }
+                fruitless += 1;
+                if fruitless > PAGES_WITHOUT_ROWS {
+                    return Err(self.fruitless());
+                }
+                // The server may send so few rows at a time that the overlap is all of them.
+                back = u64::from(!short);
+                continue;
+            }
+            fruitless = 0;
+            top = self.next_top();
+            self.keep_distance(short).await;
         }
+    }
+
+    /// Reads a listing in one piece, or in those that the server cuts it into.
+    async fn links(&mut self, listing: &Listing) -> Result<()> {
+        let mut url = self.connection.url(&listing.path_and_query())?;
+        let (mut followed, mut fruitless) = (HashSet::new(), 0);
+        loop {
+            let next_link = match self.page(&url, None, Cut::Fresh).await? {
+                PageEnd::Done { next_link } => next_link,
+                PageEnd::Gap | PageEnd::Broken => continue,
+            };
+            if followed.is_empty() {
+                self.check_fields()?;
+            }
+            let Some(link) = next_link else { return Ok(()) };
+            url = self.connection.config.instance.resolve(&link).ok_or_else(|| {
+                Error::new(ErrorKind::Protocol, format!("the server continues {} on another site", self.what))
+                    .hint("Set the option \"url\" to the address that the server uses for itself.")
+            })?;
+            if !followed.insert(url.clone()) {
+                let message = format!("the server sent the same next link twice for {}", self.what);
+                return Err(Error::new(ErrorKind::Protocol, message).detail("It goes in circles."));
+            }
+            fruitless = if self.page_rows == 0 { fruitless + 1 } else { 0 };
+            if fruitless > PAGES_WITHOUT_ROWS {
+                return Err(self.fruitless());
+            }
+        }
+    }
+
+    fn fruitless(&self) -> Error {
+        Error::new(
+            ErrorKind::Protocol,
+            format!("the server has more rows of {}, but does not send them", self.what),
+        )
+        .detail(format!("{PAGES_WITHOUT_ROWS} answers in a row brought nothing new."))
+    }
+
+    /// A field that no row of the first page has is none of the record: REST sends `{}` and OData `null`
+    /// for a field without value. Objects within the record may really be missing.
+    fn check_fields(&self) -> Result<()> {
+        if self.position == 0 {
+            return Ok(());
+        }
+        let missing = self.decoder.never_met().find(|&index| {
+            let column = &self.request.columns[index];
+            column.path.len() == 1 && column.ty != ColumnType::Json && !rest::is_system(&column.path[0])
+        });
+        let Some(index) = missing else { return Ok(()) };
+        let column = &self.request.columns[index];
+        Err(Error::new(
+            ErrorKind::UnknownField,
+            format!(
+                "field \"{}\" of column \"{}\" is in no row of {}",
+                column.path[0], column.name, self.what
+            ),
+        )
+        .hint(answer::FIELD_HINT))
     }
 
     /// An inquiry with parameters answers without rows or error when none are given: that must not pass
@@ -174,29 +283,30 @@ impl Scan<'_> {
         if self.position > 0 || target.surface != Surface::GenericInquiry {
             return Ok(());
         }
-        if !describe(self.connection, &self.session, target).await?.has_parameters {
+        if !self.connection.entity_set(&self.session, target.surface, &target.name).await?.has_parameters {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Definition, format!("{} has parameters, without which it returns no rows", self.what))
-            .detail("Acumatica answers such a request with zero rows and no error.")
-            .hint("Give the parameters of the inquiry default values in Acumatica, or read an inquiry without parameters."))
-    }
-
-    /// Whether a page of `rows` rows, where `top` were asked for, is the last. A short page may have
-    /// been cut short by the server, unless a longer one came before it.
-    fn is_last(&self, rows: u64, top: u64, largest: u64) -> bool {
-        rows == 0 || rows < top && (rows < SMALLEST_CAP || rows < largest)
+        Err(Error::new(
+            ErrorKind::Definition,
+            format!("{} has parameters, without which it returns no rows", self.what),
+        )
+        .detail("Acumatica answers such a request with zero rows and no error.")
+        .hint("Read an inquiry without parameters, or take the parameters out of this one in Acumatica."))
     }
 
     /// Rows of the next page: as many as `page_size` allows and memory likes.
-    fn next_top(&self, rows: u64) -> u64 {
-        let row_bytes = (self.page_bytes / rows.max(1)).max(1);
+    fn next_top(&self) -> u64 {
+        let row_bytes = (self.page_bytes / self.page_rows.max(1)).max(1);
         u64::from(self.request.page_size).min((PAGE_BYTES / row_bytes).max(1))
     }
 
-    /// One page ahead, no more; and none at all until the first page has not sufficed.
-    async fn keep_distance(&mut self) {
+    /// One page ahead, no more; and none at all until the first page has not sufficed. After a short
+    /// page, which is nearly always the last, the question whether it is may go out at once.
+    async fn keep_distance(&mut self, short: bool) {
         self.hand_over();
+        if short {
+            return;
+        }
         if self.position <= u64::from(self.request.first_page) {
             self.shared.demand().await;
         } else {
@@ -205,61 +315,29 @@ impl Scan<'_> {
         }
     }
 
-    /// A page, with what the server itself cut it into. Returns how many rows it had.
-    async fn series(
-        &mut self,
-        first: Url,
-        listing: &Listing,
-        page: Page,
-        cut: Cut,
-    ) -> Result<(PageEnd, u64)> {
-        let mut followed = HashSet::new();
-        let mut url = first;
-        let mut cut = cut;
-        self.position = page.skip;
+    /// One answer. A session that is lost, where the scan can go on behind the rows it has had, is
+    /// opened anew.
+    async fn page(&mut self, url: &Url, page: Option<Page>, cut: Cut) -> Result<PageEnd> {
+        self.page_rows = 0;
         self.page_bytes = 0;
         self.page_batches = 0;
-        loop {
-            self.continuity.begin_page(cut);
-            let end = self.page(&url, listing, page).await;
-            let rows = self.position - page.skip;
-            let end = match end {
-                Err(error) if error.kind == ErrorKind::SessionLost && listing.pageable => {
-                    self.sign_in_again(error).await?;
-                    PageEnd::Broken
-                }
-                end => end?,
-            };
-            if !matches!(end, PageEnd::Gap) {
-                self.continuity.end_page();
+        self.continuity.begin_page(cut);
+        let end = match self.answer(url, page).await {
+            Err(error) if error.kind == ErrorKind::SessionLost && (page.is_some() || self.position == 0) => {
+                Counters::add(&self.shared.stats.retries, 1);
+                self.session = self.access.renew(self.connection, &self.session, error).await?;
+                PageEnd::Broken
             }
-            let PageEnd::Done { next_link: Some(link) } = end else { return Ok((end, rows)) };
-            url = self.connection.config.instance.resolve(&link).ok_or_else(|| {
-                Error::new(ErrorKind::Protocol, format!("the server continues {} on another site", self.what))
-                    .hint("Set the option \"url\" to the address that the server uses for itself.")
-            })?;
-            if !followed.insert(url.clone()) {
-                return Err(Error::new(
-                    ErrorKind::Protocol,
-                    format!("the server goes in circles: it sent the same next link twice for {}", self.what),
-                ));
-            }
-            cut = Cut::Fresh;
+            end => end?,
+        };
+        if !matches!(end, PageEnd::Gap) {
+            self.continuity.end_page();
         }
+        Ok(end)
     }
 
-    async fn sign_in_again(&mut self, error: Error) -> Result<()> {
-        self.sign_ins += 1;
-        if self.sign_ins > SIGN_INS_WITHOUT_ROWS {
-            return Err(error);
-        }
-        Counters::add(&self.shared.stats.retries, 1);
-        self.session = renew(self.connection, &self.session, self.request.target.surface).await?;
-        Ok(())
-    }
-
-    /// One answer. `position` follows row by row, so that it is right wherever the answer breaks.
-    async fn page(&mut self, url: &Url, listing: &Listing, page: Page) -> Result<PageEnd> {
+    /// `position` follows row by row, so that it is right wherever the answer breaks.
+    async fn answer(&mut self, url: &Url, page: Option<Page>) -> Result<PageEnd> {
         let stats = &self.shared.stats;
         Counters::add(&stats.requests, 1);
         let surface = self.request.target.surface;
@@ -270,12 +348,12 @@ impl Scan<'_> {
             Counters::add(&stats.bytes, chunk.len() as u64);
             splitter.push(chunk);
             while let Some(row) = splitter.next_row().map_err(|error| self.misshapen(error))? {
-                if listing.pageable && self.position - page.skip == page.top {
-                    return Err(Error::new(
-                        ErrorKind::Protocol,
-                        format!("the server sent more rows of {} than it was asked for", self.what),
-                    )
-                    .detail(format!("Asked for {}; it seems to ignore $top.", page.top)));
+                if let Some(Page { skip, top }) = page
+                    && self.position - skip == top
+                {
+                    let message = format!("the server sent more rows of {} than it was asked for", self.what);
+                    return Err(Error::new(ErrorKind::Protocol, message)
+                        .detail(format!("Asked for {top}; it seems to ignore $top.")));
                 }
                 let before = self.batch.bytes();
                 if let Err(error) = self.decoder.decode(row, &mut self.batch) {
@@ -289,16 +367,17 @@ impl Scan<'_> {
                     Verdict::Known => self.batch.pop(),
                     Verdict::New => {
                         Counters::add(&stats.rows, 1);
-                        self.sign_ins = 0;
+                        self.access.sign_ins = 0;
+                        self.page_rows += 1;
+                        self.page_bytes += (self.batch.bytes() - before) as u64;
                     }
                 }
                 self.position += 1;
-                self.page_bytes += (self.batch.bytes() - before) as u64;
                 if self.batch.bytes() >= BATCH_BYTES {
                     self.hand_over();
                 }
             }
-            if listing.pageable && self.page_bytes > OVERSIZED_PAGE {
+            if page.is_some() && self.page_bytes > OVERSIZED_PAGE {
                 return Ok(PageEnd::Broken);
             }
             if self.shared.starving() {
@@ -307,9 +386,8 @@ impl Scan<'_> {
             self.shared.room().await;
         }
         let envelope = splitter.finish().map_err(|error| self.misshapen(error))?;
-        // An overlapping page without any row: the rows it was to begin with are gone.
-        let overlapped = page.skip > 0 && self.position == page.skip && self.continuity.can_overlap();
-        if overlapped && envelope.next_link.is_none() {
+        // The rows that the page was to begin with are gone.
+        if self.continuity.awaits_known() && envelope.next_link.is_none() {
             return Ok(PageEnd::Gap);
         }
         Ok(PageEnd::Done { next_link: envelope.next_link })

@@ -34,6 +34,7 @@ pub(crate) async fn entity_set(document: impl AsyncBufRead + Unpin, name: &str) 
     let mut sets: HashMap<String, String> = HashMap::new();
     let parameterised = format!("{name}_WithParameters");
     let mut has_parameters = false;
+    let mut namespace = String::new();
     let mut entity_type: Option<String> = None;
     let mut in_key = false;
     // Elements open, once there was one: a document that was cut off must not pass for one without a key.
@@ -48,7 +49,10 @@ pub(crate) async fn entity_set(document: impl AsyncBufRead + Unpin, name: &str) 
         }
         match &event {
             Event::Start(element) | Event::Empty(element) => match element.local_name().as_ref() {
-                "EntityType" => entity_type = attribute(element, "Name")?,
+                "Schema" => namespace = attribute(element, "Namespace")?.unwrap_or_default(),
+                "EntityType" => {
+                    entity_type = attribute(element, "Name")?.map(|name| format!("{namespace}.{name}"));
+                }
                 "Key" => in_key = true,
                 "PropertyRef" if in_key => {
                     if let (Some(holder), Some(field)) = (&entity_type, attribute(element, "Name")?) {
@@ -85,9 +89,13 @@ pub(crate) async fn entity_set(document: impl AsyncBufRead + Unpin, name: &str) 
     let of = sets
         .get(name)
         .or_else(|| sets.iter().find(|(set, _)| set.eq_ignore_ascii_case(name)).map(|(_, of)| of));
-    // `EntityType="Namespace.Type"`; the type itself is declared without the namespace.
-    let of = of.map(|of| of.rsplit_once('.').map_or(of.as_str(), |(_, short)| short));
-    Ok(EntitySet { key: of.and_then(|of| keys.remove(of)).unwrap_or_default(), has_parameters })
+    // `EntityType="Namespace.Type"`, or an alias in place of the namespace.
+    let short = |name: &str| name.rsplit_once('.').map_or(name, |(_, short)| short).to_owned();
+    let of = of.map(|of| match keys.contains_key(of) {
+        true => of.clone(),
+        false => keys.keys().find(|declared| short(declared) == short(of)).cloned().unwrap_or_default(),
+    });
+    Ok(EntitySet { key: of.and_then(|of| keys.remove(&of)).unwrap_or_default(), has_parameters })
 }
 
 fn attribute(element: &BytesStart<'_>, name: &str) -> Result<Option<String>> {

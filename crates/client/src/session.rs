@@ -4,10 +4,11 @@
 //! a task of its own that a cancelled scan does not cancel. If it were dropped between request and
 //! answer, the server would have opened a session whose cookies nobody ever saw.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use percent_encoding::percent_decode_str;
 use reqwest::Method;
 use secrecy::ExposeSecret;
@@ -22,6 +23,7 @@ use crate::dialect::Surface;
 use crate::endpoint::{self, Endpoint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Answer, Http, Request};
+use crate::metadata::{self, EntitySet};
 
 /// Lists of endpoints and inquiries are small; what is larger is something else.
 const LIST_BYTES: usize = 8 * 1024 * 1024;
@@ -33,10 +35,15 @@ pub(crate) struct Connection {
     http: Http,
     /// At most one for each way of signing in.
     sessions: Arc<AsyncMutex<Vec<Arc<Session>>>>,
+    /// Those that were given up. A scan that still holds one may open it again.
+    given_up: Mutex<Vec<Arc<Session>>>,
     odata_version: OnceCell<ODataVersion>,
     endpoints: OnceCell<Vec<Endpoint>>,
+    entity_sets: AsyncMutex<HashMap<(Surface, String), EntitySet>>,
     /// Connections that this one takes the place of: their seats are given back before it takes one.
     predecessors: Mutex<Vec<Arc<Connection>>>,
+    /// Held while they are signed out.
+    handing_over: AsyncMutex<()>,
 }
 
 /// How long a sign-out may take before it is given up.
@@ -54,8 +61,15 @@ enum SignIn {
 pub(crate) struct Session {
     how: SignIn,
     jar: Mutex<CookieJar>,
-    /// The other way's surface did not accept this session.
-    refused_elsewhere: AtomicBool,
+    /// What became of it on the surface that is signed in to the other way.
+    elsewhere: Mutex<Elsewhere>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Elsewhere {
+    Untried,
+    Accepted,
+    Refused,
 }
 
 impl std::fmt::Debug for CookieJar {
@@ -67,20 +81,27 @@ impl std::fmt::Debug for CookieJar {
 impl Connection {
     /// # Errors
     /// TLS cannot be set up. Nothing is sent yet.
-    pub fn new(config: Config, replaced: Vec<Arc<Connection>>) -> Result<Self> {
-        let mut predecessors = Vec::new();
-        for connection in replaced {
-            predecessors.extend(connection.take_predecessors());
-            predecessors.push(connection);
-        }
+    pub fn new(config: Config) -> Result<Self> {
         Ok(Self {
             http: Http::new(&config)?,
             config,
             sessions: Arc::default(),
             odata_version: OnceCell::new(),
             endpoints: OnceCell::new(),
-            predecessors: Mutex::new(predecessors),
+            given_up: Mutex::default(),
+            entity_sets: AsyncMutex::default(),
+            predecessors: Mutex::default(),
+            handing_over: AsyncMutex::default(),
         })
+    }
+
+    /// Takes the place of `outdated`.
+    pub fn replace(&self, outdated: Vec<Arc<Connection>>) {
+        let mut predecessors = self.predecessors.lock().unwrap_or_else(PoisonError::into_inner);
+        for connection in outdated {
+            predecessors.append(&mut connection.take_predecessors());
+            predecessors.push(connection);
+        }
     }
 
     /// The session to read `surface` with: one that is open, else a new one. Concurrent callers
@@ -90,17 +111,19 @@ impl Connection {
         let connection = Arc::clone(self);
         let task = tokio::spawn(async move {
             let mut sessions = connection.sessions.lock().await;
-            let usable = |s: &&Arc<Session>| s.how == wanted || !s.refused_elsewhere.load(Ordering::Relaxed);
-            if let Some(open) =
-                sessions.iter().find(|session| session.how == wanted).or_else(|| sessions.iter().find(usable))
-            {
+            let own = sessions.iter().find(|session| session.how == wanted);
+            let any = || sessions.iter().find(|session| *session.elsewhere() != Elsewhere::Refused);
+            if let Some(open) = own.or_else(any) {
                 return Ok(Arc::clone(open));
             }
             connection.sign_out_predecessors().await;
-            let session = Arc::new(match wanted {
-                SignIn::Login => connection.login().await?,
-                SignIn::Basic => connection.basic().await?,
-            });
+            let session = Session::new(wanted);
+            if let Err(error) = connection.sign_in(&session, surface).await {
+                // It may have failed after the server had opened the session.
+                connection.logout(&session).await;
+                return Err(error);
+            }
+            let session = Arc::new(session);
             sessions.push(Arc::clone(&session));
             Ok(session)
         });
@@ -111,11 +134,20 @@ impl Connection {
 
     /// Takes note that the server no longer accepts `session` for `surface`, so that the next call of
     /// [`Connection::session`] opens another.
-    pub async fn lost(&self, session: &Arc<Session>, surface: Surface) {
-        if session.how == self.way_in(surface) {
-            self.sessions.lock().await.retain(|open| !Arc::ptr_eq(open, session));
-        } else {
-            session.refused_elsewhere.store(true, Ordering::Relaxed);
+    pub async fn lost(self: &Arc<Self>, session: &Arc<Session>, surface: Surface) {
+        if session.how != self.way_in(surface) && *session.elsewhere() == Elsewhere::Untried {
+            *session.elsewhere() = Elsewhere::Refused;
+            return;
+        }
+        let mut sessions = self.sessions.lock().await;
+        let before = sessions.len();
+        sessions.retain(|open| !Arc::ptr_eq(open, session));
+        if sessions.len() < before {
+            self.given_up().push(Arc::clone(session));
+            drop(sessions);
+            // If the server knows it after all, it still holds a seat.
+            let (connection, session) = (Arc::clone(self), Arc::clone(session));
+            let _ = tokio::spawn(async move { connection.logout(&session).await }).await;
         }
     }
 
@@ -125,10 +157,10 @@ impl Connection {
         self.close_sessions().await;
     }
 
-    async fn sign_out_predecessors(&self) {
-        for connection in self.take_predecessors() {
-            connection.close_sessions().await;
-        }
+    pub async fn sign_out_predecessors(&self) {
+        let _until_done = self.handing_over.lock().await;
+        let predecessors = self.take_predecessors();
+        join_all(predecessors.iter().map(|connection| connection.close_sessions())).await;
     }
 
     fn take_predecessors(&self) -> Vec<Arc<Connection>> {
@@ -136,43 +168,64 @@ impl Connection {
     }
 
     async fn close_sessions(&self) {
-        let sessions = std::mem::take(&mut *self.sessions.lock().await);
-        for session in sessions {
-            self.logout(&session).await;
-        }
+        let mut sessions = std::mem::take(&mut *self.sessions.lock().await);
+        sessions.append(&mut self.given_up());
+        join_all(sessions.iter().map(|session| self.logout(session))).await;
     }
 
     /// Failures are of no use to anyone here: the server closes what it is not asked to close after
     /// some minutes.
     async fn logout(&self, session: &Session) {
         let Ok(url) = self.url("entity/auth/logout") else { return };
+        if session.jar().is_empty() {
+            return;
+        }
         let request = Request { method: Method::POST, ..Request::get(url, "the sign-out") };
-        let _ = tokio::time::timeout(SIGN_OUT_PATIENCE, self.http.send(&self.config, &session.jar, request))
-            .await;
+        let answer = self.http.send(&self.config, &session.jar, request);
+        let _ = tokio::time::timeout(SIGN_OUT_PATIENCE, answer).await;
+        *session.jar() = CookieJar::default();
+    }
+
+    fn given_up(&self) -> MutexGuard<'_, Vec<Arc<Session>>> {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads JSON from `url` in a session.
     pub async fn get(&self, session: &Session, surface: Surface, url: Url, what: &str) -> Result<Answer> {
-        let basic = self.way_in(surface) == SignIn::Basic;
-        self.http.send(&self.config, &session.jar, Request { basic, ..Request::get(url, what) }).await
+        let wanted = self.way_in(surface);
+        let request = Request { basic: wanted == SignIn::Basic, ..Request::get(url, what) };
+        let answer = self.http.send(&self.config, &session.jar, request).await?;
+        if session.how != wanted {
+            *session.elsewhere() = Elsewhere::Accepted;
+        }
+        Ok(answer)
     }
 
-    /// Reads the `$metadata` of a surface, which exists as XML only: asked for JSON, the server fails.
-    pub async fn metadata(&self, session: &Session, surface: Surface) -> Result<Answer> {
+    /// What `$metadata` says of an inquiry or DAC; asked for once, since the document may be long.
+    pub async fn entity_set(&self, session: &Session, surface: Surface, name: &str) -> Result<EntitySet> {
+        let mut known = self.entity_sets.lock().await;
+        let key = (surface, name.to_owned());
+        if let Some(set) = known.get(&key) {
+            return Ok(set.clone());
+        }
         let root = surface.root(self.odata_version(session).await?, self.config.company.as_deref())?;
         let url = self.url(&format!("{root}/$metadata"))?;
-        let basic = self.way_in(surface) == SignIn::Basic;
         let request = Request {
-            basic,
+            basic: self.way_in(surface) == SignIn::Basic,
+            // It exists as XML only: asked for JSON, the server fails.
             accept: "application/xml",
             ..Request::get(url, "the $metadata of the instance")
         };
-        self.http.send(&self.config, &session.jar, request).await
+        let document = self.http.send(&self.config, &session.jar, request).await?;
+        let set = metadata::entity_set(document.reader(), name).await?;
+        known.insert(key, set.clone());
+        Ok(set)
     }
 
     /// The OData layout of the instance: as configured, else the one whose list of inquiries answers.
     pub async fn odata_version(&self, session: &Session) -> Result<ODataVersion> {
-        self.odata_version.get_or_try_init(|| self.probe_odata(&session.jar)).await.copied()
+        let probe = || self.probe_odata(&session.jar, Surface::GenericInquiry);
+        self.odata_version.get_or_try_init(probe).await.copied()
     }
 
     /// The endpoint by this name in the newest version that the instance lists, or `None` if the
@@ -212,8 +265,21 @@ impl Connection {
         }
     }
 
+    async fn sign_in(&self, session: &Session, surface: Surface) -> Result<()> {
+        match session.how {
+            SignIn::Login => self.login(session).await,
+            // HTTP Basic: the first answer opens the session and brings its cookies.
+            SignIn::Basic => self.probe_odata(&session.jar, surface).await.map(|version| {
+                // Known already if another session was there before.
+                let _ = self.odata_version.set(version);
+            }),
+        }
+        .map_err(credentials)?;
+        self.check_landing(session)
+    }
+
     /// Cookie login.
-    async fn login(&self) -> Result<Session> {
+    async fn login(&self, session: &Session) -> Result<()> {
         let config = &self.config;
         let mut body = json!({ "name": config.username, "password": config.password.expose_secret() });
         for (name, value) in
@@ -223,54 +289,41 @@ impl Connection {
                 body[name] = value.as_str().into();
             }
         }
-        let session = Session::new(SignIn::Login);
         let request = Request {
             method: Method::POST,
             body: Some(body.to_string()),
             ..Request::get(self.url("entity/auth/login")?, "the sign-in")
         };
-        self.http.send(config, &session.jar, request).await.map_err(credentials)?;
-        self.check_landing(&session).await?;
-        Ok(session)
+        self.http.send(config, &session.jar, request).await.map(drop)
     }
 
     /// A wrong tenant is silently accepted on a single-tenant site; the cookie tells where we are.
-    async fn check_landing(&self, session: &Session) -> Result<()> {
+    fn check_landing(&self, session: &Session) -> Result<()> {
         let landed =
             session.jar().get("CompanyID").map(|id| percent_decode_str(id).decode_utf8_lossy().into_owned());
-        let (Some(wanted), Some(landed)) = (&self.config.company, landed) else { return Ok(()) };
-        if landed.eq_ignore_ascii_case(wanted) {
-            return Ok(());
+        match (&self.config.company, landed) {
+            (Some(wanted), Some(landed)) if !landed.eq_ignore_ascii_case(wanted) => Err(Error::new(
+                ErrorKind::Credentials,
+                format!("the server signed in to company \"{landed}\", not \"{wanted}\""),
+            )
+            .hint("Set the server option \"company\" to the login name of the tenant.")),
+            _ => Ok(()),
         }
-        self.logout(session).await;
-        Err(Error::new(
-            ErrorKind::Credentials,
-            format!("the server signed in to company \"{landed}\", not \"{wanted}\""),
-        )
-        .hint("Set the server option \"company\" to the login name of the tenant."))
     }
 
-    /// HTTP Basic: the first answer opens the session and brings its cookies.
-    async fn basic(&self) -> Result<Session> {
-        let session = Session::new(SignIn::Basic);
-        let version = self.probe_odata(&session.jar).await.map_err(credentials)?;
-        // Known already if another session was there before.
-        let _ = self.odata_version.set(version);
-        Ok(session)
-    }
-
-    async fn probe_odata(&self, jar: &Mutex<CookieJar>) -> Result<ODataVersion> {
+    async fn probe_odata(&self, jar: &Mutex<CookieJar>, surface: Surface) -> Result<ODataVersion> {
         let candidates: &[ODataVersion] = match self.config.odata_version {
             ODataVersion::Auto => &[ODataVersion::V4, ODataVersion::V3],
             ODataVersion::V3 => &[ODataVersion::V3],
             ODataVersion::V4 => &[ODataVersion::V4],
         };
+        const WHAT: &str = "the list of inquiries or data access classes";
         let mut missing = None;
         for &version in candidates {
-            let root = Surface::GenericInquiry.root(version, self.config.company.as_deref())?;
+            let root = surface.root(version, self.config.company.as_deref())?;
             let request = Request {
-                basic: self.way_in(Surface::GenericInquiry) == SignIn::Basic,
-                ..Request::get(self.url(&root)?, "the list of generic inquiries")
+                basic: self.way_in(surface) == SignIn::Basic,
+                ..Request::get(self.url(&root)?, WHAT)
             };
             match self.http.send(&self.config, jar, request).await {
                 Ok(answer) => {
@@ -282,18 +335,22 @@ impl Connection {
             }
         }
         Err(missing
-            .unwrap_or_else(|| answer::empty("the list of generic inquiries"))
+            .unwrap_or_else(|| answer::empty(WHAT))
             .hint("Check the server options \"url\", \"company\" and \"odata_version\"."))
     }
 }
 
 impl Session {
     fn new(how: SignIn) -> Self {
-        Self { how, jar: Mutex::default(), refused_elsewhere: AtomicBool::new(false) }
+        Self { how, jar: Mutex::default(), elsewhere: Mutex::new(Elsewhere::Untried) }
     }
 
-    fn jar(&self) -> std::sync::MutexGuard<'_, CookieJar> {
+    fn jar(&self) -> MutexGuard<'_, CookieJar> {
         self.jar.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn elsewhere(&self) -> MutexGuard<'_, Elsewhere> {
+        self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -136,6 +136,19 @@ impl RowDecoder {
         Some(&self.identity_bytes[..]).filter(|bytes| !bytes.is_empty())
     }
 
+    /// The columns for which no row so far had the first member of their path.
+    pub fn never_met(&self) -> impl Iterator<Item = usize> {
+        let row = &self.nodes[0];
+        let met = |node: usize| {
+            row.members.iter().any(|member| matches!(member.target, Target::Node(target) if target == node))
+        };
+        let missing = row.children.values().filter(move |&&node| !met(node)).map(|&node| &self.nodes[node]);
+        missing.flat_map(|node| node.sinks.iter().chain(&node.below)).filter_map(|sink| match sink {
+            Sink::Column(column, _) => Some(*column),
+            Sink::Identity(_) => None,
+        })
+    }
+
     #[cfg(test)]
     pub(super) fn members(&self) -> usize {
         self.nodes.iter().map(|node| node.members.len()).sum()

@@ -30,7 +30,7 @@ const QUERY: &AsciiSet = &CONTROLS
 const SEGMENT: &AsciiSet = &QUERY.add(b'/').add(b'?').add(b'`').add(b'{').add(b'}').add(b';').add(b'=');
 
 /// The three data surfaces of an instance (acumatica-api.md section 1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Surface {
     /// Contract REST: business entities.
     Rest,
@@ -93,23 +93,24 @@ pub(crate) struct Page {
 impl Listing {
     /// Path and query of one page below the site.
     pub fn page(&self, page: Page) -> String {
-        let mut parts: Vec<String> = Vec::new();
-        if !self.query.is_empty() {
-            parts.push(self.query.clone());
+        let mut url = self.path_and_query();
+        let separator = if self.query.is_empty() { '?' } else { '&' };
+        url.push_str(&format!("{separator}$top={}", page.top));
+        if page.skip > 0 {
+            url.push_str(&format!("&$skip={}", page.skip));
         }
-        if self.pageable {
-            parts.push(format!("$top={}", page.top));
-            if page.skip > 0 {
-                parts.push(format!("$skip={}", page.skip));
-            }
-        }
-        let separator = if parts.is_empty() { "" } else { "?" };
-        format!("{}{separator}{}", self.path, parts.join("&"))
+        url
+    }
+
+    /// Path and query of all rows below the site.
+    pub fn path_and_query(&self) -> String {
+        let separator = if self.query.is_empty() { "" } else { "?" };
+        format!("{}{separator}{}", self.path, self.query)
     }
 }
 
 /// Joins what is there to a query. A `$select` that would make it too long is left out: the server
-/// then sends more than needed, which costs time and nothing else.
+/// then sends all fields, and a field that it does not have shows by its absence.
 fn query(select: &str, others: &[(&str, &str)]) -> String {
     let part = |(name, value): &(&str, &str)| format!("{name}={}", utf8_percent_encode(value, QUERY));
     let others: Vec<String> = others.iter().filter(|(_, value)| !value.is_empty()).map(part).collect();

@@ -1,6 +1,6 @@
 //! OData, v3 and v4: lists of generic inquiries and DACs (acumatica-api.md section 3).
 
-use super::{Listing, Surface, encode_segment, query};
+use super::{Listing, encode_segment, query};
 use crate::config::ODataVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::scan::ScanRequest;
@@ -37,14 +37,12 @@ pub(crate) fn listing(
             select.push(field);
         }
     }
-    // DACs come in the order of their key, the server's own promise; inquiries in none.
-    let pageable = !order.is_empty() || request.target.surface == Surface::Dac;
     let root = request.target.surface.root(version, company)?;
     Ok(Listing {
         path: format!("{root}/{}", encode_segment(&request.target.name)),
         query: query(&select.join(","), &[("$orderby", &order.join(","))]).replace("%3Ckey%3E", "<key>"),
         identity: key.iter().map(|field| vec![field.clone()]).collect(),
-        pageable,
+        pageable: !order.is_empty(),
     })
 }
 
@@ -52,6 +50,7 @@ pub(crate) fn listing(
 mod tests {
     use super::*;
     use crate::decode::ColumnType::*;
+    use crate::dialect::Surface;
     use crate::scan::tests::request;
 
     #[test]

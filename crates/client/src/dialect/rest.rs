@@ -7,6 +7,12 @@ use crate::scan::ScanRequest;
 
 /// Members that every record brings unasked. In `$select` they are unknown fields.
 const SYSTEM: [&str; 6] = ["id", "rowNumber", "note", "custom", "error", "_links"];
+
+/// Whether a member is one that every record has, or may have, beside its fields.
+pub(crate) fn is_system(member: &str) -> bool {
+    SYSTEM.contains(&member) || member == FILES
+}
+
 /// A member that comes only when expanded, yet is no field.
 const FILES: &str = "files";
 

@@ -1,0 +1,32 @@
+//! Text between PostgreSQL, in the encoding of the database, and Rust, in UTF-8.
+
+use std::ffi::{CStr, c_char};
+
+use pgrx::pg_sys;
+
+pub fn database_is_utf8() -> bool {
+    // SAFETY: reads a variable of the backend.
+    unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8 as i32 }
+}
+
+/// A text of PostgreSQL's: a name, the value of an option.
+///
+/// # Safety
+/// `text` ends with a NUL.
+pub unsafe fn from_server(text: *const c_char) -> String {
+    // SAFETY: as the caller says; returns its argument or palloc'd memory.
+    unsafe {
+        let length = CStr::from_ptr(text).count_bytes() as i32;
+        let utf8 = pg_sys::pg_server_to_any(text, length, pg_sys::pg_enc::PG_UTF8 as i32);
+        CStr::from_ptr(utf8).to_string_lossy().into_owned()
+    }
+}
+
+/// A text for people, as any database can show it: where it is not in UTF-8, what is not ASCII is
+/// replaced, since an error must not fail for a character that it quotes.
+pub fn for_display(text: String) -> String {
+    if text.is_ascii() || database_is_utf8() {
+        return text;
+    }
+    text.replace('…', "...").chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
+}

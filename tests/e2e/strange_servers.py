@@ -1,0 +1,262 @@
+#!/usr/bin/env python3
+"""What a server may do that the simulator does not: a scripted OData server, small enough to be read at a glance."""
+
+import contextlib
+import http.server
+import json
+import os
+import sys
+import threading
+import urllib.parse
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+from harness import connect, finish, raises, test
+
+# What the server does now: a function from ($skip, $top, parsed query) to the JSON of an answer.
+script = {"rows": None, "requests": 0}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, body=b"", **headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):  # a client may leave in the middle
+            self.wfile.write(body)
+
+    def do_POST(self):
+        self.answer(204)
+
+    def do_GET(self):
+        url = urllib.parse.urlsplit(self.path)
+        if url.path.endswith("/gi"):
+            return self.answer(200, b'{"value":[]}', Set_Cookie=".ASPXAUTH=x; path=/")
+        if url.path.endswith("$metadata"):
+            return self.answer(200, b'<Edmx><Schema Namespace="N"/></Edmx>')
+        script["requests"] += 1
+        query = dict(urllib.parse.parse_qsl(url.query))
+        body = script["rows"](int(query.get("$skip", 0)), int(query.get("$top", 10**9)), query)
+        self.answer(200, json.dumps(body).encode(), Content_Type="application/json")
+
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+db = connect(options="-c statement_timeout=20s")
+db.execute(f"""
+    CREATE SERVER strange FOREIGN DATA WRAPPER acumatica_fdw
+        OPTIONS (url 'http://127.0.0.1:{server.server_port}', company 'C', schema 'OData', page_size '1000');
+    CREATE USER MAPPING FOR PUBLIC SERVER strange OPTIONS (username 'u', password 'p');
+    CREATE FOREIGN TABLE keyed (k int OPTIONS (key '1'), v int) SERVER strange OPTIONS (inquiry 'X');
+    CREATE FOREIGN TABLE wide (k int OPTIONS (key '1'), v text) SERVER strange OPTIONS (inquiry 'X');
+    CREATE FOREIGN TABLE keyless (v int) SERVER strange OPTIONS (inquiry 'X')""")
+
+
+def serve(rows):
+    script.update(rows=rows, requests=0)
+
+
+def table(rows):
+    return lambda skip, top, _: {"value": rows[skip : skip + top]}
+
+
+def values(query):
+    return sorted(row[0] for row in db.execute(query).fetchall())
+
+
+@test
+def pages_of_any_cap_are_read_to_the_end():
+    rows = [{"k": n, "v": n} for n in range(700)]
+    for cap in (2, 3, 50, 99, 255, 256, 257):
+        serve(lambda skip, top, _: {"value": rows[skip : skip + min(top, cap)]})
+        assert values("SELECT v FROM keyed") == list(range(700)), cap
+
+
+@test
+def a_cap_that_comes_and_goes_loses_nothing():
+    rows = [{"k": n, "v": n} for n in range(2000)]
+
+    def moody(skip, top, _):
+        return {"value": rows[skip : skip + min(top, 1000 if script["requests"] % 3 else 40)]}
+
+    serve(moody)
+    assert values("SELECT v FROM keyed") == list(range(2000))
+
+
+@test
+def ties_at_the_cut_are_an_error_not_a_swapped_row():
+    def tied(skip, top, _):
+        order = [0, 1] if script["requests"] == 1 else [1, 0]
+        rows = [{"k": n, "v": n} for n in range(255)]
+        rows += [{"k": 255, "v": 255 + n} for n in order] + [{"k": n, "v": n} for n in range(257, 300)]
+        return {"value": rows[skip : skip + top]}
+
+    serve(tied)
+    with raises("HV024", "does not tell its rows apart"):
+        db.execute("SELECT v FROM keyed")
+
+
+@test
+def a_key_that_is_not_unique_does_no_harm_on_one_page():
+    serve(table([{"k": 1, "v": n} for n in range(20)]))
+    assert values("SELECT v FROM keyed") == list(range(20))
+
+
+@test
+def rows_without_their_key_are_an_error_once_there_are_pages():
+    serve(table([{"v": n} for n in range(300)]))
+    with raises("HV024", "lack their key"):
+        db.execute("SELECT v FROM keyed")
+
+
+@test
+def a_field_that_no_row_has_is_an_error():
+    serve(table([{"k": n} for n in range(10)]))
+    with raises("HV005", 'field "v" of column "v"', "case-sensitive"):
+        db.execute("SELECT v FROM keyed")
+
+
+@test
+def a_field_that_some_rows_lack_is_null():
+    serve(table([{"k": n} | ({"v": n} if n % 2 else {}) for n in range(10)]))
+    assert db.execute("SELECT count(*), count(v) FROM keyed").fetchone() == (10, 5)
+
+
+@test
+def a_server_that_ignores_skip_is_an_error():
+    rows = [{"k": n, "v": n} for n in range(3000)]
+    serve(lambda skip, top, _: {"value": rows[:top]})
+    with raises("08P01", "does not send them"):
+        db.execute("SELECT v FROM keyed")
+
+
+@test
+def a_server_that_ignores_top_is_an_error():
+    serve(lambda skip, top, _: {"value": [{"k": n, "v": n} for n in range(3000)]})
+    with raises("08P01", "more rows", "$top"):
+        db.execute("SELECT v FROM keyed")
+
+
+@test
+def a_next_link_says_that_there_is_more_even_if_it_leads_elsewhere():
+    rows = [{"k": n, "v": n} for n in range(50)]
+
+    def linked(skip, top, _):
+        page = rows[skip : skip + min(top, 7)]
+        more = {"@odata.nextLink": "http://elsewhere.example/x"} if skip + 7 < 50 else {}
+        return {"value": page, **more}
+
+    serve(linked)
+    assert values("SELECT v FROM keyed") == list(range(50))
+
+
+@test
+def without_a_key_next_links_are_followed_within_the_site_only():
+    rows = [{"v": n} for n in range(50)]
+
+    def linked(_skip, _top, query):
+        at = int(query.get("at", 0))
+        return {"@odata.nextLink": f"/t/C/api/odata/gi/X?at={at + 7}", "value": rows[at : at + 7]} if at < 49 else {"value": rows[at:]}
+
+    serve(linked)
+    assert values("SELECT v FROM keyless") == list(range(50))
+    serve(lambda *_: {"value": rows, "@odata.nextLink": "http://elsewhere.example/x"})
+    with raises("08P01", "another site"):
+        db.execute("SELECT v FROM keyless")
+    serve(lambda *_: {"value": rows, "@odata.nextLink": "/t/C/api/odata/gi/X?at=1"})
+    with raises("08P01", "same next link twice"):
+        db.execute("SELECT v FROM keyless")
+
+
+@test
+def links_to_empty_pages_come_to_an_end():
+    serve(lambda *_: {"value": [], "@odata.nextLink": f"/t/C/api/odata/gi/X?at={script['requests']}"})
+    with raises("08P01", "does not send them"):
+        db.execute("SELECT v FROM keyless")
+    with raises("08P01", "does not send them"):
+        db.execute("SELECT v FROM keyed")
+
+
+@test
+def rows_of_forty_megabytes_come_one_by_one():
+    text = "x" * (40 << 20)
+    serve(lambda skip, top, _: {"value": [{"k": n, "v": text} for n in range(4)][skip : skip + top]})
+    assert db.execute("SELECT count(*), min(length(v)) FROM wide").fetchone() == (4, 40 << 20)
+
+
+@test
+def values_at_the_edges():
+    db.execute("""CREATE FOREIGN TABLE edges (k int OPTIONS (key '1'), i2 smallint, i8 bigint, n numeric, f float8, d date,
+        ts timestamptz, t text, m money) SERVER strange OPTIONS (inquiry 'X')""")
+    row = {"i2": -32768, "i8": "-9223372036854775808", "n": "1E-30", "f": "1.7976931348623157e308", "d": "0001-01-01",
+           "ts": "9999-12-31T23:59:59.9999999Z", "t": "\U0001f600\ud7ff'\\\"", "m": "1234.50"}
+    serve(table([{"k": 1, **row}]))
+    got = db.execute("SELECT i2, i8, n::text, f, d::text, t, m::text FROM edges").fetchone()
+    assert got[:3] == (-32768, -9223372036854775808, "0.000000000000000000000000000001"), got
+    assert got[4:] == ("0001-01-01", row["t"], "$1,234.50"), got
+    serve(table([{"k": 1, **row, "t": "a\u0000b"}]))
+    with raises("HV004", "edges", '"t"', "Row 1"):
+        db.execute("SELECT t FROM edges")
+
+
+@test
+def a_database_in_another_encoding():
+    name = os.environ["PGDATABASE"]
+    db.execute(f"CREATE DATABASE {name}_latin1 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    latin = connect(dbname=f"{name}_latin1")
+    latin.execute(f"""
+        CREATE SERVER strange FOREIGN DATA WRAPPER acumatica_fdw
+            OPTIONS (url 'http://127.0.0.1:{server.server_port}', company 'Söhne', schema 'OData');
+        CREATE USER MAPPING FOR PUBLIC SERVER strange OPTIONS (username 'u', password 'gehéim');
+        CREATE FOREIGN TABLE größe (k int OPTIONS (key '1'), "Größe" text) SERVER strange OPTIONS (inquiry 'X')""")
+    serve(table([{"k": 1, "Größe": "Müßig"}]))
+    assert latin.execute('SELECT "Größe" FROM größe').fetchone() == ("Müßig",)
+    plan = latin.execute("EXPLAIN (VERBOSE) SELECT * FROM größe").fetchall()
+    assert any("/t/S%C3%B6hne/" in line and "Gr%C3%B6%C3%9Fe" in line for (line,) in plan), plan
+    serve(table([{"k": 1, "Größe": "€"}]))
+    with raises("22P05"):
+        latin.execute('SELECT "Größe" FROM größe')
+    with raises("HV00D", "cannot be given to a server", "MAPPING ..."):
+        latin.execute("CREATE SERVER x FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'h', password 'x')")
+    latin.close()
+
+
+@test
+def a_domain_is_its_base_type_with_constraints():
+    db.execute("""CREATE DOMAIN positive AS int CHECK (VALUE > 0); CREATE DOMAIN required AS timestamptz NOT NULL;
+        CREATE FOREIGN TABLE domains (k int OPTIONS (key '1'), p positive, r required)
+        SERVER strange OPTIONS (inquiry 'X')""")
+    db.execute("SET timezone = 'America/New_York'")
+    serve(table([{"k": 1, "p": 5.0, "r": "2024-01-01T00:00:00"}]))
+    assert db.execute("SELECT p, r = '2024-01-01 00:00+00' FROM domains").fetchone() == (5, True)
+    serve(table([{"k": 7, "p": -1, "r": "2024-01-01T00:00:00"}]))
+    with raises("23514", '"p"', "Row 7", "-1"):
+        db.execute("SELECT p FROM domains")
+    serve(table([{"k": 7, "p": None, "r": None}]))
+    with raises("23502", '"r"', "Row 7"):
+        db.execute("SELECT r FROM domains")
+
+
+@test
+def two_columns_cannot_have_one_place_in_the_key():
+    db.execute("CREATE FOREIGN TABLE twice (a int OPTIONS (key '1'), b int OPTIONS (key '1')) SERVER strange OPTIONS (inquiry 'X')")
+    with raises("HV024", 'option "key" with the value 1'):
+        db.execute("SELECT * FROM twice")
+
+
+@test
+def a_wide_table_leaves_out_select():
+    columns = [f'"Column{n:04}" int' for n in range(1000)]
+    db.execute(f"CREATE FOREIGN TABLE thousand (k int OPTIONS (key '1'), {', '.join(columns)}) SERVER strange OPTIONS (inquiry 'X')")
+    serve(table([{"k": 1, **{f"Column{n:04}": n for n in range(1000)}}]))
+    row = db.execute("SELECT * FROM thousand").fetchone()
+    assert row == (1, *range(1000))
+
+
+finish()
