@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use crate::encoding::from_server;
 use crate::error::{Refusal, or_raise};
 use crate::io::{Io, Running};
-use crate::option::{Object, Options, parse_url};
+use crate::option::{Object, Options, option_list, parse_url};
 
 /// How long the end of a backend may wait for the server to confirm a sign-out.
 const SIGN_OUT_PATIENCE: Duration = Duration::from_secs(5);
@@ -176,19 +176,5 @@ unsafe extern "C-unwind" fn sign_out_at_exit(_code: i32, _arg: pg_sys::Datum) {
         BACKEND.with(|backend| backend.try_borrow_mut().ok().and_then(|mut backend| backend.take()));
     if let Some(Backend { io, clients, retired }) = backend {
         io.shut_down(clients.into_values().chain(retired).collect(), SIGN_OUT_PATIENCE);
-    }
-}
-
-/// The options of a catalog object as names and values.
-///
-/// # Safety
-/// `list` is a list of `DefElem`, as the foreign catalog functions return it.
-pub unsafe fn option_list(list: *mut pg_sys::List) -> Vec<(String, String)> {
-    // SAFETY: as the caller says; `defGetString` returns palloc'd memory or raises.
-    unsafe {
-        let list = pgrx::PgList::<pg_sys::DefElem>::from_pg(list);
-        list.iter_ptr()
-            .map(|element| (from_server((*element).defname), from_server(pg_sys::defGetString(element))))
-            .collect()
     }
 }

@@ -6,11 +6,11 @@ use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
 use crate::compat;
-use crate::connection::{Server, option_list};
+use crate::connection::Server;
 use crate::convert;
 use crate::encoding::from_server;
 use crate::error::{Refusal, or_raise};
-use crate::option::{Object, Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST, unfit};
+use crate::option::{Object, Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST, option_list, unfit};
 
 /// Rows of the first request when the planner expects no limit: enough to answer a look at the
 /// table, few enough to be quick.

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use acumatica_client::InstanceUrl;
 use pgrx::prelude::*;
 
-use crate::connection::option_list;
+use crate::encoding::from_server;
 use crate::error::{Refusal, or_raise};
 
 /// What an option may be given to.
@@ -413,6 +413,20 @@ fn find(object: Object, name: &str) -> Result<&'static Definition, Refusal> {
         Some((_, candidate)) => refusal.hint(format!("Perhaps you meant the option \"{candidate}\".")),
         None => refusal.hint(format!("Valid options are: {}.", names().collect::<Vec<_>>().join(", "))),
     })
+}
+
+/// The options of a catalog object as names and values.
+///
+/// # Safety
+/// `list` is a list of `DefElem`, as the foreign catalog functions return it.
+pub unsafe fn option_list(list: *mut pg_sys::List) -> Vec<(String, String)> {
+    // SAFETY: as the caller says; `defGetString` returns palloc'd memory or raises.
+    unsafe {
+        let list = pgrx::PgList::<pg_sys::DefElem>::from_pg(list);
+        list.iter_ptr()
+            .map(|element| (from_server((*element).defname), from_server(pg_sys::defGetString(element))))
+            .collect()
+    }
 }
 
 /// Called by PostgreSQL with all options of an object, as `text[]`, and the catalog that is to hold

@@ -5,11 +5,10 @@ use pgrx::PgRelation;
 use pgrx::prelude::*;
 
 use crate::compat;
-use crate::connection::option_list;
 use crate::convert::column_type;
 use crate::deparse::{Plan, Table};
 use crate::error::or_raise;
-use crate::option::{Object, Options};
+use crate::option::{Object, Options, option_list};
 
 /// One request and its answer cost about what reading a hundred pages of a local table costs.
 const REQUEST_COST: f64 = 100.0;

@@ -13,7 +13,8 @@ use tokio::sync::{oneshot, watch};
 use crate::config::Config;
 use crate::error::Result;
 use crate::fetch;
-use crate::scan::{EndGuard, Rows, ScanRequest, Shared, Waker};
+use crate::request::ScanRequest;
+use crate::scan::{EndGuard, Rows, Shared, Waker};
 use crate::session::Connection;
 
 /// Runs scans on one thread of its own. All methods return at once, but for [`Engine::shut_down`].

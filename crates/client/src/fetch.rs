@@ -8,10 +8,11 @@ use url::Url;
 use crate::answer;
 use crate::continuity::{Continuity, Cut, Verdict};
 use crate::decode::{Batch, Cell, Column, ColumnType, DecodeError, RowDecoder, RowSplitter, SplitError};
-use crate::dialect::{Listing, Page, Surface, odata, rest};
+use crate::dialect::{Listing, Page, odata, rest};
 use crate::endpoint::FALLBACK_VERSION;
 use crate::error::{Error, ErrorKind, Result};
-use crate::scan::{Counters, ScanRequest, Shared};
+use crate::request::{ScanRequest, Surface};
+use crate::scan::{Counters, Shared};
 use crate::session::{Connection, Session};
 
 /// A batch is handed over when it is this large, or when the consumer has nothing else to do.

@@ -18,13 +18,15 @@ mod fetch;
 mod http;
 mod instance;
 mod metadata;
+mod request;
 mod scan;
 mod session;
 
 pub use config::{AuthStrategy, Config, ODataVersion};
-pub use dialect::{Surface, describe};
+pub use dialect::describe;
 pub use endpoint::FALLBACK_VERSION;
 pub use engine::{Client, Engine};
 pub use error::{Error, ErrorKind, Result};
 pub use instance::{InstanceUrl, UrlError};
-pub use scan::{Rows, ScanRequest, ScanStats, Target};
+pub use request::{ScanRequest, Surface, Target};
+pub use scan::{Rows, ScanStats};

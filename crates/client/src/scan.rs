@@ -1,4 +1,4 @@
-//! A scan as its consumer sees it: a request, then batches of rows as they come.
+//! A scan as its consumer sees it: batches of rows as they come.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,52 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::decode::{Batch, Column};
-use crate::dialect::Surface;
+use crate::decode::Batch;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many bytes of rows may wait for the consumer before the server is made to wait. Pages are
 /// sized to stay below it; what cannot be paged is held back by TCP.
 const MAX_BACKLOG: usize = 32 * 1024 * 1024;
-
-/// What to read.
-#[derive(Clone, Debug)]
-pub struct ScanRequest {
-    /// What error messages call the table.
-    pub table: String,
-    pub target: Target,
-    /// The columns wanted, in the order of the cells of a row.
-    pub columns: Vec<Column>,
-    /// Remote names of the key, in order; empty if the table does not say.
-    pub key: Vec<String>,
-    /// Most rows in one request.
-    pub page_size: u32,
-    /// Rows in the first request; it is small so that reading a few rows is cheap.
-    pub first_page: u32,
-}
-
-/// A set of rows of an instance.
-#[derive(Clone, Debug)]
-pub struct Target {
-    pub surface: Surface,
-    /// Entity, inquiry or DAC.
-    pub name: String,
-    /// Contract REST only.
-    pub endpoint_name: String,
-    /// Contract REST only; unset, the newest that the instance lists.
-    pub endpoint_version: Option<String>,
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.surface {
-            Surface::Rest => "entity",
-            Surface::GenericInquiry => "generic inquiry",
-            Surface::Dac => "data access class",
-        };
-        write!(f, "{kind} \"{}\"", self.name)
-    }
-}
 
 /// What a scan has cost so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -242,36 +202,6 @@ impl Counters {
             rows: read(&self.rows),
             bytes: read(&self.bytes),
             retries: read(&self.retries),
-        }
-    }
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::decode::ColumnType;
-
-    /// A request for columns whose names are their paths.
-    pub fn request(name: &str, columns: &[(&str, ColumnType)], key: &[&str]) -> ScanRequest {
-        ScanRequest {
-            table: name.to_lowercase(),
-            target: Target {
-                surface: Surface::Rest,
-                name: name.into(),
-                endpoint_name: "Default".into(),
-                endpoint_version: None,
-            },
-            columns: columns
-                .iter()
-                .map(|(path, ty)| Column {
-                    name: (*path).into(),
-                    path: path.split('/').map(Into::into).collect(),
-                    ty: *ty,
-                })
-                .collect(),
-            key: key.iter().map(|&field| field.into()).collect(),
-            page_size: 10_000,
-            first_page: 256,
         }
     }
 }

@@ -19,11 +19,11 @@ use url::Url;
 use crate::answer;
 use crate::config::{AuthStrategy, Config, ODataVersion};
 use crate::cookies::CookieJar;
-use crate::dialect::Surface;
 use crate::endpoint::{self, Endpoint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Answer, Http, Request};
 use crate::metadata::{self, EntitySet};
+use crate::request::Surface;
 
 /// Lists of endpoints and inquiries are small; what is larger is something else.
 const LIST_BYTES: usize = 8 * 1024 * 1024;

@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use crate::config::ODataVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::instance::InstanceUrl;
-use crate::scan::ScanRequest;
+use crate::request::{ScanRequest, Surface};
 
 /// IIS refuses a query of more than 2,048 characters by default; the rest is for `$top`, `$skip` and
 /// what the server's proxy may add.
@@ -29,26 +29,7 @@ const QUERY: &AsciiSet = &CONTROLS
     .add(b']');
 const SEGMENT: &AsciiSet = &QUERY.add(b'/').add(b'?').add(b'`').add(b'{').add(b'}').add(b';').add(b'=');
 
-/// The three data surfaces of an instance (acumatica-api.md section 1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Surface {
-    /// Contract REST: business entities.
-    Rest,
-    /// OData: generic inquiries.
-    GenericInquiry,
-    /// OData: data access classes.
-    Dac,
-}
-
 impl Surface {
-    /// The fields by which a person finds a row: its key, else for an entity its id.
-    pub fn row_name(self, key: &[String]) -> Vec<String> {
-        match (key, self) {
-            ([], Surface::Rest) => vec!["id".to_owned()],
-            _ => key.to_vec(),
-        }
-    }
-
     /// Path of the surface below the site, percent-encoded, without a slash at its end.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use super::{Listing, encode_segment, query};
 use crate::config::ODataVersion;
 use crate::error::{Error, ErrorKind, Result};
-use crate::scan::ScanRequest;
+use crate::request::ScanRequest;
 
 /// The list of a generic inquiry or DAC, ordered by `key`. Without a key there is no order in which
 /// pages could follow each other, and the set is read in one piece.
@@ -50,8 +50,8 @@ pub(crate) fn listing(
 mod tests {
     use super::*;
     use crate::decode::ColumnType::*;
-    use crate::dialect::Surface;
-    use crate::scan::tests::request;
+    use crate::request::Surface;
+    use crate::request::tests::request;
 
     #[test]
     fn ordered_by_the_key_which_is_selected_too() {

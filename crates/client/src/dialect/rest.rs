@@ -3,7 +3,7 @@
 use super::{Listing, encode_segment, query};
 use crate::decode::ColumnType;
 use crate::error::{Error, ErrorKind, Result};
-use crate::scan::ScanRequest;
+use crate::request::ScanRequest;
 
 /// Members that every record brings unasked. In `$select` they are unknown fields.
 const SYSTEM: [&str; 6] = ["id", "rowNumber", "note", "custom", "error", "_links"];
@@ -140,7 +140,7 @@ fn encode_version(version: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scan::tests::request;
+    use crate::request::tests::request;
 
     fn url(columns: &[(&str, ColumnType)], version: &str) -> String {
         listing(&request("SalesOrder", columns, &["OrderNbr"]), "Default", version).unwrap().query
