@@ -215,7 +215,12 @@ impl Scan<'_> {
             }
             fruitless = 0;
             top = self.next_top();
-            self.keep_distance(short).await;
+            self.hand_over();
+            // After a short first page, nearly always the only one, the question whether it is may go out
+            // at once.
+            if !(first && short) {
+                self.keep_distance().await;
+            }
         }
     }
 
@@ -301,13 +306,8 @@ impl Scan<'_> {
         u64::from(self.request.page_size).min((PAGE_BYTES / row_bytes).max(1))
     }
 
-    /// One page ahead, no more; and none at all until the first page has not sufficed. After a short
-    /// page, which is nearly always the last, the question whether it is may go out at once.
-    async fn keep_distance(&mut self, short: bool) {
-        self.hand_over();
-        if short {
-            return;
-        }
+    /// One page ahead, no more; and none at all until the first page has not sufficed.
+    async fn keep_distance(&self) {
         if self.position <= u64::from(self.request.first_page) {
             self.shared.demand().await;
         } else {

@@ -40,6 +40,8 @@ pub struct Batch {
     cells: Vec<Cell>,
     arena: String,
     uuids: Vec<[u8; 16]>,
+    /// Where the row begun last begins.
+    last: Mark,
 }
 
 impl Batch {
@@ -87,16 +89,17 @@ impl Batch {
         self.uuids.clear();
     }
 
-    /// Takes the last row back. Its text stays until the batch goes. Panics if there is no row.
+    /// Takes back the row decoded last, with its text; to be called at most once after each. Panics if there is no row.
     pub(crate) fn pop(&mut self) {
         self.rows -= 1;
-        self.cells.truncate(self.rows * self.columns);
+        self.roll_back(self.last);
     }
 
     /// Starts a row of NULLs, which counts only once it is committed.
     pub(super) fn begin(&mut self, columns: usize) -> Mark {
         assert_eq!(columns, self.columns, "the batch was made for other columns");
         let mark = Mark { cells: self.cells.len(), arena: self.arena.len(), uuids: self.uuids.len() };
+        self.last = mark;
         self.cells.resize(mark.cells + self.columns, Cell::Null);
         mark
     }
@@ -146,6 +149,7 @@ impl Batch {
 }
 
 /// The state of a batch before a row.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Mark {
     cells: usize,
     arena: usize,

@@ -301,3 +301,14 @@ fn nesting_is_bounded() {
     assert!(row(&[("F", Text)], &wrappers).is_err());
     assert!(row(&[("F/id", Text)], &wrappers).is_err());
 }
+
+#[test]
+fn a_row_taken_back_leaves_nothing() {
+    let mut decoder = RowDecoder::new(&[column("a", Text), column("u", Uuid)], &[]);
+    let mut batch = Batch::new(2);
+    decoder.decode(br#"{"a":"first","u":"00000000-0000-0000-0000-000000000001"}"#, &mut batch).unwrap();
+    let before = batch.bytes();
+    decoder.decode(br#"{"a":"second","u":"00000000-0000-0000-0000-000000000002"}"#, &mut batch).unwrap();
+    batch.pop();
+    assert_eq!((batch.len(), batch.bytes()), (1, before));
+}
