@@ -59,7 +59,7 @@ impl From<Error> for Refusal {
 fn code(kind: ErrorKind) -> PgSqlErrorCode {
     use PgSqlErrorCode::*;
     match kind {
-        ErrorKind::Connect => ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+        ErrorKind::Connect | ErrorKind::Unreachable => ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
         ErrorKind::ConnectionLost | ErrorKind::Timeout | ErrorKind::Unavailable => ERRCODE_CONNECTION_FAILURE,
         ErrorKind::SessionLost => ERRCODE_CONNECTION_DOES_NOT_EXIST,
         ErrorKind::Credentials => ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,

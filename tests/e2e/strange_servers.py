@@ -18,6 +18,7 @@ script = {"rows": None, "requests": 0}
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one packet, or each answer waits for an acknowledgement
 
     def log_message(self, *_):
         pass
@@ -30,6 +31,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         with contextlib.suppress(ConnectionError):  # a client may leave in the middle
             self.wfile.write(body)
+            self.wfile.flush()
 
     def do_POST(self):
         self.answer(204)
@@ -72,10 +74,10 @@ def values(query):
 
 @test
 def pages_of_any_cap_are_read_to_the_end():
-    rows = [{"k": n, "v": n} for n in range(700)]
+    rows = [{"k": n, "v": n} for n in range(600)]
     for cap in (2, 3, 50, 99, 255, 256, 257):
         serve(lambda skip, top, _: {"value": rows[skip : skip + min(top, cap)]})
-        assert values("SELECT v FROM keyed") == list(range(700)), cap
+        assert values("SELECT v FROM keyed") == list(range(600)), cap
 
 
 @test

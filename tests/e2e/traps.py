@@ -4,14 +4,18 @@ the right error, never in fewer rows."""
 
 import os
 import sys
+import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 from harness import Sim, connect, create_server, eventually, finish, raises, test
 
 SITE = ("--site", "/Site")
-sim = Sim(*SITE)
+sim = Sim("--seats", 4, *SITE)
 db = connect()
 create_server(db, sim)
+# One that gives up soon, to see what it says then.
+create_server(db, sim, "hasty", operation_timeout=1)
 
 ORDERS = """(order_type text OPTIONS (field 'OrderType', key '1'), order_nbr text OPTIONS (field 'OrderNbr', key '2'),
     total numeric OPTIONS (field 'OrderTotal'))"""
@@ -56,6 +60,9 @@ def same_as_truth(query, name, fields, types, simulator=sim, *arguments):
 gi("orders")
 gi("small_pages", page_size=1500)
 entity("sales_order", "(order_nbr text OPTIONS (field 'OrderNbr'), total numeric OPTIONS (field 'OrderTotal'))", page_size=1500)
+
+gi("hasty_pages", page_size=1500, server="hasty")
+entity("hasty_order", "(order_nbr text OPTIONS (field 'OrderNbr'), total numeric OPTIONS (field 'OrderTotal'))", page_size=1500, server="hasty")
 
 # -- section 1: surfaces and layouts ------------------------------------------------------------------------------------
 
@@ -354,7 +361,7 @@ def cookie_login_serves_all_surfaces():
 @test
 def no_free_session_is_told_apart_from_throttling():
     full = Sim("--seats", 1, *SITE)
-    create_server(db, full, "taken")
+    create_server(db, full, "taken", operation_timeout=1)
     gi("t", server="taken")
     entity("e", "(n text OPTIONS (field 'OrderNbr'))", server="taken")
     assert db.execute("SELECT * FROM t LIMIT 1").fetchall()
@@ -365,22 +372,32 @@ def no_free_session_is_told_apart_from_throttling():
                 raise AssertionError("a second session was opened")
             except Exception as error:
                 assert getattr(error, "sqlstate", None) == "53300", error
-    full.fault("$top", "status", status=429)
+    full.fault("$top", "status", status=429, count=-1)
     with raises("53400", "too many requests"):
         db.execute("SELECT * FROM t")
     db.execute("DROP SERVER taken CASCADE")
     full.stop()
 
 
-def failing(sqlstate, *parts, match="$top", after=1, **fault):
-    """A fault at the second page, where rows are out already: never fewer rows."""
-    for table in ("small_pages", "sales_order"):
+def failing(sqlstate, *parts, **fault):
+    """A fault that stays, from the second page on, where rows are out already: never fewer rows."""
+    for table in ("hasty_pages", "hasty_order"):
         sim.reset()
-        sim.fault(match, after=after, **fault)
+        sim.fault("$top", after=1, count=-1, **fault)
         with raises(sqlstate, *parts):
             db.execute(f"SELECT count(*) FROM {table}")
         sim.reset()
         assert value(f"SELECT count(*) FROM {table}") == 20000
+
+
+def passing(**fault):
+    """A fault that passes, at the first page, at one in the middle, and at signing in: the right rows, and each once."""
+    for table in ("small_pages", "sales_order"):
+        for after in (0, 2):
+            sim.reset()
+            sim.fault("$top", after=after, count=2, **fault)
+            same_as_truth(f"SELECT order_nbr, total FROM {table}", "rest/SalesOrder", ["OrderNbr", "OrderTotal"], ["text", "numeric"])
+            assert len([r for r in sim.requests("$top") if r["status"] == 200]) > 2
 
 
 @test
@@ -395,7 +412,8 @@ def a_web_page_is_an_error():
 
 @test
 def a_redirect_to_the_error_page_is_no_seat():
-    failing("53300", "API sessions", kind="redirect")
+    failing("53300", "API sessions", "Tried ", kind="redirect")
+    passing(kind="redirect")
 
 
 @test
@@ -405,18 +423,60 @@ def truncated_json_is_an_error():
 
 @test
 def a_connection_closed_in_the_body_is_an_error():
-    failing("08006", "broke", kind="close", bytes=2000)
+    failing("08006", "broke", "Tried ", kind="close", bytes=2000)
+    passing(kind="close", bytes=2000)
+    passing(kind="close")
 
 
 @test
 def a_wrong_content_length_is_an_error():
-    failing("08006", "broke", kind="bad_length")
+    failing("08006", "broke", "Tried ", kind="bad_length")
 
 
 @test
 def a_site_that_restarts_is_an_error_that_says_so():
     for status in (502, 503, 504):
-        failing("08006", "not available", "restarting", kind="status", status=status)
+        failing("08006", "not available", "restarting", "Tried ", kind="status", status=status)
+    passing(kind="status", status=503)
+
+
+@test
+def throttling_is_waited_for_as_long_as_the_server_says():
+    passing(kind="status", status=429)
+    sim.reset()
+    sim.fault("$top", "status", status=429, headers=[["Retry-After", "2"]])
+    begun = time.monotonic()
+    assert value("SELECT count(*) FROM orders") == 20000
+    assert time.monotonic() - begun > 2
+    # Longer than the statement may take is not waited for.
+    sim.fault("$top", "status", status=429, headers=[["Retry-After", "3600"]])
+    with raises("53400", "too many requests"):
+        db.execute("SELECT * FROM orders")
+
+
+@test
+def a_seat_that_becomes_free_is_waited_for():
+    one_seat = Sim("--seats", 1, *SITE)
+    create_server(db, one_seat, "waiting")
+    gi("t", server="waiting")
+    assert db.execute("SELECT * FROM t LIMIT 1").fetchall()
+    threading.Timer(1, lambda: one_seat.control("DELETE", "sessions")).start()
+    with connect() as second:
+        assert second.execute("SELECT count(*) FROM t").fetchone() == (20000,)
+    db.execute("DROP SERVER waiting CASCADE")
+    one_seat.stop()
+
+
+@test
+def a_wrong_address_is_told_within_seconds():
+    for url, sqlstate, text in (("http://127.0.0.1:1", "08001", "could not connect"), ("no-such-host.invalid", "08001", "could not find the host")):
+        db.execute(f"DROP SERVER IF EXISTS nowhere CASCADE; CREATE SERVER nowhere FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url '{url}', company 'C')")
+        db.execute("CREATE USER MAPPING FOR PUBLIC SERVER nowhere OPTIONS (username 'u', password 'p')")
+        gi("t", server="nowhere")
+        begun = time.monotonic()
+        with raises(sqlstate, text, "url"):
+            db.execute("SELECT * FROM t")
+        assert time.monotonic() - begun < 5
 
 
 @test
@@ -467,11 +527,8 @@ def a_sign_in_that_fails_after_the_session_was_opened_closes_it():
         with connect() as backend:
             sim.reset()
             sim.fault("api/odata/gi", **fault)
-            try:
-                backend.execute("SELECT * FROM orders LIMIT 1")
-            except Exception:
-                pass
-            assert not sim.sessions(), fault
+            assert backend.execute("SELECT * FROM orders LIMIT 1").fetchall()
+            assert len(sim.sessions()) == 1, fault
 
 
 @test

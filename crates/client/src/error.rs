@@ -1,12 +1,15 @@
 //! The one error type of the crate: what happened, told so that a person can act on it.
 
 use std::fmt;
+use std::time::Duration;
 
 /// What kind of failure an [`Error`] is; the extension maps each to one SQLSTATE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The connection could not be made: name, address, TLS, refusal.
+    /// The connection cannot be made as things are: name, TLS.
     Connect,
+    /// The address is there, and nobody answers.
+    Unreachable,
     /// The connection broke, or the body ended early.
     ConnectionLost,
     /// Nothing came for `operation_timeout`.
@@ -56,13 +59,15 @@ pub struct Error {
     pub message: String,
     pub detail: Option<String>,
     pub hint: Option<String>,
+    /// How long the server asked to wait before another attempt.
+    pub retry_after: Option<Duration>,
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), detail: None, hint: None }
+        Self { kind, message: message.into(), detail: None, hint: None, retry_after: None }
     }
 
     /// Adds what else is known; an empty text adds nothing.

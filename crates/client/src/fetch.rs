@@ -12,6 +12,7 @@ use crate::dialect::{Listing, Page, odata, rest};
 use crate::endpoint::FALLBACK_VERSION;
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::{ScanRequest, Surface};
+use crate::retry::Retry;
 use crate::scan::{Counters, Shared};
 use crate::session::{Connection, Session};
 
@@ -34,14 +35,17 @@ const PAGES_WITHOUT_ROWS: u32 = 8;
 /// Reads all of it.
 pub(crate) async fn run(connection: Arc<Connection>, request: ScanRequest, shared: &Shared) -> Result<()> {
     let what = request.target.to_string();
-    let mut access = Access { surface: request.target.surface, what: &what, sign_ins: 0 };
-    let mut session = connection.session(access.surface).await?;
+    let mut access = Access {
+        surface: request.target.surface,
+        what: &what,
+        sign_ins: 0,
+        retry: Retry::new(connection.config.operation_timeout),
+    };
+    let mut session = access.open(&connection, shared).await?;
     let listing = loop {
         match resolve(&connection, &session, &request).await {
-            Err(error) if error.kind == ErrorKind::SessionLost => {
-                session = access.renew(&connection, &session, error).await?;
-            }
-            listing => break listing?,
+            Ok(listing) => break listing,
+            Err(error) => session = access.recover(&connection, &session, error, shared).await?,
         }
     };
     let decoder = RowDecoder::new(&request.columns, &listing.identity);
@@ -92,30 +96,50 @@ async fn resolve(connection: &Connection, session: &Session, request: &ScanReque
     odata::listing(request, version, company, &key)
 }
 
-/// Signing in again, and when to leave off.
+/// What is done about failures before they are told.
 struct Access<'a> {
     surface: Surface,
     what: &'a str,
     /// Since the last row.
     sign_ins: u32,
+    retry: Retry,
 }
 
 impl Access<'_> {
-    /// A session in place of one that the server does not accept.
+    /// A session, as soon as the server gives one.
+    async fn open(&mut self, connection: &Arc<Connection>, shared: &Shared) -> Result<Arc<Session>> {
+        loop {
+            match connection.session(self.surface).await {
+                Ok(session) => return Ok(session),
+                Err(error) => self.retry.pause(error).await?,
+            }
+            Counters::add(&shared.stats.retries, 1);
+        }
+    }
+
+    /// The session to try again with: another one if this is lost, the same after a pause if the
+    /// failure is one that passes.
     ///
     /// # Errors
-    /// It does not accept one that was opened just now either: the user, not the session, lacks
-    /// something. That session is closed again.
-    async fn renew(
+    /// It does not pass. If the server does not accept a session that was opened just now, the user, not
+    /// the session, lacks something; that session is closed again.
+    async fn recover(
         &mut self,
         connection: &Arc<Connection>,
-        lost: &Arc<Session>,
+        session: &Arc<Session>,
         error: Error,
+        shared: &Shared,
     ) -> Result<Arc<Session>> {
-        connection.lost(lost, self.surface).await;
+        if error.kind != ErrorKind::SessionLost {
+            self.retry.pause(error).await?;
+            Counters::add(&shared.stats.retries, 1);
+            return Ok(Arc::clone(session));
+        }
+        connection.lost(session, self.surface).await;
         self.sign_ins += 1;
         if self.sign_ins <= SIGN_INS_WITHOUT_ROWS {
-            return connection.session(self.surface).await;
+            Counters::add(&shared.stats.retries, 1);
+            return self.open(connection, shared).await;
         }
         let message = format!("the server does not let this user read {}", self.what);
         let refusal = Error::new(ErrorKind::Forbidden, message).hint(
@@ -123,6 +147,12 @@ impl Access<'_> {
              exposed via OData.",
         );
         Err(Error { detail: error.detail, ..refusal })
+    }
+
+    /// A new row came.
+    fn progress(&mut self) {
+        self.sign_ins = 0;
+        self.retry.progress();
     }
 }
 
@@ -153,7 +183,7 @@ enum PageEnd {
     Done { next_link: Option<String> },
     /// Its first row shows that rows may be missing before it.
     Gap,
-    /// Left in the middle, for its size or because the session was lost; go on at `position`.
+    /// Left in the middle, for its size or for a failure that has passed; go on at `position`.
     Broken,
 }
 
@@ -316,17 +346,17 @@ impl Scan<'_> {
         }
     }
 
-    /// One answer. A session that is lost, where the scan can go on behind the rows it has had, is
-    /// opened anew.
+    /// One answer. A failure that passes is waited for where the scan can go on behind the rows it has
+    /// had: in pages of our own anywhere, else only at the very beginning.
     async fn page(&mut self, url: &Url, page: Option<Page>, cut: Cut) -> Result<PageEnd> {
         self.page_rows = 0;
         self.page_bytes = 0;
         self.page_batches = 0;
         self.continuity.begin_page(cut);
         let end = match self.answer(url, page).await {
-            Err(error) if error.kind == ErrorKind::SessionLost && (page.is_some() || self.position == 0) => {
-                Counters::add(&self.shared.stats.retries, 1);
-                self.session = self.access.renew(self.connection, &self.session, error).await?;
+            Err(error) if page.is_some() || self.position == 0 => {
+                self.session =
+                    self.access.recover(self.connection, &self.session, error, self.shared).await?;
                 PageEnd::Broken
             }
             end => end?,
@@ -368,7 +398,7 @@ impl Scan<'_> {
                     Verdict::Known => self.batch.pop(),
                     Verdict::New => {
                         Counters::add(&stats.rows, 1);
-                        self.access.sign_ins = 0;
+                        self.access.progress();
                         self.page_rows += 1;
                         self.page_bytes += (self.batch.bytes() - before) as u64;
                     }

@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::io;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::stream;
-use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_LENGTH, COOKIE, HeaderMap, LOCATION};
+use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_LENGTH, COOKIE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode};
 use secrecy::ExposeSecret;
 use tokio::io::AsyncBufRead;
@@ -18,6 +18,7 @@ use crate::answer;
 use crate::config::Config;
 use crate::cookies::CookieJar;
 use crate::error::{Error, ErrorKind, Result};
+use crate::retry;
 
 /// How much of an error page is read.
 const ERROR_BODY_BYTES: usize = 64 * 1024;
@@ -102,7 +103,10 @@ impl Http {
             }
             if !answer.response.status().is_success() {
                 let status = answer.response.status();
-                return Err(answer::failure(what, status, &answer.beginning().await));
+                let pause = answer.response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+                let retry_after = pause.and_then(|text| retry::retry_after(text, SystemTime::now().into()));
+                let failure = answer::failure(what, status, &answer.beginning().await);
+                return Err(Error { retry_after, ..failure });
             }
             if let Some(error) = answer::unreadable(what, answer.response.headers()) {
                 return Err(error);
@@ -211,23 +215,26 @@ fn unsent(config: &Config, reason: &reqwest::Error) -> Error {
         .detail(words)
         .hint("Run the query again.");
     }
-    let (message, hint) = if words.contains("dns error") {
+    let (kind, message, hint) = if words.contains("dns error") {
         (
+            ErrorKind::Connect,
             format!("could not find the host \"{host}\""),
             "Check the server option \"url\" and the name service.",
         )
     } else if words.contains("certificate") {
         (
+            ErrorKind::Connect,
             format!("the certificate of \"{host}\" was not accepted"),
             "It must be valid now, for this host name, and issued by an authority that this machine trusts.",
         )
     } else {
         (
+            ErrorKind::Unreachable,
             format!("could not connect to \"{host}\""),
             "Check the server option \"url\", and that the site is running.",
         )
     };
-    Error::new(ErrorKind::Connect, message).detail(words).hint(hint)
+    Error::new(kind, message).detail(words).hint(hint)
 }
 
 /// An error with its causes, without the URL: its query may hold business data.

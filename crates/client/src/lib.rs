@@ -19,6 +19,7 @@ mod http;
 mod instance;
 mod metadata;
 mod request;
+mod retry;
 mod scan;
 mod session;
 

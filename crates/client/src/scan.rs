@@ -23,7 +23,7 @@ pub struct ScanStats {
     pub rows: u64,
     /// Bytes of answers, after decompression.
     pub bytes: u64,
-    /// Requests repeated because a session was lost or rows had moved.
+    /// Requests and sign-ins repeated, because they failed, a session was lost or rows had moved.
     pub retries: u64,
 }
 
