@@ -130,7 +130,7 @@ static OPTIONS: [Definition; 20] = [
         "operation_timeout",
         &[Server],
         Kind::Integer(1..=3600),
-        "Seconds for which the server may send nothing before a request fails.",
+        "Seconds for which the server may send nothing before a request fails, and for which failures that pass are waited for.",
     )
     .default("60"),
     Definition::new("branch", &[Server], Kind::Text, "Branch to work in."),

@@ -45,6 +45,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         script["requests"] += 1
         query = dict(urllib.parse.parse_qsl(url.query))
         body = script["rows"](int(query.get("$skip", 0)), int(query.get("$top", 10**9)), query)
+        if isinstance(body, int):
+            wait = {"Retry_After": script["retry_after"]} if "retry_after" in script else {}
+            return self.answer(body, b"{}", **wait)
         self.answer(200, json.dumps(body).encode(), Content_Type="application/json")
 
 
@@ -89,6 +92,75 @@ def a_cap_that_comes_and_goes_loses_nothing():
 
     serve(moody)
     assert values("SELECT v FROM keyed") == list(range(2000))
+
+
+def shrinking(count, cap, deleted, at_request):
+    """A table from which rows that were read already disappear while it is read."""
+    rows = [{"k": n, "v": n} for n in range(count)]
+
+    def answer(skip, top, _):
+        if script["requests"] == at_request:
+            del rows[5 : 5 + deleted]
+        return {"value": rows[skip : skip + min(top, cap)]}
+
+    serve(answer)
+
+
+@test
+def deletes_lose_no_row_however_the_server_caps_its_pages():
+    for count, cap, deleted, at_request in ((20000, 200, 17, 7), (20000, 1000, 300, 7), (2000, 100, 20, 10), (3000, 50, 300, 40), (3000, 10**6, 300, 3), (700, 7, 30, 60)):
+        shrinking(count, cap, deleted, at_request)
+        # What was deleted had been read by then, so every row is there once.
+        assert values("SELECT v FROM keyed") == list(range(count)), (count, cap, deleted)
+
+
+@test
+def a_delete_of_all_that_was_read_begins_anew():
+    shrinking(2000, 10**6, 240, 2)
+    got = values("SELECT v FROM keyed")
+    assert got == list(range(2000)), len(got)
+
+
+@test
+def failures_in_the_middle_of_small_pages_neither_lose_nor_repeat():
+    db.execute("CREATE FOREIGN TABLE tiny (k int OPTIONS (key '1'), v int) SERVER strange OPTIONS (inquiry 'X', page_size '3')")
+    rows = [{"k": n, "v": n} for n in range(30)]
+
+    def troubled(skip, top, _):
+        if script["requests"] in (3, 4, 5, 9, 12, 13):
+            return 503
+        return {"value": rows[skip : skip + top]}
+
+    serve(troubled)
+    assert values("SELECT v FROM tiny") == list(range(30))
+
+
+@test
+def a_server_that_says_retry_at_once_is_not_flooded():
+    db.execute("ALTER SERVER strange OPTIONS (ADD operation_timeout '2')")
+    for seconds in ("0", "Sun, 22 Nov 2020 12:00:00 GMT", "99999999999999999"):
+        script["retry_after"] = seconds
+        serve(lambda *_: 503)
+        with raises("08006", "not available"):
+            db.execute("SELECT v FROM keyed")
+        assert script["requests"] < 10, script["requests"]
+    del script["retry_after"]
+    db.execute("ALTER SERVER strange OPTIONS (DROP operation_timeout)")
+
+
+@test
+def an_oversized_page_is_followed_by_smaller_ones():
+    db.execute("ALTER FOREIGN TABLE wide OPTIONS (ADD page_size '100000')")
+    sizes, asked = [1] * 600 + [40_000] * 2400, []
+
+    def growing(skip, top, _):
+        asked.append(top)
+        return {"value": [{"k": skip + n, "v": "x" * size} for n, size in enumerate(sizes[skip : skip + top])]}
+
+    serve(growing)
+    assert db.execute("SELECT count(*), sum(length(v)) FROM wide").fetchone() == (3000, sum(sizes))
+    assert asked[1] > 10_000 and max(asked[2:]) < 5_000, asked
+    db.execute("ALTER FOREIGN TABLE wide OPTIONS (DROP page_size)")
 
 
 @test

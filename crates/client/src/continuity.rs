@@ -89,9 +89,17 @@ impl Continuity {
         self.previous = None;
     }
 
-    /// A page was read, wholly or up to where it broke: its last row is where the next one begins.
+    /// A page was read, wholly or up to where it broke. Its last row is the new anchor, unless it ended
+    /// among the rows before the old one.
     pub fn end_page(&mut self) {
-        self.anchor = self.previous.or(self.anchor);
+        if matches!(self.page, PageState::AllNew | PageState::Beyond) {
+            self.anchor = self.previous.or(self.anchor);
+        }
+    }
+
+    /// Whether the page ended among rows that were delivered before, without having met the last one.
+    pub fn is_catching_up(&self) -> bool {
+        self.page == PageState::Overlap
     }
 
     /// Judges the next row of the page.
@@ -112,6 +120,11 @@ impl Continuity {
                 return Ok(Verdict::Gap);
             }
             _ if repeats_neighbour => {
+                self.ambiguous = true;
+                return Ok(Verdict::New);
+            }
+            // Within the first page nothing can have moved.
+            PageState::AllNew if known && self.anchor.is_none() => {
                 self.ambiguous = true;
                 return Ok(Verdict::New);
             }
@@ -145,8 +158,8 @@ impl Continuity {
         Err(Error::new(ErrorKind::Definition, message)
             .detail(format!("{detail}, so the rows cannot be read page by page without losing some."))
             .hint(
-                "Give the option \"key\" to as many columns as make rows unique, or to none, or raise \
-                 \"page_size\" so that all rows fit into one page.",
+                "Give the option \"key\" to as many columns as make rows unique, or to none: then the key is \
+                 looked up in the $metadata of the instance.",
             ))
     }
 }
@@ -206,6 +219,24 @@ mod tests {
     fn at_the_very_start_nothing_can_be_missing() {
         let mut continuity = after("abc");
         assert_eq!(page(&mut continuity, Cut::Start, "de").unwrap(), [New, New]);
+    }
+
+    #[test]
+    fn the_anchor_stays_until_it_is_met_again() {
+        let mut continuity = after("abcdef");
+        // Stepped back, and the page ends, or breaks, before the anchor.
+        assert_eq!(page(&mut continuity, Cut::Overlap, "bc").unwrap(), [Known, Known]);
+        assert!(continuity.is_catching_up());
+        assert_eq!(page(&mut continuity, Cut::Overlap, "cdefg").unwrap(), [Known, Known, Known, Known, New]);
+        assert!(!continuity.is_catching_up());
+        assert_eq!(page(&mut continuity, Cut::Overlap, "gh").unwrap(), [Known, New]);
+    }
+
+    #[test]
+    fn a_first_page_that_repeats_a_key_has_a_bad_key_not_a_moved_row() {
+        let mut continuity = after("abca");
+        assert!(!continuity.can_overlap());
+        assert_eq!(page(&mut continuity, Cut::Fresh, "a").unwrap_err().kind, ErrorKind::Definition);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 
@@ -69,12 +69,19 @@ impl Engine {
         Ok(Self { runtime: handle, waker: Arc::new(waker), closing: watch::Sender::new(false), stop, thread })
     }
 
-    /// Has `client` take the place of `outdated`, whose sessions are closed in the background, but
-    /// before `client` opens one of its own.
+    /// Closes the sessions of `outdated` in the background: those on the instance of `client`, whose
+    /// seats it may need, before `client` opens one of its own.
     pub fn replace(&self, client: &Client, outdated: Vec<Client>) {
         let connection = Arc::clone(&client.0);
-        connection.replace(outdated.into_iter().map(|Client(connection)| connection).collect());
-        self.runtime.spawn(async move { connection.sign_out_predecessors().await });
+        let (here, elsewhere): (Vec<_>, Vec<_>) = outdated
+            .into_iter()
+            .map(|Client(connection)| connection)
+            .partition(|outdated| outdated.config.instance == connection.config.instance);
+        connection.replace(here);
+        self.runtime.spawn(async move {
+            let others = elsewhere.iter().map(|connection| connection.sign_out());
+            join(connection.sign_out_predecessors(), join_all(others)).await;
+        });
     }
 
     /// Starts a scan.

@@ -70,8 +70,10 @@ pub(crate) async fn run(connection: Arc<Connection>, request: ScanRequest, share
         scan.links(&listing).await?
     }
     scan.check_fields()?;
-    scan.check_empty().await?;
     scan.hand_over();
+    while let Err(error) = scan.check_empty().await {
+        scan.session = scan.access.recover(&connection, &scan.session, error, shared).await?;
+    }
     Ok(())
 }
 
@@ -196,7 +198,7 @@ impl Scan<'_> {
     /// the overlap that tells whether the rows have moved.
     async fn pages(&mut self, listing: &Listing) -> Result<()> {
         let mut top = u64::from(self.request.first_page);
-        let (mut back, mut fruitless) = (1, 0);
+        let (mut back, mut fruitless, mut furthest) = (1, 0, 0);
         loop {
             let first = !self.continuity.has_begun();
             let overlap = if self.continuity.can_overlap() { back.min(self.position) } else { 0 };
@@ -207,8 +209,9 @@ impl Scan<'_> {
                 0 => Cut::Start,
                 _ => Cut::Overlap,
             };
-            // `page_size` is the most rows of a request, the overlap among them.
-            let page = Page { skip: self.position, top: top.max(overlap + 1) };
+            // `page_size` is the most rows of a request, the overlap among them. A long overlap may take
+            // several pages.
+            let page = Page { skip: self.position, top: top.max(2) };
             let url = self.connection.url(&listing.page(page))?;
             let next_link = match self.page(&url, Some(page), cut).await? {
                 PageEnd::Done { next_link } => next_link,
@@ -219,7 +222,16 @@ impl Scan<'_> {
                     continue;
                 }
                 PageEnd::Broken => {
+                    if self.position == page.skip {
+                        self.position = behind;
+                        continue;
+                    }
                     back = 1;
+                    if self.page_rows > 0 {
+                        top = self.next_top();
+                        self.hand_over();
+                        self.keep_distance().await;
+                    }
                     continue;
                 }
             };
@@ -232,6 +244,11 @@ impl Scan<'_> {
             }
             back = 1;
             if self.page_rows == 0 {
+                if rows > 1 && self.continuity.is_catching_up() && self.position <= furthest * 2 {
+                    // Known rows, and further ones behind them: the scan had to step back further than
+                    // the server sends at a time.
+                    continue;
+                }
                 if short && next_link.is_none() {
                     return Ok(());
                 }
@@ -244,6 +261,7 @@ impl Scan<'_> {
                 continue;
             }
             fruitless = 0;
+            furthest = self.position.max(furthest);
             top = self.next_top();
             self.hand_over();
             // After a short first page, nearly always the only one, the question whether it is may go out
@@ -347,14 +365,15 @@ impl Scan<'_> {
     }
 
     /// One answer. A failure that passes is waited for where the scan can go on behind the rows it has
-    /// had: in pages of our own anywhere, else only at the very beginning.
+    /// had: in pages of our own anywhere, in those of the server before their first row.
     async fn page(&mut self, url: &Url, page: Option<Page>, cut: Cut) -> Result<PageEnd> {
         self.page_rows = 0;
         self.page_bytes = 0;
         self.page_batches = 0;
         self.continuity.begin_page(cut);
+        let begin = self.position;
         let end = match self.answer(url, page).await {
-            Err(error) if page.is_some() || self.position == 0 => {
+            Err(error) if page.is_some() || self.position == begin => {
                 self.session =
                     self.access.recover(self.connection, &self.session, error, self.shared).await?;
                 PageEnd::Broken

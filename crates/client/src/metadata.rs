@@ -41,7 +41,7 @@ pub(crate) async fn entity_set(document: impl AsyncBufRead + Unpin, name: &str) 
     let mut open: Option<usize> = None;
     loop {
         buffer.clear();
-        let event = reader.read_event_into_async(&mut buffer).await.map_err(malformed)?;
+        let event = reader.read_event_into_async(&mut buffer).await.map_err(unread)?;
         match &event {
             Event::Start(_) => *open.get_or_insert(0) += 1,
             Event::End(_) => open = open.map(|depth| depth.saturating_sub(1)),
@@ -105,6 +105,15 @@ fn attribute(element: &BytesStart<'_>, name: &str) -> Result<Option<String>> {
         )),
         None => Ok(None),
     }
+}
+
+/// A document that could not be read to its end: the connection says why, if it was that.
+fn unread(reason: quick_xml::Error) -> Error {
+    let cause = match &reason {
+        quick_xml::Error::Io(io) => io.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).cloned(),
+        _ => None,
+    };
+    cause.unwrap_or_else(|| malformed(reason))
 }
 
 fn malformed(reason: impl std::fmt::Display) -> Error {

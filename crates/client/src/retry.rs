@@ -43,8 +43,9 @@ impl Retry {
             _ => 0,
         };
         let since = *self.since.get_or_insert_with(Instant::now);
-        let pause = error.retry_after.unwrap_or_else(|| backoff(self.attempts));
-        if self.attempts >= most || since.elapsed() + pause > self.budget {
+        // A server that asks for no pause at all is not taken at its word.
+        let pause = error.retry_after.unwrap_or_default().max(backoff(self.attempts));
+        if self.attempts >= most || since.elapsed().saturating_add(pause) > self.budget {
             return Err(self.give_up(error, since));
         }
         self.attempts += 1;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use percent_encoding::percent_decode_str;
 use reqwest::Method;
 use secrecy::ExposeSecret;
@@ -135,7 +135,7 @@ impl Connection {
     /// Takes note that the server no longer accepts `session` for `surface`, so that the next call of
     /// [`Connection::session`] opens another.
     pub async fn lost(self: &Arc<Self>, session: &Arc<Session>, surface: Surface) {
-        if session.how != self.way_in(surface) && *session.elsewhere() == Elsewhere::Untried {
+        if session.how != self.way_in(surface) && *session.elsewhere() != Elsewhere::Accepted {
             *session.elsewhere() = Elsewhere::Refused;
             return;
         }
@@ -153,8 +153,7 @@ impl Connection {
 
     /// Signs out of all sessions, waiting for a sign-in under way.
     pub async fn sign_out(&self) {
-        self.sign_out_predecessors().await;
-        self.close_sessions().await;
+        join(self.sign_out_predecessors(), self.close_sessions()).await;
     }
 
     pub async fn sign_out_predecessors(&self) {
