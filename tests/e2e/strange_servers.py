@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """What a server may do that the simulator does not: a scripted OData server, small enough to be read at a glance."""
 
+import bisect
 import contextlib
 import http.server
 import json
 import os
+import random
 import sys
 import threading
 import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from harness import connect, finish, raises, test
+from harness import connect, finish, psycopg, raises, test
 
 # What the server does now: a function from ($skip, $top, parsed query) to the JSON of an answer.
 script = {"rows": None, "requests": 0}
@@ -59,6 +61,7 @@ db.execute(f"""
         OPTIONS (url 'http://127.0.0.1:{server.server_port}', company 'C', schema 'OData', page_size '1000');
     CREATE USER MAPPING FOR PUBLIC SERVER strange OPTIONS (username 'u', password 'p');
     CREATE FOREIGN TABLE keyed (k int OPTIONS (key '1'), v int) SERVER strange OPTIONS (inquiry 'X');
+    CREATE FOREIGN TABLE moving (k int OPTIONS (key '1')) SERVER strange OPTIONS (inquiry 'X', page_size '1');
     CREATE FOREIGN TABLE wide (k int OPTIONS (key '1'), v text) SERVER strange OPTIONS (inquiry 'X');
     CREATE FOREIGN TABLE keyless (v int) SERVER strange OPTIONS (inquiry 'X')""")
 
@@ -161,6 +164,46 @@ def an_oversized_page_is_followed_by_smaller_ones():
     assert db.execute("SELECT count(*), sum(length(v)) FROM wide").fetchone() == (3000, sum(sizes))
     assert asked[1] > 10_000 and max(asked[2:]) < 5_000, asked
     db.execute("ALTER FOREIGN TABLE wide OPTIONS (DROP page_size)")
+
+
+@test
+def random_changes_while_reading():
+    """Rows come and go between the pages, answers fail, pages are capped: whoever was there all the time is read once."""
+    seed = random.randrange(2**32)
+    print(f"# seed {seed}")
+    dice = random.Random(seed)
+    refused = 0
+    for trial in range(150):
+        size, cap, trouble = dice.randint(1, 120), dice.choice((2, 3, 7, 50, 10**6)), dice.random() / 2
+        rows = sorted(dice.sample(range(10**6), size))
+        stayed, ever = set(rows), set(rows)
+        db.execute(f"ALTER FOREIGN TABLE moving OPTIONS (SET page_size '{dice.choice((1, 2, 5, 20, 100))}')")
+
+        def restless(skip, top, _):
+            # Not for ever: a table that grows faster than it is read has no end.
+            changes = dice.choice((0, 0, 1, 2, 9)) if script["requests"] < 60 and dice.random() < trouble else 0
+            for _change in range(changes):
+                if rows and dice.random() < 0.5:
+                    stayed.discard(rows.pop(dice.randrange(len(rows))))
+                else:
+                    new = dice.randrange(10**6)
+                    if new not in ever:
+                        ever.add(new)
+                        bisect.insort(rows, new)
+            if dice.random() < trouble / 40:
+                return 503
+            return {"value": [{"k": k} for k in rows[skip : skip + min(top, cap)]]}
+
+        serve(restless)
+        try:
+            got = [row[0] for row in db.execute("SELECT k FROM moving").fetchall()]
+        except psycopg.errors.SerializationFailure:
+            refused += 1
+            continue
+        assert len(got) == len(set(got)), (trial, "a row twice")
+        assert stayed <= set(got) <= ever, (trial, stayed - set(got), set(got) - ever)
+    print(f"# {refused} of 150 ended in 40001")
+    assert refused < 50
 
 
 @test

@@ -97,11 +97,6 @@ impl Continuity {
         }
     }
 
-    /// Whether the page ended among rows that were delivered before, without having met the last one.
-    pub fn is_catching_up(&self) -> bool {
-        self.page == PageState::Overlap
-    }
-
     /// Judges the next row of the page.
     ///
     /// # Errors
@@ -226,9 +221,7 @@ mod tests {
         let mut continuity = after("abcdef");
         // Stepped back, and the page ends, or breaks, before the anchor.
         assert_eq!(page(&mut continuity, Cut::Overlap, "bc").unwrap(), [Known, Known]);
-        assert!(continuity.is_catching_up());
         assert_eq!(page(&mut continuity, Cut::Overlap, "cdefg").unwrap(), [Known, Known, Known, Known, New]);
-        assert!(!continuity.is_catching_up());
         assert_eq!(page(&mut continuity, Cut::Overlap, "gh").unwrap(), [Known, New]);
     }
 

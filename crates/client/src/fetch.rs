@@ -193,7 +193,7 @@ impl Scan<'_> {
     /// Reads a listing that can be cut anywhere, in pages of our own.
     ///
     /// A short page proves nothing: whether the server caps pages, and by what, is unknown
-    /// (acumatica-api.md section 6). So the end is where a page brings no new row. A next link says that
+    /// (acumatica-api.md section 6). So the end is where a page brings nothing but the row that it overlaps by. A next link says that
     /// there is more, and is not followed: it would be cut by position like our own pages, but without
     /// the overlap that tells whether the rows have moved.
     async fn pages(&mut self, listing: &Listing) -> Result<()> {
@@ -244,9 +244,9 @@ impl Scan<'_> {
             }
             back = 1;
             if self.page_rows == 0 {
-                if rows > 1 && self.continuity.is_catching_up() && self.position <= furthest * 2 {
-                    // Known rows, and further ones behind them: the scan had to step back further than
-                    // the server sends at a time.
+                if rows > 1 && self.position <= furthest * 2 {
+                    // Known rows only, as after a step back, or after inserts before the page. What is
+                    // behind them shows on the next page: the server may have cut this one short.
                     continue;
                 }
                 if short && next_link.is_none() {
