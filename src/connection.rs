@@ -14,9 +14,6 @@ use crate::error::{Refusal, or_raise};
 use crate::io::{Io, Running};
 use crate::option::{Object, Options, option_list, parse_url};
 
-/// How long the end of a backend may wait for the server to confirm a sign-out.
-const SIGN_OUT_PATIENCE: Duration = Duration::from_secs(5);
-
 thread_local! {
     // PostgreSQL runs a backend on one thread, so this is the state of the backend.
     static BACKEND: RefCell<Option<Backend>> = const { RefCell::new(None) };
@@ -175,6 +172,6 @@ unsafe extern "C-unwind" fn sign_out_at_exit(_code: i32, _arg: pg_sys::Datum) {
     let backend =
         BACKEND.with(|backend| backend.try_borrow_mut().ok().and_then(|mut backend| backend.take()));
     if let Some(Backend { io, clients, retired }) = backend {
-        io.shut_down(clients.into_values().chain(retired).collect(), SIGN_OUT_PATIENCE);
+        io.shut_down(clients.into_values().chain(retired).collect());
     }
 }

@@ -62,6 +62,13 @@ impl Plan {
     }
 }
 
+/// The options of a column.
+pub fn column_options(table: pg_sys::Oid, attribute: i16) -> Options {
+    // SAFETY: returns palloc'd memory or raises.
+    let options = unsafe { option_list(pg_sys::GetForeignColumnOptions(table, attribute)) };
+    or_raise(Options::check(Object::Column, options))
+}
+
 /// A foreign table, as its options describe it.
 #[derive(Debug)]
 pub struct Table {
@@ -116,10 +123,7 @@ impl Table {
     pub fn request(&self, relation: &PgRelation, plan: &Plan) -> ScanRequest {
         let descriptor = relation.tuple_desc();
         let column = |attribute: &pg_sys::FormData_pg_attribute| {
-            // SAFETY: returns palloc'd memory or raises.
-            let options =
-                unsafe { option_list(pg_sys::GetForeignColumnOptions(relation.oid(), attribute.attnum)) };
-            let options = or_raise(Options::check(Object::Column, options));
+            let options = column_options(relation.oid(), attribute.attnum);
             // SAFETY: a name of the catalog.
             let name = unsafe { from_server(attribute.attname.data.as_ptr()) };
             let path: Vec<String> =

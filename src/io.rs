@@ -9,7 +9,6 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::time::Duration;
 
 use acumatica_client::decode::Batch;
 use acumatica_client::{Client, Engine, Rows, ScanRequest};
@@ -60,9 +59,9 @@ impl Io {
         self.engine.replace(client, outdated);
     }
 
-    /// Signs out of all and ends the thread; waits `patience` at most.
-    pub fn shut_down(self, clients: Vec<Client>, patience: Duration) {
-        self.engine.shut_down(clients, patience);
+    /// Signs out of all and ends the thread; waits some seconds at most.
+    pub fn shut_down(self, clients: Vec<Client>) {
+        self.engine.shut_down(clients);
     }
 }
 

@@ -6,9 +6,7 @@ use pgrx::prelude::*;
 
 use crate::compat;
 use crate::convert::column_type;
-use crate::deparse::{Plan, Table};
-use crate::error::or_raise;
-use crate::option::{Object, Options, option_list};
+use crate::deparse::{Plan, Table, column_options};
 
 /// One request and its answer cost about what reading a hundred pages of a local table costs.
 const REQUEST_COST: f64 = 100.0;
@@ -111,20 +109,14 @@ unsafe fn attributes(rel: *mut pg_sys::RelOptInfo, table: pg_sys::Oid, local: *m
         all.iter().copied().filter(|attribute| is_used(*attribute) || is_used(0)).collect();
     if wanted.is_empty() {
         let width = |attribute: &&pg_sys::FormData_pg_attribute| {
-            (key_position(table, attribute.attnum), column_type(attribute) == ColumnType::Json)
+            let key = column_options(table, attribute.attnum).integer("key");
+            (key.unwrap_or(u64::MAX), column_type(attribute) == ColumnType::Json)
         };
         let descriptor = relation.tuple_desc();
         let narrowest = descriptor.iter().filter(|attribute| !attribute.attisdropped).min_by_key(width);
         wanted.extend(narrowest.map(|attribute| attribute.attnum));
     }
     wanted
-}
-
-/// Position of a column in the key; far behind if it is not part of it.
-fn key_position(table: pg_sys::Oid, attribute: i16) -> u64 {
-    // SAFETY: returns palloc'd memory or raises.
-    let options = unsafe { option_list(pg_sys::GetForeignColumnOptions(table, attribute)) };
-    or_raise(Options::check(Object::Column, options)).integer("key").unwrap_or(u64::MAX)
 }
 
 /// The LIMIT, if the scan's rows go to it as they come.

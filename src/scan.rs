@@ -151,7 +151,6 @@ impl Scan {
                 cause.rethrow();
             }
             let index = at.load(Ordering::Relaxed);
-            let column = &request.columns[index];
             let value: String = readable(batch, cells[index]).chars().take(60).collect();
             let name: Vec<String> = request
                 .target
@@ -161,21 +160,15 @@ impl Scan {
                 .filter_map(|field| request.columns.iter().position(|column| column.path.join("/") == *field))
                 .map(|index| readable(batch, cells[index]))
                 .collect();
-            Refusal::new(
-                report.sql_error_code(),
-                format!(
-                    "could not convert a value for column \"{}\" of foreign table \"{}\": {}",
-                    column.name,
-                    request.table,
-                    report.message()
-                ),
-            )
-            .detail(format!(
-                "Row {}, field \"{}\", value: {value}{}",
-                name.join("/"),
-                column.path.join("/"),
-                report.detail().map(|detail| format!("\n{detail}")).unwrap_or_default()
-            ))
+            let error = request.unfit(index, &name.join("/"), &value, report.message());
+            let refusal = Refusal { code: report.sql_error_code(), ..Refusal::from(error) };
+            match (&refusal.detail, report.detail()) {
+                (Some(where_found), Some(why)) => {
+                    let detail = format!("{where_found}\n{why}");
+                    refusal.detail(detail)
+                }
+                _ => refusal,
+            }
             .raise()
         })
         .execute();

@@ -1,6 +1,7 @@
 //! The cookies that are a session.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use cookie::Cookie;
 use reqwest::header::{HeaderMap, HeaderValue, SET_COOKIE};
@@ -9,6 +10,13 @@ use reqwest::header::{HeaderMap, HeaderValue, SET_COOKIE};
 /// `& = + : ~` (acumatica-api.md section 4): the last one of a name counts, values stay verbatim.
 #[derive(Clone, Default)]
 pub(crate) struct CookieJar(BTreeMap<String, String>);
+
+/// Whoever has the cookies has the session.
+impl fmt::Debug for CookieJar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CookieJar(…)")
+    }
+}
 
 impl CookieJar {
     /// Takes over what an answer sets or, by an expiry in the past, removes.

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use tokio::runtime::{Builder, Handle};
@@ -15,7 +14,7 @@ use crate::error::Result;
 use crate::fetch;
 use crate::request::ScanRequest;
 use crate::scan::{EndGuard, Rows, Shared, Waker};
-use crate::session::Connection;
+use crate::session::{Connection, SIGN_OUT_PATIENCE};
 
 /// Runs scans on one thread of its own. All methods return at once, but for [`Engine::shut_down`].
 pub struct Engine {
@@ -100,8 +99,8 @@ impl Engine {
         Rows::new(shared, task.abort_handle())
     }
 
-    /// Signs out of `clients`, waiting `patience` at most, and ends the thread.
-    pub fn shut_down(self, clients: Vec<Client>, patience: Duration) {
+    /// Signs out of `clients`, waiting no longer than one sign-out may take, and ends the thread.
+    pub fn shut_down(self, clients: Vec<Client>) {
         // A scan that goes on would open the session again that is closed below.
         self.closing.send_replace(true);
         let (done, finished) = mpsc::channel::<()>();
@@ -111,7 +110,7 @@ impl Engine {
             drop(done);
         });
         // An answer never comes: the end of the sender is the message.
-        let _ = finished.recv_timeout(patience);
+        let _ = finished.recv_timeout(SIGN_OUT_PATIENCE);
         drop(self.stop);
         let _ = self.thread.join();
     }

@@ -69,7 +69,7 @@ pub(crate) async fn run(connection: Arc<Connection>, request: ScanRequest, share
     } else {
         scan.links(&listing).await?
     }
-    scan.check_fields()?;
+    scan.check_fields(&listing)?;
     scan.hand_over();
     while let Err(error) = scan.check_empty().await {
         scan.session = scan.access.recover(&connection, &scan.session, error, shared).await?;
@@ -238,7 +238,7 @@ impl Scan<'_> {
             let rows = self.position - page.skip;
             let short = rows < page.top;
             if first {
-                self.check_fields()?;
+                self.check_fields(listing)?;
             } else if rows > 0 {
                 self.continuity.check_pageable()?;
             }
@@ -282,7 +282,7 @@ impl Scan<'_> {
                 PageEnd::Gap | PageEnd::Broken => continue,
             };
             if followed.is_empty() {
-                self.check_fields()?;
+                self.check_fields(listing)?;
             }
             let Some(link) = next_link else { return Ok(()) };
             url = self.connection.config.instance.resolve(&link).ok_or_else(|| {
@@ -309,15 +309,12 @@ impl Scan<'_> {
     }
 
     /// A field that no row of the first page has is none of the record: REST sends `{}` and OData `null`
-    /// for a field without value. Objects within the record may really be missing.
-    fn check_fields(&self) -> Result<()> {
+    /// for a field without value.
+    fn check_fields(&self, listing: &Listing) -> Result<()> {
         if self.position == 0 {
             return Ok(());
         }
-        let missing = self.decoder.never_met().find(|&index| {
-            let column = &self.request.columns[index];
-            column.path.len() == 1 && column.ty != ColumnType::Json && !rest::is_system(&column.path[0])
-        });
+        let missing = self.decoder.never_met().find(|index| listing.expected.contains(index));
         let Some(index) = missing else { return Ok(()) };
         let column = &self.request.columns[index];
         Err(Error::new(
@@ -374,6 +371,8 @@ impl Scan<'_> {
         let begin = self.position;
         let end = match self.answer(url, page).await {
             Err(error) if page.is_some() || self.position == begin => {
+                // A pause must not keep back the rows that are there.
+                self.hand_over();
                 self.session =
                     self.access.recover(self.connection, &self.session, error, self.shared).await?;
                 PageEnd::Broken
@@ -469,27 +468,14 @@ impl Scan<'_> {
     }
 }
 
-/// A value that its column cannot hold, told with all that finds the record in the ERP.
+/// A value that its column cannot hold.
 fn unfit(request: &ScanRequest, row: &[u8], position: u64, error: DecodeError) -> Error {
-    let Some(column) = error.column.map(|column| &request.columns[column]) else {
+    let Some(column) = error.column else {
         return Error::new(ErrorKind::Protocol, format!("could not read a row of {}", request.target))
             .detail(error.kind);
     };
-    let mut refusal = Error::new(
-        ErrorKind::Value,
-        format!(
-            "could not convert a value for column \"{}\" of foreign table \"{}\": {}",
-            column.name, request.table, error.kind
-        ),
-    )
-    .detail(format!(
-        "Row {}, field \"{}\", value: {}",
-        row_key(request, row, position),
-        column.path.join("/"),
-        error.value
-    ));
-    refusal.hint = error.kind.hint().map(Into::into);
-    refusal
+    let hint = error.kind.hint().map(Into::into);
+    Error { hint, ..request.unfit(column, &row_key(request, row, position), &error.value, error.kind) }
 }
 
 /// What a person would call the row: its key, else its id, else its place.

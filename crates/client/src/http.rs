@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use crate::answer;
 use crate::config::Config;
 use crate::cookies::CookieJar;
 use crate::error::{Error, ErrorKind, Result};
+use crate::lock;
 use crate::retry;
 
 /// How much of an error page is read.
@@ -70,7 +71,7 @@ impl Http {
         jar: &Mutex<CookieJar>,
         request: Request<'_>,
     ) -> Result<Answer> {
-        let jar = || jar.lock().unwrap_or_else(PoisonError::into_inner);
+        let jar = || lock(jar);
         let Request { method, mut url, what, accept, basic, body } = request;
         for _ in 0..=MAX_REDIRECTS {
             let mut builder = self.client.request(method.clone(), url.clone()).header(ACCEPT, accept);
@@ -94,7 +95,8 @@ impl Http {
                     None => builder.header(CONTENT_LENGTH, 0),
                 };
             }
-            let response = self.within(builder.send()).await?.map_err(|reason| unsent(config, &reason))?;
+            let response =
+                within(self.timeout, builder.send()).await?.map_err(|reason| unsent(config, &reason))?;
             jar().absorb(response.headers());
             let answer = Answer { response, timeout: self.timeout };
             if answer.response.status().is_redirection() {
@@ -117,10 +119,6 @@ impl Http {
             return Ok(answer);
         }
         Err(Error::new(ErrorKind::Protocol, format!("the server redirects {what} in a circle")))
-    }
-
-    async fn within<T>(&self, step: impl Future<Output = T>) -> Result<T> {
-        within(self.timeout, step).await
     }
 }
 

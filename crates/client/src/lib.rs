@@ -31,3 +31,9 @@ pub use error::{Error, ErrorKind, Result};
 pub use instance::{InstanceUrl, UrlError};
 pub use request::{ScanRequest, Surface, Target};
 pub use scan::{Rows, ScanStats};
+
+/// Locks a mutex that is never held across anything that could leave its contents half changed, so that
+/// a panic elsewhere is no reason to fail here too.
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

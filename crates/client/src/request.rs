@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::decode::Column;
+use crate::error::{Error, ErrorKind};
 
 /// The three data surfaces of an instance (acumatica-api.md section 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +40,20 @@ pub struct ScanRequest {
     pub page_size: u32,
     /// Rows in the first request; it is small so that reading a few rows is cheap.
     pub first_page: u32,
+}
+
+impl ScanRequest {
+    /// A value that its column cannot hold, told with all that finds the record in the ERP: `column` is
+    /// its index, `row` what a person would call the row, `value` the beginning of the value.
+    pub fn unfit(&self, column: usize, row: &str, value: &str, why: impl fmt::Display) -> Error {
+        let Column { name, path, .. } = &self.columns[column];
+        let table = &self.table;
+        Error::new(
+            ErrorKind::Value,
+            format!("could not convert a value for column \"{name}\" of foreign table \"{table}\": {why}"),
+        )
+        .detail(format!("Row {row}, field \"{}\", value: {value}", path.join("/")))
+    }
 }
 
 /// A set of rows of an instance.

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::decode::Batch;
 use crate::error::{Error, ErrorKind, Result};
+use crate::lock;
 
 /// How many bytes of rows may wait for the consumer before the server is made to wait. Pages are
 /// sized to stay below it; what cannot be paged is held back by TCP.
@@ -168,7 +169,7 @@ impl Shared {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 }
 

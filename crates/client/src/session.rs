@@ -5,7 +5,7 @@
 //! answer, the server would have opened a session whose cookies nobody ever saw.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
@@ -22,6 +22,7 @@ use crate::cookies::CookieJar;
 use crate::endpoint::{self, Endpoint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Answer, Http, Request};
+use crate::lock;
 use crate::metadata::{self, EntitySet};
 use crate::request::Surface;
 
@@ -34,7 +35,7 @@ pub(crate) struct Connection {
     pub config: Config,
     http: Http,
     /// At most one for each way of signing in.
-    sessions: Arc<AsyncMutex<Vec<Arc<Session>>>>,
+    sessions: AsyncMutex<Vec<Arc<Session>>>,
     /// Those that were given up. A scan that still holds one may open it again.
     given_up: Mutex<Vec<Arc<Session>>>,
     odata_version: OnceCell<ODataVersion>,
@@ -47,7 +48,7 @@ pub(crate) struct Connection {
 }
 
 /// How long a sign-out may take before it is given up.
-const SIGN_OUT_PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const SIGN_OUT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The two ways of signing in, which may lead to sessions that are good for different surfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,12 +73,6 @@ enum Elsewhere {
     Refused,
 }
 
-impl std::fmt::Debug for CookieJar {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("CookieJar(…)")
-    }
-}
-
 impl Connection {
     /// # Errors
     /// TLS cannot be set up. Nothing is sent yet.
@@ -85,7 +80,7 @@ impl Connection {
         Ok(Self {
             http: Http::new(&config)?,
             config,
-            sessions: Arc::default(),
+            sessions: AsyncMutex::default(),
             odata_version: OnceCell::new(),
             endpoints: OnceCell::new(),
             given_up: Mutex::default(),
@@ -97,7 +92,7 @@ impl Connection {
 
     /// Takes the place of `outdated`.
     pub fn replace(&self, outdated: Vec<Arc<Connection>>) {
-        let mut predecessors = self.predecessors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut predecessors = lock(&self.predecessors);
         for connection in outdated {
             predecessors.append(&mut connection.take_predecessors());
             predecessors.push(connection);
@@ -163,7 +158,7 @@ impl Connection {
     }
 
     fn take_predecessors(&self) -> Vec<Arc<Connection>> {
-        std::mem::take(&mut *self.predecessors.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.predecessors))
     }
 
     async fn close_sessions(&self) {
@@ -186,7 +181,7 @@ impl Connection {
     }
 
     fn given_up(&self) -> MutexGuard<'_, Vec<Arc<Session>>> {
-        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.given_up)
     }
 
     /// Reads JSON from `url` in a session.
@@ -345,11 +340,11 @@ impl Session {
     }
 
     fn jar(&self) -> MutexGuard<'_, CookieJar> {
-        self.jar.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.jar)
     }
 
     fn elsewhere(&self) -> MutexGuard<'_, Elsewhere> {
-        self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.elsewhere)
     }
 }
 

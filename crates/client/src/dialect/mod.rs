@@ -60,6 +60,8 @@ pub(crate) struct Listing {
     pub query: String,
     /// The fields by which a row is known again on another page; empty if there are none.
     pub identity: Vec<Vec<String>>,
+    /// The columns whose field every row has, by index; objects within a row may be missing.
+    pub expected: Vec<usize>,
     /// Whether `$top` and `$skip` cut the set at places that stay where they are.
     pub pageable: bool,
 }

@@ -2,6 +2,7 @@
 
 use super::{Listing, encode_segment, query};
 use crate::config::ODataVersion;
+use crate::decode::ColumnType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::ScanRequest;
 
@@ -42,6 +43,9 @@ pub(crate) fn listing(
         path: format!("{root}/{}", encode_segment(&request.target.name)),
         query: query(&select.join(","), &[("$orderby", &order.join(","))]).replace("%3Ckey%3E", "<key>"),
         identity: key.iter().map(|field| vec![field.clone()]).collect(),
+        expected: (0..request.columns.len())
+            .filter(|&at| request.columns[at].ty != ColumnType::Json)
+            .collect(),
         pageable: !order.is_empty(),
     })
 }

@@ -5,14 +5,8 @@ use crate::decode::ColumnType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::ScanRequest;
 
-/// Members that every record brings unasked. In `$select` they are unknown fields.
+/// Members that a record brings, or does not, unasked. In `$select` they are unknown fields.
 const SYSTEM: [&str; 6] = ["id", "rowNumber", "note", "custom", "error", "_links"];
-
-/// Whether a member is one that every record has, or may have, beside its fields.
-pub(crate) fn is_system(member: &str) -> bool {
-    SYSTEM.contains(&member) || member == FILES
-}
-
 /// A member that comes only when expanded, yet is no field.
 const FILES: &str = "files";
 
@@ -51,7 +45,8 @@ impl Wanted {
 /// A column's path is empty.
 pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> Result<Listing> {
     let mut wanted = Wanted::default();
-    for column in &request.columns {
+    let mut expected = Vec::new();
+    for (index, column) in request.columns.iter().enumerate() {
         let Some((last, objects)) = column.path.split_last() else {
             return Err(Error::new(
                 ErrorKind::Definition,
@@ -66,6 +61,9 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
             holder.object(last).whole = true;
         } else {
             holder.field(last);
+            if objects.is_empty() && last != FILES {
+                expected.push(index);
+            }
         }
     }
 
@@ -96,6 +94,7 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
         query: query(&select.join(","), &[("$expand", &expand.join(","))]),
         // The id of a top-level record is stable, and comes whether selected or not.
         identity: vec![vec!["id".to_owned()]],
+        expected,
         pageable: true,
     })
 }
