@@ -104,6 +104,9 @@ pub struct Config {
     /// Life of an OAuth refresh token in seconds, counted from its issue
     #[arg(long, default_value_t = 2_592_000.0)]
     pub refresh_seconds: f64,
+    /// Seconds by which the server's clock is ahead (negative: behind), as the Date header of every answer shows
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    pub clock_offset: i64,
     /// Adds this many empty types of 19 properties to the DAC metadata (a real site has 2,265)
     #[arg(long, default_value_t = 0)]
     pub dac_filler: usize,
@@ -128,11 +131,6 @@ impl Config {
             "" => String::new(),
             site => format!("/{site}"),
         }
-    }
-
-    pub fn password_of(&self, user: &str) -> Option<&str> {
-        let pairs = self.users.iter().filter_map(|u| u.split_once(':'));
-        pairs.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(user)).map(|(_, password)| password)
     }
 
     pub fn idle(&self) -> Duration {

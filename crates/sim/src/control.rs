@@ -1,5 +1,7 @@
 //! `/__sim/…`: what tests ask of the simulator itself. Not logged, no session, no latency.
 
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::faults::Fault;
@@ -7,50 +9,66 @@ use crate::http::Request;
 use crate::reply::Reply;
 use crate::state::State;
 
+const USAGE: &str = "GET or DELETE requests, sessions, seats; GET, POST or DELETE faults; POST or DELETE rows; \
+                     GET secrets; DELETE tokens, tokens/refresh; POST clients, users";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Client {
+    id: String,
+    secret: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct User {
+    name: String,
+    password: String,
+}
+
 pub fn answer(state: &State, request: &Request) -> Reply {
-    let what = request.segments.get(1).map_or("", String::as_str);
-    match (request.method.as_str(), what) {
-        ("GET", "requests") => Reply::json(200, &json!(state.log.list())),
-        ("DELETE", "requests") => {
-            state.log.clear();
-            Reply::empty(204)
-        }
-        ("GET", "sessions") => Reply::json(200, &json!(state.sessions.list(state))),
-        ("DELETE", "sessions") => {
-            state.sessions.close_all();
-            Reply::empty(204)
-        }
-        ("GET", "faults") => Reply::json(200, &json!(state.faults.list())),
-        ("DELETE", "faults") => {
-            state.faults.clear();
-            Reply::empty(204)
-        }
-        ("POST", "faults") => match serde_json::from_slice::<Fault>(&request.body) {
-            Ok(fault) => {
-                state.faults.add(fault);
-                Reply::empty(204)
-            }
-            Err(error) => refuse(&error.to_string()),
-        },
-        ("POST", "rows") => match rows(state, &request.body) {
-            Ok(()) => Reply::empty(204),
-            Err(error) => refuse(&error),
-        },
-        ("DELETE", "rows") => {
-            state.tenants.iter().for_each(|(_, data)| data.reset_rows());
-            Reply::empty(204)
-        }
-        _ => refuse("GET or DELETE requests, sessions; GET, POST or DELETE faults; POST or DELETE rows"),
+    let what: Vec<&str> = request.segments.iter().skip(1).map(String::as_str).collect();
+    let body = &request.body;
+    let done = match (request.method.as_str(), what.as_slice()) {
+        ("GET", ["requests"]) => return Reply::json(200, &json!(state.log.list())),
+        ("GET", ["sessions"]) => return Reply::json(200, &json!(state.sessions.list(state))),
+        ("GET", ["seats"]) => return Reply::json(200, &state.sessions.seats(state)),
+        ("GET", ["faults"]) => return Reply::json(200, &json!(state.faults.list())),
+        ("GET", ["secrets"]) => return Reply::json(200, &json!(state.secrets.list())),
+        ("DELETE", what) => delete(state, what),
+        ("POST", ["faults"]) => parse::<Fault>(body).map(|fault| state.faults.add(fault)),
+        ("POST", ["rows"]) => rows(state, body),
+        ("POST", ["clients"]) => parse::<Client>(body).map(|c| state.set_client(&c.id, &c.secret)),
+        ("POST", ["users"]) => parse::<User>(body).map(|u| state.set_user(&u.name, &u.password)),
+        _ => Err(USAGE.to_string()),
+    };
+    match done {
+        Ok(()) => Reply::empty(204),
+        Err(message) => Reply::json(400, &json!({ "error": message })),
     }
 }
 
-fn refuse(message: &str) -> Reply {
-    Reply::json(400, &json!({ "error": message }))
+fn delete(state: &State, what: &[&str]) -> Result<(), String> {
+    match what {
+        ["requests"] => state.log.clear(),
+        ["sessions"] => state.sessions.close_all(),
+        ["seats"] => state.sessions.reset_seats(state),
+        ["faults"] => state.faults.clear(),
+        ["rows"] => state.reset_rows(),
+        ["tokens"] => state.oauth.expire_access(),
+        ["tokens", "refresh"] => state.oauth.expire_refresh(),
+        _ => return Err(USAGE.to_string()),
+    }
+    Ok(())
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|e| e.to_string())
 }
 
 /// `{"table":"SalesOrder","insert_before":5}` or `{"table":"SalesOrder","delete":5}`, with `"tenant"` if not the first.
 pub fn rows(state: &State, body: &[u8]) -> Result<(), String> {
-    let body: Value = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+    let body: Value = parse(body)?;
     let tenant = state.tenant(body["tenant"].as_str().unwrap_or("")).ok_or("no such tenant")?;
     let data = state.data(tenant);
     let name = body["table"].as_str().ok_or("table is missing")?;

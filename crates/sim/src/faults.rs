@@ -66,6 +66,10 @@ pub struct Fault {
     /// Body for `status` and `html` instead of the usual one.
     #[serde(default)]
     pub body: Option<String>,
+    /// `delay`, `close`, `status`, `html`, `redirect` and `empty` strike before the request is looked at; with this,
+    /// after it was processed, so that only its answer is lost. The other kinds act on a processed answer anyway.
+    #[serde(default)]
+    pub processed: bool,
 }
 
 fn once() -> i64 {
@@ -86,6 +90,7 @@ impl Fault {
             rows: None,
             headers: Vec::new(),
             body: None,
+            processed: false,
         }
     }
 
@@ -105,13 +110,22 @@ pub enum Cut {
     Stall(Duration),
 }
 
+/// What happens to a request at one moment: a wait, then the end of the connection or an answer.
+#[derive(Default)]
+pub struct Interruption {
+    pub delay: Duration,
+    pub close: bool,
+    pub reply: Option<Reply>,
+}
+
 /// What the faults that match one request do to it.
 #[derive(Default)]
 pub struct Plan {
-    pub delay: Duration,
-    pub close: bool,
+    /// Before the request is processed.
+    pub before: Interruption,
+    /// When it has been.
+    pub after: Interruption,
     pub drop_session: bool,
-    pub reply: Option<Reply>,
     pub cut: Option<(u64, Cut)>,
     pub bad_length: bool,
     pub page_cap: Option<u64>,
@@ -157,10 +171,11 @@ impl Plan {
     fn add(&mut self, fault: &Fault, site: &str) {
         let pause = Duration::from_millis(fault.ms);
         let bytes = fault.bytes.unwrap_or(0);
+        let moment = if fault.processed { &mut self.after } else { &mut self.before };
         match fault.kind {
-            Kind::Delay => self.delay += pause,
+            Kind::Delay => moment.delay += pause,
             Kind::Close => match fault.bytes {
-                None => self.close = true,
+                None => moment.close = true,
                 Some(bytes) => self.cut = Some((bytes, Cut::Close)),
             },
             Kind::Status => {
@@ -169,15 +184,15 @@ impl Plan {
                     Some(body) => Reply::new(status, "application/json; charset=utf-8", body.clone()),
                     None => Reply::exception(status, "System.Exception", "A fault was injected."),
                 };
-                self.reply = Some(reply);
+                moment.reply = Some(reply);
             }
             Kind::Html => {
                 let page = "<!DOCTYPE html><html><head><title>Acumatica</title></head><body>The site is starting.</body></html>";
-                self.reply =
+                moment.reply =
                     Some(Reply::html(fault.status.unwrap_or(200), fault.body.as_deref().unwrap_or(page)));
             }
-            Kind::Redirect => self.reply = Some(Reply::no_seat(site)),
-            Kind::Empty => self.reply = Some(Reply::empty(fault.status.unwrap_or(200))),
+            Kind::Redirect => moment.reply = Some(Reply::no_seat(site)),
+            Kind::Empty => moment.reply = Some(Reply::empty(fault.status.unwrap_or(200))),
             Kind::Truncate => self.cut = Some((bytes, Cut::End)),
             Kind::BadLength => {
                 self.bad_length = true;
@@ -188,7 +203,7 @@ impl Plan {
             Kind::StallBody => self.cut = Some((bytes, Cut::Stall(pause))),
             Kind::DropSession => self.drop_session = true,
         }
-        if let Some(reply) = &mut self.reply {
+        if let Some(reply) = &mut moment.reply {
             for (name, value) in &fault.headers {
                 // Header names live as long as the program; a test adds a handful.
                 reply.headers.push((Box::leak(name.to_lowercase().into_boxed_str()), value.clone()));
@@ -205,7 +220,8 @@ mod tests {
     fn faults_skip_count_and_end() {
         let faults = Faults::default();
         faults.add(Fault { after: 1, count: 2, ..Fault::new("Sales.rder", Kind::Close) });
-        let hits: Vec<bool> = (0..5).map(|_| faults.plan("", "GET", &["/entity/SalesOrder"]).close).collect();
+        let hits: Vec<bool> =
+            (0..5).map(|_| faults.plan("", "GET", &["/entity/SalesOrder"]).before.close).collect();
         assert_eq!(hits, [false, true, true, false, false]);
         assert!(faults.list().is_empty());
     }

@@ -16,11 +16,11 @@ use hyper::body::{Body as HttpBody, Frame, Incoming};
 use percent_encoding::percent_decode_str;
 use tokio::sync::mpsc;
 
-use crate::faults::{Cut, Plan};
+use crate::faults::{Cut, Interruption, Plan};
 use crate::log::Entry;
-use crate::reply::{Body, Filled, Reply};
+use crate::reply::{Body, Filled, Reply, http_date};
 use crate::state::State;
-use crate::{control, routes};
+use crate::{control, oauth, routes};
 
 const LARGEST_BODY: usize = 64 << 20;
 /// Rows are collected up to about this much before they are sent.
@@ -72,6 +72,13 @@ impl Request {
         let all = self.headers.get_all("cookie").into_iter().filter_map(|v| v.to_str().ok());
         let mut pairs = all.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
         pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// What the `Authorization` header says if its scheme is `Bearer`.
+    pub fn bearer(&self) -> Option<&str> {
+        let value = self.header("authorization")?;
+        let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     }
 
     /// A query option; empty text counts as absent.
@@ -145,17 +152,19 @@ pub async fn handle(
         path: request.path.clone(),
         query,
         raw_query: request.raw_query.clone(),
+        bearer: request.bearer().is_some(),
+        grant_type: oauth::grant_type(&request),
         ..Entry::default()
     });
     let reply = match state.limits.admit(&state.config).await {
         Ok(_permit) => {
-            wait(Duration::from_millis(state.config.latency_ms) + plan.delay).await;
-            if plan.close {
-                return Err(Abort);
-            }
-            match plan.reply.take() {
+            wait(Duration::from_millis(state.config.latency_ms)).await;
+            match interrupt(&mut plan.before).await? {
                 Some(reply) => reply,
-                None => routes::answer(&state, &request, &plan, n).await,
+                None => {
+                    let reply = routes::answer(&state, &request, &plan, n).await;
+                    interrupt(&mut plan.after).await?.unwrap_or(reply)
+                }
             }
         }
         Err(refused) => refused,
@@ -163,6 +172,12 @@ pub async fn handle(
     let gzip = request.header("accept-encoding").is_some_and(|v| v.contains("gzip"));
     let pause = Duration::from_micros(state.config.row_latency_us);
     Ok(send(&state, reply, &plan, Sending { n: Some(n), start, gzip, pause }))
+}
+
+/// Waits, closes or answers as the faults of one moment say.
+async fn interrupt(fault: &mut Interruption) -> Result<Option<Reply>, Abort> {
+    wait(fault.delay).await;
+    if fault.close { Err(Abort) } else { Ok(fault.reply.take()) }
 }
 
 /// Even a sleep of nothing costs a tick of the timer, a millisecond.
@@ -187,6 +202,9 @@ fn send(state: &Arc<State>, reply: Reply, plan: &Plan, sending: Sending) -> hype
     let mut response = hyper::Response::builder().status(status);
     for (name, value) in &headers {
         response = response.header(*name, value.as_bytes());
+    }
+    if !headers.iter().any(|(name, _)| *name == "date") {
+        response = response.header("date", http_date(state.now()));
     }
     let length = match &body {
         Body::Full(bytes) => Some(bytes.len()),

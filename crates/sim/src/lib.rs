@@ -29,6 +29,7 @@ mod query;
 mod reply;
 mod rest;
 mod routes;
+mod secrets;
 mod session;
 mod state;
 mod views;
@@ -156,6 +157,38 @@ impl Control<'_> {
     }
 
     pub fn reset_rows(&self) {
-        self.state.tenants.iter().for_each(|(_, data)| data.reset_rows());
+        self.state.reset_rows();
+    }
+
+    /// Every token, code, cookie, password and client secret issued or known in this run, expired ones too.
+    pub fn secrets(&self) -> Vec<String> {
+        self.state.secrets.list()
+    }
+
+    /// `open` and since the last reset `peak` (most open at once), `opened`, `refused` (for want of a seat).
+    pub fn seats(&self) -> serde_json::Value {
+        self.state.sessions.seats(self.state)
+    }
+
+    pub fn reset_seats(&self) {
+        self.state.sessions.reset_seats(self.state);
+    }
+
+    pub fn expire_access_tokens(&self) {
+        self.state.oauth.expire_access();
+    }
+
+    pub fn expire_refresh_tokens(&self) {
+        self.state.oauth.expire_refresh();
+    }
+
+    /// Adds a connected application, or changes the secret of one.
+    pub fn set_client(&self, id: &str, secret: &str) {
+        self.state.set_client(id, secret);
+    }
+
+    /// Adds a user, or changes the password of one.
+    pub fn set_user(&self, name: &str, password: &str) {
+        self.state.set_user(name, password);
     }
 }

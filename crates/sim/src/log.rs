@@ -20,6 +20,11 @@ pub struct Entry {
     pub status: u16,
     pub ms: u64,
     pub session: String,
+    /// It came with an `Authorization: Bearer` header.
+    pub bearer: bool,
+    /// Of a call to the token endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant_type: Option<String>,
     /// Of the body, as sent.
     pub bytes: u64,
     /// The whole answer was handed to the network.

@@ -11,7 +11,6 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::config::Config;
 use crate::data::generate::mix;
 use crate::http::{Request, parse_form};
 use crate::reply::Reply;
@@ -20,6 +19,7 @@ use crate::state::State;
 
 const CODE_LIFE: Duration = Duration::from_secs(300);
 
+#[derive(Clone)]
 struct Client {
     id: String,
     /// Empty for a public client, which must use PKCE.
@@ -55,8 +55,9 @@ struct Token {
     until: Instant,
 }
 
+#[derive(Default)]
 pub struct OAuth {
-    clients: Vec<Client>,
+    clients: Mutex<Vec<Client>>,
     tokens: Mutex<Vec<Token>>,
     counter: AtomicU64,
     /// Finding and opening the session of a grant is one step.
@@ -76,27 +77,33 @@ fn get<'a>(form: &'a Form, name: &str) -> &'a str {
 }
 
 impl OAuth {
-    pub fn new(config: &Config) -> OAuth {
-        let client = |text: &String| {
-            let (id, secret) = text.split_once(':').unwrap_or((text, ""));
-            Client { id: id.to_string(), secret: secret.to_string() }
-        };
-        OAuth {
-            clients: config.clients.iter().map(client).collect(),
-            tokens: Mutex::default(),
-            counter: AtomicU64::new(0),
-            opening: Mutex::default(),
+    pub fn set_client(&self, id: &str, secret: &str) {
+        let mut clients = self.clients.lock().unwrap();
+        match clients.iter_mut().find(|c| c.id.eq_ignore_ascii_case(id)) {
+            Some(client) => client.secret = secret.to_string(),
+            None => clients.push(Client { id: id.to_string(), secret: secret.to_string() }),
         }
     }
 
-    fn client(&self, id: &str) -> Option<&Client> {
-        self.clients.iter().find(|c| c.id.eq_ignore_ascii_case(id))
+    fn client(&self, id: &str) -> Option<Client> {
+        self.clients.lock().unwrap().iter().find(|c| c.id.eq_ignore_ascii_case(id)).cloned()
+    }
+
+    /// All access tokens are dead at once.
+    pub fn expire_access(&self) {
+        self.tokens.lock().unwrap().retain(|t| !matches!(t.r#use, Use::Access));
+    }
+
+    /// All refresh tokens are dead at once.
+    pub fn expire_refresh(&self) {
+        self.tokens.lock().unwrap().retain(|t| !matches!(t.r#use, Use::Refresh));
     }
 
     fn issue(&self, state: &State, r#use: Use, grant: &Grant, life: Duration) -> String {
         let number = mix(state.started ^ self.counter.fetch_add(1, Ordering::Relaxed));
         let value =
             format!("{:016X}{:016X}{:016X}{:016X}", number, mix(number), mix(number ^ 7), mix(number ^ 11));
+        state.secrets.add(&value);
         let token = Token { value: value.clone(), r#use, grant: grant.clone(), until: Instant::now() + life };
         let mut tokens = self.tokens.lock().unwrap();
         tokens.retain(|t| t.until > Instant::now());
@@ -113,7 +120,7 @@ impl OAuth {
     }
 
     fn bearer(&self, request: &Request) -> Option<Grant> {
-        let value = request.header("authorization")?.strip_prefix("Bearer ")?.trim();
+        let value = request.bearer()?;
         let tokens = self.tokens.lock().unwrap();
         let live =
             |t: &&Token| t.value == value && matches!(t.r#use, Use::Access) && t.until > Instant::now();
@@ -126,7 +133,7 @@ impl OAuth {
     }
 
     /// The session for a bearer token, and whether it was opened just now. With the scope `api` a grant has one
-    /// session; with `api:concurrent_access` each call without cookies opens another.
+    /// session; with `api:concurrent_access` each call without the cookies of one opens another.
     pub fn authenticate(
         &self,
         state: &State,
@@ -134,6 +141,10 @@ impl OAuth {
     ) -> Result<Option<(Arc<Session>, bool)>, NoSeat> {
         let Some(grant) = self.bearer(request) else { return Ok(None) };
         if grant.allows("api:concurrent_access") {
+            let replayed = state.sessions.find(state, request);
+            if let Some(session) = replayed.filter(|s| s.user == grant.user && s.tenant == grant.tenant) {
+                return Ok(Some((session, false)));
+            }
             return state
                 .sessions
                 .open(state, &grant.user, grant.tenant, "bearer", None)
@@ -180,7 +191,7 @@ impl OAuth {
     }
 
     /// The application that calls the token endpoint: by HTTP Basic or in the form.
-    fn caller(&self, request: &Request, form: &Form) -> Result<&Client, Refused> {
+    fn caller(&self, request: &Request, form: &Form) -> Result<Client, Refused> {
         let wrong = Refused("invalid_client", "The client is not known or its secret is wrong.");
         let decoded = request
             .header("authorization")
@@ -202,10 +213,10 @@ impl OAuth {
             "password" => {
                 let name = get(&form, "username");
                 let user = name.split_once('@').map_or(name, |(user, _)| user);
-                if state.config.password_of(user) != Some(get(&form, "password")) {
+                if !state.is_password(user, get(&form, "password")) {
                     return Err(Refused("invalid_grant", "invalid_username_or_password"));
                 }
-                self.new_grant(state, client, user, get(&form, "scope"))?
+                self.new_grant(state, &client, user, get(&form, "scope"))?
             }
             "authorization_code" => {
                 let bad = || Refused("invalid_grant", "The authorization code is not valid.");
@@ -247,7 +258,7 @@ impl OAuth {
         if user.is_empty() {
             return consent_page(state, form);
         }
-        match self.approve(state, client, user, form) {
+        match self.approve(state, &client, user, form) {
             Ok((separator, answer)) => back(redirect, separator, &answer, form),
             Err(Refused(error, why)) => {
                 let answer = [("error", error.to_string()), ("error_description", why.to_string())];
@@ -257,7 +268,7 @@ impl OAuth {
     }
 
     fn approve(&self, state: &State, client: &Client, user: &str, form: &Form) -> Result<Approval, Refused> {
-        if state.config.password_of(user).is_none() {
+        if !state.has_user(user) {
             return Err(Refused("access_denied", "The user is not known."));
         }
         let grant = self.new_grant(state, client, user, get(form, "scope"))?;
@@ -323,14 +334,22 @@ fn consent_page(state: &State, form: &Form) -> Reply {
         format!("<input type=\"hidden\" name=\"{}\" value=\"{}\">", escape(name), escape(value))
     };
     let fields: String = form.iter().map(hidden).collect();
-    let names = state.config.users.iter().filter_map(|u| u.split_once(':')).map(|(name, _)| name);
-    let users: String =
-        names.map(|n| format!("<button name=\"sim_user\" value=\"{0}\">{0}</button> ", escape(n))).collect();
+    let button = |n: &String| format!("<button name=\"sim_user\" value=\"{0}\">{0}</button> ", escape(n));
+    let users: String = state.user_names().iter().map(button).collect();
     let page = format!(
         "<!DOCTYPE html><html><head><title>Acumatica (simulated)</title></head><body><h1>Sign in</h1>\
          <form method=\"get\">{fields}<p>Allow access as {users}</p></form></body></html>"
     );
     Reply::html(200, &page)
+}
+
+/// The grant type that a call to the token endpoint asks for.
+pub fn grant_type(request: &Request) -> Option<String> {
+    if request.method != "POST" || request.segments != ["identity", "connect", "token"] {
+        return None;
+    }
+    let form = parse_form(&String::from_utf8_lossy(&request.body));
+    Some(get(&form, "grant_type").to_string())
 }
 
 pub fn answer(state: &State, request: &Request, rest: &[&str]) -> Reply {

@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use crate::data::value::civil;
+
 /// Produces the body of a long answer piece by piece, so that memory stays flat.
 pub trait Source: Send + Sync {
     /// Appends to `out`: at most `max_rows` rows. Says how many rows were written, or that there is no more.
@@ -128,5 +130,35 @@ impl Reply {
         let page =
             format!("<html><body><h2>Object moved to <a href=\"{target}\">here</a>.</h2></body></html>");
         Reply::html(302, &page).header("location", target)
+    }
+}
+
+/// The `Date` header for a time in seconds since 1970, which is kept within the years 1970 to 9999.
+pub fn http_date(seconds: i64) -> String {
+    const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let seconds = seconds.clamp(0, 253_402_300_799);
+    let (day, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day_of_month) = civil(day);
+    format!(
+        "{}, {day_of_month:02} {} {year} {:02}:{:02}:{:02} GMT",
+        WEEKDAYS[(day % 7) as usize],
+        MONTHS[month as usize - 1],
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::http_date;
+
+    #[test]
+    fn dates_as_the_rfc_has_them() {
+        assert_eq!(http_date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(http_date(i64::MIN), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(http_date(i64::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");
     }
 }

@@ -69,6 +69,15 @@ async fn in_session(state: &State, n: u64, session: &Session, handler: impl FnOn
     reply
 }
 
+/// The session of a request, and whether it was opened just now. A bearer token decides alone: if it is not good,
+/// cookies do not help.
+fn session_of(state: &State, request: &Request) -> Result<Option<(Arc<Session>, bool)>, NoSeat> {
+    match request.bearer() {
+        Some(_) => state.oauth.authenticate(state, request),
+        None => Ok(state.sessions.find(state, request).map(|session| (session, false))),
+    }
+}
+
 async fn entity(state: &Arc<State>, request: &Request, plan: &Plan, n: u64, rest: &[&str]) -> Reply {
     match (request.method.as_str(), rest) {
         ("GET", [] | [""]) => return rest::endpoints(state),
@@ -76,16 +85,13 @@ async fn entity(state: &Arc<State>, request: &Request, plan: &Plan, n: u64, rest
         ("POST", ["auth", "logout"]) => return session::logout(state, request),
         _ => {}
     }
-    let (session, cookies) = match state.sessions.find(state, request) {
-        Some(session) => (session, false),
-        None => match state.oauth.authenticate(state, request) {
-            Ok(Some((session, opened))) => (session, opened),
-            Ok(None) => return Reply::unauthorized(),
-            Err(NoSeat) => return Reply::no_seat(&state.config.site()),
-        },
+    let (session, opened) = match session_of(state, request) {
+        Ok(Some(found)) => found,
+        Ok(None) => return Reply::unauthorized(),
+        Err(NoSeat) => return Reply::no_seat(&state.config.site()),
     };
     let reply = in_session(state, n, &session, || rest::answer(state, request, plan, &session, rest)).await;
-    if cookies { session.set_cookies(state, reply) } else { reply }
+    if opened { session.set_cookies(state, reply) } else { reply }
 }
 
 /// The user whose name and password came as HTTP Basic; `user@Tenant` is understood.
@@ -95,7 +101,7 @@ fn basic_user(state: &State, request: &Request) -> Option<String> {
     let text = String::from_utf8(decoded).ok()?;
     let (user, password) = text.split_once(':')?;
     let user = user.split_once('@').map_or(user, |(name, _)| name);
-    (state.config.password_of(user) == Some(password)).then(|| user.to_string())
+    state.is_password(user, password).then(|| user.to_string())
 }
 
 #[allow(clippy::too_many_arguments, reason = "the parts of one URL")]
@@ -118,20 +124,17 @@ async fn odata(
             "The requested resource does not support this method.",
         );
     }
-    let (session, opened) = match state.sessions.find(state, request) {
-        Some(session) => (session, false),
-        None => match state.oauth.authenticate(state, request) {
-            Ok(Some(found)) => found,
-            Err(NoSeat) => return Reply::no_seat(&state.config.site()),
-            // A call with Basic and without cookies opens a session of its own (acumatica-api.md §4).
-            Ok(None) => {
-                let Some(user) = basic_user(state, request) else { return refused() };
-                match state.sessions.open(state, &user, tenant, "basic", None) {
-                    Ok(session) => (session, true),
-                    Err(NoSeat) => return Reply::no_seat(&state.config.site()),
-                }
+    let (session, opened) = match session_of(state, request) {
+        Ok(Some(found)) => found,
+        Err(NoSeat) => return Reply::no_seat(&state.config.site()),
+        // A call with Basic and without cookies opens a session of its own (acumatica-api.md §4).
+        Ok(None) => {
+            let Some(user) = basic_user(state, request) else { return refused() };
+            match state.sessions.open(state, &user, tenant, "basic", None) {
+                Ok(session) => (session, true),
+                Err(NoSeat) => return Reply::no_seat(&state.config.site()),
             }
-        },
+        }
     };
     if session.tenant != tenant {
         return refused();

@@ -30,20 +30,33 @@ pub struct Session {
 }
 
 #[derive(Default)]
+struct Seats {
+    open: Vec<Arc<Session>>,
+    /// Most that were open at once.
+    peak: usize,
+    /// Sessions ever opened.
+    opened: u64,
+    /// How many times there was no free seat.
+    refused: u64,
+}
+
+#[derive(Default)]
 pub struct Sessions {
-    open: Mutex<Vec<Arc<Session>>>,
+    seats: Mutex<Seats>,
     counter: AtomicU64,
 }
 
 /// There is no free seat.
 pub struct NoSeat;
 
-impl Sessions {
-    fn expire(open: &mut Vec<Arc<Session>>, idle: Duration) {
+impl Seats {
+    fn expire(&mut self, idle: Duration) {
         // A request in progress holds the turn.
-        open.retain(|s| s.used.lock().unwrap().0.elapsed() < idle || s.turn.try_lock().is_err());
+        self.open.retain(|s| s.used.lock().unwrap().0.elapsed() < idle || s.turn.try_lock().is_err());
     }
+}
 
+impl Sessions {
     pub fn open(
         &self,
         state: &State,
@@ -52,9 +65,10 @@ impl Sessions {
         how: &'static str,
         grant: Option<u64>,
     ) -> Result<Arc<Session>, NoSeat> {
-        let mut open = self.open.lock().unwrap();
-        Sessions::expire(&mut open, state.config.idle());
-        if state.config.seats > 0 && open.len() >= state.config.seats {
+        let mut seats = self.seats.lock().unwrap();
+        seats.expire(state.config.idle());
+        if state.config.seats > 0 && seats.open.len() >= state.config.seats {
+            seats.refused += 1;
             return Err(NoSeat);
         }
         let number = self.counter.fetch_add(1, Ordering::Relaxed) + 1;
@@ -73,35 +87,57 @@ impl Sessions {
             requests: AtomicU64::new(0),
             turn: Arc::default(),
         });
-        open.push(session.clone());
+        state.secrets.add(&session.id);
+        state.secrets.add(&session.ticket);
+        seats.open.push(session.clone());
+        seats.opened += 1;
+        seats.peak = seats.peak.max(seats.open.len());
         Ok(session)
     }
 
     /// The session whose cookies came with the request.
     pub fn find(&self, state: &State, request: &Request) -> Option<Arc<Session>> {
         let (id, ticket) = (request.cookie("ASP.NET_SessionId")?, request.cookie(".ASPXAUTH")?);
-        let mut open = self.open.lock().unwrap();
-        Sessions::expire(&mut open, state.config.idle());
-        open.iter().find(|s| s.id == id && s.ticket == ticket).cloned()
+        let mut seats = self.seats.lock().unwrap();
+        seats.expire(state.config.idle());
+        seats.open.iter().find(|s| s.id == id && s.ticket == ticket).cloned()
     }
 
     pub fn find_grant(&self, state: &State, grant: u64) -> Option<Arc<Session>> {
-        let mut open = self.open.lock().unwrap();
-        Sessions::expire(&mut open, state.config.idle());
-        open.iter().find(|s| s.grant == Some(grant)).cloned()
+        let mut seats = self.seats.lock().unwrap();
+        seats.expire(state.config.idle());
+        seats.open.iter().find(|s| s.grant == Some(grant)).cloned()
     }
 
     pub fn close(&self, id: &str) {
-        self.open.lock().unwrap().retain(|s| s.id != id);
+        self.seats.lock().unwrap().open.retain(|s| s.id != id);
     }
 
     pub fn close_all(&self) {
-        self.open.lock().unwrap().clear();
+        self.seats.lock().unwrap().open.clear();
+    }
+
+    pub fn seats(&self, state: &State) -> Value {
+        let mut seats = self.seats.lock().unwrap();
+        seats.expire(state.config.idle());
+        json!({
+            "open": seats.open.len(),
+            "peak": seats.peak,
+            "opened": seats.opened,
+            "refused": seats.refused,
+        })
+    }
+
+    /// Counts anew, from the sessions that are open now.
+    pub fn reset_seats(&self, state: &State) {
+        let mut seats = self.seats.lock().unwrap();
+        seats.expire(state.config.idle());
+        (seats.peak, seats.opened, seats.refused) = (seats.open.len(), 0, 0);
     }
 
     pub fn list(&self, state: &State) -> Vec<Value> {
-        let mut open = self.open.lock().unwrap();
-        Sessions::expire(&mut open, state.config.idle());
+        let mut seats = self.seats.lock().unwrap();
+        seats.expire(state.config.idle());
         let seconds =
             |t: SystemTime| t.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let show = |s: &Arc<Session>| {
@@ -115,7 +151,7 @@ impl Sessions {
                 "requests": s.requests.load(Ordering::Relaxed),
             })
         };
-        open.iter().map(show).collect()
+        seats.open.iter().map(show).collect()
     }
 }
 
@@ -172,7 +208,7 @@ pub fn login(state: &State, request: &Request) -> Reply {
     let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
     let text = |name: &str| body[name].as_str().unwrap_or("");
     let (user, company) = text("name").split_once('@').unwrap_or((text("name"), ""));
-    if state.config.password_of(user) != Some(text("password")) {
+    if !state.is_password(user, text("password")) {
         let message = "Error: Invalid credentials. Please try again.";
         return Reply::exception(500, "PX.Data.PXException", message);
     }

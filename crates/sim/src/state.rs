@@ -1,6 +1,6 @@
 //! Everything a running simulator knows.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use crate::config::Config;
@@ -9,6 +9,7 @@ use crate::faults::Faults;
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::oauth::OAuth;
+use crate::secrets::Secrets;
 use crate::session::Sessions;
 use crate::views::Views;
 
@@ -16,6 +17,9 @@ pub struct State {
     pub config: Config,
     pub tenants: Vec<(String, Arc<Data>)>,
     pub views: Views,
+    /// Names and passwords.
+    users: Mutex<Vec<(String, String)>>,
+    pub secrets: Secrets,
     pub sessions: Sessions,
     pub oauth: OAuth,
     pub faults: Faults,
@@ -32,17 +36,62 @@ impl State {
             (name.clone(), Arc::new(data))
         });
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        State {
+        let state = State {
             tenants: tenants.collect(),
             views: Views::new(),
+            users: Mutex::default(),
+            secrets: Secrets::default(),
             sessions: Sessions::default(),
-            oauth: OAuth::new(&config),
+            oauth: OAuth::default(),
             faults: Faults::default(),
             log: Log::default(),
             limits: Limits::new(&config),
             started: since.as_nanos() as u64 ^ u64::from(std::process::id()) << 48,
             config,
+        };
+        for (name, password) in state.config.users.iter().filter_map(|u| u.split_once(':')) {
+            state.set_user(name, password);
         }
+        for text in &state.config.clients {
+            let (id, secret) = text.split_once(':').unwrap_or((text, ""));
+            state.set_client(id, secret);
+        }
+        state
+    }
+
+    /// Seconds since 1970 by the server's clock, which may be off.
+    pub fn now(&self) -> i64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        (since.as_secs() as i64).saturating_add(self.config.clock_offset)
+    }
+
+    /// Adds a user, or changes the password of one; open sessions stay.
+    pub fn set_user(&self, name: &str, password: &str) {
+        self.secrets.add(password);
+        let mut users = self.users.lock().unwrap();
+        match users.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+            Some((_, old)) => *old = password.to_string(),
+            None => users.push((name.to_string(), password.to_string())),
+        }
+    }
+
+    /// Adds a connected application, or changes the secret of one; its tokens stay.
+    pub fn set_client(&self, id: &str, secret: &str) {
+        self.secrets.add(secret);
+        self.oauth.set_client(id, secret);
+    }
+
+    pub fn user_names(&self) -> Vec<String> {
+        self.users.lock().unwrap().iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    pub fn has_user(&self, name: &str) -> bool {
+        self.users.lock().unwrap().iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
+    }
+
+    pub fn is_password(&self, name: &str, password: &str) -> bool {
+        let users = self.users.lock().unwrap();
+        users.iter().any(|(known, right)| known.eq_ignore_ascii_case(name) && right == password)
     }
 
     /// The tenant of a name; without a name the first. A site with one tenant accepts any name
@@ -52,6 +101,10 @@ impl State {
             return Some(0);
         }
         self.tenants.iter().position(|(tenant, _)| tenant.eq_ignore_ascii_case(name))
+    }
+
+    pub fn reset_rows(&self) {
+        self.tenants.iter().for_each(|(_, data)| data.reset_rows());
     }
 
     pub fn data(&self, tenant: usize) -> Arc<Data> {

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use acumatica_sim::{Config, Fault, FaultKind, Simulator};
 use serde_json::json;
 
-use crate::client::{Answer, Client, signed_in, small};
+use crate::client::{Answer, Client, signed_in, small, start};
+use crate::oauth::{password, refresh, refresh_form, token, try_token, with_bearer};
 
 const PATH: &str = "BI-SalesOrders?$top=300";
 
@@ -142,4 +143,112 @@ fn latency_is_per_answer_and_per_row_and_control_is_instant() {
     let start = Instant::now();
     client.gi("BI-SalesOrders?$top=100&$select=OrderNbr");
     assert!(start.elapsed() >= Duration::from_millis(250));
+}
+
+const PASSWORD: &str = "grant_type=password&username=admin&password=secret&scope=api";
+
+#[test]
+fn faults_of_every_kind_hit_the_token_endpoint() {
+    let (sim, client) = start(small());
+    let add = |fault: Fault| sim.control().add_fault(fault);
+    let fault = |kind| Fault::new("/identity/connect/token", kind);
+    let start = Instant::now();
+    add(Fault { ms: 300, ..fault(FaultKind::Delay) });
+    assert!(token(&client, PASSWORD).status == 200 && start.elapsed() >= Duration::from_millis(300));
+    add(Fault { status: Some(503), ..fault(FaultKind::Status) });
+    assert_eq!(token(&client, PASSWORD).status, 503);
+    add(fault(FaultKind::Html));
+    assert_eq!(token(&client, PASSWORD).all("content-type"), ["text/html"]);
+    add(fault(FaultKind::Redirect));
+    assert_eq!(token(&client, PASSWORD).status, 302);
+    add(fault(FaultKind::Empty));
+    assert_eq!(token(&client, PASSWORD).text(), "");
+    add(Fault { bytes: Some(20), ..fault(FaultKind::Truncate) });
+    assert_eq!(token(&client, PASSWORD).text().len(), 20);
+    let start = Instant::now();
+    add(Fault { bytes: Some(20), ms: 300, ..fault(FaultKind::StallBody) });
+    assert!(token(&client, PASSWORD).json().is_object() && start.elapsed() >= Duration::from_millis(300));
+    add(fault(FaultKind::Close));
+    assert!(try_token(&client, PASSWORD).is_none());
+    assert_eq!(token(&client, PASSWORD).status, 200);
+}
+
+#[test]
+fn faults_of_every_kind_hit_login_and_logout() {
+    for path in ["/entity/auth/login", "/entity/auth/logout"] {
+        let (sim, client) = start(Config { seats: 0, ..small() });
+        let add = |fault: Fault| sim.control().add_fault(fault);
+        let fault = |kind| Fault::new(path, kind);
+        let body = json!({ "name": "admin", "password": "secret" }).to_string();
+        let call = || Client::new(&client.base).try_send("POST", path, Some(&body));
+        for (kind, status) in [
+            (FaultKind::Status, 503),
+            (FaultKind::Html, 200),
+            (FaultKind::Redirect, 302),
+            (FaultKind::Empty, 200),
+            // These have no body that could be cut.
+            (FaultKind::Truncate, 204),
+            (FaultKind::StallBody, 204),
+        ] {
+            add(fault(kind));
+            assert_eq!(call().unwrap().status, status, "{path} {kind:?}");
+        }
+        let start = Instant::now();
+        add(Fault { ms: 300, ..fault(FaultKind::Delay) });
+        assert!(call().unwrap().status == 204 && start.elapsed() >= Duration::from_millis(300));
+        add(fault(FaultKind::Close));
+        assert!(call().is_none());
+        assert_eq!(call().unwrap().status, 204);
+        assert!(sim.control().faults().is_empty());
+    }
+}
+
+#[test]
+fn a_processed_request_can_lose_its_answer() {
+    let (sim, client) = start(small());
+    let lost = |kind: &str, tokens: &serde_json::Value| {
+        let body = json!({ "match": "/connect/token", "kind": kind, "status": 504, "processed": true });
+        assert_eq!(client.send("POST", "/__sim/faults", Some(&body.to_string())).status, 204);
+        try_token(&client, &refresh_form(tokens)).map(|answer| answer.status)
+    };
+    for (kind, status) in
+        [("close", None), ("status", Some(504)), ("html", Some(504)), ("redirect", Some(302))]
+    {
+        let tokens = password(&client, "api offline_access");
+        assert_eq!(lost(kind, &tokens), status);
+        assert_eq!(
+            refresh(&client, &tokens).json()["error"],
+            "invalid_grant",
+            "{kind}: the token was rotated"
+        );
+    }
+    // Without the word, the request was never looked at.
+    let tokens = password(&client, "api offline_access");
+    sim.control().add_fault(Fault::new("/connect/token", FaultKind::Close));
+    assert!(try_token(&client, &refresh_form(&tokens)).is_none());
+    let fresh = refresh(&client, &tokens).json();
+    let bearer = with_bearer(&sim, &fresh);
+    assert_eq!(bearer.entity("Ledger").status, 200);
+    // The seat is free though the client does not hear of it.
+    let logout = Fault { status: Some(502), processed: true, ..Fault::new("auth/logout", FaultKind::Status) };
+    sim.control().add_fault(logout);
+    assert_eq!(bearer.send("POST", "/entity/auth/logout", Some("")).status, 502);
+    assert!(sim.control().sessions().is_empty());
+}
+
+#[test]
+fn a_processed_request_can_be_answered_late() {
+    let (sim, client) = start(small());
+    let fault = Fault { ms: 300, processed: true, ..Fault::new("auth/login", FaultKind::Delay) };
+    sim.control().add_fault(fault);
+    let start = Instant::now();
+    let base = client.base.clone();
+    let login = std::thread::spawn(move || Client::new(&base).login("admin", "secret", "").status);
+    while sim.control().sessions().is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(10));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(sim.control().requests()[0].status, 0, "not answered yet");
+    assert_eq!(login.join().unwrap(), 204);
+    assert!(start.elapsed() >= Duration::from_millis(300));
 }

@@ -1,6 +1,7 @@
 //! The traps of acumatica-api.md over real HTTP, one test each, named after them.
 
 mod client;
+mod control;
 mod dump;
 mod faults;
 mod oauth;

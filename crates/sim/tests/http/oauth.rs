@@ -6,23 +6,50 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::client::{Answer, Client, small, start};
+use crate::client::{Answer, Client, signed_in, small, start};
 
+pub const ID: &str = "00000000-0000-0000-0000-000000000001@Company";
 const CLIENT: &str = "client_id=00000000-0000-0000-0000-000000000001@Company&client_secret=client-secret";
 
-fn token(client: &Client, form: &str) -> Answer {
+/// `None` if the connection closed without an answer.
+pub fn try_token(client: &Client, form: &str) -> Option<Answer> {
     let mut form_client = Client::new(&client.base);
     form_client.headers.push(("content-type".into(), "application/x-www-form-urlencoded".into()));
-    form_client.send("POST", "/identity/connect/token", Some(&format!("{CLIENT}&{form}")))
+    form_client.try_send("POST", "/identity/connect/token", Some(&format!("{CLIENT}&{form}")))
 }
 
-fn password(client: &Client, scope: &str) -> Value {
+pub fn token(client: &Client, form: &str) -> Answer {
+    try_token(client, form).expect("an answer")
+}
+
+pub fn refresh(client: &Client, tokens: &Value) -> Answer {
+    token(client, &refresh_form(tokens))
+}
+
+pub fn refresh_form(tokens: &Value) -> String {
+    format!("grant_type=refresh_token&refresh_token={}", tokens["refresh_token"].as_str().unwrap())
+}
+
+/// Where the authorize page sends the user who consented, without a challenge.
+pub fn authorize(client: &Client, id: &str, response_type: &str, scope: &str) -> String {
+    let answer = client.get(&format!(
+        "/identity/connect/authorize?response_type={response_type}&client_id={id}&\
+         redirect_uri=http://localhost:1/cb&scope={scope}&sim_user=admin"
+    ));
+    answer.all("location")[0].to_string()
+}
+
+pub fn code_of(location: &str) -> &str {
+    location.split_once("code=").unwrap().1.split('&').next().unwrap()
+}
+
+pub fn password(client: &Client, scope: &str) -> Value {
     let answer = token(client, &format!("grant_type=password&username=admin&password=secret&scope={scope}"));
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()
 }
 
-fn with_bearer(sim: &Simulator, tokens: &Value) -> Client {
+pub fn with_bearer(sim: &Simulator, tokens: &Value) -> Client {
     let mut client = Client::new(&sim.url());
     let bearer = format!("Bearer {}", tokens["access_token"].as_str().unwrap());
     client.headers.push(("authorization".into(), bearer));
@@ -55,12 +82,7 @@ fn a_grant_has_one_session_and_logout_with_the_bearer_frees_it() {
 fn refresh_tokens_rotate_and_the_old_one_is_dead() {
     let (sim, client) = start(Config { token_seconds: 0.3, ..small() });
     let first = password(&client, "api offline_access");
-    let refresh = |tokens: &Value| {
-        token(
-            &client,
-            &format!("grant_type=refresh_token&refresh_token={}", tokens["refresh_token"].as_str().unwrap()),
-        )
-    };
+    let refresh = |tokens: &Value| refresh(&client, tokens);
     assert_eq!(with_bearer(&sim, &first).entity("Ledger").status, 200);
     std::thread::sleep(std::time::Duration::from_millis(400));
     assert_eq!(with_bearer(&sim, &first).entity("Ledger").status, 401);
@@ -109,9 +131,8 @@ fn authorization_code_with_pkce() {
     let (sim, client) = start(small());
     let verifier = "a-verifier-of-at-least-forty-three-characters-1234";
     let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier));
-    let id = "00000000-0000-0000-0000-000000000001@Company";
     let url = format!(
-        "/identity/connect/authorize?response_type=code&client_id={id}&redirect_uri=http://localhost:1/cb&\
+        "/identity/connect/authorize?response_type=code&client_id={ID}&redirect_uri=http://localhost:1/cb&\
          scope=api%20offline_access&state=xyz&code_challenge={challenge}&code_challenge_method=S256"
     );
     let page = client.get(&url);
@@ -120,7 +141,7 @@ fn authorization_code_with_pkce() {
         let answer = client.get(&format!("{url}&sim_user=analyst"));
         let location = answer.all("location")[0].to_string();
         assert!(answer.status == 302 && location.ends_with("&state=xyz"), "{location}");
-        location.split_once("?code=").unwrap().1.split('&').next().unwrap().to_string()
+        code_of(&location).to_string()
     };
     let redeem = |code: &str, verifier: &str| {
         let form = format!(
@@ -139,12 +160,91 @@ fn authorization_code_with_pkce() {
 #[test]
 fn implicit_flow_returns_the_token_in_the_fragment() {
     let (sim, client) = start(small());
-    let id = "00000000-0000-0000-0000-000000000001@Company";
-    let url = format!(
-        "/identity/connect/authorize?response_type=token&client_id={id}&redirect_uri=http://localhost:1/cb&scope=api&sim_user=admin"
-    );
-    let location = client.get(&url).all("location")[0].to_string();
+    let location = authorize(&client, ID, "token", "api");
     let value = location.split_once("#access_token=").unwrap().1.split('&').next().unwrap();
     let tokens = serde_json::json!({ "access_token": value });
     assert_eq!(with_bearer(&sim, &tokens).entity("Ledger").status, 200);
+}
+
+#[test]
+fn only_offline_access_brings_a_refresh_token_in_every_flow() {
+    let (_sim, client) = start(Config { token_seconds: 900.0, ..small() });
+    let redeem = |location: &str| {
+        let code = code_of(location);
+        let form = format!(
+            "grant_type=authorization_code&code={code}&redirect_uri=http://localhost:1/cb&code_verifier="
+        );
+        token(&client, &form).json()
+    };
+    for (scope, refreshable) in [("api", false), ("openid api", false), ("api offline_access", true)] {
+        let hybrid = authorize(&client, ID, "code token", scope);
+        let implicit = authorize(&client, ID, "token", scope);
+        let from_code = redeem(&authorize(&client, ID, "code", scope));
+        for tokens in [password(&client, scope), from_code, redeem(&hybrid)] {
+            assert_eq!(
+                (tokens.get("refresh_token").is_some(), &tokens["expires_in"]),
+                (refreshable, &900.into())
+            );
+            if refreshable {
+                let fresh = refresh(&client, &tokens).json();
+                assert!(fresh["refresh_token"].is_string() && fresh["expires_in"] == 900);
+            }
+        }
+        for location in [hybrid, implicit] {
+            assert!(
+                location.contains("&expires_in=900") && !location.contains("refresh_token"),
+                "{location}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_dead_bearer_is_401_whatever_cookies_come_along_but_logout_still_works() {
+    let (sim, mut client) = signed_in(small());
+    for header in ["Bearer nonsense", "bearer nonsense", "Bearer"] {
+        client.headers.truncate(1);
+        client.headers.push(("authorization".into(), header.into()));
+        assert_eq!(
+            (client.entity("Ledger").status, client.gi("BI-Customers").status),
+            (401, 401),
+            "{header}"
+        );
+    }
+    assert_eq!(client.send("POST", "/entity/auth/logout", Some("")).status, 204);
+    assert!(sim.control().sessions().is_empty());
+}
+
+#[test]
+fn a_good_bearer_has_the_session_of_its_grant_whatever_cookies_come_along() {
+    let (sim, mut client) = signed_in(small());
+    let bearer = with_bearer(&sim, &password(&client, "api"));
+    client.headers.extend(bearer.headers);
+    assert_eq!((client.entity("Ledger").status, client.gi("BI-Customers?$top=1").status), (200, 200));
+    let sessions = sim.control().sessions();
+    let requests = |n: usize| (sessions[n]["how"].as_str(), sessions[n]["requests"].as_u64());
+    assert_eq!((requests(0), requests(1)), ((Some("cookie"), Some(0)), (Some("bearer"), Some(2))));
+}
+
+#[test]
+fn the_suffix_of_the_client_chooses_the_tenant_and_the_cookie_tells_it() {
+    let clients = ["one@A", "two@B", "three@Elsewhere"].map(|id| format!("{id}:secret")).to_vec();
+    let tenants = vec!["A".to_string(), "B".to_string()];
+    let site = |tenants| start(Config { clients: clients.clone(), tenants, seats: 0, ..small() });
+    let tokens = |client: &Client, id: &str| {
+        let form = "client_secret=secret&grant_type=password&username=admin&password=secret&scope=api";
+        client.send("POST", "/identity/connect/token", Some(&format!("client_id={id}&{form}"))).json()
+    };
+    let (sim, client) = site(tenants);
+    for (id, tenant, other) in [("one@A", "A", "B"), ("two@B", "B", "A")] {
+        let bearer = with_bearer(&sim, &tokens(&client, id));
+        assert!(bearer.entity("Ledger").cookies().contains(&format!("CompanyID={tenant}")));
+        let gi = |tenant: &str| bearer.get(&format!("/t/{tenant}/api/odata/gi/BI-Customers?$top=1")).status;
+        assert_eq!((gi(tenant), gi(other)), (200, 401));
+    }
+    assert_eq!(tokens(&client, "three@Elsewhere")["error"], "invalid_client");
+    assert_eq!(tokens(&client, "one@B")["error"], "invalid_client", "a client is known by its full id");
+    let (sim, client) = site(vec!["Company".to_string()]);
+    let answer = with_bearer(&sim, &tokens(&client, "three@Elsewhere")).entity("Ledger");
+    assert!(answer.status == 200 && answer.cookies().contains("CompanyID=Company"));
 }
