@@ -25,3 +25,95 @@ CREATE FUNCTION acumatica_options(
     LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION acumatica_options() IS
     'the options of servers, user mappings, foreign tables and columns';
+
+CREATE FUNCTION acumatica_seal(secret text) RETURNS text
+    AS 'MODULE_PATHNAME', 'acumatica_seal_wrapper'
+    LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION acumatica_seal(text) IS
+    'a secret encrypted with the key of this cluster, for the options of a user mapping';
+
+CREATE FUNCTION acumatica_authorize_url(server text) RETURNS text
+    AS 'MODULE_PATHNAME', 'acumatica_authorize_url_wrapper'
+    LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION acumatica_authorize_url(text) IS
+    'the address to open in a browser to let this server in (auth_strategy OAuth)';
+
+CREATE FUNCTION acumatica_authorize(
+        server text,
+        redirect_url_or_code text,
+        OUT company text,
+        OUT scope text,
+        OUT access_token_expires timestamptz,
+        OUT refresh_token_expires timestamptz)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'acumatica_authorize_wrapper'
+    LANGUAGE C STRICT VOLATILE ROWS 1;
+COMMENT ON FUNCTION acumatica_authorize(text, text) IS
+    'finishes an authorization with the address that the browser ended at, or the code in it';
+
+CREATE FUNCTION acumatica_authorize_wait(
+        server text,
+        timeout interval DEFAULT '5 minutes',
+        OUT company text,
+        OUT scope text,
+        OUT access_token_expires timestamptz,
+        OUT refresh_token_expires timestamptz)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'acumatica_authorize_wait_wrapper'
+    LANGUAGE C STRICT VOLATILE ROWS 1;
+COMMENT ON FUNCTION acumatica_authorize_wait(text, interval) IS
+    'shows the address to open, and waits for the browser at the callback on this machine';
+
+CREATE FUNCTION acumatica_disconnect(server text) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'acumatica_disconnect_wrapper'
+    LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION acumatica_disconnect(text) IS
+    'signs out of the sessions of a server, for others than its owner of those of their own; how many there were';
+
+CREATE FUNCTION acumatica_disconnect_all() RETURNS bigint
+    AS 'MODULE_PATHNAME', 'acumatica_disconnect_all_wrapper'
+    LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION acumatica_disconnect_all() IS
+    'signs out of the sessions of all servers of this database that the user may use; how many there were';
+
+CREATE FUNCTION acumatica_sessions(
+        OUT server text,
+        OUT user_name text,
+        OUT auth_strategy text,
+        OUT state text,
+        OUT opened timestamptz,
+        OUT last_used timestamptz,
+        OUT access_token_expires timestamptz,
+        OUT refresh_token_expires timestamptz,
+        OUT requests bigint)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'acumatica_sessions_wrapper'
+    LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION acumatica_sessions() IS
+    'the API sessions and authorizations of this database, shared by all backends';
+
+CREATE FUNCTION acumatica_check(
+        server text,
+        OUT step text,
+        OUT ok boolean,
+        OUT detail text,
+        OUT hint text)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'acumatica_check_wrapper'
+    LANGUAGE C STRICT VOLATILE ROWS 14;
+COMMENT ON FUNCTION acumatica_check(text) IS
+    'goes the whole way to a server step by step, with a session of its own that it closes again';
+
+CREATE FUNCTION acumatica_fdw_altered() RETURNS event_trigger
+    AS 'MODULE_PATHNAME', 'acumatica_fdw_altered'
+    LANGUAGE C;
+CREATE EVENT TRIGGER acumatica_fdw_altered ON ddl_command_end
+    WHEN TAG IN ('ALTER SERVER', 'CREATE USER MAPPING', 'ALTER USER MAPPING')
+    EXECUTE FUNCTION acumatica_fdw_altered();
+
+CREATE FUNCTION acumatica_fdw_dropped() RETURNS event_trigger
+    AS 'MODULE_PATHNAME', 'acumatica_fdw_dropped'
+    LANGUAGE C;
+CREATE EVENT TRIGGER acumatica_fdw_dropped ON sql_drop
+    WHEN TAG IN ('DROP SERVER', 'DROP USER MAPPING', 'DROP FOREIGN DATA WRAPPER', 'DROP OWNED', 'DROP EXTENSION')
+    EXECUTE FUNCTION acumatica_fdw_dropped();

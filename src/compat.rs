@@ -81,3 +81,52 @@ pub unsafe fn integer(node: *mut std::ffi::c_void) -> i32 {
         }
     }
 }
+
+/// Raises unless `user` may use a foreign server.
+///
+/// # Safety
+/// `server` is in the catalog.
+pub unsafe fn check_server_usage(server: pg_sys::Oid, user: pg_sys::Oid) {
+    // SAFETY: as the caller says; the name is palloc'd.
+    unsafe {
+        if !may_use_server(server, user) {
+            let name = (*pg_sys::GetForeignServer(server)).servername;
+            let denied = pg_sys::AclResult::ACLCHECK_NO_PRIV;
+            pg_sys::aclcheck_error(denied, pg_sys::ObjectType::OBJECT_FOREIGN_SERVER, name);
+        }
+    }
+}
+
+/// Whether `user` may use a foreign server.
+///
+/// # Safety
+/// `server` is in the catalog.
+pub unsafe fn may_use_server(server: pg_sys::Oid, user: pg_sys::Oid) -> bool {
+    // SAFETY: as the caller says.
+    unsafe {
+        #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
+        let result =
+            pg_sys::object_aclcheck(pg_sys::ForeignServerRelationId, server, user, pg_sys::ACL_USAGE.into());
+        #[cfg(not(any(feature = "pg16", feature = "pg17", feature = "pg18")))]
+        let result = pg_sys::pg_foreign_server_aclcheck(server, user, pg_sys::ACL_USAGE);
+        result == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
+/// Whether `user` owns a foreign server, as superusers do.
+///
+/// # Safety
+/// `server` is in the catalog.
+pub unsafe fn owns_server(server: pg_sys::Oid, user: pg_sys::Oid) -> bool {
+    // SAFETY: as the caller says.
+    unsafe {
+        #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
+        {
+            pg_sys::object_ownercheck(pg_sys::ForeignServerRelationId, server, user)
+        }
+        #[cfg(not(any(feature = "pg16", feature = "pg17", feature = "pg18")))]
+        {
+            pg_sys::pg_foreign_server_ownercheck(server, user)
+        }
+    }
+}

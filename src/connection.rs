@@ -1,18 +1,23 @@
-//! Servers and user mappings as clients: made when a scan first needs them, kept until their options
-//! change, signed out when the backend ends.
+//! Servers and user mappings as clients: made when a statement first needs them, kept until their
+//! options change, left when the backend ends.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use acumatica_client::{AuthStrategy, Client, Config, InstanceUrl, ODataVersion, ScanRequest};
+use acumatica_client::{
+    App, Client, Config, Credentials, InstanceUrl, Login, ODataVersion, Place, Proxy, ScanRequest, Secret,
+    Transport,
+};
 use pgrx::prelude::*;
-use secrecy::SecretString;
 
 use crate::encoding::from_server;
 use crate::error::{Refusal, or_raise};
 use crate::io::{Io, Running};
 use crate::option::{Object, Options, option_list, parse_url};
+use crate::state;
 
 thread_local! {
     // PostgreSQL runs a backend on one thread, so this is the state of the backend.
@@ -23,9 +28,6 @@ struct Backend {
     io: Io,
     /// By foreign server and user mapping.
     clients: HashMap<(pg_sys::Oid, pg_sys::Oid), Client>,
-    /// Those whose place another has taken. A scan that was begun before, as by a cursor, may still
-    /// use one, and open its session again.
-    retired: Vec<Client>,
 }
 
 /// A foreign server, as its options describe it.
@@ -34,6 +36,13 @@ pub struct Server {
     pub oid: pg_sys::Oid,
     pub name: String,
     pub instance: InstanceUrl,
+    pub options: Options,
+}
+
+/// A user mapping, as its options describe it.
+#[derive(Debug)]
+pub struct Mapping {
+    pub oid: pg_sys::Oid,
     pub options: Options,
 }
 
@@ -62,81 +71,227 @@ impl Server {
         }
     }
 
-    /// The server with the credentials that `user` has for it.
-    fn config(&self, credentials: &Options) -> Result<Config, Refusal> {
-        let credential = |name: &str| {
-            credentials.get(name).map(str::to_owned).ok_or_else(|| {
-                Refusal::new(
-                    PgSqlErrorCode::ERRCODE_FDW_OPTION_NAME_NOT_FOUND,
-                    format!("the user mapping for server \"{}\" has no option \"{name}\"", self.name),
+    /// Name and version of the contract endpoint, which an object's own options may override. An address
+    /// that names an endpoint stands in for the options that are not set.
+    pub fn endpoint_for<'a>(&'a self, object: &'a Options) -> (&'a str, Option<&'a str>) {
+        let own = |name: &str| object.get(name).or_else(|| self.options.get(name));
+        match (own("endpoint_name"), own("endpoint_version"), self.instance.endpoint()) {
+            (None, None, Some((name, version))) => (name, Some(version)),
+            (name, version, _) => (name.unwrap_or(self.options.get_or_default("endpoint_name")), version),
+        }
+    }
+
+    pub fn strategy(&self) -> &str {
+        self.options.get_or_default("auth_strategy")
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        self.options.get_or_default(name).parse().unwrap_or(1)
+    }
+
+    /// Whether a user mapping holds what the server's way of signing in takes, and nothing else.
+    ///
+    /// # Errors
+    /// The first option that is missing or of no use.
+    pub fn check_mapping(&self, mapping: &Options) -> Result<(), Refusal> {
+        mapping.check_strategy(self.strategy())?;
+        let required: &[&[&str]] = match self.strategy() {
+            "OAuth" => &[&["client_id"]],
+            "OAuthImplicit" => &[&["access_token"]],
+            "OAuthPassword" => &[&["username"], &["password", "password_file"], &["client_id"]],
+            _ => &[&["username"], &["password", "password_file"]],
+        };
+        let missing = required.iter().find(|names| names.iter().all(|name| mapping.get(name).is_none()));
+        match missing {
+            Some(names) => Err(Refusal::new(
+                PgSqlErrorCode::ERRCODE_FDW_OPTION_NAME_NOT_FOUND,
+                format!("the user mapping for server \"{}\" has no option \"{}\"", self.name, names[0]),
+            )
+            .detail(format!("auth_strategy \"{}\" needs it.", self.strategy()))
+            .hint(format!(
+                "Add it: ALTER USER MAPPING FOR … SERVER {} OPTIONS (ADD {} '…').",
+                quoted(&self.name),
+                names[0]
+            ))),
+            None if mapping.get("proxy_user").is_some() && self.options.get("proxy").is_none() => {
+                Err(Refusal::new(
+                    PgSqlErrorCode::ERRCODE_FDW_INVALID_OPTION_NAME,
+                    format!("server \"{}\" has no option \"proxy\" that proxy_user could be for", self.name),
                 )
-                .hint(format!(
-                    "Add it: ALTER USER MAPPING FOR … SERVER {} OPTIONS (ADD {name} …).",
-                    self.name
-                ))
+                .hint("Add the option proxy to the server, or drop proxy_user and proxy_password."))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The server with the credentials of a user mapping.
+    fn config(&self, mapping: &Mapping) -> Result<Config, Refusal> {
+        let Mapping { oid, options } = mapping;
+        self.check_mapping(options)?;
+        let text = |name: &str| options.get(name).unwrap_or_default().to_owned();
+        let login = || {
+            let password = secret(options, "password")?.unwrap_or_else(|| Secret::new(""));
+            Ok::<_, Refusal>(Login { username: text("username"), password })
+        };
+        let app = || {
+            Ok::<_, Refusal>(App {
+                client_id: text("client_id"),
+                client_secret: secret(options, "client_secret")?,
+                scope: self.options.get_or_default("scope").to_owned(),
+                callback_url: self.options.get_or_default("callback_url").to_owned(),
             })
         };
         let own = |name: &str| self.options.get(name).map(str::to_owned);
-        Ok(Config {
+        let file = |name: &str| self.options.get(name).map(PathBuf::from);
+        let proxy_credentials = match options.get("proxy_user") {
+            Some(user) => secret(options, "proxy_password")?.map(|password| (user.to_owned(), password)),
+            None => None,
+        };
+        let config = Config {
+            server: self.name.clone(),
             instance: self.instance.clone(),
             company: own("company"),
             odata_version: self.odata_version(),
-            auth_strategy: match self.options.get_or_default("auth_strategy") {
-                "Cookie" => AuthStrategy::Cookie,
-                _ => AuthStrategy::Basic,
+            credentials: match self.strategy() {
+                "Cookie" => Credentials::Cookie(login()?),
+                "OAuthPassword" => Credentials::OAuthPassword(login()?, app()?),
+                "OAuth" => Credentials::OAuth(app()?, secret(options, "refresh_token")?),
+                "OAuthImplicit" => {
+                    let token = secret(options, "access_token")?;
+                    Credentials::OAuthImplicit(token.unwrap_or_else(|| Secret::new("")))
+                }
+                _ => Credentials::Basic(login()?),
             },
-            username: credential("username")?,
-            password: SecretString::from(credential("password")?),
             branch: own("branch"),
             locale: own("locale"),
-            operation_timeout: Duration::from_secs(
-                self.options.get_or_default("operation_timeout").parse().unwrap_or(60),
-            ),
-        })
+            operation_timeout: Duration::from_secs(self.number("operation_timeout")),
+            transport: Transport {
+                ca_file: file("ca_file"),
+                client_identity: file("client_cert_file").zip(file("client_key_file")),
+                proxy: own("proxy").map(|url| Proxy { url, credentials: proxy_credentials }),
+                verify_certificate: self.options.get_or_default("verify_certificate") == "true",
+            },
+            max_sessions: u32::try_from(self.number("max_sessions")).unwrap_or(1),
+            idle_logout: Duration::from_secs(self.number("idle_logout")),
+            place: Place {
+                directory: state::directory(self.oid),
+                mapping: oid.to_u32(),
+                sealer: state::sealer()?,
+            },
+        };
+        Ok(config.checked()?)
     }
+}
+
+impl Mapping {
+    /// The mapping that `user` has for a server, else that for PUBLIC.
+    pub fn load(server: pg_sys::Oid, user: pg_sys::Oid) -> Self {
+        // SAFETY: returns palloc'd memory, or raises if there is none.
+        let (oid, options) = unsafe {
+            let mapping = pg_sys::GetUserMapping(user, server);
+            ((*mapping).umid, option_list((*mapping).options))
+        };
+        Self { oid, options: or_raise(Options::check(Object::UserMapping, options)) }
+    }
+}
+
+/// An identifier as it is written in SQL.
+pub fn quoted(name: &str) -> String {
+    spi::quote_identifier(name)
+}
+
+/// A secret option, from the file that stands in for it too, and unsealed.
+fn secret(options: &Options, name: &str) -> Result<Option<Secret>, Refusal> {
+    let file_option = format!("{name}_file");
+    let text = match (options.get(name), options.get(&file_option)) {
+        (Some(text), _) => text.to_owned(),
+        (None, Some(file)) => {
+            let text = fs::read_to_string(file).map_err(|reason| {
+                Refusal::new(
+                    PgSqlErrorCode::ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,
+                    format!("could not read the file \"{file}\" of option \"{file_option}\""),
+                )
+                .detail(reason.to_string())
+                .hint("It must be readable for the user that runs PostgreSQL.")
+            })?;
+            text.trim_end_matches(['\r', '\n']).to_owned()
+        }
+        (None, None) => return Ok(None),
+    };
+    if !acumatica_client::is_sealed(&text) {
+        return Ok(Some(Secret::new(&text)));
+    }
+    let revealed = state::sealer()?.reveal(&text).map_err(|error| {
+        let message = format!("{} (option \"{name}\")", error.message);
+        Refusal { message, ..Refusal::from(error) }
+    })?;
+    Ok(Some(Secret::new(&revealed)))
+}
+
+/// Runs `act` with the client of a server and user mapping, as their options are now.
+pub fn with_client<R>(
+    server: &Server,
+    mapping: &Mapping,
+    act: impl FnOnce(&Io, &Client) -> Result<R, Refusal>,
+) -> R {
+    let config = or_raise(server.config(mapping));
+    let key = (server.oid, mapping.oid);
+    let dropped: Vec<_> = known_clients().into_iter().filter(|known| !exists(*known)).collect();
+    let outcome = with_io(|io, clients| {
+        let changed = clients.get(&key).is_some_and(|client| *client.config() != config);
+        for key in dropped.iter().chain(changed.then_some(&key)) {
+            if let Some(client) = clients.remove(key) {
+                io.engine().retire(client);
+            }
+        }
+        let client = match clients.get(&key) {
+            Some(client) => client.clone(),
+            None => {
+                let client = Client::new(config)?;
+                clients.insert(key, client.clone());
+                client
+            }
+        };
+        act(io, &client)
+    });
+    or_raise(outcome)
+}
+
+/// Runs `act` with the I/O thread, which is started if need be. It must make no PostgreSQL call, so that
+/// nothing but its own refusal unwinds through the borrow.
+fn with_io<R>(
+    act: impl FnOnce(&Io, &mut HashMap<(pg_sys::Oid, pg_sys::Oid), Client>) -> Result<R, Refusal>,
+) -> Result<R, Refusal> {
+    let outcome = BACKEND.with_borrow_mut(|backend| {
+        let Backend { io, clients } = match backend {
+            Some(backend) => backend,
+            none => none.insert(Backend { io: Io::start()?, clients: HashMap::new() }),
+        };
+        act(io, clients)
+    });
+    register_exit();
+    outcome
 }
 
 /// Starts a scan of `request` on `server` with the credentials of `user`.
 pub fn start_scan(server: &Server, user: pg_sys::Oid, request: ScanRequest) -> Running {
-    // SAFETY: returns palloc'd memory, or raises if there is no mapping.
-    let (mapping, options) = unsafe {
-        let mapping = pg_sys::GetUserMapping(user, server.oid);
-        ((*mapping).umid, option_list((*mapping).options))
-    };
-    let config =
-        or_raise(Options::check(Object::UserMapping, options).and_then(|options| server.config(&options)));
-    let key = (server.oid, mapping);
-    let dropped: Vec<_> = known_clients().into_iter().filter(|known| !exists(*known)).collect();
-    // No PostgreSQL call in here, so nothing unwinds through the borrow but our own refusals.
-    let running = BACKEND.with_borrow_mut(|backend| {
-        let backend = match backend {
-            Some(backend) => backend,
-            none => none.insert(Backend { io: Io::start()?, clients: HashMap::new(), retired: Vec::new() }),
-        };
-        let changed = backend.clients.get(&key).is_some_and(|client| *client.config() != config);
-        let outdated: Vec<Client> = dropped
-            .iter()
-            .chain(changed.then_some(&key))
-            .filter_map(|key| backend.clients.remove(key))
-            .collect();
-        let client = match backend.clients.get(&key) {
-            Some(client) => client.clone(),
-            None => {
-                let client = Client::new(config)?;
-                backend.clients.insert(key, client.clone());
-                client
-            }
-        };
-        if !outdated.is_empty() {
-            // Seats are scarce: what was altered or dropped gives its own back first.
-            backend.retired.extend(outdated.iter().cloned());
-            backend.io.replace(&client, outdated);
-        }
-        Ok::<_, Refusal>(backend.io.scan(&client, request))
-    });
-    let running = or_raise(running);
-    register_exit();
-    running
+    let mapping = Mapping::load(server.oid, user);
+    with_client(server, &mapping, |io, client| Ok(io.scan(client, request)))
+}
+
+/// Closes the sessions of a server, or of one of its user mappings; says how many there were.
+pub fn close_sessions(server: pg_sys::Oid, mapping: Option<pg_sys::Oid>) -> usize {
+    let directory = state::directory(server);
+    if !directory.exists() {
+        return 0;
+    }
+    let sealer = or_raise(state::sealer());
+    let mapping = mapping.map(pg_sys::Oid::to_u32);
+    or_raise(with_io(|io, _| {
+        let job = io.engine().close(&directory, &sealer, mapping)?;
+        Ok(io.job(job))
+    }))
+    .wait()
 }
 
 fn known_clients() -> Vec<(pg_sys::Oid, pg_sys::Oid)> {
@@ -146,13 +301,15 @@ fn known_clients() -> Vec<(pg_sys::Oid, pg_sys::Oid)> {
 
 /// Whether server and user mapping are still in the catalog.
 fn exists((server, mapping): (pg_sys::Oid, pg_sys::Oid)) -> bool {
-    let found = |cache: pg_sys::SysCacheIdentifier::Type, oid: pg_sys::Oid| {
-        let none = pg_sys::Datum::from(0);
-        // SAFETY: a catalog look-up by the oid that is the only key of either cache.
-        unsafe { pg_sys::SearchSysCacheExists(cache as i32, oid.into(), none, none, none) }
-    };
-    found(pg_sys::SysCacheIdentifier::FOREIGNSERVEROID, server)
-        && found(pg_sys::SysCacheIdentifier::USERMAPPINGOID, mapping)
+    is_in_catalog(pg_sys::SysCacheIdentifier::FOREIGNSERVEROID, server)
+        && is_in_catalog(pg_sys::SysCacheIdentifier::USERMAPPINGOID, mapping)
+}
+
+/// Whether an object is in the catalog that `cache`, which has its oid as the only key, is for.
+pub fn is_in_catalog(cache: pg_sys::SysCacheIdentifier::Type, oid: pg_sys::Oid) -> bool {
+    let none = pg_sys::Datum::from(0);
+    // SAFETY: a catalog look-up; the caller says that the key fits.
+    unsafe { pg_sys::SearchSysCacheExists(cache as i32, oid.into(), none, none, none) }
 }
 
 /// Has the sessions closed when the backend ends, in whichever way it is told to.
@@ -162,16 +319,16 @@ fn register_exit() {
     }
     if !REGISTERED.replace(true) {
         // SAFETY: registers a function of this library, which is never unloaded.
-        unsafe { pg_sys::before_shmem_exit(Some(sign_out_at_exit), pg_sys::Datum::from(0)) };
+        unsafe { pg_sys::before_shmem_exit(Some(leave_at_exit), pg_sys::Datum::from(0)) };
     }
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn sign_out_at_exit(_code: i32, _arg: pg_sys::Datum) {
+unsafe extern "C-unwind" fn leave_at_exit(_code: i32, _arg: pg_sys::Datum) {
     // Exit may come in the middle of anything, though not of a borrow: nothing in one can raise.
     let backend =
         BACKEND.with(|backend| backend.try_borrow_mut().ok().and_then(|mut backend| backend.take()));
-    if let Some(Backend { io, clients, retired }) = backend {
-        io.shut_down(clients.into_values().chain(retired).collect());
+    if let Some(Backend { io, clients }) = backend {
+        io.shut_down(clients.into_values().collect());
     }
 }

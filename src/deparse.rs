@@ -101,16 +101,7 @@ impl Table {
             _ => (Surface::Rest, "entity", ("inquiry", [SCHEMA_ODATA].as_slice())),
         };
         let Some(name) = self.options.get(naming) else { return Err(unfit(other.0, schema, other.1)) };
-        // An address that names an endpoint stands in for the options that are not set.
-        let own = |name: &str| self.options.get(name).or_else(|| self.server.options.get(name));
-        let from_url = self.server.instance.endpoint();
-        let (endpoint_name, endpoint_version) =
-            match (own("endpoint_name"), own("endpoint_version"), from_url) {
-                (None, None, Some((name, version))) => (name, Some(version)),
-                (name, version, _) => {
-                    (name.unwrap_or(self.server.options.get_or_default("endpoint_name")), version)
-                }
-            };
+        let (endpoint_name, endpoint_version) = self.server.endpoint_for(&self.options);
         Ok(Target {
             surface,
             name: name.to_owned(),

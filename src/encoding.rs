@@ -1,6 +1,6 @@
 //! Text between PostgreSQL, in the encoding of the database, and Rust, in UTF-8.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, CString, c_char};
 
 use pgrx::pg_sys;
 
@@ -20,6 +20,12 @@ pub unsafe fn from_server(text: *const c_char) -> String {
         let utf8 = pg_sys::pg_server_to_any(text, length, pg_sys::pg_enc::PG_UTF8 as i32);
         CStr::from_ptr(utf8).to_string_lossy().into_owned()
     }
+}
+
+/// A name as PostgreSQL's look-ups take it; one that the database cannot hold is nobody's.
+pub fn to_server(name: &str) -> CString {
+    let text = if database_is_utf8() { Some(name.to_owned()) } else { Some(for_display(name.to_owned())) };
+    text.and_then(|text| CString::new(text).ok()).unwrap_or_default()
 }
 
 /// A text for people, as any database can show it: where it is not in UTF-8, what is not ASCII is

@@ -44,6 +44,22 @@ impl Refusal {
     }
 }
 
+/// Tells the user something while the statement goes on.
+pub fn notice(message: String, hint: String) {
+    report(PgLogLevel::NOTICE, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message, hint);
+}
+
+/// Tells the user what will need attention.
+pub fn warning(message: String, hint: String) {
+    report(PgLogLevel::WARNING, PgSqlErrorCode::ERRCODE_WARNING, message, hint);
+}
+
+fn report(level: PgLogLevel, code: PgSqlErrorCode, message: String, hint: String) {
+    ErrorReport::new(code, for_display(message), pgrx::function_name!())
+        .set_hint(for_display(hint))
+        .report(level);
+}
+
 /// `value`, or the end of the statement.
 pub fn or_raise<T, E: Into<Refusal>>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| error.into().raise())
@@ -74,6 +90,8 @@ fn code(kind: ErrorKind) -> PgSqlErrorCode {
         ErrorKind::RowsMoved => ERRCODE_T_R_SERIALIZATION_FAILURE,
         ErrorKind::Value => ERRCODE_FDW_INVALID_DATA_TYPE,
         ErrorKind::Definition => ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,
+        ErrorKind::Key => ERRCODE_CONFIG_FILE_ERROR,
+        ErrorKind::Storage => ERRCODE_IO_ERROR,
         ErrorKind::Internal => ERRCODE_INTERNAL_ERROR,
     }
 }

@@ -48,6 +48,14 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
         if (*state).timing {
             let milliseconds = waited.as_secs_f64() * 1000.0;
             pg_sys::ExplainPropertyFloat(c"Time Waiting".as_ptr(), c"ms".as_ptr(), milliseconds, 3, state);
+            let for_session = stats.session_wait.as_secs_f64() * 1000.0;
+            pg_sys::ExplainPropertyFloat(
+                c"Time Waiting for Session".as_ptr(),
+                c"ms".as_ptr(),
+                for_session,
+                3,
+                state,
+            );
         }
     }
 }

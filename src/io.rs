@@ -11,10 +11,10 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
 use acumatica_client::decode::Batch;
-use acumatica_client::{Client, Engine, Rows, ScanRequest};
+use acumatica_client::{Client, Engine, Job, Notice, Rows, ScanRequest};
 use pgrx::prelude::*;
 
-use crate::error::Refusal;
+use crate::error::{self, Refusal};
 
 /// The engine and the socket it knocks on.
 #[derive(Debug)]
@@ -27,6 +27,13 @@ pub struct Io {
 #[derive(Debug)]
 pub struct Running {
     rows: Rows,
+    knocks: Rc<UnixStream>,
+}
+
+/// Anything else under way. Dropping it ends it.
+#[derive(Debug)]
+pub struct Waiting<T> {
+    job: Job<T>,
     knocks: Rc<UnixStream>,
 }
 
@@ -54,12 +61,15 @@ impl Io {
         Running { rows: self.engine.scan(client, request), knocks: Rc::clone(&self.knocks) }
     }
 
-    /// Has `client` take the place of `outdated`, whose sessions are closed.
-    pub fn replace(&self, client: &Client, outdated: Vec<Client>) {
-        self.engine.replace(client, outdated);
+    pub fn job<T>(&self, job: Job<T>) -> Waiting<T> {
+        Waiting { job, knocks: Rc::clone(&self.knocks) }
     }
 
-    /// Signs out of all and ends the thread; waits some seconds at most.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Leaves all and ends the thread; waits some seconds at most.
     pub fn shut_down(self, clients: Vec<Client>) {
         self.engine.shut_down(clients);
     }
@@ -72,42 +82,58 @@ impl Running {
     /// # Errors
     /// Why the scan failed.
     pub fn next_batch(&self) -> acumatica_client::Result<Option<Batch>> {
-        const EVENTS: u32 = pg_sys::WL_LATCH_SET | pg_sys::WL_SOCKET_READABLE | pg_sys::WL_EXIT_ON_PM_DEATH;
-        loop {
-            if let Some(next) = self.rows.poll() {
-                return next;
-            }
-            // SAFETY: on the backend's thread, whose latch `MyLatch` is; `self` holds the socket open.
-            let events = unsafe {
-                pg_sys::WaitLatchOrSocket(
-                    pg_sys::MyLatch,
-                    EVENTS as i32,
-                    self.knocks.as_raw_fd(),
-                    -1,
-                    pg_sys::PG_WAIT_EXTENSION,
-                )
-            } as u32;
-            if events & pg_sys::WL_SOCKET_READABLE != 0 {
-                self.hush();
-            }
-            if events & pg_sys::WL_LATCH_SET != 0 {
-                // SAFETY: as above.
-                unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
-            }
-            check_for_interrupts!();
-        }
+        sleep_until(&self.knocks, || self.rows.poll(), || self.rows.take_notices())
     }
 
     pub fn stats(&self) -> acumatica_client::ScanStats {
         self.rows.stats()
     }
+}
 
-    /// Takes the knocks off the socket. They may have been meant for another scan, which looks for its
-    /// rows before it sleeps.
-    fn hush(&self) {
-        let mut sink = [0; 64];
-        while matches!((&*self.knocks).read(&mut sink), Ok(read) if read == sink.len()) {}
+impl<T> Waiting<T> {
+    /// The outcome. Sleeps until it is there; a cancel or a termination ends the sleep as a PostgreSQL
+    /// error.
+    pub fn wait(&self) -> T {
+        sleep_until(&self.knocks, || self.job.poll(), || self.job.take_notices())
     }
+}
+
+/// Sleeps until there is something, telling the user what there is to tell meanwhile.
+fn sleep_until<T>(knocks: &UnixStream, poll: impl Fn() -> Option<T>, notices: impl Fn() -> Vec<Notice>) -> T {
+    const EVENTS: u32 = pg_sys::WL_LATCH_SET | pg_sys::WL_SOCKET_READABLE | pg_sys::WL_EXIT_ON_PM_DEATH;
+    loop {
+        for notice in notices() {
+            error::notice(notice.message, notice.hint);
+        }
+        if let Some(next) = poll() {
+            return next;
+        }
+        // SAFETY: on the backend's thread, whose latch `MyLatch` is; the caller holds the socket open.
+        let events = unsafe {
+            pg_sys::WaitLatchOrSocket(
+                pg_sys::MyLatch,
+                EVENTS as i32,
+                knocks.as_raw_fd(),
+                -1,
+                pg_sys::PG_WAIT_EXTENSION,
+            )
+        } as u32;
+        if events & pg_sys::WL_SOCKET_READABLE != 0 {
+            hush(knocks);
+        }
+        if events & pg_sys::WL_LATCH_SET != 0 {
+            // SAFETY: as above.
+            unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
+        }
+        check_for_interrupts!();
+    }
+}
+
+/// Takes the knocks off the socket. They may have been meant for another scan, which looks for its rows
+/// before it sleeps.
+fn hush(mut knocks: &UnixStream) {
+    let mut sink = [0; 64];
+    while matches!(knocks.read(&mut sink), Ok(read) if read == sink.len()) {}
 }
 
 /// Runs `start` so that threads it starts, and theirs, never handle one of PostgreSQL's signals.

@@ -5,6 +5,9 @@
 //!
 //! * `option`: every option, and the validator;
 //! * `connection`: servers and user mappings as clients, from the first scan to the end of the backend;
+//! * `state`: where the backends of the cluster keep what they share, and its key;
+//! * `admin`: the functions that people call;
+//! * `ddl`: what happens to sessions when servers and user mappings are altered or dropped;
 //! * `io`: the thread that waits for the network, and how the backend waits for it;
 //! * `deparse`: from a foreign table and the columns wanted to a request;
 //! * `plan`, `scan`, `explain`: the callbacks of planner and executor;
@@ -13,9 +16,11 @@
 //! * `encoding`: text in the encoding of the database;
 //! * `compat`: what differs between PostgreSQL's major versions.
 
+mod admin;
 mod compat;
 mod connection;
 mod convert;
+mod ddl;
 mod deparse;
 mod encoding;
 mod error;
@@ -24,6 +29,7 @@ mod io;
 mod option;
 mod plan;
 mod scan;
+mod state;
 
 use pgrx::prelude::*;
 
@@ -38,6 +44,7 @@ pub extern "C-unwind" fn _PG_init() {
         // SAFETY: PostgreSQL loads libraries on its only thread, and ours is started later.
         unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
     }
+    state::define_parameters();
 }
 
 /// The handler function of the foreign data wrapper: its table of callbacks.

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 
 use acumatica_client::InstanceUrl;
 use pgrx::prelude::*;
+use url::Url;
 
 use crate::encoding::from_server;
 use crate::error::{Refusal, or_raise};
@@ -41,8 +42,24 @@ enum Kind {
     Url,
     /// A remote field, or a path to one: `MainContact/Email`.
     FieldPath,
+    /// OAuth scopes, separated by spaces.
+    Scope,
+    /// Where the browser is sent after signing in.
+    Callback,
+    /// Address of an HTTP proxy.
+    Proxy,
+    /// Absolute path of a file that the server reads; who may say which.
+    File(Trusted),
     /// `name=value;…` of the other options of the same object.
     Properties,
+}
+
+/// Whose word is good for a file of the server.
+#[derive(Clone, Copy, Debug)]
+enum Trusted {
+    Superuser,
+    /// Members of `pg_read_server_files`.
+    Reader,
 }
 
 /// One option.
@@ -86,7 +103,7 @@ impl Definition {
 
 use Object::{Column, Server, Table, UserMapping};
 
-static OPTIONS: [Definition; 20] = [
+static OPTIONS: [Definition; 37] = [
     Definition::new(
         "url",
         &[Server],
@@ -120,10 +137,61 @@ static OPTIONS: [Definition; 20] = [
     Definition::new(
         "auth_strategy",
         &[Server],
-        Kind::Choice(&[("Basic", &[]), ("Cookie", &[])]),
-        "Basic signs in to REST by cookie and to OData by HTTP Basic; Cookie signs in to all by cookie.",
+        Kind::Choice(&[
+            ("Basic", &[]),
+            ("Cookie", &[]),
+            ("OAuth", &[]),
+            ("OAuthPassword", &[]),
+            ("OAuthImplicit", &[]),
+        ]),
+        "How to sign in: Basic by cookie to REST and by HTTP Basic to OData, Cookie by cookie to all, OAuth in a browser, \
+         OAuthPassword by password for an access token, OAuthImplicit with an access token got elsewhere.",
     )
     .default("Basic"),
+    Definition::new("scope", &[Server], Kind::Scope, "OAuth scopes; without offline_access queries stop after an hour.")
+        .default("api offline_access"),
+    Definition::new(
+        "callback_url",
+        &[Server],
+        Kind::Callback,
+        "Where the browser is sent after signing in; the redirect URI of the connected application.",
+    )
+    .default("http://localhost:8021/acumatica"),
+    Definition::new(
+        "max_sessions",
+        &[Server],
+        Kind::Integer(1..=1000),
+        "Most API sessions that all backends together may have open; queries wait for one.",
+    )
+    .default("1"),
+    Definition::new(
+        "idle_logout",
+        &[Server],
+        Kind::Integer(1..=86_400),
+        "Seconds without a request after which a session is signed out.",
+    )
+    .default("300"),
+    Definition::new(
+        "ca_file",
+        &[Server],
+        Kind::File(Trusted::Reader),
+        "Certificates in PEM that are trusted besides those of the system.",
+    ),
+    Definition::new(
+        "client_cert_file",
+        &[Server],
+        Kind::File(Trusted::Superuser),
+        "Certificate in PEM to show to a site that asks for one.",
+    ),
+    Definition::new("client_key_file", &[Server], Kind::File(Trusted::Superuser), "Its private key in PEM."),
+    Definition::new(
+        "verify_certificate",
+        &[Server],
+        Kind::Boolean,
+        "Whether the site's certificate must be valid; false only for this very machine, as through a tunnel.",
+    )
+    .default("true"),
+    Definition::new("proxy", &[Server], Kind::Proxy, "HTTP proxy on the way to the site, such as http://proxy:3128."),
     Definition::new("page_size", &[Server, Table], Kind::Integer(1..=100_000), "Most rows in one request.")
         .default("10000"),
     Definition::new(
@@ -151,6 +219,36 @@ static OPTIONS: [Definition; 20] = [
     Definition::new("username", &[UserMapping], Kind::Text, "Acumatica user.").alias(&["user"]),
     Definition::new("password", &[UserMapping], Kind::Text, "Password of the user.").secret(),
     Definition::new(
+        "password_file",
+        &[UserMapping],
+        Kind::File(Trusted::Reader),
+        "File that holds the password, instead of password.",
+    ),
+    Definition::new(
+        "client_id",
+        &[UserMapping],
+        Kind::Text,
+        "Client ID of the connected application (screen SM303010): GUID@Tenant.",
+    ),
+    Definition::new("client_secret", &[UserMapping], Kind::Text, "Its shared secret.").secret(),
+    Definition::new(
+        "client_secret_file",
+        &[UserMapping],
+        Kind::File(Trusted::Reader),
+        "File that holds the shared secret, instead of client_secret.",
+    ),
+    Definition::new(
+        "refresh_token",
+        &[UserMapping],
+        Kind::Text,
+        "OAuth refresh token got elsewhere, to start with; its successors are kept outside of the mapping.",
+    )
+    .secret(),
+    Definition::new("access_token", &[UserMapping], Kind::Text, "OAuth access token for auth_strategy OAuthImplicit.")
+        .secret(),
+    Definition::new("proxy_user", &[UserMapping], Kind::Text, "User name for the proxy."),
+    Definition::new("proxy_password", &[UserMapping], Kind::Text, "Password for the proxy.").secret(),
+    Definition::new(
         "entity",
         &[Table],
         Kind::Text,
@@ -170,6 +268,22 @@ static OPTIONS: [Definition; 20] = [
         "Remote field, or path to one such as MainContact/Email; unset, the column's name.",
     ),
     Definition::new("key", &[Column], Kind::Integer(1..=32), "Position of the column in the key, from 1."),
+];
+
+const PASSWORD: &[&str] = &["Basic", "Cookie", "OAuthPassword"];
+const APPLICATION: &[&str] = &["OAuth", "OAuthPassword"];
+/// Which ways of signing in have a use for an option; all have for those that are not listed.
+const STRATEGY_OPTIONS: [(&str, &[&str]); 10] = [
+    ("username", PASSWORD),
+    ("password", PASSWORD),
+    ("password_file", PASSWORD),
+    ("client_id", APPLICATION),
+    ("client_secret", APPLICATION),
+    ("client_secret_file", APPLICATION),
+    ("refresh_token", &["OAuth"]),
+    ("access_token", &["OAuthImplicit"]),
+    ("scope", APPLICATION),
+    ("callback_url", &["OAuth"]),
 ];
 
 /// The options of one object, checked, by their proper names.
@@ -204,7 +318,8 @@ impl Options {
         match object {
             Server => options.check_server()?,
             Table => options.check_table()?,
-            UserMapping | Column => {}
+            UserMapping => options.check_mapping()?,
+            Column => {}
         }
         Ok(options)
     }
@@ -256,7 +371,91 @@ impl Options {
             .detail("With http, the password crosses the network for everyone to read.")
             .hint("Use https, or add allow_http 'true' if the network is trusted."));
         }
+        if self.get_or_default("verify_certificate") == "false" && !instance.is_loopback() {
+            return Err(Refusal::new(
+                PgSqlErrorCode::ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,
+                "option \"verify_certificate\" can only be false for this very machine",
+            )
+            .detail("Without it, whoever sits on the way to another machine can read the password.")
+            .hint("Set ca_file to the certificate of the authority that issued the site's."));
+        }
+        self.check_pair("client_cert_file", "client_key_file")?;
+        self.check_strategy(self.get_or_default("auth_strategy"))?;
         self.check_surface()
+    }
+
+    fn check_mapping(&self) -> Result<(), Refusal> {
+        for (one, other) in [("password", "password_file"), ("client_secret", "client_secret_file")] {
+            if self.get(one).is_some() && self.get(other).is_some() {
+                return Err(Refusal::new(
+                    PgSqlErrorCode::ERRCODE_FDW_INVALID_OPTION_NAME,
+                    format!("options \"{one}\" and \"{other}\" exclude each other"),
+                )
+                .hint("Give one of them."));
+            }
+        }
+        self.check_pair("proxy_user", "proxy_password")
+    }
+
+    /// Files are read with the rights of the operating system's user who runs PostgreSQL.
+    fn check_trust(&self) -> Result<(), Refusal> {
+        for option in OPTIONS.iter().filter(|option| self.0.contains_key(option.name)) {
+            let Kind::File(trusted) = option.kind else { continue };
+            // SAFETY: catalog look-ups about the current user.
+            let (is_trusted, who) = unsafe {
+                match trusted {
+                    Trusted::Superuser => (pg_sys::superuser(), "superusers"),
+                    Trusted::Reader => (
+                        pg_sys::has_privs_of_role(pg_sys::GetUserId(), ROLE_PG_READ_SERVER_FILES),
+                        "members of pg_read_server_files",
+                    ),
+                }
+            };
+            if !is_trusted {
+                return Err(Refusal::new(
+                    PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+                    format!("permission denied to set option \"{}\"", option.name),
+                )
+                .detail("The file is read with the rights of the user that runs PostgreSQL.")
+                .hint(format!("Only {who} can set it.")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_pair(&self, one: &str, other: &str) -> Result<(), Refusal> {
+        let (given, missing) = match (self.get(one), self.get(other)) {
+            (Some(_), None) => (one, other),
+            (None, Some(_)) => (other, one),
+            _ => return Ok(()),
+        };
+        Err(Refusal::new(
+            PgSqlErrorCode::ERRCODE_FDW_OPTION_NAME_NOT_FOUND,
+            format!("option \"{given}\" needs option \"{missing}\" too"),
+        )
+        .hint("Give both or neither."))
+    }
+
+    /// Options that a way of signing in cannot use.
+    ///
+    /// # Errors
+    /// One is given; the hint says what it is for, and what the strategy takes.
+    pub fn check_strategy(&self, strategy: &str) -> Result<(), Refusal> {
+        let unfit = STRATEGY_OPTIONS
+            .iter()
+            .find(|(name, strategies)| self.get(name).is_some() && !strategies.contains(&strategy));
+        let Some((name, strategies)) = unfit else { return Ok(()) };
+        let uses: Vec<&str> = STRATEGY_OPTIONS
+            .iter()
+            .filter(|(_, strategies)| strategies.contains(&strategy))
+            .map(|(name, _)| *name)
+            .collect();
+        Err(Refusal::new(
+            PgSqlErrorCode::ERRCODE_FDW_INVALID_OPTION_NAME,
+            format!("option \"{name}\" cannot be used with auth_strategy \"{strategy}\""),
+        )
+        .detail(format!("It is for auth_strategy {}.", strategies.join(", ")))
+        .hint(format!("auth_strategy \"{strategy}\" uses {}.", uses.join(", "))))
     }
 
     fn check_table(&self) -> Result<(), Refusal> {
@@ -347,6 +546,22 @@ impl Definition {
                     invalid(self, &value, &format!("It must be one of {}.", names.join(", ")))
                 })
             }
+            Kind::Scope => check_scope(self, value),
+            Kind::Callback => match Url::parse(value.trim()) {
+                Ok(url) if matches!(url.scheme(), "http" | "https") && url.fragment().is_none() => {
+                    Ok(value.trim().to_owned())
+                }
+                _ => Err(invalid(
+                    self,
+                    &value,
+                    "It must be an address such as http://localhost:8021/acumatica.",
+                )),
+            },
+            Kind::Proxy => check_proxy(self, value),
+            Kind::File(_) if !value.starts_with('/') => {
+                Err(invalid(self, &value, "It must be the absolute path of a file on the database server."))
+            }
+            Kind::File(_) => Ok(value),
             Kind::FieldPath => {
                 let sound =
                     value.split('/').all(|part| !part.is_empty() && part.trim() == part && part != "*");
@@ -367,10 +582,57 @@ impl Definition {
             Kind::Choice(choices) => choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" | "),
             Kind::Url => "address".into(),
             Kind::FieldPath => "field path".into(),
+            Kind::Scope => "scopes".into(),
+            Kind::Callback => "address".into(),
+            Kind::Proxy => "address".into(),
+            Kind::File(Trusted::Superuser) => "file, set by superusers".into(),
+            Kind::File(Trusted::Reader) => "file, set by members of pg_read_server_files".into(),
             Kind::Properties => "name=value;…".into(),
         }
     }
 }
+
+/// Scopes that leave one session for all requests.
+fn check_scope(option: &Definition, value: String) -> Result<String, Refusal> {
+    let words: Vec<&str> = value.split_whitespace().collect();
+    if words.contains(&"api:concurrent_access") {
+        return Err(invalid(
+            option,
+            &value,
+            "Leave api:concurrent_access out: with it, each request would open an API session of its own, and a licence has few.",
+        ));
+    }
+    if !words.contains(&"api") {
+        return Err(invalid(
+            option,
+            &value,
+            "It must contain api; with offline_access, access is renewed by itself.",
+        ));
+    }
+    Ok(words.join(" "))
+}
+
+fn check_proxy(option: &Definition, value: String) -> Result<String, Refusal> {
+    let text = value.trim();
+    let assumed = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    match Url::parse(&assumed) {
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => Err(Refusal::new(
+            PgSqlErrorCode::ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,
+            "option \"proxy\" must not hold a user name or password",
+        )
+        .detail("Everyone can read the options of a server.")
+        .hint("Set the options proxy_user and proxy_password of the user mapping.")),
+        Ok(url) if url.scheme() == "http" && url.has_host() && url.path() == "/" => Ok(assumed),
+        _ => Err(invalid(
+            option,
+            &value,
+            "It must be the address of an HTTP proxy, such as http://proxy:3128.",
+        )),
+    }
+}
+
+/// `pg_read_server_files` (pg_authid.dat), which has had this oid since PostgreSQL 11.
+const ROLE_PG_READ_SERVER_FILES: pg_sys::Oid = pg_sys::Oid::from_u32(4569);
 
 fn invalid(option: &Definition, value: &str, form: &str) -> Refusal {
     let refusal = Refusal::new(
@@ -448,7 +710,7 @@ pub extern "C-unwind" fn acumatica_fdw_validator(call: pg_sys::FunctionCallInfo)
         _ => None,
     };
     let checked = match (object, given.first()) {
-        (Some(object), _) => Options::check(object, given).map(drop),
+        (Some(object), _) => Options::check(object, given).and_then(|options| options.check_trust()),
         (None, None) => Ok(()),
         (None, Some((name, _))) => Err(Refusal::new(
             PgSqlErrorCode::ERRCODE_FDW_INVALID_OPTION_NAME,

@@ -1,62 +1,249 @@
-//! What a connection needs to know: the instance, the tenant and who signs in.
+//! What a connection needs to know: the instance, the tenant, who signs in, and by which way.
 
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{Context, SHA256};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::instance::InstanceUrl;
+use crate::seal::Sealer;
 
-/// A server and the credentials of one user on it.
-#[derive(Clone, Debug)]
+/// A text that no message and no `Debug` output shows, wiped from memory when it is dropped.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    pub fn new(text: &str) -> Self {
+        Self(SecretString::from(text))
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// For state that is sealed before it is written, and nothing else.
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.expose())
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(SecretString::from(text)))
+    }
+}
+
+/// A server and the credentials of one user on it. Two are equal when one client can serve both.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// What messages call the server.
+    pub server: String,
     pub instance: InstanceUrl,
     /// Login name of the tenant. Needed by OData where the instance has several.
     pub company: Option<String>,
     pub odata_version: ODataVersion,
-    pub auth_strategy: AuthStrategy,
-    pub username: String,
-    pub password: SecretString,
+    pub credentials: Credentials,
     pub branch: Option<String>,
     /// A culture such as `en-US`; it decides how the server words its labels and messages.
     pub locale: Option<String>,
     /// How long the server may be silent.
     pub operation_timeout: Duration,
+    pub transport: Transport,
+    /// How many sessions the cluster may have open on this server.
+    pub max_sessions: u32,
+    /// After how long without a request a session is closed.
+    pub idle_logout: Duration,
+    pub place: Place,
 }
 
-/// Two configurations are equal when one session can serve both.
-impl PartialEq for Config {
+/// Where the state of a server is kept that the backends of a cluster share.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The server's own directory.
+    pub directory: PathBuf,
+    /// The user mapping's number, unique for the server.
+    pub mapping: u32,
+    /// What the state is sealed with.
+    pub sealer: Arc<Sealer>,
+}
+
+impl PartialEq for Place {
     fn eq(&self, other: &Self) -> bool {
-        // Destructured, so that a new field cannot be forgotten here.
-        let Self {
-            instance,
-            company,
-            odata_version,
-            auth_strategy,
-            username,
-            password,
-            branch,
-            locale,
-            operation_timeout,
-        } = self;
-        *instance == other.instance
-            && *company == other.company
-            && *odata_version == other.odata_version
-            && *auth_strategy == other.auth_strategy
-            && *username == other.username
-            && password.expose_secret() == other.password.expose_secret()
-            && *branch == other.branch
-            && *locale == other.locale
-            && *operation_timeout == other.operation_timeout
+        // The key is the cluster's.
+        self.directory == other.directory && self.mapping == other.mapping
     }
 }
 
-/// How a session is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthStrategy {
+/// How requests reach the server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Transport {
+    /// Certificates in PEM that are trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Certificate and key, both in PEM, to show to a server that asks for them.
+    pub client_identity: Option<(PathBuf, PathBuf)>,
+    pub proxy: Option<Proxy>,
+    /// False accepts any certificate.
+    pub verify_certificate: bool,
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        Self { ca_file: None, client_identity: None, proxy: None, verify_certificate: true }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Proxy {
+    /// `http://host:port`.
+    pub url: String,
+    pub credentials: Option<(String, Secret)>,
+}
+
+/// Who signs in, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Credentials {
     /// Cookie login for REST, HTTP Basic with the cookies replayed for OData.
-    Basic,
+    Basic(Login),
     /// Cookie login for all surfaces.
-    Cookie,
+    Cookie(Login),
+    /// OAuth 2.0, resource owner password.
+    OAuthPassword(Login, App),
+    /// OAuth 2.0, authorization code with PKCE. A refresh token that was got elsewhere starts it too.
+    OAuth(App, Option<Secret>),
+    /// OAuth 2.0, implicit: an access token that was got elsewhere.
+    OAuthImplicit(Secret),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Login {
+    pub username: String,
+    pub password: Secret,
+}
+
+/// A connected application (screen SM303010).
+#[derive(Clone, Debug, PartialEq)]
+pub struct App {
+    /// `GUID@Tenant`.
+    pub client_id: String,
+    /// A public client has none.
+    pub client_secret: Option<Secret>,
+    /// Separated by spaces.
+    pub scope: String,
+    pub callback_url: String,
+}
+
+impl App {
+    /// The tenant that the client ID chooses (acumatica-api.md section 4).
+    ///
+    /// # Errors
+    /// It names none.
+    pub fn tenant(&self) -> Result<&str> {
+        match self.client_id.rsplit_once('@') {
+            Some((_, tenant)) if !tenant.is_empty() => Ok(tenant),
+            _ => Err(Error::new(ErrorKind::Definition, "option \"client_id\" names no tenant")
+                .hint("Copy the whole client ID from screen SM303010: GUID@Tenant.")),
+        }
+    }
+}
+
+impl Config {
+    /// Fills in the tenant that the client ID names.
+    ///
+    /// # Errors
+    /// It is not the company that is configured.
+    pub fn checked(mut self) -> Result<Self> {
+        let (Credentials::OAuth(app, _) | Credentials::OAuthPassword(_, app)) = &self.credentials else {
+            return Ok(self);
+        };
+        let tenant = app.tenant()?;
+        match &self.company {
+            None => self.company = Some(tenant.to_owned()),
+            Some(company) if !company.eq_ignore_ascii_case(tenant) => {
+                return Err(Error::new(
+                    ErrorKind::Definition,
+                    format!("the client ID belongs to tenant \"{tenant}\", the server \"{}\" to company \"{company}\"", self.server),
+                )
+                .hint("Set the server option \"company\" to the tenant behind the @ of the client ID, or use a client ID of that company."));
+            }
+            Some(_) => {}
+        }
+        Ok(self)
+    }
+
+    /// Tells sessions of these options from those of others.
+    pub(crate) fn session_fingerprint(&self) -> String {
+        let mut parts = self.identity();
+        parts
+            .extend([self.branch.as_deref().unwrap_or_default(), self.locale.as_deref().unwrap_or_default()]);
+        match &self.credentials {
+            Credentials::Basic(login) | Credentials::Cookie(login) => {
+                parts.extend([login.username.as_str(), login.password.expose()]);
+            }
+            Credentials::OAuthImplicit(token) => parts.push(token.expose()),
+            Credentials::OAuthPassword(..) | Credentials::OAuth(..) => {
+                return digest(&[&parts[..], &[&self.grant_fingerprint()]].concat());
+            }
+        }
+        digest(&parts)
+    }
+
+    /// Tells grants for these options from those for others. The client secret is not among them: it
+    /// expires and is replaced, and the grant goes on.
+    pub(crate) fn grant_fingerprint(&self) -> String {
+        let mut parts = self.identity();
+        match &self.credentials {
+            Credentials::OAuthPassword(login, app) => {
+                parts.extend([app.client_id.as_str(), &app.scope, &login.username, login.password.expose()]);
+            }
+            Credentials::OAuth(app, seed) => {
+                parts.extend([app.client_id.as_str(), &app.scope, seed.as_ref().map_or("", Secret::expose)]);
+            }
+            Credentials::Basic(_) | Credentials::Cookie(_) | Credentials::OAuthImplicit(_) => {}
+        }
+        digest(&parts)
+    }
+
+    fn identity(&self) -> Vec<&str> {
+        let how = match self.credentials {
+            Credentials::Basic(_) => "Basic",
+            Credentials::Cookie(_) => "Cookie",
+            Credentials::OAuthPassword(..) => "OAuthPassword",
+            Credentials::OAuth(..) => "OAuth",
+            Credentials::OAuthImplicit(_) => "OAuthImplicit",
+        };
+        vec![how, self.instance.as_str(), self.company.as_deref().unwrap_or_default()]
+    }
+}
+
+/// SHA-256 of texts, each with its length, in base64.
+fn digest(parts: &[&str]) -> String {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(&part.len().to_le_bytes());
+        context.update(part.as_bytes());
+    }
+    STANDARD.encode(context.finish())
 }
 
 /// The OData layout and literals of an instance (acumatica-api.md section 1).

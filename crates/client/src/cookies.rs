@@ -5,11 +5,12 @@ use std::fmt;
 
 use cookie::Cookie;
 use reqwest::header::{HeaderMap, HeaderValue, SET_COOKIE};
+use zeroize::Zeroizing;
 
 /// Cookies by name, for one origin. Acumatica sends five of its seven twice, and values hold
 /// `& = + : ~` (acumatica-api.md section 4): the last one of a name counts, values stay verbatim.
 #[derive(Clone, Default)]
-pub(crate) struct CookieJar(BTreeMap<String, String>);
+pub(crate) struct CookieJar(BTreeMap<String, Zeroizing<String>>);
 
 /// Whoever has the cookies has the session.
 impl fmt::Debug for CookieJar {
@@ -19,6 +20,14 @@ impl fmt::Debug for CookieJar {
 }
 
 impl CookieJar {
+    pub fn new(cookies: BTreeMap<String, Zeroizing<String>>) -> Self {
+        Self(cookies)
+    }
+
+    pub fn cookies(&self) -> &BTreeMap<String, Zeroizing<String>> {
+        &self.0
+    }
+
     /// Takes over what an answer sets or, by an expiry in the past, removes.
     pub fn absorb(&mut self, headers: &HeaderMap) {
         for cookie in headers.get_all(SET_COOKIE) {
@@ -30,7 +39,7 @@ impl CookieJar {
             if expired || cookie.value().is_empty() {
                 self.0.remove(cookie.name());
             } else {
-                self.0.insert(cookie.name().to_owned(), cookie.value().to_owned());
+                self.0.insert(cookie.name().to_owned(), Zeroizing::new(cookie.value().to_owned()));
             }
         }
     }
@@ -40,7 +49,7 @@ impl CookieJar {
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.0.get(name).map(|value| value.as_str())
     }
 
     /// The `Cookie` header, marked sensitive so that no trace prints it.
@@ -48,7 +57,8 @@ impl CookieJar {
         if self.is_empty() {
             return None;
         }
-        let pairs: Vec<String> = self.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let pairs: Vec<String> =
+            self.0.iter().map(|(name, value)| format!("{name}={}", value.as_str())).collect();
         let mut header = HeaderValue::from_str(&pairs.join("; ")).ok()?;
         header.set_sensitive(true);
         Some(header)

@@ -14,17 +14,35 @@ pub struct Endpoint {
     pub version: String,
 }
 
+/// What an instance says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// Of Acumatica, such as `25.093.0036`.
+    pub build: Option<String>,
+    pub endpoints: Vec<Endpoint>,
+}
+
 /// Reads the list: an envelope, on older builds the bare array. Empty if it is neither.
-pub(crate) fn parse_list(body: &str) -> Vec<Endpoint> {
+pub(crate) fn parse_list(body: &str) -> Listed {
+    #[derive(Default, Deserialize)]
+    struct Version {
+        #[serde(rename = "acumaticaBuildVersion")]
+        build: Option<String>,
+    }
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum List {
-        Envelope { endpoints: Vec<Endpoint> },
+        Envelope {
+            #[serde(default)]
+            version: Version,
+            endpoints: Vec<Endpoint>,
+        },
         Bare(Vec<Endpoint>),
     }
     match serde_json::from_str(body) {
-        Ok(List::Envelope { endpoints } | List::Bare(endpoints)) => endpoints,
-        Err(_) => Vec::new(),
+        Ok(List::Envelope { version, endpoints }) => Listed { build: version.build, endpoints },
+        Ok(List::Bare(endpoints)) => Listed { build: None, endpoints },
+        Err(_) => Listed::default(),
     }
 }
 
@@ -61,9 +79,11 @@ mod tests {
         let bare = r#"[{"name":"Default","version":"24.200.001","href":"/x/"}]"#;
         let envelope =
             format!(r#"{{"version":{{"acumaticaBuildVersion":"25.093.0036"}},"endpoints":{bare}}}"#);
-        assert_eq!(parse_list(bare), parse_list(&envelope));
-        assert_eq!(parse_list(bare).len(), 1);
-        assert!(parse_list("<html>").is_empty());
+        let (old, new) = (parse_list(bare), parse_list(&envelope));
+        assert_eq!(old.endpoints, new.endpoints);
+        assert_eq!((old.endpoints.len(), old.build), (1, None));
+        assert_eq!(new.build.as_deref(), Some("25.093.0036"));
+        assert_eq!(parse_list("<html>"), Listed::default());
     }
 
     #[test]

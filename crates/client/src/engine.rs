@@ -1,20 +1,30 @@
 //! The thread that does all waiting for the network, and the way in for everyone else.
 
+use std::future::Future;
 use std::io;
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use futures_util::future::{join, join_all};
+use futures_util::future::join_all;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
 
+use crate::callback;
+use crate::check::{self, Expected, Step};
 use crate::config::Config;
 use crate::error::Result;
 use crate::fetch;
+use crate::lock;
+use crate::oauth::{self, Authorized};
+use crate::report::{Notice, Report, Waker};
 use crate::request::ScanRequest;
-use crate::scan::{EndGuard, Rows, Shared, Waker};
-use crate::session::{Connection, SIGN_OUT_PATIENCE};
+use crate::scan::{EndGuard, Rows, Shared};
+use crate::seal::Sealer;
+use crate::session::{self, Connection, SIGN_OUT_PATIENCE};
+use crate::store::Store;
 
 /// Runs scans on one thread of its own. All methods return at once, but for [`Engine::shut_down`].
 pub struct Engine {
@@ -27,19 +37,53 @@ pub struct Engine {
     thread: JoinHandle<()>,
 }
 
-/// A server as one user sees it; its session is opened when the first scan needs it.
+/// A server as one user sees it; a session is opened when the first scan needs it.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Connection>);
 
 impl Client {
     /// # Errors
-    /// TLS cannot be set up. Nothing is sent.
+    /// TLS or the shared state cannot be set up. Nothing is sent.
     pub fn new(config: Config) -> Result<Self> {
         Ok(Self(Arc::new(Connection::new(config)?)))
     }
 
     pub fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    /// The address at which a person lets this server in.
+    ///
+    /// # Errors
+    /// The strategy has no such thing, or the state cannot be written.
+    pub fn authorize_url(&self) -> Result<String> {
+        oauth::begin(&self.0.config, &self.0.store)
+    }
+}
+
+/// Something under way whose outcome is awaited. Dropping it ends it, if it can be ended.
+#[derive(Debug)]
+pub struct Job<T> {
+    outcome: Arc<Mutex<Option<T>>>,
+    report: Arc<Report>,
+    task: AbortHandle,
+}
+
+impl<T> Job<T> {
+    /// The outcome, once; while it is `None`, the engine calls its waker when there is something new.
+    pub fn poll(&self) -> Option<T> {
+        lock(&self.outcome).take()
+    }
+
+    /// What the user is to be told meanwhile.
+    pub fn take_notices(&self) -> Vec<Notice> {
+        self.report.take_notices()
+    }
+}
+
+impl<T> Drop for Job<T> {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
@@ -68,21 +112,6 @@ impl Engine {
         Ok(Self { runtime: handle, waker: Arc::new(waker), closing: watch::Sender::new(false), stop, thread })
     }
 
-    /// Closes the sessions of `outdated` in the background: those on the instance of `client`, whose
-    /// seats it may need, before `client` opens one of its own.
-    pub fn replace(&self, client: &Client, outdated: Vec<Client>) {
-        let connection = Arc::clone(&client.0);
-        let (here, elsewhere): (Vec<_>, Vec<_>) = outdated
-            .into_iter()
-            .map(|Client(connection)| connection)
-            .partition(|outdated| outdated.config.instance == connection.config.instance);
-        connection.replace(here);
-        self.runtime.spawn(async move {
-            let others = elsewhere.iter().map(|connection| connection.sign_out());
-            join(connection.sign_out_predecessors(), join_all(others)).await;
-        });
-    }
-
     /// Starts a scan.
     pub fn scan(&self, client: &Client, request: ScanRequest) -> Rows {
         let shared = Shared::new(Arc::clone(&self.waker));
@@ -99,14 +128,72 @@ impl Engine {
         Rows::new(shared, task.abort_handle())
     }
 
-    /// Signs out of `clients`, waiting no longer than one sign-out may take, and ends the thread.
+    /// Closes the sessions of a server, or of one of its user mappings; the outcome is how many there were.
+    ///
+    /// # Errors
+    /// The shared state cannot be read.
+    pub fn close(&self, directory: &Path, sealer: &Arc<Sealer>, mapping: Option<u32>) -> Result<Job<usize>> {
+        let store = Store::open(directory, Arc::clone(sealer))?;
+        Ok(self.job(|_| async move {
+            let fits = |record: &crate::store::Record| mapping.is_none_or(|wanted| record.mapping == wanted);
+            session::close(&store, fits, None).await
+        }))
+    }
+
+    /// Gives up a client whose options have changed or whose mapping is gone.
+    pub fn retire(&self, client: Client) {
+        self.runtime.spawn(async move { client.0.leave().await });
+    }
+
+    /// Goes the whole way to the server, step by step.
+    pub fn check(&self, client: &Client, expected: Expected) -> Job<Vec<Step>> {
+        let connection = Arc::clone(&client.0);
+        self.job(|report| check::run(connection, expected, report))
+    }
+
+    /// Finishes an authorization with the address that the browser was sent to, or the code in it.
+    pub fn authorize(&self, client: &Client, answer: String) -> Job<Result<Authorized>> {
+        let connection = Arc::clone(&client.0);
+        self.job(|report| finish(connection, answer, report))
+    }
+
+    /// The same, with the answer that comes to the callback on this machine.
+    ///
+    /// # Errors
+    /// The callback is elsewhere.
+    pub fn authorize_wait(&self, client: &Client, patience: Duration) -> Result<Job<Result<Authorized>>> {
+        let connection = Arc::clone(&client.0);
+        let callback = oauth::loopback(oauth::app_of(&connection.config)?)?;
+        Ok(self.job(|report| async move {
+            let answer = callback::wait(&callback, patience).await?;
+            finish(connection, answer, report).await
+        }))
+    }
+
+    fn job<T, F>(&self, start: impl FnOnce(Arc<Report>) -> F) -> Job<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let report = Arc::new(Report::new(Arc::clone(&self.waker)));
+        let outcome = Arc::new(Mutex::new(None));
+        let (work, place, end) = (start(Arc::clone(&report)), Arc::clone(&outcome), Arc::clone(&report));
+        let task = self.runtime.spawn(async move {
+            let done = work.await;
+            *lock(&place) = Some(done);
+            end.wake();
+        });
+        Job { outcome, report, task: task.abort_handle() }
+    }
+
+    /// Ends the use of `clients`, waiting no longer than one sign-out may take, and ends the thread.
     pub fn shut_down(self, clients: Vec<Client>) {
         // A scan that goes on would open the session again that is closed below.
         self.closing.send_replace(true);
         let (done, finished) = mpsc::channel::<()>();
         self.runtime.spawn(async move {
             // All at once: a server that hangs must not keep the others from hearing of it.
-            join_all(clients.iter().map(|client| client.0.sign_out())).await;
+            join_all(clients.iter().map(|client| client.0.leave())).await;
             drop(done);
         });
         // An answer never comes: the end of the sender is the message.
@@ -114,4 +201,10 @@ impl Engine {
         drop(self.stop);
         let _ = self.thread.join();
     }
+}
+
+async fn finish(connection: Arc<Connection>, answer: String, report: Arc<Report>) -> Result<Authorized> {
+    let authorized = Arc::clone(&connection).authorize(answer).await?;
+    check::tenant(&connection, &report).await?;
+    Ok(authorized)
 }

@@ -44,6 +44,10 @@ pub enum ErrorKind {
     Value,
     /// The definition of the server, mapping or table does not fit the instance.
     Definition,
+    /// The cluster's key cannot be used, or is not the one that a secret was sealed with.
+    Key,
+    /// The files that the backends share cannot be read or written.
+    Storage,
     /// A defect of ours.
     Internal,
 }

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::request::{ScanRequest, Surface};
 use crate::retry::Retry;
 use crate::scan::{Counters, Shared};
-use crate::session::{Connection, Session};
+use crate::session::{Connection, Lease};
 
 /// A batch is handed over when it is this large, or when the consumer has nothing else to do.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -27,8 +27,9 @@ const OVERSIZED_PAGE: u64 = 4 * PAGE_BYTES;
 const MAX_ROW_BYTES: usize = 256 * 1024 * 1024;
 /// How much further back a page begins each time rows were found to be missing.
 const STEP_BACK: u64 = 16;
-/// A server that does not accept a session opened just now will not accept the next one either.
-const SIGN_INS_WITHOUT_ROWS: u32 = 1;
+/// Sessions that were lost one after the other, though others had opened them, before it is not put down
+/// to chance any more.
+const LOST_WITHOUT_ROWS: u32 = 16;
 /// A server that sends pages without a new row, and says that there is more, is not asked forever.
 const PAGES_WITHOUT_ROWS: u32 = 8;
 
@@ -38,14 +39,14 @@ pub(crate) async fn run(connection: Arc<Connection>, request: ScanRequest, share
     let mut access = Access {
         surface: request.target.surface,
         what: &what,
-        sign_ins: 0,
+        lost: 0,
         retry: Retry::new(connection.config.operation_timeout),
     };
-    let mut session = access.open(&connection, shared).await?;
-    let listing = loop {
-        match resolve(&connection, &session, &request).await {
-            Ok(listing) => break listing,
-            Err(error) => session = access.recover(&connection, &session, error, shared).await?,
+    let (listing, lease) = loop {
+        let lease = access.open(&connection, shared).await?;
+        match resolve(&connection, &lease, &request).await {
+            Ok(listing) => break (listing, lease),
+            Err(error) => access.recover(&connection, lease, error, shared).await?,
         }
     };
     let decoder = RowDecoder::new(&request.columns, &listing.identity);
@@ -61,7 +62,7 @@ pub(crate) async fn run(connection: Arc<Connection>, request: ScanRequest, share
         what: &what,
         shared,
         decoder,
-        session,
+        lease: Some(lease),
         access,
     };
     if listing.pageable {
@@ -71,30 +72,27 @@ pub(crate) async fn run(connection: Arc<Connection>, request: ScanRequest, share
     }
     scan.check_fields(&listing)?;
     scan.hand_over();
-    while let Err(error) = scan.check_empty().await {
-        scan.session = scan.access.recover(&connection, &scan.session, error, shared).await?;
-    }
-    Ok(())
+    scan.check_empty().await
 }
 
 /// Finds out what only the instance knows: version, layout, key.
-async fn resolve(connection: &Connection, session: &Session, request: &ScanRequest) -> Result<Listing> {
+async fn resolve(connection: &Connection, lease: &Lease, request: &ScanRequest) -> Result<Listing> {
     let target = &request.target;
     if target.surface == Surface::Rest {
         if let Some(version) = &target.endpoint_version {
             return rest::listing(request, &target.endpoint_name, version);
         }
-        return match connection.newest_endpoint(session, &target.endpoint_name).await? {
+        return match connection.newest_endpoint(lease, &target.endpoint_name).await? {
             Some(endpoint) => rest::listing(request, &endpoint.name, &endpoint.version),
             None => rest::listing(request, &target.endpoint_name, FALLBACK_VERSION),
         };
     }
     let company = connection.config.company.as_deref();
-    let version = connection.odata_version(session).await?;
+    let version = connection.odata_version(lease).await?;
     if !request.key.is_empty() {
         return odata::listing(request, version, company, &request.key);
     }
-    let key = connection.entity_set(session, target.surface, &target.name).await?.key;
+    let key = connection.entity_set(lease, target.surface, &target.name).await?.key;
     odata::listing(request, version, company, &key)
 }
 
@@ -102,25 +100,25 @@ async fn resolve(connection: &Connection, session: &Session, request: &ScanReque
 struct Access<'a> {
     surface: Surface,
     what: &'a str,
-    /// Since the last row.
-    sign_ins: u32,
+    /// Sessions, since the last row.
+    lost: u32,
     retry: Retry,
 }
 
 impl Access<'_> {
-    /// A session, as soon as the server gives one.
-    async fn open(&mut self, connection: &Arc<Connection>, shared: &Shared) -> Result<Arc<Session>> {
+    /// A session, as soon as the server and other queries leave one.
+    async fn open(&mut self, connection: &Arc<Connection>, shared: &Shared) -> Result<Lease> {
         loop {
-            match connection.session(self.surface).await {
-                Ok(session) => return Ok(session),
-                Err(error) => self.retry.pause(error).await?,
+            match connection.lease(self.surface, &shared.report).await {
+                Ok(lease) => return Ok(lease),
+                Err(error) => self.retry.pause(error, &shared.report).await?,
             }
             Counters::add(&shared.stats.retries, 1);
         }
     }
 
-    /// The session to try again with: another one if this is lost, the same after a pause if the
-    /// failure is one that passes.
+    /// Deals with a failed request, so that it can be sent again: a lost session is given up, a failure
+    /// that passes is waited for.
     ///
     /// # Errors
     /// It does not pass. If the server does not accept a session that was opened just now, the user, not
@@ -128,32 +126,43 @@ impl Access<'_> {
     async fn recover(
         &mut self,
         connection: &Arc<Connection>,
-        session: &Arc<Session>,
+        lease: Lease,
         error: Error,
         shared: &Shared,
-    ) -> Result<Arc<Session>> {
-        if error.kind != ErrorKind::SessionLost {
-            self.retry.pause(error).await?;
-            Counters::add(&shared.stats.retries, 1);
-            return Ok(Arc::clone(session));
+    ) -> Result<()> {
+        Counters::add(&shared.stats.retries, 1);
+        match error.kind {
+            ErrorKind::SessionLost => {}
+            ErrorKind::NoSeat => {
+                drop(lease);
+                if connection.make_room().await {
+                    return Ok(());
+                }
+                return self.retry.pause(error, &shared.report).await;
+            }
+            _ => {
+                // Others need not wait for our pause.
+                drop(lease);
+                return self.retry.pause(error, &shared.report).await;
+            }
         }
-        connection.lost(session, self.surface).await;
-        self.sign_ins += 1;
-        if self.sign_ins <= SIGN_INS_WITHOUT_ROWS {
-            Counters::add(&shared.stats.retries, 1);
-            return self.open(connection, shared).await;
+        let opened_just_now = lease.fresh;
+        connection.lost(lease, self.surface).await;
+        self.lost += 1;
+        if !opened_just_now && self.lost <= LOST_WITHOUT_ROWS {
+            return Ok(());
         }
         let message = format!("the server does not let this user read {}", self.what);
         let refusal = Error::new(ErrorKind::Forbidden, message).hint(
             "It signs the user in, but then refuses the session. Check the user's roles, and that the inquiry is \
              exposed via OData.",
         );
-        Err(Error { detail: error.detail, ..refusal })
+        Err(connection.with_clock(Error { detail: error.detail, ..refusal }))
     }
 
     /// A new row came.
     fn progress(&mut self) {
-        self.sign_ins = 0;
+        self.lost = 0;
         self.retry.progress();
     }
 }
@@ -164,7 +173,8 @@ struct Scan<'a> {
     request: &'a ScanRequest,
     what: &'a str,
     shared: &'a Shared,
-    session: Arc<Session>,
+    /// Held during a request, and given back after it.
+    lease: Option<Lease>,
     access: Access<'a>,
     decoder: RowDecoder,
     continuity: Continuity,
@@ -329,12 +339,19 @@ impl Scan<'_> {
 
     /// An inquiry with parameters answers without rows or error when none are given: that must not pass
     /// for an empty one.
-    async fn check_empty(&self) -> Result<()> {
+    async fn check_empty(&mut self) -> Result<()> {
         let target = &self.request.target;
         if self.position > 0 || target.surface != Surface::GenericInquiry {
             return Ok(());
         }
-        if !self.connection.entity_set(&self.session, target.surface, &target.name).await?.has_parameters {
+        let set = loop {
+            let lease = self.access.open(self.connection, self.shared).await?;
+            match self.connection.entity_set(&lease, target.surface, &target.name).await {
+                Ok(set) => break set,
+                Err(error) => self.access.recover(self.connection, lease, error, self.shared).await?,
+            }
+        };
+        if !set.has_parameters {
             return Ok(());
         }
         Err(Error::new(
@@ -369,12 +386,20 @@ impl Scan<'_> {
         self.page_batches = 0;
         self.continuity.begin_page(cut);
         let begin = self.position;
-        let end = match self.answer(url, page).await {
+        if self.lease.is_none() {
+            self.lease = Some(self.access.open(self.connection, self.shared).await?);
+        }
+        let end = self.answer(url, page).await;
+        let lease = self.lease.take();
+        let end = match end {
             Err(error) if page.is_some() || self.position == begin => {
                 // A pause must not keep back the rows that are there.
                 self.hand_over();
-                self.session =
-                    self.access.recover(self.connection, &self.session, error, self.shared).await?;
+                match lease {
+                    Some(lease) => self.access.recover(self.connection, lease, error, self.shared).await?,
+                    // Given back in the middle of the answer, which has broken since.
+                    None => self.access.retry.pause(error, &self.shared.report).await?,
+                }
                 PageEnd::Broken
             }
             end => end?,
@@ -390,7 +415,10 @@ impl Scan<'_> {
         let stats = &self.shared.stats;
         Counters::add(&stats.requests, 1);
         let surface = self.request.target.surface;
-        let mut answer = self.connection.get(&self.session, surface, url.clone(), self.what).await?;
+        let Some(lease) = &self.lease else {
+            return Err(Error::new(ErrorKind::Internal, "a request needs a session"));
+        };
+        let mut answer = self.connection.get(lease, surface, url.clone(), self.what).await?;
         let mut splitter = RowSplitter::new(MAX_ROW_BYTES);
         while let Some(chunk) = answer.chunk().await? {
             let chunk = chunk.as_ref();
@@ -432,7 +460,11 @@ impl Scan<'_> {
             if self.shared.starving() {
                 self.hand_over();
             }
-            self.shared.room().await;
+            if !self.shared.has_room() {
+                // The consumer may itself wait for the session, or not come back for hours.
+                self.lease = None;
+                self.shared.room().await;
+            }
         }
         let envelope = splitter.finish().map_err(|error| self.misshapen(error))?;
         // The rows that the page was to begin with are gone.

@@ -2,34 +2,57 @@
 
 use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::stream;
-use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_LENGTH, COOKIE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode};
-use secrecy::ExposeSecret;
 use tokio::io::AsyncBufRead;
 use tokio_util::io::StreamReader;
 use url::Url;
 
 use crate::answer;
-use crate::config::Config;
+use crate::config::{Login, Secret, Transport};
 use crate::cookies::CookieJar;
 use crate::error::{Error, ErrorKind, Result};
+use crate::instance::InstanceUrl;
 use crate::lock;
 use crate::retry;
+use crate::tls;
 
 /// How much of an error page is read.
 const ERROR_BODY_BYTES: usize = 64 * 1024;
 const MAX_REDIRECTS: usize = 5;
+/// The least time an attempt to get a token is given, unless `operation_timeout` is less.
+const SHORTEST_EXCHANGE: Duration = Duration::from_secs(5);
+/// Seconds by which two clocks may differ before anybody needs to hear of it.
+const CLOCK_TOLERANCE: i64 = 300;
 
 /// The HTTP side of a connection; keeps sockets alive between requests.
 #[derive(Debug)]
 pub(crate) struct Http {
     client: reqwest::Client,
+    instance: InstanceUrl,
+    /// What messages call the proxy, if there is one.
+    proxy: Option<String>,
+    /// Whether there is a client certificate.
+    has_identity: bool,
     timeout: Duration,
+    /// Seconds by which the server's clock was ahead of ours when it last said the time.
+    clock: AtomicI64,
+}
+
+/// Who a request says it comes from, besides its cookies.
+#[derive(Clone, Copy)]
+pub(crate) enum Authorization<'a> {
+    Cookies,
+    Basic(&'a Login),
+    Bearer(&'a Secret),
 }
 
 /// What a request carries besides its address.
@@ -39,76 +62,90 @@ pub(crate) struct Request<'a> {
     /// What is asked for, in words for messages: `entity "SalesOrder"`.
     pub what: &'a str,
     pub accept: &'static str,
-    /// User name and password are sent along (HTTP Basic).
-    pub basic: bool,
+    pub authorization: Authorization<'a>,
     pub body: Option<String>,
 }
 
 impl<'a> Request<'a> {
     pub fn get(url: Url, what: &'a str) -> Self {
-        Self { method: Method::GET, url, what, accept: "application/json", basic: false, body: None }
+        Self {
+            method: Method::GET,
+            url,
+            what,
+            accept: "application/json",
+            authorization: Authorization::Cookies,
+            body: None,
+        }
     }
 }
 
 impl Http {
-    pub fn new(config: &Config) -> Result<Self> {
-        let client = reqwest::Client::builder()
+    /// `headers` go with every request.
+    ///
+    /// # Errors
+    /// A certificate cannot be read, or TLS cannot be set up. Nothing is sent yet.
+    pub fn new(
+        instance: &InstanceUrl,
+        transport: &Transport,
+        timeout: Duration,
+        headers: HeaderMap,
+    ) -> Result<Self> {
+        let builder = reqwest::Client::builder()
             .user_agent(concat!("acumatica_fdw/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
             // Redirects carry meaning (see `answer::redirect`) and must not leave the origin.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|reason| {
-                Error::new(ErrorKind::Internal, "could not set up TLS").detail(chain(&reason))
-            })?;
-        Ok(Self { client, timeout: config.operation_timeout })
+            .redirect(reqwest::redirect::Policy::none());
+        let client = tls::configure(builder, transport)?.build().map_err(|reason| {
+            Error::new(ErrorKind::Connect, "could not set up TLS").detail(chain(&reason))
+        })?;
+        let proxy = transport.proxy.as_ref();
+        Ok(Self {
+            client,
+            instance: instance.clone(),
+            proxy: proxy
+                .map(|proxy| proxy.url.trim_start_matches("http://").trim_end_matches('/').to_owned()),
+            has_identity: transport.client_identity.is_some(),
+            timeout,
+            clock: AtomicI64::new(0),
+        })
     }
 
     /// Sends a request, follows redirects within the origin, and returns the answer with its body
     /// unread if it is a success. Cookies of every answer on the way go to `jar`.
-    pub async fn send(
-        &self,
-        config: &Config,
-        jar: &Mutex<CookieJar>,
-        request: Request<'_>,
-    ) -> Result<Answer> {
+    pub async fn send(&self, jar: &Mutex<CookieJar>, request: Request<'_>) -> Result<Answer> {
         let jar = || lock(jar);
-        let Request { method, mut url, what, accept, basic, body } = request;
+        let Request { method, mut url, what, accept, authorization, body } = request;
         for _ in 0..=MAX_REDIRECTS {
             let mut builder = self.client.request(method.clone(), url.clone()).header(ACCEPT, accept);
             let cookies = jar().header();
             if let Some(cookies) = cookies {
                 builder = builder.header(COOKIE, cookies);
             }
-            if let Some(locale) = &config.locale {
-                builder = builder.header(ACCEPT_LANGUAGE, locale);
-            }
-            if let Some(branch) = &config.branch {
-                builder = builder.header("PX-CbApiBranch", branch);
-            }
-            if basic {
-                builder = builder.basic_auth(&config.username, Some(config.password.expose_secret()));
-            }
+            builder = match authorization {
+                Authorization::Cookies => builder,
+                Authorization::Basic(login) => {
+                    builder.basic_auth(&login.username, Some(login.password.expose()))
+                }
+                Authorization::Bearer(token) => builder.bearer_auth(token.expose()),
+            };
             if method == Method::POST {
                 builder = match &body {
-                    Some(json) => builder.header("Content-Type", "application/json").body(json.clone()),
+                    Some(json) => builder.header(CONTENT_TYPE, "application/json").body(json.clone()),
                     // IIS answers 411 to a POST without it (acumatica-api.md section 4).
                     None => builder.header(CONTENT_LENGTH, 0),
                 };
             }
             let response =
-                within(self.timeout, builder.send()).await?.map_err(|reason| unsent(config, &reason))?;
+                within(self.timeout, builder.send()).await?.map_err(|reason| self.unsent(&reason))?;
+            self.read_clock(response.headers());
             jar().absorb(response.headers());
             let answer = Answer { response, timeout: self.timeout };
             if answer.response.status().is_redirection() {
-                url = redirect_target(config, what, answer.response.headers())?;
+                url = self.redirect_target(what, answer.response.headers())?;
                 continue;
             }
             if !answer.response.status().is_success() {
-                let status = answer.response.status();
-                let pause = answer.response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-                let retry_after = pause.and_then(|text| retry::retry_after(text, SystemTime::now().into()));
-                let failure = answer::failure(what, status, &answer.beginning().await);
-                return Err(Error { retry_after, ..failure });
+                return Err(self.failure(what, answer).await);
             }
             if let Some(error) = answer::unreadable(what, answer.response.headers()) {
                 return Err(error);
@@ -119,6 +156,148 @@ impl Http {
             return Ok(answer);
         }
         Err(Error::new(ErrorKind::Protocol, format!("the server redirects {what} in a circle")))
+    }
+
+    /// A request of OAuth: an answer of the server is returned whatever it says, unless it
+    /// says that the server cannot answer now.
+    ///
+    /// # Errors
+    /// There is no answer, or one that passes; it can be tried again.
+    async fn exchange(&self, request: oauth2::HttpRequest) -> Result<oauth2::HttpResponse> {
+        const WHAT: &str = "the access token";
+        const MOST_BYTES: usize = 1024 * 1024;
+        // Several attempts fit into the time that a statement may spend on failures.
+        let timeout = (self.timeout / 3).max(SHORTEST_EXCHANGE).min(self.timeout);
+        let (head, body) = request.into_parts();
+        let builder = self.client.request(head.method, head.uri.to_string()).headers(head.headers).body(body);
+        let late = |error: Error| match error.kind {
+            ErrorKind::Timeout => Error { kind: ErrorKind::Unavailable, ..error },
+            _ => error,
+        };
+        let sent = within(timeout, builder.send()).await.map_err(late)?;
+        let response = sent.map_err(|reason| self.unsent(&reason))?;
+        self.read_clock(response.headers());
+        let answer = Answer { response, timeout };
+        let status = answer.response.status();
+        if status.is_redirection() {
+            self.redirect_target(WHAT, answer.response.headers())?;
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                "the server redirects the request for an access token",
+            ));
+        }
+        if status.is_server_error()
+            || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+        {
+            let failure = self.failure(WHAT, answer).await;
+            // Nothing was changed, and an identity server says 500 for what passes.
+            let kind = if failure.kind == ErrorKind::Server { ErrorKind::Unavailable } else { failure.kind };
+            return Err(Error { kind, ..failure });
+        }
+        let mut response = oauth2::HttpResponse::new(Vec::new());
+        *response.status_mut() = status;
+        *response.headers_mut() = answer.response.headers().clone();
+        *response.body_mut() = answer.text(MOST_BYTES).await.map_err(late)?.into_bytes();
+        Ok(response)
+    }
+
+    /// By how many seconds the server's clock is ahead of ours, if that is worth a word.
+    pub fn clock_offset(&self) -> Option<i64> {
+        Some(self.clock.load(Ordering::Relaxed)).filter(|seconds| seconds.abs() >= CLOCK_TOLERANCE)
+    }
+
+    fn read_clock(&self, headers: &HeaderMap) {
+        let date = headers.get(DATE).and_then(|value| value.to_str().ok());
+        if let Some(date) = date.and_then(|text| DateTime::parse_from_rfc2822(text).ok()) {
+            let offset = date.signed_duration_since(DateTime::<Utc>::from(SystemTime::now()));
+            self.clock.store(offset.num_seconds(), Ordering::Relaxed);
+        }
+    }
+
+    async fn failure(&self, what: &str, answer: Answer) -> Error {
+        let status = answer.response.status();
+        if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return self.proxy_refusal();
+        }
+        let pause = answer.response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = pause.and_then(|text| retry::retry_after(text, SystemTime::now().into()));
+        let failure = answer::failure(what, status, &answer.beginning().await);
+        Error { retry_after, ..failure }
+    }
+
+    fn redirect_target(&self, what: &str, headers: &HeaderMap) -> Result<Url> {
+        let location = headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let target = self.instance.resolve(location).filter(|_| !location.is_empty()).ok_or_else(|| {
+            Error::new(ErrorKind::Protocol, format!("the server redirected {what} to another site"))
+                .detail(format!("Location: {}", location.split('?').next().unwrap_or_default()))
+                .hint("Set the option \"url\" to the address that the browser shows after signing in.")
+        })?;
+        match answer::redirect(&target) {
+            Some(error) => Err(error),
+            None => Ok(target),
+        }
+    }
+
+    /// Why no answer came at all.
+    fn unsent(&self, reason: &reqwest::Error) -> Error {
+        let host = self.instance.host();
+        let words = chain(reason);
+        if let Some(error) = tls::refusal(host, &words, self.has_identity) {
+            return error.detail(words);
+        }
+        if words.contains("proxy authorization required") {
+            return self.proxy_refusal();
+        }
+        if !reason.is_connect() {
+            return Error::new(
+                ErrorKind::ConnectionLost,
+                format!("the connection to \"{host}\" broke before it answered"),
+            )
+            .detail(words)
+            .hint("Run the query again.");
+        }
+        let (kind, message, hint) = if let Some(proxy) = &self.proxy {
+            (
+                ErrorKind::Unreachable,
+                if words.contains("unsuccessful") {
+                    format!("the proxy \"{proxy}\" could not connect to \"{host}\"")
+                } else {
+                    format!("could not connect to the proxy \"{proxy}\"")
+                },
+                "Check the server options \"proxy\" and \"url\", and that both are running.",
+            )
+        } else if words.contains("dns error") {
+            (
+                ErrorKind::Connect,
+                format!("could not find the host \"{host}\""),
+                "Check the server option \"url\" and the name service.",
+            )
+        } else {
+            (
+                ErrorKind::Unreachable,
+                format!("could not connect to \"{host}\""),
+                "Check the server option \"url\", and that the site is running.",
+            )
+        };
+        Error::new(kind, message).detail(words).hint(hint)
+    }
+
+    fn proxy_refusal(&self) -> Error {
+        let proxy = self.proxy.as_deref().unwrap_or_default();
+        Error::new(
+            ErrorKind::Credentials,
+            format!("the proxy \"{proxy}\" did not accept the user name or password"),
+        )
+        .hint("Set the options \"proxy_user\" and \"proxy_password\" of the user mapping.")
+    }
+}
+
+impl<'c> oauth2::AsyncHttpClient<'c> for Http {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<oauth2::HttpResponse>> + Send + 'c>>;
+
+    fn call(&'c self, request: oauth2::HttpRequest) -> Self::Future {
+        Box::pin(self.exchange(request))
     }
 }
 
@@ -178,19 +357,6 @@ impl Answer {
     }
 }
 
-fn redirect_target(config: &Config, what: &str, headers: &HeaderMap) -> Result<Url> {
-    let location = headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let target = config.instance.resolve(location).filter(|_| !location.is_empty()).ok_or_else(|| {
-        Error::new(ErrorKind::Protocol, format!("the server redirected {what} to another site"))
-            .detail(format!("Location: {}", location.split('?').next().unwrap_or_default()))
-            .hint("Set the option \"url\" to the address that the browser shows after signing in.")
-    })?;
-    match answer::redirect(&target) {
-        Some(error) => Err(error),
-        None => Ok(target),
-    }
-}
-
 async fn within<T>(timeout: Duration, step: impl Future<Output = T>) -> Result<T> {
     tokio::time::timeout(timeout, step).await.map_err(|_| {
         Error::new(ErrorKind::Timeout, format!("the server sent nothing for {} seconds", timeout.as_secs()))
@@ -201,42 +367,8 @@ async fn within<T>(timeout: Duration, step: impl Future<Output = T>) -> Result<T
     })
 }
 
-/// Why no answer came at all.
-fn unsent(config: &Config, reason: &reqwest::Error) -> Error {
-    let host = config.instance.host();
-    let words = chain(reason);
-    if !reason.is_connect() {
-        return Error::new(
-            ErrorKind::ConnectionLost,
-            format!("the connection to \"{host}\" broke before it answered"),
-        )
-        .detail(words)
-        .hint("Run the query again.");
-    }
-    let (kind, message, hint) = if words.contains("dns error") {
-        (
-            ErrorKind::Connect,
-            format!("could not find the host \"{host}\""),
-            "Check the server option \"url\" and the name service.",
-        )
-    } else if words.contains("certificate") {
-        (
-            ErrorKind::Connect,
-            format!("the certificate of \"{host}\" was not accepted"),
-            "It must be valid now, for this host name, and issued by an authority that this machine trusts.",
-        )
-    } else {
-        (
-            ErrorKind::Unreachable,
-            format!("could not connect to \"{host}\""),
-            "Check the server option \"url\", and that the site is running.",
-        )
-    };
-    Error::new(kind, message).detail(words).hint(hint)
-}
-
 /// An error with its causes, without the URL: its query may hold business data.
-fn chain(reason: &reqwest::Error) -> String {
+pub(crate) fn chain(reason: &reqwest::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut cause = std::error::Error::source(reason);
     while let Some(inner) = cause {

@@ -103,9 +103,19 @@ impl InstanceUrl {
         self.base.host_str().unwrap_or_default()
     }
 
+    /// `{base}` as text, ending with `/`.
+    pub fn as_str(&self) -> &str {
+        self.base.as_str()
+    }
+
+    /// Whether the host is this very machine.
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(&self.base)
+    }
+
     /// Whether passwords would cross a network unprotected.
     pub fn is_plain_http_abroad(&self) -> bool {
-        self.base.scheme() == "http" && !is_loopback(&self.base)
+        self.base.scheme() == "http" && !self.is_loopback()
     }
 }
 

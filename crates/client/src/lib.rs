@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod callback;
+mod check;
 mod config;
 mod continuity;
 mod cookies;
@@ -17,20 +19,31 @@ mod error;
 mod fetch;
 mod http;
 mod instance;
+mod listing;
 mod metadata;
+mod oauth;
+mod report;
 mod request;
 mod retry;
 mod scan;
+mod seal;
 mod session;
+mod store;
+mod tls;
 
-pub use config::{AuthStrategy, Config, ODataVersion};
+pub use check::{Expected, Step};
+pub use config::{App, Config, Credentials, Login, ODataVersion, Place, Proxy, Secret, Transport};
 pub use dialect::describe;
 pub use endpoint::FALLBACK_VERSION;
-pub use engine::{Client, Engine};
+pub use engine::{Client, Engine, Job};
 pub use error::{Error, ErrorKind, Result};
 pub use instance::{InstanceUrl, UrlError};
+pub use listing::{SessionRow, SessionState, forget, sessions};
+pub use oauth::Authorized;
+pub use report::Notice;
 pub use request::{ScanRequest, Surface, Target};
 pub use scan::{Rows, ScanStats};
+pub use seal::{Sealer, is_sealed};
 
 /// Locks a mutex that is never held across anything that could leave its contents half changed, so that
 /// a panic elsewhere is no reason to fail here too.

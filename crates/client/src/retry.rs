@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::report::Report;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -15,17 +16,18 @@ pub(crate) struct Retry {
     budget: Duration,
     since: Option<Instant>,
     attempts: u32,
+    /// The user has been told.
+    told: bool,
 }
 
 impl Retry {
     pub fn new(budget: Duration) -> Self {
-        Self { budget, since: None, attempts: 0 }
+        Self { budget, since: None, attempts: 0, told: false }
     }
 
     /// There was progress: what comes next is a trouble of its own.
     pub fn progress(&mut self) {
-        self.attempts = 0;
-        self.since = None;
+        *self = Self::new(self.budget);
     }
 
     /// Waits before the next attempt: as long as the server says, else longer each time and never all
@@ -33,7 +35,7 @@ impl Retry {
     ///
     /// # Errors
     /// `error` itself, if another attempt would meet the same, or the budget is used up.
-    pub async fn pause(&mut self, error: Error) -> Result<()> {
+    pub async fn pause(&mut self, error: Error, report: &Report) -> Result<()> {
         let most = match error.kind {
             // The site restarts, a minute's requests are used up, a seat is taken: all pass with time.
             ErrorKind::Unavailable | ErrorKind::Throttled | ErrorKind::NoSeat => u32::MAX,
@@ -49,6 +51,16 @@ impl Retry {
             return Err(self.give_up(error, since));
         }
         self.attempts += 1;
+        if since.elapsed() + pause >= Report::PATIENCE && !self.told {
+            self.told = true;
+            let seconds = self.budget.as_secs();
+            report.notice(
+                format!("still trying: {}", error.message),
+                format!(
+                    "It is tried again for up to {seconds} seconds (server option \"operation_timeout\")."
+                ),
+            );
+        }
         tokio::time::sleep(pause).await;
         Ok(())
     }
@@ -65,11 +77,15 @@ impl Retry {
     }
 }
 
-/// Twice as long each time, and between half of that and all of it, by chance.
+/// Twice as long each time.
 fn backoff(attempts: u32) -> Duration {
-    let longest = FIRST_PAUSE.saturating_mul(1 << attempts.min(16)).min(LONGEST_PAUSE);
+    jitter(FIRST_PAUSE.saturating_mul(1 << attempts.min(16)).min(LONGEST_PAUSE))
+}
+
+/// Between half of a pause and all of it, by chance.
+pub(crate) fn jitter(longest: Duration) -> Duration {
     // The standard library's source of randomness is that of its hash maps.
-    let chance = RandomState::new().hash_one(attempts) as f64 / u64::MAX as f64;
+    let chance = RandomState::new().hash_one(0) as f64 / u64::MAX as f64;
     longest.mul_f64(0.5 + chance / 2.0)
 }
 
@@ -85,6 +101,10 @@ pub(crate) fn retry_after(header: &str, now: chrono::DateTime<chrono::Utc>) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn silent() -> Report {
+        Report::new(std::sync::Arc::new(|| {}))
+    }
 
     #[test]
     fn pauses_grow_and_differ() {
@@ -111,7 +131,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let mut retry = Retry::new(Duration::from_secs(60));
         for kind in [ErrorKind::Credentials, ErrorKind::Protocol, ErrorKind::Timeout, ErrorKind::Connect] {
-            let error = runtime.block_on(retry.pause(Error::new(kind, "x"))).unwrap_err();
+            let error = runtime.block_on(retry.pause(Error::new(kind, "x"), &silent())).unwrap_err();
             assert_eq!(error.detail, None, "{kind:?}");
         }
     }
@@ -123,7 +143,7 @@ mod tests {
         let busy = || Error::new(ErrorKind::Unavailable, "503").detail("restarting");
         let error = runtime.block_on(async {
             loop {
-                if let Err(error) = retry.pause(busy()).await {
+                if let Err(error) = retry.pause(busy(), &silent()).await {
                     return error;
                 }
             }

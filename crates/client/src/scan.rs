@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -12,6 +13,7 @@ use tokio::task::AbortHandle;
 use crate::decode::Batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock;
+use crate::report::{Notice, Report, Waker};
 
 /// How many bytes of rows may wait for the consumer before the server is made to wait. Pages are
 /// sized to stay below it; what cannot be paged is held back by TCP.
@@ -26,6 +28,8 @@ pub struct ScanStats {
     pub bytes: u64,
     /// Requests and sign-ins repeated, because they failed, a session was lost or rows had moved.
     pub retries: u64,
+    /// How long other queries had all the sessions.
+    pub session_wait: Duration,
 }
 
 impl AddAssign for ScanStats {
@@ -34,6 +38,7 @@ impl AddAssign for ScanStats {
         self.rows += other.rows;
         self.bytes += other.bytes;
         self.retries += other.retries;
+        self.session_wait += other.session_wait;
     }
 }
 
@@ -73,7 +78,12 @@ impl Rows {
     }
 
     pub fn stats(&self) -> ScanStats {
-        self.shared.stats.read()
+        self.shared.stats()
+    }
+
+    /// What the user is to be told meanwhile. The waker is called when there is something.
+    pub fn take_notices(&self) -> Vec<Notice> {
+        self.shared.report.take_notices()
     }
 }
 
@@ -83,15 +93,12 @@ impl Drop for Rows {
     }
 }
 
-/// Wakes the consumer's thread.
-pub(crate) type Waker = Arc<dyn Fn() + Send + Sync>;
-
 /// What the two ends of a scan share.
 pub(crate) struct Shared {
     queue: Mutex<Queue>,
     /// The consumer took a batch, or began to wait for one.
     taken: Notify,
-    waker: Waker,
+    pub report: Report,
     pub stats: Counters,
 }
 
@@ -106,13 +113,22 @@ struct Queue {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("stats", &self.stats.read()).finish_non_exhaustive()
+        f.debug_struct("Shared").field("stats", &self.stats()).finish_non_exhaustive()
     }
 }
 
 impl Shared {
     pub fn new(waker: Waker) -> Arc<Self> {
-        Arc::new(Self { queue: Mutex::default(), taken: Notify::new(), waker, stats: Counters::default() })
+        Arc::new(Self {
+            queue: Mutex::default(),
+            taken: Notify::new(),
+            report: Report::new(waker),
+            stats: Counters::default(),
+        })
+    }
+
+    fn stats(&self) -> ScanStats {
+        ScanStats { session_wait: self.report.session_wait(), ..self.stats.read() }
     }
 
     /// Hands over a batch.
@@ -145,6 +161,11 @@ impl Shared {
         self.until(|queue| queue.batches.len() <= batches).await;
     }
 
+    /// Whether there is room for more rows.
+    pub fn has_room(&self) -> bool {
+        self.queue().bytes < MAX_BACKLOG
+    }
+
     /// Waits while too much is left to take.
     pub async fn room(&self) {
         self.until(|queue| queue.bytes < MAX_BACKLOG).await;
@@ -164,7 +185,7 @@ impl Shared {
         let sleeping = std::mem::take(&mut queue.waiting);
         drop(queue);
         if sleeping {
-            (self.waker)();
+            self.report.wake();
         }
     }
 
@@ -203,6 +224,7 @@ impl Counters {
             rows: read(&self.rows),
             bytes: read(&self.bytes),
             retries: read(&self.retries),
+            session_wait: Duration::ZERO,
         }
     }
 }

@@ -1,224 +1,460 @@
-//! Sessions: opened once, shared by all scans of a connection, and always closed again.
+//! Sessions: shared by all backends of the cluster, lent for a request at a time, and always closed.
 //!
 //! A trial licence has two API sessions, so opening one is never left to chance: signing in runs in
 //! a task of its own that a cancelled scan does not cancel. If it were dropped between request and
 //! answer, the server would have opened a session whose cookies nobody ever saw.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::{Duration, Instant};
 
-use futures_util::future::{join, join_all};
 use percent_encoding::percent_decode_str;
 use reqwest::Method;
-use secrecy::ExposeSecret;
+use reqwest::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::answer;
-use crate::config::{AuthStrategy, Config, ODataVersion};
+use crate::config::{Config, Credentials, Login, ODataVersion, Secret};
 use crate::cookies::CookieJar;
 use crate::endpoint::{self, Endpoint};
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Answer, Http, Request};
+use crate::http::{Answer, Authorization, Http, Request};
+use crate::instance::InstanceUrl;
 use crate::lock;
 use crate::metadata::{self, EntitySet};
+use crate::report::Report;
 use crate::request::Surface;
+use crate::store::{self, Held, Record, SignIn, Slot, Store};
 
 /// Lists of endpoints and inquiries are small; what is larger is something else.
-const LIST_BYTES: usize = 8 * 1024 * 1024;
+pub(crate) const LIST_BYTES: usize = 8 * 1024 * 1024;
+/// How long a sign-out may take before it is given up.
+pub(crate) const SIGN_OUT_PATIENCE: Duration = Duration::from_secs(5);
+/// How often a session that is in use is looked at again when it is due to be closed.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// One server as one user sees it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub config: Config,
-    http: Http,
-    /// At most one for each way of signing in.
-    sessions: AsyncMutex<Vec<Arc<Session>>>,
-    /// Those that were given up. A scan that still holds one may open it again.
-    given_up: Mutex<Vec<Arc<Session>>>,
+    pub http: Http,
+    pub store: Arc<Store>,
+    fingerprint: String,
+    /// What makes this process a user of the mapping's sessions, from the first request on.
+    membership: AsyncMutex<Option<Held>>,
+    /// What must not be cut off: sign-ins, renewals of tokens, sign-outs.
+    pub tasks: TaskTracker,
+    /// An access token that the server did not take.
+    pub refused_token: Mutex<Option<Secret>>,
     odata_version: OnceCell<ODataVersion>,
     endpoints: OnceCell<Vec<Endpoint>>,
     entity_sets: AsyncMutex<HashMap<(Surface, String), EntitySet>>,
-    /// Connections that this one takes the place of: their seats are given back before it takes one.
-    predecessors: Mutex<Vec<Arc<Connection>>>,
-    /// Held while they are signed out.
-    handing_over: AsyncMutex<()>,
 }
 
-/// How long a sign-out may take before it is given up.
-pub(crate) const SIGN_OUT_PATIENCE: Duration = Duration::from_secs(5);
-
-/// The two ways of signing in, which may lead to sessions that are good for different surfaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SignIn {
-    Login,
-    Basic,
-}
-
-/// An open session.
+/// A session for the length of a request. Nobody else uses it meanwhile; dropping it gives it back.
 #[derive(Debug)]
-pub(crate) struct Session {
-    how: SignIn,
+pub(crate) struct Lease {
+    slot: Slot,
+    record: Mutex<Record>,
     jar: Mutex<CookieJar>,
-    /// What became of it on the surface that is signed in to the other way.
-    elsewhere: Mutex<Elsewhere>,
+    token: Option<Secret>,
+    /// Signed in, or given its token, just now: if the server refuses it, another will fare no better.
+    pub fresh: bool,
+    requests: AtomicU64,
+    closed: AtomicBool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Elsewhere {
-    Untried,
-    Accepted,
-    Refused,
+impl Lease {
+    fn new(slot: Slot, record: Record) -> Self {
+        Self {
+            jar: Mutex::new(CookieJar::new(record.cookies.clone())),
+            slot,
+            record: Mutex::new(record),
+            token: None,
+            fresh: false,
+            requests: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        lock(&self.record)
+    }
+
+    fn save(&self) -> Result<()> {
+        let mut record = self.record();
+        record.cookies = lock(&self.jar).cookies().clone();
+        record.last_used = store::now();
+        record.requests += self.requests.swap(0, Ordering::Relaxed);
+        self.slot.write(&record)
+    }
+
+    /// The tenant that the session is in, if the server has said so.
+    pub fn landed(&self) -> Option<String> {
+        let jar = lock(&self.jar);
+        jar.get("CompanyID").map(|id| percent_decode_str(id).decode_utf8_lossy().into_owned())
+    }
+
+    /// The server no longer has the session.
+    fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.slot.clear();
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !*self.closed.get_mut() {
+            // Without it the next user goes on with slightly older cookies.
+            let _ = self.save();
+        }
+    }
 }
 
 impl Connection {
     /// # Errors
-    /// TLS cannot be set up. Nothing is sent yet.
+    /// TLS or the shared state cannot be set up. Nothing is sent yet.
     pub fn new(config: Config) -> Result<Self> {
+        let mut headers = HeaderMap::new();
+        let branch = HeaderName::from_static("px-cbapibranch");
+        for (name, option, value) in
+            [(ACCEPT_LANGUAGE, "locale", &config.locale), (branch, "branch", &config.branch)]
+        {
+            let Some(value) = value else { continue };
+            let value = HeaderValue::from_str(value).map_err(|_| {
+                Error::new(ErrorKind::Definition, format!("option \"{option}\" holds a control character"))
+            })?;
+            headers.insert(name, value);
+        }
         Ok(Self {
-            http: Http::new(&config)?,
+            http: Http::new(&config.instance, &config.transport, config.operation_timeout, headers)?,
+            store: Store::open(&config.place.directory, Arc::clone(&config.place.sealer))?,
+            fingerprint: config.session_fingerprint(),
             config,
-            sessions: AsyncMutex::default(),
+            membership: AsyncMutex::default(),
+            tasks: TaskTracker::new(),
+            refused_token: Mutex::default(),
             odata_version: OnceCell::new(),
             endpoints: OnceCell::new(),
-            given_up: Mutex::default(),
             entity_sets: AsyncMutex::default(),
-            predecessors: Mutex::default(),
-            handing_over: AsyncMutex::default(),
         })
     }
 
-    /// Takes the place of `outdated`.
-    pub fn replace(&self, outdated: Vec<Arc<Connection>>) {
-        let mut predecessors = lock(&self.predecessors);
-        for connection in outdated {
-            predecessors.append(&mut connection.take_predecessors());
-            predecessors.push(connection);
+    /// A session to send a request for `surface` with: an open one that nobody uses, else a new one if
+    /// there may be more, else the next one that is given back. A sign-in goes on even if its caller is
+    /// dropped, and others find its session.
+    pub async fn lease(self: &Arc<Self>, surface: Surface, report: &Report) -> Result<Lease> {
+        self.join().await?;
+        let wanted = self.way_in(surface);
+        let mut crowded = false;
+        loop {
+            let (slot, record) = self.choose(wanted, crowded, report).await?;
+            if let Some(record) = record {
+                let mut lease = Lease::new(slot, record);
+                self.provide_token(&mut lease).await?;
+                return Ok(lease);
+            }
+            match self.spawn_open(slot, surface).await {
+                Err(error) if error.kind == ErrorKind::NoSeat => {
+                    if !crowded && self.sessions_of_ours(wanted) {
+                        // The licence has fewer seats than `max_sessions`: share what there is.
+                        crowded = true;
+                    } else if !self.make_room().await {
+                        return Err(error);
+                    }
+                }
+                opened => return opened,
+            }
         }
     }
 
-    /// The session to read `surface` with: one that is open, else a new one. Concurrent callers
-    /// share one sign-in, which goes on even if its caller is dropped.
-    pub async fn session(self: &Arc<Self>, surface: Surface) -> Result<Arc<Session>> {
-        let wanted = self.way_in(surface);
-        let connection = Arc::clone(self);
-        let task = tokio::spawn(async move {
-            let mut sessions = connection.sessions.lock().await;
-            let own = sessions.iter().find(|session| session.how == wanted);
-            let any = || sessions.iter().find(|session| *session.elsewhere() != Elsewhere::Refused);
-            if let Some(open) = own.or_else(any) {
-                return Ok(Arc::clone(open));
-            }
-            connection.sign_out_predecessors().await;
-            let session = Session::new(wanted);
-            if let Err(error) = connection.sign_in(&session, surface).await {
-                // It may have failed after the server had opened the session.
-                connection.logout(&session).await;
-                return Err(error);
-            }
-            let session = Arc::new(session);
-            sessions.push(Arc::clone(&session));
-            Ok(session)
+    /// Waits for the turn, then for a session's place: that of a usable session, with its record, or
+    /// one where a session may be opened.
+    async fn choose(&self, wanted: SignIn, crowded: bool, report: &Report) -> Result<(Slot, Option<Record>)> {
+        let since = Instant::now();
+        let mut choice = pin!(async {
+            let _turn = self.store.turn().await?;
+            store::poll(|| self.look(wanted, crowded)).await
         });
+        let chosen = tokio::select! {
+            chosen = &mut choice => chosen,
+            () = tokio::time::sleep(Report::PATIENCE) => {
+                report.notice(
+                    format!("waiting for a session of server \"{}\"", self.config.server),
+                    format!("Other queries use all that it may have open; the server option \"max_sessions\" ({}) \
+                             allows for more, if the licence does.", self.config.max_sessions),
+                );
+                choice.await
+            }
+        };
+        report.waited_for_session(since.elapsed());
+        chosen
+    }
+
+    fn look(&self, wanted: SignIn, crowded: bool) -> Result<Option<(Slot, Option<Record>)>> {
+        let mut in_use = false;
+        // The best place so far: how bad it is, and since when it has not been used.
+        let mut best: Option<((u8, u64), Slot, Option<Record>)> = None;
+        for index in 0..self.config.max_sessions {
+            let Some(slot) = self.store.try_slot(index)? else {
+                in_use |= self.store.peek(index).is_some_and(|record| self.serves(&record, wanted));
+                continue;
+            };
+            let record = slot.read();
+            let rank = match &record {
+                Some(record) if self.serves(record, wanted) => (u8::from(record.how != wanted), 0),
+                None => (2, 0),
+                // Of options that have changed, or of no use for this surface.
+                Some(record) if record.mapping == self.config.place.mapping => (3, 0),
+                Some(record) => (4, record.last_used),
+            };
+            let record = record.filter(|_| rank.0 < 2);
+            if best.as_ref().is_none_or(|(other, ..)| rank < *other) {
+                best = Some((rank, slot, record));
+            }
+        }
+        let one_session = crowded || wanted == SignIn::Bearer;
+        Ok(best
+            .filter(|(rank, ..)| rank.0 < 2 || !(in_use && one_session))
+            .map(|(_, slot, record)| (slot, record)))
+    }
+
+    /// Whether a session of ours is good for what is signed in to in the way `wanted`.
+    fn serves(&self, record: &Record, wanted: SignIn) -> bool {
+        record.open
+            && record.mapping == self.config.place.mapping
+            && record.fingerprint == self.fingerprint
+            && (record.how == wanted || record.elsewhere != Some(false))
+    }
+
+    fn sessions_of_ours(&self, wanted: SignIn) -> bool {
+        self.store.sessions().iter().any(|(_, record)| self.serves(record, wanted))
+    }
+
+    async fn spawn_open(self: &Arc<Self>, slot: Slot, surface: Surface) -> Result<Lease> {
+        let connection = Arc::clone(self);
+        let task = self.tasks.spawn(async move { connection.open(slot, surface).await });
         task.await.unwrap_or_else(|reason| {
             Err(Error::new(ErrorKind::Internal, "signing in failed unexpectedly").detail(reason))
         })
     }
 
-    /// Takes note that the server no longer accepts `session` for `surface`, so that the next call of
-    /// [`Connection::session`] opens another.
-    pub async fn lost(self: &Arc<Self>, session: &Arc<Session>, surface: Surface) {
-        if session.how != self.way_in(surface) && *session.elsewhere() != Elsewhere::Accepted {
-            *session.elsewhere() = Elsewhere::Refused;
+    async fn open(self: &Arc<Self>, slot: Slot, surface: Surface) -> Result<Lease> {
+        if let Some(record) = slot.read() {
+            // Seats are scarce: what was there gives its own back first.
+            self.sign_out(&record).await;
+        }
+        self.tidy().await;
+        let record = Record {
+            mapping: self.config.place.mapping,
+            fingerprint: self.fingerprint.clone(),
+            how: self.way_in(surface),
+            open: false,
+            cookies: Default::default(),
+            elsewhere: None,
+            opened: store::now(),
+            last_used: store::now(),
+            requests: 0,
+            instance: self.config.instance.to_string(),
+            transport: self.config.transport.clone(),
+        };
+        slot.write(&record)?;
+        let mut lease = Lease::new(slot, record);
+        let signed_in = self.sign_in(&mut lease, surface).await.and_then(|()| {
+            lease.record().open = true;
+            lease.save()
+        });
+        if let Err(error) = signed_in {
+            // It may have failed after the server had opened the session.
+            self.logout(&lease).await;
+            return Err(self.with_clock(error));
+        }
+        let by_password = lease.record().how != SignIn::Bearer;
+        lease.fresh |= by_password;
+        Ok(lease)
+    }
+
+    /// Takes note that the server no longer accepts a session for `surface`, so that the next call of
+    /// [`Connection::lease`] opens another, or brings it a new token.
+    pub async fn lost(self: &Arc<Self>, lease: Lease, surface: Surface) {
+        let how = lease.record().how;
+        if how != self.way_in(surface) && lease.record().elsewhere != Some(true) {
+            lease.record().elsewhere = Some(false);
             return;
         }
-        let mut sessions = self.sessions.lock().await;
-        let before = sessions.len();
-        sessions.retain(|open| !Arc::ptr_eq(open, session));
-        if sessions.len() < before {
-            self.given_up().push(Arc::clone(session));
-            drop(sessions);
-            // If the server knows it after all, it still holds a seat.
-            let (connection, session) = (Arc::clone(self), Arc::clone(session));
-            let _ = tokio::spawn(async move { connection.logout(&session).await }).await;
+        if how == SignIn::Bearer {
+            *lock(&self.refused_token) = lease.token.clone();
+            *lock(&lease.jar) = CookieJar::default();
+            return;
+        }
+        // If the server knows it after all, it still holds a seat.
+        let connection = Arc::clone(self);
+        let _ = self.tasks.spawn(async move { connection.logout(&lease).await }).await;
+    }
+
+    /// A server that refuses what it gave out just now: that is the user's lack of rights, or a clock.
+    pub fn with_clock(&self, error: Error) -> Error {
+        let Some(offset) = self.http.clock_offset() else { return error };
+        if !matches!(error.kind, ErrorKind::Credentials | ErrorKind::Forbidden | ErrorKind::SessionLost) {
+            return error;
+        }
+        let (minutes, direction) = (offset.abs() / 60, if offset > 0 { "behind" } else { "ahead of" });
+        let clocks = format!("The clock of this machine is {minutes} minutes {direction} the server's.");
+        let told =
+            error.detail.as_ref().map_or_else(|| clocks.clone(), |detail| format!("{detail}\n{clocks}"));
+        error.detail(told).hint(
+            "Set the clock: sign-in and access tokens are only good at the right time. If that does not help, check \
+             the user mapping.",
+        )
+    }
+
+    /// Closes one session of another user in this cluster that nobody uses just now; false if there is
+    /// none.
+    pub async fn make_room(&self) -> bool {
+        for (index, record) in self.store.sessions() {
+            if self.serves(&record, record.how) || !record.open {
+                continue;
+            }
+            if let Ok(Some(slot)) = self.store.try_slot(index)
+                && let Some(record) = slot.read()
+            {
+                self.sign_out(&record).await;
+                slot.clear();
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Becomes a user of the mapping's sessions. The first time, what is left over is closed, and from
+    /// then on what has been idle for too long.
+    async fn join(self: &Arc<Self>) -> Result<()> {
+        let mut membership = self.membership.lock().await;
+        if membership.is_none() {
+            *membership = Some(self.store.join(self.config.place.mapping).await?);
+            tokio::spawn(keep_tidy(Arc::downgrade(self)));
+        }
+        Ok(())
+    }
+
+    /// Closes the sessions that are due: idle for `idle_logout`, beyond `max_sessions`, or left behind
+    /// by users who are gone.
+    async fn tidy(&self) {
+        for (index, record) in self.store.sessions() {
+            let due = |record: &Record| {
+                self.idle_left(record).is_zero()
+                    || index >= self.config.max_sessions
+                    || record.mapping != self.config.place.mapping
+                        && matches!(self.store.unused(record.mapping), Ok(Some(_)))
+            };
+            if due(&record)
+                && let Ok(Some(slot)) = self.store.try_slot(index)
+                && let Some(record) = slot.read().filter(due)
+            {
+                self.sign_out(&record).await;
+                slot.clear();
+            }
         }
     }
 
-    /// Signs out of all sessions, waiting for a sign-in under way.
-    pub async fn sign_out(&self) {
-        join(self.sign_out_predecessors(), self.close_sessions()).await;
+    fn idle_left(&self, record: &Record) -> Duration {
+        let idle = Duration::from_millis(store::now().saturating_sub(record.last_used));
+        self.config.idle_logout.saturating_sub(idle)
     }
 
-    pub async fn sign_out_predecessors(&self) {
-        let _until_done = self.handing_over.lock().await;
-        let predecessors = self.take_predecessors();
-        join_all(predecessors.iter().map(|connection| connection.close_sessions())).await;
+    /// Ends the use of the mapping's sessions; its last user closes them.
+    pub async fn leave(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        let was_user = self.membership.lock().await.take().is_some();
+        if !was_user {
+            return;
+        }
+        if let Ok(Some(_last)) = self.store.unused(self.config.place.mapping) {
+            let own = |record: &Record| record.mapping == self.config.place.mapping;
+            close(&self.store, own, Some(self)).await;
+        }
+        self.tidy().await;
     }
 
-    fn take_predecessors(&self) -> Vec<Arc<Connection>> {
-        std::mem::take(&mut *lock(&self.predecessors))
-    }
-
-    async fn close_sessions(&self) {
-        let mut sessions = std::mem::take(&mut *self.sessions.lock().await);
-        sessions.append(&mut self.given_up());
-        join_all(sessions.iter().map(|session| self.logout(session))).await;
+    async fn sign_out(&self, record: &Record) {
+        sign_out(&self.store, record, Some(self)).await;
     }
 
     /// Failures are of no use to anyone here: the server closes what it is not asked to close after
     /// some minutes.
-    async fn logout(&self, session: &Session) {
-        let Ok(url) = self.url("entity/auth/logout") else { return };
-        if session.jar().is_empty() {
-            return;
-        }
-        let request = Request { method: Method::POST, ..Request::get(url, "the sign-out") };
-        let answer = self.http.send(&self.config, &session.jar, request);
-        let _ = tokio::time::timeout(SIGN_OUT_PATIENCE, answer).await;
-        *session.jar() = CookieJar::default();
-    }
-
-    fn given_up(&self) -> MutexGuard<'_, Vec<Arc<Session>>> {
-        lock(&self.given_up)
+    pub async fn logout(&self, lease: &Lease) {
+        let record = Record { cookies: lock(&lease.jar).cookies().clone(), ..lease.record().clone() };
+        sign_out(&self.store, &record, Some(self)).await;
+        lease.close();
     }
 
     /// Reads JSON from `url` in a session.
-    pub async fn get(&self, session: &Session, surface: Surface, url: Url, what: &str) -> Result<Answer> {
-        let wanted = self.way_in(surface);
-        let request = Request { basic: wanted == SignIn::Basic, ..Request::get(url, what) };
-        let answer = self.http.send(&self.config, &session.jar, request).await?;
-        if session.how != wanted {
-            *session.elsewhere() = Elsewhere::Accepted;
+    pub async fn get(&self, lease: &Lease, surface: Surface, url: Url, what: &str) -> Result<Answer> {
+        let request =
+            Request { authorization: self.authorization(lease, surface), ..Request::get(url, what) };
+        self.send(lease, surface, request).await
+    }
+
+    async fn send(&self, lease: &Lease, surface: Surface, request: Request<'_>) -> Result<Answer> {
+        lease.requests.fetch_add(1, Ordering::Relaxed);
+        let answer = self.http.send(&lease.jar, request).await?;
+        if let Err(error) = self.check_landing(lease) {
+            self.logout(lease).await;
+            return Err(error);
         }
+        let mut record = lease.record();
+        if record.how != self.way_in(surface) {
+            record.elsewhere = Some(true);
+        }
+        drop(record);
         Ok(answer)
     }
 
+    fn authorization<'a>(&'a self, lease: &'a Lease, surface: Surface) -> Authorization<'a> {
+        match (&lease.token, self.way_in(surface), self.login_credentials()) {
+            (Some(token), ..) => Authorization::Bearer(token),
+            (None, SignIn::Basic, Some(login)) => Authorization::Basic(login),
+            _ => Authorization::Cookies,
+        }
+    }
+
+    fn login_credentials(&self) -> Option<&Login> {
+        match &self.config.credentials {
+            Credentials::Basic(login) | Credentials::Cookie(login) => Some(login),
+            _ => None,
+        }
+    }
+
     /// What `$metadata` says of an inquiry or DAC; asked for once, since the document may be long.
-    pub async fn entity_set(&self, session: &Session, surface: Surface, name: &str) -> Result<EntitySet> {
+    pub async fn entity_set(&self, lease: &Lease, surface: Surface, name: &str) -> Result<EntitySet> {
         let mut known = self.entity_sets.lock().await;
         let key = (surface, name.to_owned());
         if let Some(set) = known.get(&key) {
             return Ok(set.clone());
         }
-        let root = surface.root(self.odata_version(session).await?, self.config.company.as_deref())?;
+        let root = surface.root(self.odata_version(lease).await?, self.config.company.as_deref())?;
         let url = self.url(&format!("{root}/$metadata"))?;
         let request = Request {
-            basic: self.way_in(surface) == SignIn::Basic,
+            authorization: self.authorization(lease, surface),
             // It exists as XML only: asked for JSON, the server fails.
             accept: "application/xml",
             ..Request::get(url, "the $metadata of the instance")
         };
-        let document = self.http.send(&self.config, &session.jar, request).await?;
+        let document = self.send(lease, surface, request).await?;
         let set = metadata::entity_set(document.reader(), name).await?;
         known.insert(key, set.clone());
         Ok(set)
     }
 
     /// The OData layout of the instance: as configured, else the one whose list of inquiries answers.
-    pub async fn odata_version(&self, session: &Session) -> Result<ODataVersion> {
-        let probe = || self.probe_odata(&session.jar, Surface::GenericInquiry);
+    pub async fn odata_version(&self, lease: &Lease) -> Result<ODataVersion> {
+        let probe = || self.probe_odata(lease, Surface::GenericInquiry);
         self.odata_version.get_or_try_init(probe).await.copied()
     }
 
@@ -227,13 +463,13 @@ impl Connection {
     ///
     /// # Errors
     /// The instance lists its endpoints, and this is none of them.
-    pub async fn newest_endpoint(&self, session: &Session, name: &str) -> Result<Option<Endpoint>> {
+    pub async fn newest_endpoint(&self, lease: &Lease, name: &str) -> Result<Option<Endpoint>> {
         let endpoints = self
             .endpoints
             .get_or_try_init(|| async {
                 let what = "the list of endpoints";
-                match self.get(session, Surface::Rest, self.url("entity")?, what).await {
-                    Ok(answer) => Ok(endpoint::parse_list(&answer.text(LIST_BYTES).await?)),
+                match self.get(lease, Surface::Rest, self.url("entity")?, what).await {
+                    Ok(answer) => Ok(endpoint::parse_list(&answer.text(LIST_BYTES).await?).endpoints),
                     Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
                     Err(error) => Err(error),
                 }
@@ -247,35 +483,50 @@ impl Connection {
 
     /// An absolute URL from a percent-encoded path and query below the site.
     pub fn url(&self, rest: &str) -> Result<Url> {
-        Url::parse(&self.config.instance.join(rest)).map_err(|reason| {
-            Error::new(ErrorKind::Internal, "could not build the address of a request").detail(reason)
-        })
+        absolute(&self.config.instance, rest)
     }
 
     fn way_in(&self, surface: Surface) -> SignIn {
-        match (self.config.auth_strategy, surface) {
-            (AuthStrategy::Basic, Surface::GenericInquiry | Surface::Dac) => SignIn::Basic,
-            _ => SignIn::Login,
+        match (&self.config.credentials, surface) {
+            (Credentials::Basic(_), Surface::GenericInquiry | Surface::Dac) => SignIn::Basic,
+            (Credentials::Basic(_) | Credentials::Cookie(_), _) => SignIn::Login,
+            _ => SignIn::Bearer,
         }
     }
 
-    async fn sign_in(&self, session: &Session, surface: Surface) -> Result<()> {
-        match session.how {
-            SignIn::Login => self.login(session).await,
+    async fn sign_in(self: &Arc<Self>, lease: &mut Lease, surface: Surface) -> Result<()> {
+        let how = lease.record().how;
+        match how {
+            SignIn::Login => self.login(lease).await.map_err(credentials)?,
             // HTTP Basic: the first answer opens the session and brings its cookies.
-            SignIn::Basic => self.probe_odata(&session.jar, surface).await.map(|version| {
+            SignIn::Basic => {
+                let version = self.probe_odata(lease, surface).await.map_err(credentials)?;
                 // Known already if another session was there before.
                 let _ = self.odata_version.set(version);
-            }),
+            }
+            // The first request opens the session.
+            SignIn::Bearer => self.provide_token(lease).await?,
         }
-        .map_err(credentials)?;
-        self.check_landing(session)
+        self.check_landing(lease)
+    }
+
+    async fn provide_token(self: &Arc<Self>, lease: &mut Lease) -> Result<()> {
+        let how = lease.record().how;
+        if how == SignIn::Bearer {
+            let (token, fresh) = self.token().await.map_err(|error| self.with_clock(error))?;
+            lease.token = Some(token);
+            lease.fresh = fresh;
+        }
+        Ok(())
     }
 
     /// Cookie login.
-    async fn login(&self, session: &Session) -> Result<()> {
+    async fn login(&self, lease: &Lease) -> Result<()> {
         let config = &self.config;
-        let mut body = json!({ "name": config.username, "password": config.password.expose_secret() });
+        let Some(login) = self.login_credentials() else {
+            return Err(Error::new(ErrorKind::Internal, "there is no password to sign in with"));
+        };
+        let mut body = json!({ "name": login.username, "password": login.password.expose() });
         for (name, value) in
             [("tenant", &config.company), ("branch", &config.branch), ("locale", &config.locale)]
         {
@@ -288,14 +539,12 @@ impl Connection {
             body: Some(body.to_string()),
             ..Request::get(self.url("entity/auth/login")?, "the sign-in")
         };
-        self.http.send(config, &session.jar, request).await.map(drop)
+        self.http.send(&lease.jar, request).await.map(drop)
     }
 
     /// A wrong tenant is silently accepted on a single-tenant site; the cookie tells where we are.
-    fn check_landing(&self, session: &Session) -> Result<()> {
-        let landed =
-            session.jar().get("CompanyID").map(|id| percent_decode_str(id).decode_utf8_lossy().into_owned());
-        match (&self.config.company, landed) {
+    fn check_landing(&self, lease: &Lease) -> Result<()> {
+        match (&self.config.company, lease.landed()) {
             (Some(wanted), Some(landed)) if !landed.eq_ignore_ascii_case(wanted) => Err(Error::new(
                 ErrorKind::Credentials,
                 format!("the server signed in to company \"{landed}\", not \"{wanted}\""),
@@ -305,7 +554,7 @@ impl Connection {
         }
     }
 
-    async fn probe_odata(&self, jar: &Mutex<CookieJar>, surface: Surface) -> Result<ODataVersion> {
+    pub async fn probe_odata(&self, lease: &Lease, surface: Surface) -> Result<ODataVersion> {
         let candidates: &[ODataVersion] = match self.config.odata_version {
             ODataVersion::Auto => &[ODataVersion::V4, ODataVersion::V3],
             ODataVersion::V3 => &[ODataVersion::V3],
@@ -315,11 +564,7 @@ impl Connection {
         let mut missing = None;
         for &version in candidates {
             let root = surface.root(version, self.config.company.as_deref())?;
-            let request = Request {
-                basic: self.way_in(surface) == SignIn::Basic,
-                ..Request::get(self.url(&root)?, WHAT)
-            };
-            match self.http.send(&self.config, jar, request).await {
+            match self.get(lease, surface, self.url(&root)?, WHAT).await {
                 Ok(answer) => {
                     answer.text(LIST_BYTES).await?;
                     return Ok(version);
@@ -334,18 +579,67 @@ impl Connection {
     }
 }
 
-impl Session {
-    fn new(how: SignIn) -> Self {
-        Self { how, jar: Mutex::default(), elsewhere: Mutex::new(Elsewhere::Untried) }
-    }
+fn absolute(instance: &InstanceUrl, rest: &str) -> Result<Url> {
+    Url::parse(&instance.join(rest)).map_err(|reason| {
+        Error::new(ErrorKind::Internal, "could not build the address of a request").detail(reason)
+    })
+}
 
-    fn jar(&self) -> MutexGuard<'_, CookieJar> {
-        lock(&self.jar)
+/// Closes sessions as they fall due, for as long as somebody holds the connection.
+async fn keep_tidy(connection: Weak<Connection>) {
+    while let Some(connection) = connection.upgrade() {
+        connection.tidy().await;
+        let left = connection.store.sessions().iter().map(|(_, record)| connection.idle_left(record)).min();
+        let pause = left.unwrap_or(connection.config.idle_logout).max(LOOK_AGAIN);
+        drop(connection);
+        tokio::time::sleep(pause).await;
     }
+}
 
-    fn elsewhere(&self) -> MutexGuard<'_, Elsewhere> {
-        lock(&self.elsewhere)
+/// Closes all sessions that fit, waiting for those that are in use; says how many there were.
+pub(crate) async fn close(
+    store: &Arc<Store>,
+    fits: impl Fn(&Record) -> bool,
+    connection: Option<&Connection>,
+) -> usize {
+    let mut closed = 0;
+    for (index, _) in store.sessions().into_iter().filter(|(_, record)| fits(record)) {
+        if let Ok(slot) = store.slot(index).await
+            && let Some(record) = slot.read().filter(&fits)
+        {
+            sign_out(store, &record, connection).await;
+            slot.clear();
+            closed += 1;
+        }
     }
+    closed
+}
+
+/// Signs out of a session whose place is held, over `connection` if it leads to the same server in the
+/// same way.
+async fn sign_out(store: &Store, record: &Record, connection: Option<&Connection>) {
+    let jar = Mutex::new(CookieJar::new(record.cookies.clone()));
+    let grant = store.grant(record.mapping).ok().flatten().filter(|_| record.how == SignIn::Bearer);
+    if lock(&jar).is_empty() && grant.is_none() {
+        return;
+    }
+    let sent = async {
+        let instance = InstanceUrl::parse(&record.instance)
+            .map_err(|error| Error::new(ErrorKind::Internal, error.problem))?;
+        let url = absolute(&instance, "entity/auth/logout")?;
+        let authorization =
+            grant.as_ref().map_or(Authorization::Cookies, |grant| Authorization::Bearer(&grant.access_token));
+        let request = Request { method: Method::POST, authorization, ..Request::get(url, "the sign-out") };
+        let same = |config: &Config| config.instance == instance && config.transport == record.transport;
+        match connection.filter(|connection| same(&connection.config)) {
+            Some(connection) => connection.http.send(&jar, request).await.map(drop),
+            None => {
+                let http = Http::new(&instance, &record.transport, SIGN_OUT_PATIENCE, HeaderMap::new())?;
+                http.send(&jar, request).await.map(drop)
+            }
+        }
+    };
+    let _ = tokio::time::timeout(SIGN_OUT_PATIENCE, sent).await;
 }
 
 /// While signing in, an unknown session means an unknown user.

@@ -1,0 +1,60 @@
+//! What someone who waits is told meanwhile, and how long they have waited for a session.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::lock;
+
+/// Wakes the consumer's thread.
+pub(crate) type Waker = Arc<dyn Fn() + Send + Sync>;
+
+/// A word to the user while a wait goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub message: String,
+    pub hint: String,
+}
+
+pub(crate) struct Report {
+    waker: Waker,
+    notices: Mutex<Vec<Notice>>,
+    waited_for_session: AtomicU64,
+}
+
+impl fmt::Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Report").finish_non_exhaustive()
+    }
+}
+
+impl Report {
+    /// How long a wait may go on before there is a word about it.
+    pub const PATIENCE: Duration = Duration::from_secs(5);
+
+    pub fn new(waker: Waker) -> Self {
+        Self { waker, notices: Mutex::default(), waited_for_session: AtomicU64::new(0) }
+    }
+
+    pub fn notice(&self, message: String, hint: String) {
+        lock(&self.notices).push(Notice { message, hint });
+        (self.waker)();
+    }
+
+    pub fn take_notices(&self) -> Vec<Notice> {
+        std::mem::take(&mut *lock(&self.notices))
+    }
+
+    pub fn waited_for_session(&self, time: Duration) {
+        self.waited_for_session.fetch_add(time.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    pub fn session_wait(&self) -> Duration {
+        Duration::from_micros(self.waited_for_session.load(Ordering::Relaxed))
+    }
+
+    pub fn wake(&self) {
+        (self.waker)();
+    }
+}

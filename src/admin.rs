@@ -1,0 +1,301 @@
+//! The functions that people call: authorize, disconnect, look, check, seal.
+
+use std::time::Duration;
+
+use acumatica_client::{Authorized, Expected, SessionState};
+use pgrx::datum::{Interval, TimestampWithTimeZone};
+use pgrx::prelude::*;
+
+use crate::compat;
+use crate::connection::{Mapping, Server, close_sessions, with_client};
+use crate::encoding::{from_server, to_server};
+use crate::error::{Refusal, or_raise, warning};
+use crate::io::Waiting;
+use crate::option::{Object, Options, option_list};
+use crate::state;
+
+/// `pg_read_all_stats` (pg_authid.dat).
+const ROLE_PG_READ_ALL_STATS: pg_sys::Oid = pg_sys::Oid::from_u32(3375);
+
+/// A server of this wrapper that the current user may use.
+fn server(name: &str) -> Server {
+    // SAFETY: a name that ends with NUL; raises if there is no such server.
+    let (oid, user) =
+        unsafe { (pg_sys::get_foreign_server_oid(to_server(name).as_ptr(), false), pg_sys::GetUserId()) };
+    if !is_ours(oid) {
+        Refusal::new(
+            PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+            format!("server \"{name}\" is not one of acumatica_fdw"),
+        )
+        .hint("Name a server that was created with FOREIGN DATA WRAPPER acumatica_fdw.")
+        .raise();
+    }
+    // SAFETY: raises the usual error if the user lacks the right.
+    unsafe { compat::check_server_usage(oid, user) };
+    Server::load(oid)
+}
+
+/// Whether a foreign server belongs to this wrapper, whatever that is called here.
+pub fn is_ours(server: pg_sys::Oid) -> bool {
+    // SAFETY: catalog look-ups that return palloc'd memory, null for what is not there.
+    unsafe {
+        let server = pg_sys::GetForeignServerExtended(server, pg_sys::FSV_MISSING_OK as _);
+        if server.is_null() {
+            return false;
+        }
+        let wrapper = pg_sys::GetForeignDataWrapper((*server).fdwid);
+        let none = pg_sys::Datum::from(0);
+        let cache = pg_sys::SysCacheIdentifier::PROCOID as i32;
+        let tuple = pg_sys::SearchSysCache(cache, (*wrapper).fdwhandler.into(), none, none, none);
+        if tuple.is_null() {
+            return false;
+        }
+        let mut is_null = false;
+        let symbol =
+            pg_sys::SysCacheGetAttr(cache, tuple, pg_sys::Anum_pg_proc_prosrc as i16, &raw mut is_null);
+        let is_ours =
+            String::from_datum(symbol, is_null).is_some_and(|symbol| symbol == "acumatica_fdw_handler");
+        pg_sys::ReleaseSysCache(tuple);
+        is_ours
+    }
+}
+
+/// Whether the current user decides about a server.
+fn owns(server: pg_sys::Oid) -> bool {
+    // SAFETY: catalog look-ups about the current user, who owns everything if superuser.
+    unsafe { compat::owns_server(server, pg_sys::GetUserId()) }
+}
+
+/// The user whom a mapping is for; `InvalidOid` for PUBLIC, `None` if it is gone.
+fn user_of(mapping: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    let none = pg_sys::Datum::from(0);
+    let cache = pg_sys::SysCacheIdentifier::USERMAPPINGOID as i32;
+    // SAFETY: a look-up by the cache's only key; the tuple is released after it was read.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache(cache, mapping.into(), none, none, none);
+        if tuple.is_null() {
+            return None;
+        }
+        let user = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_user_mapping>()).umuser;
+        pg_sys::ReleaseSysCache(tuple);
+        Some(user)
+    }
+}
+
+/// The mapping of the current user, if what is done to it concerns nobody else.
+fn own_mapping(server: &Server) -> Mapping {
+    // SAFETY: reads a variable of the backend.
+    let mapping = Mapping::load(server.oid, unsafe { pg_sys::GetUserId() });
+    if user_of(mapping.oid) == Some(pg_sys::InvalidOid) && !owns(server.oid) {
+        Refusal::new(
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("permission denied to authorize server \"{}\" for everyone", server.name),
+        )
+        .detail("The user mapping in use is that for PUBLIC.")
+        .hint("Have the owner of the server do so, or create a user mapping of your own.")
+        .raise();
+    }
+    mapping
+}
+
+/// Seals a secret for a user mapping of this cluster.
+#[pg_extern(sql = false)]
+fn acumatica_seal(secret: &str) -> String {
+    or_raise(state::sealer().and_then(|sealer| Ok(sealer.seal_secret(secret)?)))
+}
+
+/// The address at which a person lets a server in.
+#[pg_extern(sql = false)]
+fn acumatica_authorize_url(name: &str) -> String {
+    let server = server(name);
+    with_client(&server, &own_mapping(&server), |_, client| Ok(client.authorize_url()?))
+}
+
+type AuthorizedRow = TableIterator<
+    'static,
+    (
+        name!(company, String),
+        name!(scope, String),
+        name!(access_token_expires, Option<TimestampWithTimeZone>),
+        name!(refresh_token_expires, Option<TimestampWithTimeZone>),
+    ),
+>;
+
+/// Finishes an authorization.
+#[pg_extern(sql = false)]
+fn acumatica_authorize(name: &str, answer: &str) -> AuthorizedRow {
+    let server = server(name);
+    let job = with_client(&server, &own_mapping(&server), |io, client| {
+        Ok(io.job(io.engine().authorize(client, answer.to_owned())))
+    });
+    authorized(&server, &job)
+}
+
+/// The same, with the answer that comes to the callback on this machine.
+#[pg_extern(sql = false)]
+fn acumatica_authorize_wait(name: &str, timeout: Interval) -> AuthorizedRow {
+    let server = server(name);
+    let patience =
+        u64::try_from(timeout.as_micros()).ok().filter(|micros| *micros > 0).unwrap_or_else(|| {
+            Refusal::new(
+                PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+                "the timeout must be more than zero",
+            )
+            .hint("Say for instance interval '5 minutes'.")
+            .raise()
+        });
+    let (job, url) = with_client(&server, &own_mapping(&server), |io, client| {
+        let job = io.engine().authorize_wait(client, Duration::from_micros(patience))?;
+        Ok((io.job(job), client.authorize_url()?))
+    });
+    crate::error::notice(
+        format!("open this address in a browser: {url}"),
+        "The browser must run on this machine, or reach the port of callback_url through a tunnel.".into(),
+    );
+    authorized(&server, &job)
+}
+
+fn authorized(server: &Server, job: &Waiting<acumatica_client::Result<Authorized>>) -> AuthorizedRow {
+    let Authorized { company, scope, access_expires, refresh_expires } =
+        or_raise(job.wait().map_err(Refusal::from));
+    let access_expires = access_expires.map(timestamp);
+    if refresh_expires.is_none() {
+        let when = match &access_expires {
+            Some(at) => format!("at {}", at.to_iso_string()),
+            None => "when the access token expires".to_owned(),
+        };
+        warning(
+            format!("the authorization of server \"{}\" ends {when}", server.name),
+            "The server gave no refresh token. Let the scope contain offline_access, and authorize again."
+                .into(),
+        );
+    }
+    TableIterator::once((company, scope, access_expires, refresh_expires.map(timestamp)))
+}
+
+/// Milliseconds since 1970 as PostgreSQL counts: microseconds since 2000.
+fn timestamp(millis: u64) -> TimestampWithTimeZone {
+    const SINCE_1970: i64 = 946_684_800_000_000;
+    let micros = i64::try_from(millis).unwrap_or_default().saturating_mul(1000).saturating_sub(SINCE_1970);
+    or_raise(
+        TimestampWithTimeZone::try_from(micros).map_err(|_| {
+            Refusal::new(PgSqlErrorCode::ERRCODE_DATETIME_FIELD_OVERFLOW, "a time is out of range")
+        }),
+    )
+}
+
+/// Closes the sessions of a server: all of them for its owner, one's own for others. How many there were.
+#[pg_extern(sql = false)]
+fn acumatica_disconnect(name: &str) -> i64 {
+    disconnect(&server(name))
+}
+
+/// The same for all servers of the database that the user may use.
+#[pg_extern(sql = false)]
+fn acumatica_disconnect_all() -> i64 {
+    // SAFETY: reads a variable of the backend, and asks about rights.
+    let may_use = |oid: &pg_sys::Oid| unsafe { compat::may_use_server(*oid, pg_sys::GetUserId()) };
+    state::servers()
+        .into_iter()
+        .filter(|oid| is_ours(*oid))
+        .filter(may_use)
+        .map(|oid| disconnect(&Server::load(oid)))
+        .sum()
+}
+
+fn disconnect(server: &Server) -> i64 {
+    let mapping = if owns(server.oid) {
+        None
+    } else {
+        // SAFETY: reads a variable of the backend.
+        Some(Mapping::load(server.oid, unsafe { pg_sys::GetUserId() }).oid)
+    };
+    close_sessions(server.oid, mapping) as i64
+}
+
+/// The sessions and grants of this database: all for those who may read statistics, one's own for others.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)]
+fn acumatica_sessions() -> TableIterator<
+    'static,
+    (
+        name!(server, String),
+        name!(user_name, String),
+        name!(auth_strategy, String),
+        name!(state, String),
+        name!(opened, Option<TimestampWithTimeZone>),
+        name!(last_used, Option<TimestampWithTimeZone>),
+        name!(access_token_expires, Option<TimestampWithTimeZone>),
+        name!(refresh_token_expires, Option<TimestampWithTimeZone>),
+        name!(requests, Option<i64>),
+    ),
+> {
+    // SAFETY: reads a variable of the backend, and asks about rights.
+    let (me, reads_all) = unsafe {
+        let me = pg_sys::GetUserId();
+        (me, pg_sys::has_privs_of_role(me, ROLE_PG_READ_ALL_STATS))
+    };
+    let mut rows = Vec::new();
+    for oid in state::servers().into_iter().filter(|oid| is_ours(*oid)) {
+        let sealer = or_raise(state::sealer());
+        let known =
+            or_raise(acumatica_client::sessions(&state::directory(oid), &sealer).map_err(Refusal::from));
+        // SAFETY: returns palloc'd memory or raises.
+        let (name, options) = unsafe {
+            let server = pg_sys::GetForeignServer(oid);
+            (from_server((*server).servername), option_list((*server).options))
+        };
+        let options = or_raise(Options::check(Object::Server, options));
+        for session in known {
+            let Some(user) = user_of(session.mapping.into()) else { continue };
+            if !(reads_all || user == me || owns(oid)) {
+                continue;
+            }
+            rows.push((
+                name.clone(),
+                role_name(user),
+                options.get_or_default("auth_strategy").to_owned(),
+                SessionState::name(session.state).to_owned(),
+                session.opened.map(timestamp),
+                session.last_used.map(timestamp),
+                session.access_expires.map(timestamp),
+                session.refresh_expires.map(timestamp),
+                session.requests.and_then(|requests| i64::try_from(requests).ok()),
+            ));
+        }
+    }
+    TableIterator::new(rows)
+}
+
+fn role_name(role: pg_sys::Oid) -> String {
+    if role == pg_sys::InvalidOid {
+        return "public".to_owned();
+    }
+    // SAFETY: returns palloc'd memory, or null for a role that is gone.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(role, true);
+        if name.is_null() { role.to_u32().to_string() } else { from_server(name) }
+    }
+}
+
+/// Goes the whole way to a server, step by step, and signs out again.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)]
+fn acumatica_check(
+    name: &str,
+) -> TableIterator<
+    'static,
+    (name!(step, String), name!(ok, Option<bool>), name!(detail, String), name!(hint, Option<String>)),
+> {
+    let server = server(name);
+    // SAFETY: reads a variable of the backend.
+    let mapping = Mapping::load(server.oid, unsafe { pg_sys::GetUserId() });
+    let (endpoint_name, endpoint_version) = server.endpoint_for(&server.options);
+    let expected = Expected {
+        endpoint_name: endpoint_name.to_owned(),
+        endpoint_version: endpoint_version.map(str::to_owned),
+    };
+    let job = with_client(&server, &mapping, |io, client| Ok(io.job(io.engine().check(client, expected))));
+    let steps = job.wait();
+    TableIterator::new(steps.into_iter().map(|step| (step.name.to_owned(), step.ok, step.detail, step.hint)))
+}

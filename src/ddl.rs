@@ -1,0 +1,181 @@
+//! What happens to sessions when servers and user mappings are altered or dropped, and what only the two
+//! together can be checked for. Called by event triggers, since PostgreSQL tells a wrapper of neither.
+
+use std::cell::RefCell;
+use std::fs;
+use std::rc::Rc;
+
+use acumatica_client::forget;
+use pgrx::prelude::*;
+use pgrx::{PgXactCallbackEvent, register_xact_callback};
+
+use crate::admin::is_ours;
+use crate::connection::{Mapping, Server, close_sessions, is_in_catalog};
+use crate::error::{or_raise, warning};
+use crate::option::{Object, Options, option_list};
+use crate::state;
+
+/// A server or user mapping of a DDL command.
+enum Touched {
+    Server(pg_sys::Oid),
+    Mapping(pg_sys::Oid),
+}
+
+/// What a set-returning function of event triggers says about servers and user mappings.
+fn touched(source: &str) -> Vec<(Touched, String)> {
+    let query = format!(
+        "SELECT classid = 'pg_catalog.pg_foreign_server'::pg_catalog.regclass, objid, {source} \
+         WHERE classid IN ('pg_catalog.pg_foreign_server'::pg_catalog.regclass, 'pg_catalog.pg_user_mapping'::pg_catalog.regclass)"
+    );
+    Spi::connect(|client| {
+        let rows = client.select(&query, None, &[])?;
+        rows.map(|row| {
+            let is_server = row.get::<bool>(1)?.unwrap_or_default();
+            let oid = row.get::<pg_sys::Oid>(2)?.unwrap_or(pg_sys::InvalidOid);
+            let touched = if is_server { Touched::Server(oid) } else { Touched::Mapping(oid) };
+            Ok((touched, row.get::<String>(3)?.unwrap_or_default()))
+        })
+        .collect::<Result<Vec<_>, spi::Error>>()
+    })
+    .unwrap_or_else(|reason| error!("could not read what the command has changed: {reason}"))
+}
+
+/// After CREATE and ALTER: a mapping that its server has no use for is refused, sessions of other options
+/// are closed.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub extern "C-unwind" fn acumatica_fdw_altered(_call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    for (object, command) in touched("command_tag FROM pg_catalog.pg_event_trigger_ddl_commands()") {
+        match object {
+            Touched::Server(oid) if is_ours(oid) => {
+                warn_of_unfit_mappings(&Server::load(oid));
+                close_sessions(oid, None);
+            }
+            Touched::Mapping(oid) => {
+                let Some((server, mapping)) = mapping(oid) else { continue };
+                if !is_ours(server) {
+                    continue;
+                }
+                or_raise(Server::load(server).check_mapping(&mapping.options));
+                if command.starts_with("ALTER") {
+                    close_sessions(server, Some(oid));
+                }
+            }
+            Touched::Server(_) => {}
+        }
+    }
+    pg_sys::Datum::from(0)
+}
+
+/// After DROP: sessions are closed at once, tokens forgotten when the transaction commits.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub extern "C-unwind" fn acumatica_fdw_dropped(_call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    for (object, _) in touched("object_type FROM pg_catalog.pg_event_trigger_dropped_objects()") {
+        match object {
+            Touched::Server(oid) => {
+                close_sessions(oid, None);
+                let directory = state::directory(oid);
+                at_commit(
+                    move || !is_in_catalog(pg_sys::SysCacheIdentifier::FOREIGNSERVEROID, oid),
+                    // What cannot be removed is sealed, and in nobody's way.
+                    move || drop(fs::remove_dir_all(&directory)),
+                );
+            }
+            Touched::Mapping(oid) => {
+                // Which server it belonged to is no longer known.
+                for server in state::servers() {
+                    close_sessions(server, Some(oid));
+                    let directory = state::directory(server);
+                    let sealer = or_raise(state::sealer());
+                    at_commit(
+                        move || !is_in_catalog(pg_sys::SysCacheIdentifier::USERMAPPINGOID, oid),
+                        move || drop(forget(&directory, &sealer, oid.to_u32())),
+                    );
+                }
+            }
+        }
+    }
+    pg_sys::Datum::from(0)
+}
+
+/// Runs `act` once the transaction has committed, if `holds` just before. The drop may have been undone
+/// by a savepoint until then, and after it the catalog cannot be asked.
+fn at_commit(holds: impl Fn() -> bool + 'static, act: impl Fn() + 'static) {
+    let agreed = Rc::new(RefCell::new(false));
+    let asked = Rc::clone(&agreed);
+    let holds = std::panic::AssertUnwindSafe(move || *asked.borrow_mut() = holds());
+    let act = std::panic::AssertUnwindSafe(move || {
+        if *agreed.borrow() {
+            act();
+        }
+    });
+    register_xact_callback(PgXactCallbackEvent::PreCommit, move || {
+        let std::panic::AssertUnwindSafe(holds) = &holds;
+        holds();
+    });
+    register_xact_callback(PgXactCallbackEvent::Commit, move || {
+        let std::panic::AssertUnwindSafe(act) = &act;
+        act();
+    });
+}
+
+/// The server and the options of a user mapping.
+fn mapping(oid: pg_sys::Oid) -> Option<(pg_sys::Oid, Mapping)> {
+    let none = pg_sys::Datum::from(0);
+    let cache = pg_sys::SysCacheIdentifier::USERMAPPINGOID as i32;
+    // SAFETY: a look-up by the cache's only key; the options are copied before the tuple is released.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache(cache, oid.into(), none, none, none);
+        if tuple.is_null() {
+            return None;
+        }
+        let server = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_user_mapping>()).umserver;
+        let mut is_null = false;
+        let options = pg_sys::SysCacheGetAttr(
+            cache,
+            tuple,
+            pg_sys::Anum_pg_user_mapping_umoptions as i16,
+            &raw mut is_null,
+        );
+        let given = if is_null { Vec::new() } else { option_list(pg_sys::untransformRelOptions(options)) };
+        pg_sys::ReleaseSysCache(tuple);
+        Some((server, Mapping { oid, options: or_raise(Options::check(Object::UserMapping, given)) }))
+    }
+}
+
+/// Server and mapping are altered one after the other, so that a server may be ahead of its mappings.
+fn warn_of_unfit_mappings(server: &Server) {
+    let mappings: Result<Vec<pg_sys::Oid>, spi::Error> = Spi::connect(|client| {
+        client
+            .select(
+                "SELECT umid FROM pg_catalog.pg_user_mappings WHERE srvid = $1",
+                None,
+                &[server.oid.into()],
+            )?
+            .map(|row| Ok(row.get::<pg_sys::Oid>(1)?.unwrap_or(pg_sys::InvalidOid)))
+            .collect()
+    });
+    let unfit = mappings
+        .into_iter()
+        .flatten()
+        .filter_map(mapping)
+        .find_map(|(_, mapping)| server.check_mapping(&mapping.options).err());
+    if let Some(refusal) = unfit {
+        warning(
+            format!("a user mapping of server \"{}\" no longer fits it: {}", server.name, refusal.message),
+            refusal.hint.unwrap_or_default(),
+        );
+    }
+}
+
+/// Tells PostgreSQL how the functions are to be called.
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_acumatica_fdw_altered() -> *const pg_sys::Pg_finfo_record {
+    &crate::FUNCTION_V1
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_acumatica_fdw_dropped() -> *const pg_sys::Pg_finfo_record {
+    &crate::FUNCTION_V1
+}

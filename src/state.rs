@@ -1,0 +1,73 @@
+//! Where the backends of the cluster keep what they share, and the key it is sealed with.
+
+use std::cell::RefCell;
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use acumatica_client::Sealer;
+use pgrx::prelude::*;
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+use crate::error::Refusal;
+
+static KEY_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"acumatica_fdw/key"));
+
+/// Called once in each backend that loads the library.
+pub fn define_parameters() {
+    GucRegistry::define_string_guc(
+        c"acumatica_fdw.key_file",
+        c"File with the key that secrets are sealed with.",
+        c"Relative to the data directory. Made on first use, mode 0600. Put it where base backups do not take it along, and keep a copy.",
+        &KEY_FILE,
+        GucContext::Sighup,
+        GucFlags::SUPERUSER_ONLY,
+    );
+}
+
+fn data_directory() -> &'static Path {
+    // SAFETY: set when the postmaster starts, and never changed.
+    let path = unsafe { CStr::from_ptr(pg_sys::DataDir) };
+    Path::new(OsStr::from_bytes(path.to_bytes()))
+}
+
+/// The directory of all foreign servers of this database.
+pub fn database_directory() -> PathBuf {
+    // SAFETY: reads a variable of the backend.
+    let database = unsafe { pg_sys::MyDatabaseId };
+    data_directory().join("acumatica_fdw").join(database.to_u32().to_string())
+}
+
+/// The directory of a foreign server.
+pub fn directory(server: pg_sys::Oid) -> PathBuf {
+    database_directory().join(server.to_u32().to_string())
+}
+
+/// The servers of this database that have a directory.
+pub fn servers() -> Vec<pg_sys::Oid> {
+    let entries = std::fs::read_dir(database_directory()).into_iter().flatten().flatten();
+    let mut servers: Vec<u32> =
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    servers.sort_unstable();
+    servers.into_iter().map(pg_sys::Oid::from).collect()
+}
+
+/// The cluster's key; read once, unless the parameter changes.
+pub fn sealer() -> Result<Arc<Sealer>, Refusal> {
+    thread_local! {
+        static OPEN: RefCell<Option<(PathBuf, Arc<Sealer>)>> = const { RefCell::new(None) };
+    }
+    let file = KEY_FILE.get().unwrap_or_default();
+    let file = data_directory().join(OsStr::from_bytes(file.as_bytes()));
+    OPEN.with_borrow_mut(|open| {
+        if let Some((known, sealer)) = open
+            && *known == file
+        {
+            return Ok(Arc::clone(sealer));
+        }
+        let sealer = Arc::new(Sealer::open(&file)?);
+        *open = Some((file, Arc::clone(&sealer)));
+        Ok(sealer)
+    })
+}
