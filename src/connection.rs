@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use acumatica_client::{
     App, Client, Config, Credentials, InstanceUrl, Login, ODataVersion, Place, Proxy, ScanRequest, Secret,
-    Transport,
+    Transport, check_tenant,
 };
 use pgrx::prelude::*;
 
@@ -101,6 +101,9 @@ impl Server {
             "OAuthPassword" => &[&["username"], &["password", "password_file"], &["client_id"]],
             _ => &[&["username"], &["password", "password_file"]],
         };
+        if let Some(client_id) = mapping.get("client_id") {
+            check_tenant(&self.name, self.company(), client_id)?;
+        }
         let missing = required.iter().find(|names| names.iter().all(|name| mapping.get(name).is_none()));
         match missing {
             Some(names) => Err(Refusal::new(
@@ -109,7 +112,8 @@ impl Server {
             )
             .detail(format!("auth_strategy \"{}\" needs it.", self.strategy()))
             .hint(format!(
-                "Add it: ALTER USER MAPPING FOR … SERVER {} OPTIONS (ADD {} '…').",
+                "Give it with CREATE USER MAPPING FOR … SERVER {0} OPTIONS ({1} '…'), or ALTER USER MAPPING FOR … SERVER \
+                 {0} OPTIONS (ADD {1} '…').",
                 quoted(&self.name),
                 names[0]
             ))),

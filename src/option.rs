@@ -311,17 +311,26 @@ impl Options {
     /// # Errors
     /// What is wrong with the first one that is.
     pub fn check(object: Object, given: impl IntoIterator<Item = (String, String)>) -> Result<Self, Refusal> {
+        let options = Self::gather(object, given)?;
+        options.check_together(object)?;
+        Ok(options)
+    }
+
+    fn gather(object: Object, given: impl IntoIterator<Item = (String, String)>) -> Result<Self, Refusal> {
         let mut options = Self::default();
         for (name, value) in given {
             options.add(object, &name, value)?;
         }
-        match object {
-            Server => options.check_server()?,
-            Table => options.check_table()?,
-            UserMapping => options.check_mapping()?,
-            Column => {}
-        }
         Ok(options)
+    }
+
+    fn check_together(&self, object: Object) -> Result<(), Refusal> {
+        match object {
+            Server => self.check_server(),
+            Table => self.check_table(),
+            UserMapping => self.check_mapping(),
+            Column => Ok(()),
+        }
     }
 
     fn add(&mut self, object: Object, name: &str, value: String) -> Result<(), Refusal> {
@@ -710,7 +719,10 @@ pub extern "C-unwind" fn acumatica_fdw_validator(call: pg_sys::FunctionCallInfo)
         _ => None,
     };
     let checked = match (object, given.first()) {
-        (Some(object), _) => Options::check(object, given).and_then(|options| options.check_trust()),
+        (Some(object), _) => Options::gather(object, given).and_then(|options| {
+            options.check_trust()?;
+            options.check_together(object)
+        }),
         (None, None) => Ok(()),
         (None, Some((name, _))) => Err(Refusal::new(
             PgSqlErrorCode::ERRCODE_FDW_INVALID_OPTION_NAME,

@@ -97,6 +97,41 @@ SELECT * FROM t2;
 CREATE USER MAPPING FOR PUBLIC SERVER a2 OPTIONS (username 'admin');
 SELECT * FROM t2;
 
+-- options that do not fit the way of signing in
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', scope 'api');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', auth_strategy 'OAuthPassword', callback_url 'http://localhost:1/');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', auth_strategy 'OAuth', scope 'api api:concurrent_access');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', auth_strategy 'OAuth', scope 'openid');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', auth_strategy 'OAuth', callback_url 'localhost');
+CREATE SERVER o FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', auth_strategy 'oauth');
+CREATE USER MAPPING FOR PUBLIC SERVER o;
+CREATE USER MAPPING FOR PUBLIC SERVER o OPTIONS (username 'admin', password 'x');
+CREATE USER MAPPING FOR PUBLIC SERVER o OPTIONS (client_id 'x@y', access_token 'x');
+CREATE USER MAPPING FOR PUBLIC SERVER o OPTIONS (client_id 'x@y', client_secret 'x', client_secret_file '/x');
+CREATE USER MAPPING FOR PUBLIC SERVER o OPTIONS (client_id 'x@y', proxy_user 'x');
+CREATE USER MAPPING FOR PUBLIC SERVER o OPTIONS (client_id 'x@y', proxy_user 'x', proxy_password 'x');
+CREATE USER MAPPING FOR PUBLIC SERVER o OPTIONS (client_id 'x', client_secret 'x');
+ALTER SERVER o OPTIONS (ADD company 'z');
+CREATE USER MAPPING FOR PUBLIC SERVER o OPTIONS (client_id 'x@y', client_secret 'x');
+ALTER SERVER o OPTIONS (SET company 'Y');
+CREATE USER MAPPING FOR PUBLIC SERVER o OPTIONS (client_id 'x@y', client_secret 'x');
+-- the server goes ahead, the mapping follows
+ALTER SERVER o OPTIONS (SET auth_strategy 'OAuthPassword');
+ALTER USER MAPPING FOR PUBLIC SERVER o OPTIONS (ADD username 'admin');
+ALTER USER MAPPING FOR PUBLIC SERVER o OPTIONS (ADD username 'admin', ADD password 'x');
+ALTER SERVER o OPTIONS (SET auth_strategy 'OAuthImplicit');
+ALTER USER MAPPING FOR PUBLIC SERVER o OPTIONS (DROP username, DROP password, DROP client_id, DROP client_secret, ADD access_token 'x');
+-- functions of one way of signing in, and of no other wrapper
+SELECT acumatica_authorize_url('o');
+SELECT acumatica_authorize_url('nowhere');
+
+-- the way to the site
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', verify_certificate 'false');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', client_cert_file '/x');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', ca_file 'x');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', proxy 'http://user:password@proxy:3128');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', proxy 'socks5://proxy');
+
 -- the validator sees all options on ALTER too
 ALTER SERVER a1 OPTIONS (DROP url);
 ALTER SERVER a1 OPTIONS (ADD page_size '-1');

@@ -153,40 +153,15 @@ pub struct App {
     pub callback_url: String,
 }
 
-impl App {
-    /// The tenant that the client ID chooses (acumatica-api.md section 4).
-    ///
-    /// # Errors
-    /// It names none.
-    pub fn tenant(&self) -> Result<&str> {
-        match self.client_id.rsplit_once('@') {
-            Some((_, tenant)) if !tenant.is_empty() => Ok(tenant),
-            _ => Err(Error::new(ErrorKind::Definition, "option \"client_id\" names no tenant")
-                .hint("Copy the whole client ID from screen SM303010: GUID@Tenant.")),
-        }
-    }
-}
-
 impl Config {
     /// Fills in the tenant that the client ID names.
     ///
     /// # Errors
-    /// It is not the company that is configured.
+    /// As [`check_tenant`].
     pub fn checked(mut self) -> Result<Self> {
-        let (Credentials::OAuth(app, _) | Credentials::OAuthPassword(_, app)) = &self.credentials else {
-            return Ok(self);
-        };
-        let tenant = app.tenant()?;
-        match &self.company {
-            None => self.company = Some(tenant.to_owned()),
-            Some(company) if !company.eq_ignore_ascii_case(tenant) => {
-                return Err(Error::new(
-                    ErrorKind::Definition,
-                    format!("the client ID belongs to tenant \"{tenant}\", the server \"{}\" to company \"{company}\"", self.server),
-                )
-                .hint("Set the server option \"company\" to the tenant behind the @ of the client ID, or use a client ID of that company."));
-            }
-            Some(_) => {}
+        if let Credentials::OAuth(app, _) | Credentials::OAuthPassword(_, app) = &self.credentials {
+            let tenant = check_tenant(&self.server, self.company.as_deref(), &app.client_id)?;
+            self.company.get_or_insert_with(|| tenant.to_owned());
         }
         Ok(self)
     }
@@ -233,6 +208,32 @@ impl Config {
             Credentials::OAuthImplicit(_) => "OAuthImplicit",
         };
         vec![how, self.instance.as_str(), self.company.as_deref().unwrap_or_default()]
+    }
+}
+
+/// The tenant that a client ID chooses (acumatica-api.md section 4).
+///
+/// # Errors
+/// It names none, or not the company that the server is configured for.
+pub fn check_tenant<'a>(server: &str, company: Option<&str>, client_id: &'a str) -> Result<&'a str> {
+    let tenant = match client_id.rsplit_once('@') {
+        Some((_, tenant)) if !tenant.is_empty() => tenant,
+        _ => {
+            return Err(Error::new(ErrorKind::Definition, "option \"client_id\" names no tenant")
+                .detail(format!("The value is \"{client_id}\"."))
+                .hint("Copy the whole client ID from screen SM303010: GUID@Tenant."));
+        }
+    };
+    match company {
+        Some(company) if !company.eq_ignore_ascii_case(tenant) => Err(Error::new(
+            ErrorKind::Definition,
+            format!("the client ID belongs to tenant \"{tenant}\", server \"{server}\" to company \"{company}\""),
+        )
+        .hint(
+            "Set the server option \"company\" to the tenant behind the @ of the client ID, or use a client ID of that \
+             company.",
+        )),
+        _ => Ok(tenant),
     }
 }
 

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use chrono::DateTime;
 use cookie::Cookie;
-use reqwest::header::{HeaderMap, HeaderValue, SET_COOKIE};
+use cookie::time::OffsetDateTime;
+use reqwest::header::{DATE, HeaderMap, HeaderValue, SET_COOKIE};
 use zeroize::Zeroizing;
 
 /// Cookies by name, for one origin. Acumatica sends five of its seven twice, and values hold
@@ -28,12 +30,16 @@ impl CookieJar {
         &self.0
     }
 
-    /// Takes over what an answer sets or, by an expiry in the past, removes.
+    /// Takes over what an answer sets or, by an expiry in the past, removes. The past is what the server
+    /// says it is: our clock may be wrong.
     pub fn absorb(&mut self, headers: &HeaderMap) {
+        let date = headers.get(DATE).and_then(|value| value.to_str().ok());
+        let date = date.and_then(|text| DateTime::parse_from_rfc2822(text).ok());
+        let now = date.and_then(|date| OffsetDateTime::from_unix_timestamp(date.timestamp()).ok());
+        let now = now.unwrap_or_else(OffsetDateTime::now_utc);
         for cookie in headers.get_all(SET_COOKIE) {
             let Ok(text) = cookie.to_str() else { continue };
             let Ok(cookie) = Cookie::parse(text) else { continue };
-            let now = cookie::time::OffsetDateTime::now_utc();
             let expired = cookie.max_age().is_some_and(|age| age.is_zero())
                 || cookie.expires_datetime().is_some_and(|at| at <= now);
             if expired || cookie.value().is_empty() {
@@ -93,6 +99,16 @@ mod tests {
              requeststat=+st:92+sc:~/entity/auth/login+start:1+tg:"
         );
         assert!(jar.header().unwrap().is_sensitive());
+    }
+
+    #[test]
+    fn what_has_expired_is_said_by_the_server_that_sent_it() {
+        let mut headers = HeaderMap::new();
+        headers.append(SET_COOKIE, "a=1; expires=Tue, 12-Oct-1999 04:20:00 GMT".parse().unwrap());
+        headers.append(DATE, "Tue, 12 Oct 1999 04:00:00 GMT".parse().unwrap());
+        let mut jar = CookieJar::default();
+        jar.absorb(&headers);
+        assert_eq!(jar.get("a"), Some("1"));
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl Access<'_> {
             "It signs the user in, but then refuses the session. Check the user's roles, and that the inquiry is \
              exposed via OData.",
         );
-        Err(connection.with_clock(Error { detail: error.detail, ..refusal }))
+        Err(connection.unless_clock(Error { detail: error.detail, ..refusal }))
     }
 
     /// A new row came.

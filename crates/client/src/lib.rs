@@ -32,7 +32,9 @@ mod store;
 mod tls;
 
 pub use check::{Expected, Step};
-pub use config::{App, Config, Credentials, Login, ODataVersion, Place, Proxy, Secret, Transport};
+pub use config::{
+    App, Config, Credentials, Login, ODataVersion, Place, Proxy, Secret, Transport, check_tenant,
+};
 pub use dialect::describe;
 pub use endpoint::FALLBACK_VERSION;
 pub use engine::{Client, Engine, Job};

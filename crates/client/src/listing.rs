@@ -25,8 +25,9 @@ pub enum SessionState {
     /// A request is under way.
     Busy,
     Idle,
-    /// Somebody signs in, or has been cut off while doing so.
     SigningIn,
+    /// Somebody was killed while signing in; the server may hold a session that nobody can use.
+    CutOff,
     /// There are tokens, and no session.
     SignedOut,
     /// The tokens are of no more use.
@@ -39,6 +40,7 @@ impl SessionState {
             Self::Busy => "busy",
             Self::Idle => "idle",
             Self::SigningIn => "signing in",
+            Self::CutOff => "cut off",
             Self::SignedOut => "signed out",
             Self::AuthorizationEnded => "authorization ended",
         }
@@ -63,7 +65,8 @@ pub fn sessions(directory: &Path, sealer: &Arc<Sealer>) -> Result<Vec<SessionRow
         rows.push(SessionRow {
             mapping: record.mapping,
             state: match (record.open, in_use) {
-                (false, _) => SessionState::SigningIn,
+                (false, true) => SessionState::SigningIn,
+                (false, false) => SessionState::CutOff,
                 (true, true) => SessionState::Busy,
                 (true, false) => SessionState::Idle,
             },

@@ -35,6 +35,10 @@ use crate::store::{self, Held, Record, SignIn, Slot, Store};
 pub(crate) const LIST_BYTES: usize = 8 * 1024 * 1024;
 /// How long a sign-out may take before it is given up.
 pub(crate) const SIGN_OUT_PATIENCE: Duration = Duration::from_secs(5);
+/// For how many milliseconds sessions that are open are shared before another is tried again.
+const CROWDED: u64 = 30_000;
+/// After how many milliseconds the server closes a session that nobody uses (acumatica-api.md section 5).
+const ABANDONED: u64 = 600_000;
 /// How often a session that is in use is looked at again when it is due to be closed.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
@@ -51,6 +55,8 @@ pub(crate) struct Connection {
     pub tasks: TaskTracker,
     /// An access token that the server did not take.
     pub refused_token: Mutex<Option<Secret>>,
+    /// Until when no further session is tried, since the licence had no seat for one.
+    crowded_until: AtomicU64,
     odata_version: OnceCell<ODataVersion>,
     endpoints: OnceCell<Vec<Endpoint>>,
     entity_sets: AsyncMutex<HashMap<(Surface, String), EntitySet>>,
@@ -139,6 +145,7 @@ impl Connection {
             membership: AsyncMutex::default(),
             tasks: TaskTracker::new(),
             refused_token: Mutex::default(),
+            crowded_until: AtomicU64::new(0),
             odata_version: OnceCell::new(),
             endpoints: OnceCell::new(),
             entity_sets: AsyncMutex::default(),
@@ -151,9 +158,8 @@ impl Connection {
     pub async fn lease(self: &Arc<Self>, surface: Surface, report: &Report) -> Result<Lease> {
         self.join().await?;
         let wanted = self.way_in(surface);
-        let mut crowded = false;
         loop {
-            let (slot, record) = self.choose(wanted, crowded, report).await?;
+            let (slot, record) = self.choose(wanted, report).await?;
             if let Some(record) = record {
                 let mut lease = Lease::new(slot, record);
                 self.provide_token(&mut lease).await?;
@@ -161,9 +167,9 @@ impl Connection {
             }
             match self.spawn_open(slot, surface).await {
                 Err(error) if error.kind == ErrorKind::NoSeat => {
-                    if !crowded && self.sessions_of_ours(wanted) {
+                    if self.sessions_of_ours(wanted) {
                         // The licence has fewer seats than `max_sessions`: share what there is.
-                        crowded = true;
+                        self.crowded_until.store(store::now() + CROWDED, Ordering::Relaxed);
                     } else if !self.make_room().await {
                         return Err(error);
                     }
@@ -175,11 +181,11 @@ impl Connection {
 
     /// Waits for the turn, then for a session's place: that of a usable session, with its record, or
     /// one where a session may be opened.
-    async fn choose(&self, wanted: SignIn, crowded: bool, report: &Report) -> Result<(Slot, Option<Record>)> {
+    async fn choose(&self, wanted: SignIn, report: &Report) -> Result<(Slot, Option<Record>)> {
         let since = Instant::now();
         let mut choice = pin!(async {
             let _turn = self.store.turn().await?;
-            store::poll(|| self.look(wanted, crowded)).await
+            store::poll(|| self.look(wanted)).await
         });
         let chosen = tokio::select! {
             chosen = &mut choice => chosen,
@@ -196,7 +202,7 @@ impl Connection {
         chosen
     }
 
-    fn look(&self, wanted: SignIn, crowded: bool) -> Result<Option<(Slot, Option<Record>)>> {
+    fn look(&self, wanted: SignIn) -> Result<Option<(Slot, Option<Record>)>> {
         let mut in_use = false;
         // The best place so far: how bad it is, and since when it has not been used.
         let mut best: Option<((u8, u64), Slot, Option<Record>)> = None;
@@ -218,6 +224,8 @@ impl Connection {
                 best = Some((rank, slot, record));
             }
         }
+        let crowded = store::now() < self.crowded_until.load(Ordering::Relaxed);
+        // A grant has one session, however many slots there are.
         let one_session = crowded || wanted == SignIn::Bearer;
         Ok(best
             .filter(|(rank, ..)| rank.0 < 2 || !(in_use && one_session))
@@ -245,9 +253,10 @@ impl Connection {
     }
 
     async fn open(self: &Arc<Self>, slot: Slot, surface: Surface) -> Result<Lease> {
-        if let Some(record) = slot.read() {
+        let before = slot.read();
+        if let Some(record) = &before {
             // Seats are scarce: what was there gives its own back first.
-            self.sign_out(&record).await;
+            self.sign_out(record).await;
         }
         self.tidy().await;
         let record = Record {
@@ -272,7 +281,17 @@ impl Connection {
         if let Err(error) = signed_in {
             // It may have failed after the server had opened the session.
             self.logout(&lease).await;
-            return Err(self.with_clock(error));
+            let cut_off = before.filter(|record| !record.open && store::now() < record.opened + ABANDONED);
+            return Err(match cut_off {
+                Some(record) if error.kind == ErrorKind::NoSeat => {
+                    lease.slot.write(&record)?;
+                    error.detail(
+                        "A backend that was killed while it signed in has left a session that nobody can use; the server \
+                         closes it after 10 minutes.",
+                    )
+                }
+                _ => error,
+            });
         }
         let by_password = lease.record().how != SignIn::Bearer;
         lease.fresh |= by_password;
@@ -297,20 +316,18 @@ impl Connection {
         let _ = self.tasks.spawn(async move { connection.logout(&lease).await }).await;
     }
 
-    /// A server that refuses what it gave out just now: that is the user's lack of rights, or a clock.
-    pub fn with_clock(&self, error: Error) -> Error {
+    /// Why a server refuses a session or token that it gave out just now: if the clocks differ, that is
+    /// it; otherwise `error`.
+    pub fn unless_clock(&self, error: Error) -> Error {
         let Some(offset) = self.http.clock_offset() else { return error };
-        if !matches!(error.kind, ErrorKind::Credentials | ErrorKind::Forbidden | ErrorKind::SessionLost) {
-            return error;
-        }
         let (minutes, direction) = (offset.abs() / 60, if offset > 0 { "behind" } else { "ahead of" });
-        let clocks = format!("The clock of this machine is {minutes} minutes {direction} the server's.");
-        let told =
-            error.detail.as_ref().map_or_else(|| clocks.clone(), |detail| format!("{detail}\n{clocks}"));
-        error.detail(told).hint(
-            "Set the clock: sign-in and access tokens are only good at the right time. If that does not help, check \
-             the user mapping.",
+        let told = error.detail.iter().fold(error.message, |told, detail| format!("{told}\n{detail}"));
+        Error::new(
+            ErrorKind::Credentials,
+            format!("the clock of this machine is {minutes} minutes {direction} the server's, which refuses the session"),
         )
+        .detail(told)
+        .hint("Set the clock by a time service: sessions and access tokens are only good at the right time.")
     }
 
     /// Closes one session of another user in this cluster that nobody uses just now; false if there is
@@ -513,7 +530,7 @@ impl Connection {
     async fn provide_token(self: &Arc<Self>, lease: &mut Lease) -> Result<()> {
         let how = lease.record().how;
         if how == SignIn::Bearer {
-            let (token, fresh) = self.token().await.map_err(|error| self.with_clock(error))?;
+            let (token, fresh) = self.token().await?;
             lease.token = Some(token);
             lease.fresh = fresh;
         }

@@ -1,0 +1,846 @@
+#!/usr/bin/env python3
+"""Every way to sign in: each strategy on each surface, what options it takes, OAuth from the first click to a token that
+has expired, each refusal with its own words, and the check function."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+from harness import Sim, connect, eventually, finish, psycopg, raises, test
+
+STRATEGIES = ("Basic", "Cookie", "OAuthPassword", "OAuth", "OAuthImplicit")
+CLIENT = "00000000-0000-0000-0000-000000000001@Company"
+LOGIN = {"username": "admin", "password": "secret"}
+APP = {"client_id": CLIENT, "client_secret": "client-secret"}
+ROWS = 1000
+DENIED = "did not accept the user name or password"
+db = connect()
+db.execute("SET client_min_messages = notice")
+
+
+@contextlib.contextmanager
+def site(*arguments, seats=0):
+    """A simulator of the test's own."""
+    sim = Sim("--scale", 0.05, "--seats", seats, *arguments)
+    yield sim
+    # What is left over has no server to sign out of any more.
+    db.execute("DROP SERVER IF EXISTS erp CASCADE")
+    sim.stop()
+
+
+def options(given):
+    return ", ".join(f"{name} '{value}'" for name, value in given.items())
+
+
+def mapping(sim, strategy):
+    if strategy == "OAuthImplicit":
+        query = {"response_type": "token", "client_id": CLIENT, "redirect_uri": "http://x/", "scope": "api"}
+        address = redirected(f"{sim.origin}/identity/connect/authorize?{urllib.parse.urlencode(query)}")
+        return {"access_token": re.search("access_token=([^&]+)", address)[1]}
+    return {"OAuthPassword": {**LOGIN, **APP}, "OAuth": APP}.get(strategy, LOGIN)
+
+
+def server(sim, strategy="OAuth", user=None, authorized=True, connection=db, **more):
+    """The foreign server `erp`, with a mapping, a table for each surface, and a grant if it takes one."""
+    given = {"url": getattr(sim, "url", sim), "company": "Company", "auth_strategy": strategy, **more}
+    connection.execute("DROP SERVER IF EXISTS erp CASCADE")
+    connection.execute(f"""
+        CREATE SERVER erp FOREIGN DATA WRAPPER acumatica_fdw OPTIONS ({options(given)});
+        CREATE USER MAPPING FOR CURRENT_USER SERVER erp OPTIONS ({options(user or mapping(sim, strategy))});
+        CREATE FOREIGN TABLE rest ("OrderType" text, "OrderNbr" text) SERVER erp OPTIONS (entity 'SalesOrder', page_size '300');
+        CREATE FOREIGN TABLE gi ("OrderType" text OPTIONS (key '1'), "OrderNbr" text OPTIONS (key '2'))
+            SERVER erp OPTIONS (schema 'OData', inquiry 'BI-SalesOrders', page_size '300');
+        CREATE FOREIGN TABLE dac ("OrderType" text, "OrderNbr" text)
+            SERVER erp OPTIONS (schema 'DAC', entity 'PX_Objects_SO_SOOrder', page_size '300')""")
+    if strategy == "OAuth" and "refresh_token" not in (user or {}) and authorized:
+        authorize(connection)
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
+
+
+def redirected(address, user="admin"):
+    """Where the browser ends after the user has consented."""
+    try:
+        urllib.request.build_opener(NoRedirect).open(f"{address}&sim_user={user}")
+    except urllib.error.HTTPError as answer:
+        assert answer.code == 302, answer.read()
+        return answer.headers["Location"]
+    raise AssertionError("no redirect")
+
+
+def authorize_url(connection=db):
+    return connection.execute("SELECT acumatica_authorize_url('erp')").fetchone()[0]
+
+
+def finish_with(answer, connection=db):
+    return connection.execute("SELECT * FROM acumatica_authorize('erp', %s)", [answer]).fetchone()
+
+
+def authorize(connection=db, user="admin"):
+    return finish_with(redirected(authorize_url(connection), user), connection)
+
+
+def count(table="rest", connection=db):
+    return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+
+
+def grants(sim, kind="refresh_token"):
+    """How often the token endpoint was asked for this."""
+    return sum(request.get("grant_type") == kind for request in sim.requests())
+
+
+def expire(sim, refresh_tokens=False):
+    """The access tokens are dead; from here on the requests are counted anew."""
+    sim.control("DELETE", "tokens")
+    if refresh_tokens:
+        sim.control("DELETE", "tokens/refresh")
+    sim.control("DELETE", "requests")
+
+
+@contextlib.contextmanager
+def hearing(connection=db):
+    """What the user is told meanwhile."""
+    heard = []
+
+    def note(diagnostic):
+        heard.append((diagnostic.severity, diagnostic.message_primary, diagnostic.message_hint))
+
+    connection.add_notice_handler(note)
+    yield heard
+    connection.remove_notice_handler(note)
+
+
+def in_background(query, connection=None):
+    """Runs a query on a connection of its own; calling what is returned waits for its rows, or raises its error."""
+    connection = connection or connect()
+    outcome = {}
+
+    def run():
+        try:
+            outcome["rows"] = connection.execute(query).fetchall()
+        except psycopg.Error as error:
+            outcome["error"] = error
+
+    thread = threading.Thread(target=run)
+    thread.start()
+
+    def wait():
+        thread.join(30)
+        assert not thread.is_alive(), "it does not come back"
+        if "error" in outcome:
+            raise outcome["error"]
+        return outcome["rows"]
+
+    wait.connection = connection
+    return wait
+
+
+def check():
+    """The rows of acumatica_check by step."""
+    rows = db.execute("SELECT * FROM acumatica_check('erp')").fetchall()
+    return {step: (ok, f"{detail}\n{hint}") for step, ok, detail, hint in rows}
+
+
+# -- strategies and surfaces --------------------------------------------------------------------------------------------
+
+for release, surfaces in (("2023R2", {"gi": "gi_v3"}), ("2024R2", {"rest": "rest", "gi": "gi_v4", "dac": "dac_v4"})):
+    for strategy in STRATEGIES:
+        with site("--release", release) as sim:
+            for surface, called in surfaces.items():
+
+                def reads():
+                    server(sim, strategy)
+                    sim.control("DELETE", "sessions")
+                    sim.control("DELETE", "seats")
+                    assert count(surface) == ROWS
+                    assert sim.control("GET", "seats")["peak"] == 1, sim.control("GET", "seats")
+                    assert len(sim.sessions()) == 1
+
+                reads.__name__ = f"{strategy}_reads_{called}_in_one_session"
+                test(reads)
+
+            def alternates():
+                server(sim, strategy)
+                sim.control("DELETE", "sessions")
+                sim.control("DELETE", "seats")
+                for surface in (*surfaces, *reversed(surfaces)):
+                    assert count(surface) == ROWS
+                seats = sim.control("GET", "seats")
+                assert (seats["peak"], seats["opened"]) == (1, 1), seats
+
+            if len(surfaces) > 1:
+                alternates.__name__ = f"{strategy}_reads_all_surfaces_in_the_same_session"
+                test(alternates)
+
+
+# -- options ------------------------------------------------------------------------------------------------------------
+
+for strategy, unfit, missing in (
+    ("Basic", ("client_id", "client_secret", "refresh_token", "access_token"), ("username", "password")),
+    ("Cookie", ("client_id", "client_secret", "refresh_token", "access_token"), ("username", "password")),
+    ("OAuthPassword", ("refresh_token", "access_token"), ("username", "password", "client_id")),
+    ("OAuth", ("username", "password", "access_token"), ("client_id",)),
+    ("OAuthImplicit", ("username", "password", "client_id", "client_secret", "refresh_token"), ("access_token",)),
+):
+
+    def mapping_options():
+        good = {"OAuthImplicit": {"access_token": "x"}}.get(strategy) or mapping(None, strategy)
+        server("https://erp.example", strategy, good, authorized=False)
+        db.execute("CREATE ROLE other")
+        try:
+            statements = ("CREATE USER MAPPING FOR other SERVER erp OPTIONS (%s)", "ALTER USER MAPPING FOR CURRENT_USER SERVER erp OPTIONS (%s)")
+            for name in unfit:
+                words = f'option "{name}" cannot be used with auth_strategy "{strategy}"', "It is for auth_strategy", "uses"
+                with raises("HV00D", *words):
+                    db.execute(statements[0] % options({**good, name: "x"}))
+                with raises("HV00D", *words):
+                    db.execute(statements[1] % f"ADD {name} 'x'")
+            for name in missing:
+                with raises("HV00J", f'has no option "{name}"', f'auth_strategy "{strategy}" needs it', "ALTER USER MAPPING"):
+                    db.execute(statements[0] % options({key: good[key] for key in good if key != name} or {"proxy_user": "x", "proxy_password": "x"}))
+                with raises("HV00J", f'has no option "{name}"'):
+                    db.execute(statements[1] % f"DROP {name}")
+            assert db.execute("SELECT count(*) FROM pg_user_mappings WHERE srvname = 'erp'").fetchone() == (1,)
+        finally:
+            db.execute("DROP SERVER erp CASCADE; DROP ROLE other")
+
+    mapping_options.__name__ = f"{strategy}_refuses_mapping_options_that_do_not_fit_or_lack"
+    test(mapping_options)
+
+
+@test
+def server_options_that_do_not_fit_are_refused_with_the_reason():
+    for strategy, option, value, sqlstate, words in (
+        ("OAuth", "scope", "api api:concurrent_access", "HV024", "would open an API session of its own"),
+        ("OAuthPassword", "scope", "api:concurrent_access", "HV024", "would open an API session of its own"),
+        ("OAuth", "scope", "offline_access", "HV024", "must contain api"),
+        ("OAuth", "callback_url", "nonsense", "HV024", "http://localhost:8021/acumatica"),
+        ("Basic", "callback_url", "http://localhost:1/", "HV00D", "It is for auth_strategy OAuth."),
+        ("OAuthPassword", "callback_url", "http://localhost:1/", "HV00D", "It is for auth_strategy OAuth."),
+        ("Cookie", "scope", "api", "HV00D", "It is for auth_strategy OAuth, OAuthPassword"),
+        ("OAuthImplicit", "scope", "api", "HV00D", "It is for auth_strategy OAuth, OAuthPassword"),
+        ("Kerberos", "company", "x", "HV024", "Basic, Cookie, OAuth, OAuthPassword, OAuthImplicit"),
+        ("Basic", "max_sessions", "0", "HV024", "from 1 to"),
+        ("Basic", "idle_logout", "0", "HV024", "from 1 to"),
+    ):
+        given = {"url": "https://erp.example", "auth_strategy": strategy, option: value}
+        with raises(sqlstate, words):
+            db.execute(f"CREATE SERVER erp FOREIGN DATA WRAPPER acumatica_fdw OPTIONS ({options(given)})")
+        db.execute("CREATE SERVER erp FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'https://erp.example', auth_strategy 'Basic')")
+        with raises(sqlstate, words):
+            db.execute(f"ALTER SERVER erp OPTIONS (SET auth_strategy '{strategy}', ADD {option} '{value}')")
+        db.execute("DROP SERVER erp")
+
+
+@test
+def password_and_password_file_exclude_each_other():
+    with raises("HV00D", "exclude each other"):
+        server("https://erp.example", "Basic", {**LOGIN, "password_file": "/etc/hostname"})
+
+
+@test
+def another_strategy_warns_and_the_mapping_puts_it_right():
+    with site() as sim:
+        server(sim, "Basic")
+        assert count() == ROWS
+        with hearing() as heard:
+            db.execute("ALTER SERVER erp OPTIONS (SET auth_strategy 'OAuthPassword')")
+        assert [note[0] for note in heard] == ["WARNING"] and "no longer fits" in heard[0][1], heard
+        assert not sim.sessions()
+        with raises("HV00J", 'no option "client_id"'):
+            count()
+        with hearing() as heard:
+            db.execute(f"ALTER USER MAPPING FOR CURRENT_USER SERVER erp OPTIONS (ADD client_id '{CLIENT}', ADD client_secret 'client-secret')")
+        assert not heard and count() == ROWS
+        assert [session["how"] for session in sim.sessions()] == ["bearer"]
+
+
+# -- OAuth in the browser -----------------------------------------------------------------------------------------------
+
+
+@test
+def the_code_flow_takes_the_whole_address_or_the_bare_code():
+    with site() as sim:
+        server(sim, authorized=False)
+        with raises("28000", "has not been authorized", "acumatica_authorize_url('erp')"):
+            count()
+        for part in (lambda address: address, lambda address: re.search("code=([^&]+)", address)[1]):
+            row = finish_with(part(redirected(authorize_url())))
+            assert row[:2] == ("Company", "api offline_access"), row
+            minutes, days = db.execute("SELECT extract(epoch FROM %s - now()) / 60, extract(epoch FROM %s - now()) / 86400", row[2:]).fetchone()
+            assert 59 < minutes <= 60 and 29 < days <= 30, row
+            assert count() == ROWS and len(sim.sessions()) == 1
+        assert connect().execute("SELECT count(*) FROM gi").fetchone() == (ROWS,)
+
+
+@test
+def authorization_asks_for_scope_state_and_pkce():
+    with site() as sim:
+        server(sim, callback_url="https://intranet.example/done?x=1", authorized=False)
+        query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(authorize_url()).query))
+        assert query["scope"] == "api offline_access" and query["client_id"] == CLIENT, query
+        assert query["redirect_uri"] == "https://intranet.example/done?x=1" and query["response_type"] == "code"
+        assert len(query["state"]) > 15 and len(query["code_challenge"]) == 43
+        authorize()
+        seen = [request["query"] for request in sim.requests("connect/authorize")]
+        assert len(seen) == 1 and "code_challenge_method=S256" in seen[0], seen
+        states = {dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(authorize_url()).query))["state"] for _ in range(3)}
+        assert len(states) == 3
+
+
+@test
+def answers_that_belong_to_nothing_begun_are_refused():
+    with site() as sim:
+        server(sim, authorized=False)
+        with raises("28000", "belongs to no authorization", "was not called in the last hour"):
+            finish_with("somecode")
+        address = redirected(authorize_url())
+        with raises("28000", "belongs to no authorization", "The state", "acumatica_authorize_url('erp')"):
+            finish_with(re.sub("state=[^&]+", "state=forged", address))
+        with raises("HV024", "no authorization code"):
+            finish_with("http://localhost:8021/acumatica")
+        assert not sim.requests("connect/token"), "a forged answer must not reach the server"
+        with raises("28000", "did not accept the authorization code", "invalid_grant", "acumatica_authorize_url('erp')"):
+            finish_with(re.sub("code=[^&]+", "code=wrong", address))
+        # None of this has spoilt the true answer.
+        finish_with(address)
+        with raises("28000", "belongs to no authorization"):
+            finish_with(address)
+        code = re.search("code=([^&]+)", address)[1]
+        authorize_url()
+        with raises("28000", "did not accept the authorization code", "A code is good once"):
+            finish_with(code)
+        assert count() == ROWS
+
+
+@test
+def who_declines_is_quoted():
+    with site() as sim:
+        server(sim, authorized=False)
+        with raises("28000", "did not authorize the application", "access_denied", "SM303010"):
+            authorize(user="nobody")
+
+
+@test
+def authorization_is_for_auth_strategy_oauth():
+    with site() as sim:
+        server(sim, "Basic")
+        for call in ("acumatica_authorize_url('erp')", "acumatica_authorize('erp', 'code')", "acumatica_authorize_wait('erp')"):
+            with raises("HV024", "not one that is authorized in a browser", "auth_strategy 'OAuth'"):
+                db.execute(f"SELECT {call}")
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def waiting(timeout="20 s"):
+    """acumatica_authorize_wait under way: the callback, the address to open, and how it ends."""
+    with site() as sim:
+        port = free_port()
+        callback = f"http://localhost:{port}/done"
+        server(sim, callback_url=callback, authorized=False)
+        backend = connect()
+        backend.execute("SET client_min_messages = notice")
+        heard = []
+        backend.add_notice_handler(lambda note: heard.append(note.message_primary))
+        outcome = in_background(f"SELECT * FROM acumatica_authorize_wait('erp', '{timeout}')", backend)
+        eventually(lambda: any("open this address" in note for note in heard))
+        yield sim, callback, heard[0].split()[-1], outcome
+        backend.close()
+        socket.create_server(("127.0.0.1", port)).close()
+
+
+@test
+def authorize_wait_listens_shows_a_page_and_returns_the_grant():
+    with waiting() as (_, callback, address, outcome):
+        base = callback.rsplit("/", 1)[0]
+        for elsewhere in (f"{base}/favicon.ico", callback, f"{base}/other?code=1&state=2"):
+            try:
+                raise AssertionError(urllib.request.urlopen(elsewhere).read())
+            except urllib.error.HTTPError as answer:
+                assert answer.code == 404
+        target = redirected(address)
+        assert target.startswith(callback), target
+        page = urllib.request.urlopen(target).read().decode()
+        assert "close this page" in page and re.search("code=([^&]+)", target)[1] not in page
+        assert outcome()[0][:2] == ("Company", "api offline_access")
+        assert count() == ROWS
+
+
+@test
+def authorize_wait_tells_what_the_browser_brought():
+    with waiting() as (_, _, address, outcome):
+        urllib.request.urlopen(redirected(address, "nobody")).read()
+        with raises("28000", "access_denied"):
+            outcome()
+
+
+@test
+def authorize_wait_gives_up_in_time():
+    with waiting("500 ms") as (_, _, _, outcome), raises("08006", "nobody came to the callback", "acumatica_authorize()"):
+        outcome()
+    with site() as sim:
+        server(sim, authorized=False)
+        with raises("22023", "more than zero"):
+            db.execute("SELECT acumatica_authorize_wait('erp', '0 s')")
+
+
+@test
+def authorize_wait_can_be_cancelled_at_once():
+    for how in ("pg_cancel_backend", "pg_terminate_backend"):
+        with waiting() as (_, _, _, outcome):
+            begun = time.monotonic()
+            db.execute(f"SELECT {how}(%s)", [outcome.connection.info.backend_pid])
+            with raises("57014" if how == "pg_cancel_backend" else "57P01"):
+                outcome()
+            assert time.monotonic() - begun < 1
+
+
+@test
+def a_callback_elsewhere_cannot_be_waited_at():
+    with site() as sim:
+        server(sim, callback_url="https://intranet.example/done", authorized=False)
+        with raises("HV024", "nobody can wait at the callback", "acumatica_authorize()"):
+            db.execute("SELECT acumatica_authorize_wait('erp')")
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            server(sim, callback_url=f"http://localhost:{taken.getsockname()[1]}/", authorized=False)
+            with raises("HV024", "could not listen at the callback", "Another program"):
+                db.execute("SELECT acumatica_authorize_wait('erp')")
+
+
+# -- tokens that expire -------------------------------------------------------------------------------------------------
+
+
+def fresh_tokens(sim, scope="api offline_access"):
+    """Tokens got elsewhere."""
+    form = urllib.parse.urlencode({"grant_type": "password", "scope": scope, **LOGIN, **APP}).encode()
+    with urllib.request.urlopen(f"{sim.origin}/identity/connect/token", form) as answer:
+        return json.load(answer)
+
+
+@test
+def a_refresh_token_in_the_mapping_starts_the_flow():
+    with site() as sim:
+        for _ in range(2):
+            server(sim, "OAuth", {**APP, "refresh_token": fresh_tokens(sim)["refresh_token"]})
+            sim.control("DELETE", "requests")
+            for connection in (db, connect(), db):
+                # Each time its successor is used: the one in the mapping is dead.
+                assert count("rest", connection) == ROWS and grants(sim) == 1
+                expire(sim)
+            assert count() == ROWS
+            token = fresh_tokens(sim)["refresh_token"]
+            db.execute(f"ALTER USER MAPPING FOR CURRENT_USER SERVER erp OPTIONS (SET refresh_token '{token}')")
+            expire(sim)
+            assert count() == ROWS and grants(sim) == 1
+
+
+for strategy in ("OAuth", "OAuthPassword"):
+
+    def renewed_ahead():
+        with site("--token-seconds", 61) as sim:
+            server(sim, strategy)
+            assert count() == ROWS
+            eventually(lambda: count() == ROWS and grants(sim) == 1, 5)
+            assert not [request for request in sim.requests() if request["status"] == 401]
+            assert len(sim.sessions()) == 1, "the session goes on with the new token"
+
+    renewed_ahead.__name__ = f"{strategy}_renews_a_token_a_minute_ahead_of_its_end"
+    test(renewed_ahead)
+
+    def renewed_on_401():
+        with site() as sim:
+            server(sim, strategy)
+            assert count() == ROWS
+            expire(sim)
+            assert count() == ROWS
+            seen = [request["status"] for request in sim.requests()]
+            assert grants(sim) == 1 and seen.count(401) == 1, seen
+
+    renewed_on_401.__name__ = f"{strategy}_renews_a_token_once_that_is_refused"
+    test(renewed_on_401)
+
+    def in_mid_scan():
+        with site() as sim:
+            server(sim, strategy)
+            for table in ("rest", "gi", "dac"):
+                with db.transaction():
+                    db.execute(f"DECLARE c CURSOR FOR SELECT * FROM {table}")
+                    rows = db.execute("FETCH 250 FROM c").fetchall()
+                    expire(sim)
+                    rows += db.execute("FETCH ALL FROM c").fetchall()
+                assert len(rows) == ROWS == len(set(rows)), len(rows)
+
+    in_mid_scan.__name__ = f"{strategy}_loses_no_row_when_its_token_ends_in_mid_scan"
+    test(in_mid_scan)
+
+    def passing_failures():
+        with site() as sim:
+            server(sim, strategy)
+            for fault in ({"kind": "status", "status": 503}, {"kind": "status", "status": 500}, {"kind": "close"}):
+                assert count() == ROWS
+                expire(sim)
+                sim.control("POST", "faults", {"match": "connect/token", "count": 2, **fault})
+                assert count() == ROWS and len(sim.requests("connect/token")) == 3, fault
+            server(sim, strategy, operation_timeout=1)
+            assert count() == ROWS
+            expire(sim)
+            sim.fault("connect/token", "status", status=503, count=-1)
+            with raises("08006", "not available (HTTP 503)", "Tried "):
+                count()
+            sim.control("DELETE", "faults")
+            assert count() == ROWS
+
+    passing_failures.__name__ = f"{strategy}_tries_again_when_the_token_endpoint_fails"
+    test(passing_failures)
+
+    def many_at_once():
+        with site() as sim:
+            server(sim, strategy, max_sessions=3)
+            backends = [connect() for _ in range(20)]
+            for backend in backends:
+                backend.execute("SELECT * FROM gi LIMIT 1")
+            expire(sim)
+            sim.fault("connect/token", "delay", ms=300, count=-1)
+            for wait in [in_background("SELECT count(*) FROM gi", backend) for backend in backends]:
+                assert wait() == [(ROWS,)]
+            asked = len(sim.requests("connect/token"))
+            assert grants(sim) == asked == 1, asked
+            assert sim.control("GET", "seats")["peak"] == 1
+            for backend in backends:
+                backend.close()
+
+    many_at_once.__name__ = f"{strategy}_renews_once_for_20_backends_at_once"
+    test(many_at_once)
+
+    def secret_expires():
+        with site() as sim:
+            server(sim, strategy)
+            assert count() == ROWS
+            sim.control("POST", "clients", {"id": CLIENT, "secret": "second-secret"})
+            expire(sim)
+            with raises("28000", "client secret is no longer accepted", "expired", "SM303010", "SET client_secret"):
+                count()
+            db.execute("ALTER USER MAPPING FOR CURRENT_USER SERVER erp OPTIONS (SET client_secret 'second-secret')")
+            assert count() == ROWS, "the authorization itself stays"
+
+    secret_expires.__name__ = f"{strategy}_tells_a_client_secret_that_has_expired"
+    test(secret_expires)
+
+    def survives():
+        with site() as sim:
+            server(sim, strategy)
+            assert count() == ROWS
+
+            def rotated(interrupt):
+                """A renewal whose answer comes when its backend has been interrupted."""
+                expire(sim)
+                sim.fault("connect/token", "delay", ms=700, processed=True)
+                wait = in_background("SELECT count(*) FROM rest")
+                eventually(lambda: grants(sim))
+                db.execute(f"SELECT {interrupt}(%s)", [wait.connection.info.backend_pid])
+                with raises({"pg_cancel_backend": "57014"}.get(interrupt, "57P01")):
+                    wait()
+                assert count() == ROWS and grants(sim) == 1 and grants(sim, "password") == 0
+
+            rotated("pg_cancel_backend")
+            rotated("pg_terminate_backend")
+            for end in ("ROLLBACK", "SELECT 1 / 0"):
+                expire(sim)
+                with contextlib.suppress(psycopg.errors.DivisionByZero), db.transaction():
+                    assert count() == ROWS and grants(sim) == 1
+                    db.execute(end)
+                expire(sim)
+                assert count() == ROWS and grants(sim) == 1 and grants(sim, "password") == 0
+
+    survives.__name__ = f"{strategy}_keeps_what_a_renewal_brought_whatever_becomes_of_its_backend"
+    test(survives)
+
+
+@test
+def an_authorization_survives_the_rollback_of_its_transaction():
+    with site() as sim:
+        server(sim, authorized=False)
+        with contextlib.suppress(psycopg.errors.DivisionByZero), db.transaction():
+            authorize()
+            db.execute("SELECT 1 / 0")
+        assert count() == ROWS
+
+
+@test
+def an_authorization_that_has_ended_says_what_to_run_and_asks_no_more():
+    with site() as sim:
+        server(sim)
+        assert count() == ROWS
+        expire(sim, refresh_tokens=True)
+        for connection in (db, db, connect()):
+            with raises("28000", 'authorization of server "erp" has ended', "invalid_grant", "acumatica_authorize_url('erp')"):
+                count("gi", connection)
+            assert len(sim.requests("connect/token")) == 1
+        assert not sim.sessions() or len(sim.sessions()) == 1
+        authorize()
+        assert count() == ROWS
+
+
+@test
+def a_password_gets_new_tokens_where_the_refresh_token_has_ended():
+    with site() as sim:
+        server(sim, "OAuthPassword")
+        assert count() == ROWS
+        expire(sim, refresh_tokens=True)
+        assert count() == ROWS and (grants(sim), grants(sim, "password")) == (1, 1)
+        expire(sim)
+        assert count() == ROWS and (grants(sim), grants(sim, "password")) == (1, 0)
+
+
+@test
+def without_offline_access_the_end_is_told_beforehand():
+    with site("--token-seconds", 3) as sim:
+        server(sim, scope="api", authorized=False)
+        with hearing() as heard:
+            row = authorize()
+        assert row[3] is None and [note[0] for note in heard] == ["WARNING"], heard
+        assert re.search(r"ends at \d{4}-", heard[0][1]) and "offline_access" in heard[0][2], heard
+        expire(sim)
+        with raises("28000", "access token", "no longer accepted", "no offline_access", "acumatica_authorize_url('erp')"):
+            count()
+
+
+@test
+def an_access_token_that_was_given_ends_with_a_clear_error():
+    with site() as sim:
+        server(sim, "OAuthImplicit")
+        assert count() == ROWS
+        expire(sim)
+        with raises("28000", 'access token of server "erp" is no longer accepted', "SET access_token", "'OAuth'"):
+            count()
+        token = mapping(sim, "OAuthImplicit")["access_token"]
+        db.execute(f"ALTER USER MAPPING FOR CURRENT_USER SERVER erp OPTIONS (SET access_token '{token}')")
+        assert count() == ROWS
+
+
+@test
+def a_backend_that_is_killed_loses_no_token():
+    # In a cluster of its own: PostgreSQL restarts, and tells so in its log.
+    place = tempfile.mkdtemp(dir=os.environ.get("TEST_DIR"))
+    os.chmod(place, 0o755)
+    script = os.path.join(os.path.dirname(__file__), "..", "cluster.sh")
+
+    def cluster(command):
+        environment = {**os.environ, "PROFILE": os.environ.get("PROFILE", "dev")}
+        subprocess.run([script, command, f"{place}/c"], check=True, env=environment, stdout=subprocess.DEVNULL)
+
+    def again():
+        until = time.monotonic() + 20
+        while True:
+            try:
+                return connect(host=f"{place}/c/sock", dbname="postgres")
+            except psycopg.OperationalError:
+                assert time.monotonic() < until
+                time.sleep(0.02)
+
+    try:
+        cluster("install")
+        cluster("start")
+        with site() as sim:
+            keeper = again()
+            keeper.execute("SET synchronous_commit = on")
+            server(sim, connection=keeper)
+            for _ in range(2):
+                victim = again()
+                assert count("rest", victim) == ROWS
+                expire(sim)
+                victim.execute("BEGIN")
+                assert count("gi", victim) == ROWS and grants(sim) == 1
+                os.kill(victim.info.backend_pid, signal.SIGKILL)
+                # PostgreSQL ends all others, too, and starts again.
+                with contextlib.suppress(psycopg.OperationalError):
+                    keeper.execute("SELECT pg_sleep(20)")
+                keeper = again()
+                assert count("rest", again()) == ROWS
+                expire(sim)
+                assert count("dac", again()) == ROWS and grants(sim) == 1
+                assert sim.control("GET", "seats")["peak"] == 1
+    finally:
+        cluster("remove")
+
+
+# -- refusals -----------------------------------------------------------------------------------------------------------
+
+
+@test
+def a_wrong_password_is_told():
+    with site() as sim:
+        for strategy in ("Basic", "Cookie", "OAuthPassword"):
+            server(sim, strategy, {**mapping(sim, strategy), "password": "wrong"})
+            for table in ("rest", "gi", "dac"):
+                with raises("28000", DENIED, "ALTER USER MAPPING"):
+                    count(table)
+            db.execute("ALTER USER MAPPING FOR CURRENT_USER SERVER erp OPTIONS (SET password 'secret')")
+            assert count() == ROWS
+            # The password changes while it is in use.
+            sim.control("POST", "users", {"name": "admin", "password": "changed"})
+            sim.control("DELETE", "sessions")
+            expire(sim, refresh_tokens=True)
+            with raises("28000", DENIED):
+                count()
+            sim.control("POST", "users", {"name": "admin", "password": "secret"})
+
+
+@test
+def a_wrong_client_is_told():
+    with site() as sim:
+        for wrong in ({"client_secret": "wrong"}, {"client_id": CLIENT.replace("1", "2")}):
+            server(sim, "OAuthPassword", {**LOGIN, **APP, **wrong})
+            with raises("28000", "did not accept the client ID or the client secret", "SM303010"):
+                count()
+        server(sim, "OAuth", {**APP, "client_secret": "wrong"}, authorized=False)
+        with raises("28000", "did not accept the client ID or the client secret"):
+            authorize()
+
+
+@test
+def a_flow_that_the_application_does_not_allow_is_told():
+    with site() as sim:
+        for words in ("unauthorized_client", "unsupported_grant_type"):
+            server(sim, "OAuthPassword")
+            sim.fault("connect/token", "status", status=400, body=json.dumps({"error": words}))
+            with raises("28000", "does not allow this way to sign in", words, "Resource Owner Password Credentials"):
+                count()
+        sim.fault("connect/token", "status", status=400, body='{"error": "invalid_scope"}')
+        with raises("28000", "did not accept the scope", '"scope"'):
+            count()
+        sim.fault("connect/token", "html")
+        with raises("08P01", "access token", '"url"'):
+            count()
+
+
+@test
+def another_tenant_is_told():
+    with site() as sim:
+        for strategy in ("OAuth", "OAuthPassword"):
+            with raises("HV024", 'belongs to tenant "Other"', 'to company "Company"', '"company"'):
+                server(sim, strategy, {**mapping(sim, strategy), "client_id": CLIENT.replace("Company", "Other")})
+                count()
+            with raises("HV024", "names no tenant", "GUID@Tenant"):
+                server(sim, strategy, {**mapping(sim, strategy), "client_id": CLIENT.split("@")[0]})
+                count()
+    # On a site with one tenant any name is accepted.
+    with site("--tenant", "Real") as sim:
+        for strategy in STRATEGIES:
+            for table in ("rest", "gi", "dac"):
+                with raises("28000", 'signed in to company "Real", not "Company"', '"company"'):
+                    server(sim, strategy)
+                    count(table)
+                eventually(lambda: not sim.sessions())
+
+
+@test
+def a_clock_that_is_off_is_told():
+    for offset, direction in ((600, "10 minutes behind"), (-600, "10 minutes ahead of")):
+        with site("--clock-offset", offset) as sim:
+            server(sim)
+            assert count() == ROWS
+            sim.fault("SalesOrder", "status", status=401, count=-1)
+            with raises("42501", f"The clock of this machine is {direction}", "Set the clock"):
+                count()
+            sim.control("DELETE", "faults")
+            ok, told = check()["clock"]
+            assert ok is False and direction.split()[2] in told and "Set it by a time service" in told, told
+            server(sim, "Basic", {**LOGIN, "password": "wrong"})
+            with raises("28000", DENIED, f"The clock of this machine is {direction}"):
+                count()
+
+
+# -- acumatica_check ----------------------------------------------------------------------------------------------------
+
+STEPS = ["url", "name service", "TLS", "clock", "instance", "endpoint", "sign-in", "tenant", "scope", "token life", "seats",
+         "REST", "generic inquiries", "DAC"]  # fmt: skip
+
+for strategy in STRATEGIES:
+
+    def whole_way():
+        with site() as sim:
+            server(sim, strategy)
+            steps = check()
+            assert list(steps) == STEPS, list(steps)
+            # Without a refresh token it is worth a word.
+            assert {step for step, (ok, _) in steps.items() if ok is False} == ({"token life"} if strategy == "OAuthImplicit" else set()), steps
+            assert steps["tenant"] == (True, "Company\nNone"), steps
+            assert all(steps[step][0] for step in ("instance", "endpoint", "sign-in", "seats", "REST", "generic inquiries", "DAC"))
+            assert not sim.sessions() and sim.control("GET", "seats")["peak"] == 1
+            assert count() == ROWS
+            check()
+            assert not sim.sessions() and count() == ROWS
+
+    whole_way.__name__ = f"check_goes_the_whole_way_and_signs_out_{strategy}"
+    test(whole_way)
+
+
+@test
+def check_says_which_step_fails_and_never_raises():
+    def failing(step, words, strategy="Basic", user=None, address=None, authorized=True, **more):
+        server(address or sim, strategy, user, authorized, **more)
+        steps = check()
+        assert steps.get(step, (None, f"no step {step}: {steps}"))[0] is False and words in steps[step][1], steps
+        behind = list(steps)[list(steps).index(step) + 1 :]
+        eventually(lambda: not sim.sessions())
+        return [other for other in behind if steps[other][0] is not None]
+
+    with site() as sim:
+        failing("name service", "could not find the host", address="https://no-such-host.invalid")
+        failing("TLS", "could not connect", address="https://127.0.0.1:1")
+        failing("first answer", "could not connect", address="http://127.0.0.1:1")
+        assert not failing("sign-in", DENIED, user={**LOGIN, "password": "wrong"})
+        failing("endpoint", "no version 1.200.001", endpoint_version="1.200.001")
+        failing("endpoint", '"Nowhere"', endpoint_name="Nowhere")
+        assert not failing("sign-in", "acumatica_authorize_url('erp')", "OAuth", APP, authorized=False)
+        assert not failing("sign-in", "client secret", "OAuthPassword", {**LOGIN, **APP, "client_secret": "wrong"})
+        for fault, step, words in ((("swagger.json", 403), "REST", "permission denied"), (("OData|odata", 403), "DAC", "permission denied")):
+            sim.fault(fault[0], "status", status=fault[1], count=-1)
+            failing(step, words, "Cookie")
+            sim.control("DELETE", "faults")
+        sim.control("DELETE", "tokens")
+    with site("--tenant", "Real") as sim:
+        failing("sign-in", 'signed in to company "Real"')
+    with site(seats=1) as sim:
+        server(sim)
+        assert count() == ROWS
+        db.execute("ALTER SERVER erp RENAME TO first; DROP FOREIGN TABLE rest, gi, dac")
+        failing("sign-in", "all API sessions of the Acumatica licence are in use", "Cookie")
+        db.execute("DROP SERVER first CASCADE")
+
+
+@test
+def check_tells_options_that_do_not_go_together():
+    with site() as sim:
+        broken = "acumatica-sealed:1:AAAA"
+        for strategy, user, words in (
+            ("OAuthPassword", {**LOGIN, **APP, "client_id": CLIENT.replace("Company", "Other")}, "belongs to tenant"),
+            ("Basic", {**LOGIN, "password": broken}, "sealed"),
+            ("Basic", {"username": "admin", "password_file": "/no/such/file"}, "could not read the file"),
+        ):
+            server(sim, strategy, user)
+            steps = check()
+            assert any(ok is False and words in told for ok, told in steps.values()), steps
+
+
+finish()
