@@ -18,6 +18,8 @@ CREATE SERVER erp FOREIGN DATA WRAPPER acumatica_fdw
 CREATE USER MAPPING FOR CURRENT_USER SERVER erp
     OPTIONS (username 'admin', password 'secret');
 
+SELECT step, ok, detail FROM acumatica_check('erp');
+
 \echo
 \echo '==> 2. A generic inquiry (OData v4), joined with a local table and grouped as a dashboard would'
 CREATE FOREIGN TABLE erp_orders (
@@ -72,3 +74,7 @@ SELECT order_nbr, ship_to_city FROM erp_sales_order;
 \timing on
 SELECT order_nbr, customer, status, order_total FROM erp_orders LIMIT 5;
 \timing off
+
+\echo
+\echo '==> 5. One API session did it all; every backend of the cluster shares it, and the last one signs out'
+SELECT server, user_name, state, opened, requests FROM acumatica_sessions();

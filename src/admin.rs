@@ -7,7 +7,7 @@ use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::prelude::*;
 
 use crate::compat;
-use crate::connection::{Mapping, Server, close_sessions, with_client};
+use crate::connection::{Mapping, Server, close_sessions, role_name, with_client};
 use crate::encoding::{from_server, to_server};
 use crate::error::{Refusal, or_raise, warning};
 use crate::io::Waiting;
@@ -20,8 +20,7 @@ const ROLE_PG_READ_ALL_STATS: pg_sys::Oid = pg_sys::Oid::from_u32(3375);
 /// A server of this wrapper that the current user may use.
 fn server(name: &str) -> Server {
     // SAFETY: a name that ends with NUL; raises if there is no such server.
-    let (oid, user) =
-        unsafe { (pg_sys::get_foreign_server_oid(to_server(name).as_ptr(), false), pg_sys::GetUserId()) };
+    let oid = unsafe { pg_sys::get_foreign_server_oid(to_server(name).as_ptr(), false) };
     if !is_ours(oid) {
         Refusal::new(
             PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
@@ -31,7 +30,7 @@ fn server(name: &str) -> Server {
         .raise();
     }
     // SAFETY: raises the usual error if the user lacks the right.
-    unsafe { compat::check_server_usage(oid, user) };
+    unsafe { compat::check_server_usage(oid, current_user()) };
     Server::load(oid)
 }
 
@@ -60,33 +59,21 @@ pub fn is_ours(server: pg_sys::Oid) -> bool {
     }
 }
 
-/// Whether the current user decides about a server.
-fn owns(server: pg_sys::Oid) -> bool {
-    // SAFETY: catalog look-ups about the current user, who owns everything if superuser.
-    unsafe { compat::owns_server(server, pg_sys::GetUserId()) }
+fn current_user() -> pg_sys::Oid {
+    // SAFETY: reads a variable of the backend.
+    unsafe { pg_sys::GetUserId() }
 }
 
-/// The user whom a mapping is for; `InvalidOid` for PUBLIC, `None` if it is gone.
-fn user_of(mapping: pg_sys::Oid) -> Option<pg_sys::Oid> {
-    let none = pg_sys::Datum::from(0);
-    let cache = pg_sys::SysCacheIdentifier::USERMAPPINGOID as i32;
-    // SAFETY: a look-up by the cache's only key; the tuple is released after it was read.
-    unsafe {
-        let tuple = pg_sys::SearchSysCache(cache, mapping.into(), none, none, none);
-        if tuple.is_null() {
-            return None;
-        }
-        let user = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_user_mapping>()).umuser;
-        pg_sys::ReleaseSysCache(tuple);
-        Some(user)
-    }
+/// Whether the current user decides about a server.
+fn owns(server: pg_sys::Oid) -> bool {
+    // SAFETY: catalog look-ups; superusers own everything.
+    unsafe { compat::owns_server(server, current_user()) }
 }
 
 /// The mapping of the current user, if what is done to it concerns nobody else.
 fn own_mapping(server: &Server) -> Mapping {
-    // SAFETY: reads a variable of the backend.
-    let mapping = Mapping::load(server.oid, unsafe { pg_sys::GetUserId() });
-    if user_of(mapping.oid) == Some(pg_sys::InvalidOid) && !owns(server.oid) {
+    let mapping = Mapping::load(server, current_user());
+    if mapping.user == pg_sys::InvalidOid && !owns(server.oid) {
         Refusal::new(
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             format!("permission denied to authorize server \"{}\" for everyone", server.name),
@@ -108,7 +95,7 @@ fn acumatica_seal(secret: &str) -> String {
 #[pg_extern(sql = false)]
 fn acumatica_authorize_url(name: &str) -> String {
     let server = server(name);
-    with_client(&server, &own_mapping(&server), |_, client| Ok(client.authorize_url()?))
+    or_raise(with_client(&server, &own_mapping(&server), |_, client| Ok(client.authorize_url()?)))
 }
 
 type AuthorizedRow = TableIterator<
@@ -125,9 +112,9 @@ type AuthorizedRow = TableIterator<
 #[pg_extern(sql = false)]
 fn acumatica_authorize(name: &str, answer: &str) -> AuthorizedRow {
     let server = server(name);
-    let job = with_client(&server, &own_mapping(&server), |io, client| {
+    let job = or_raise(with_client(&server, &own_mapping(&server), |io, client| {
         Ok(io.job(io.engine().authorize(client, answer.to_owned())))
-    });
+    }));
     authorized(&server, &job)
 }
 
@@ -144,10 +131,10 @@ fn acumatica_authorize_wait(name: &str, timeout: Interval) -> AuthorizedRow {
             .hint("Say for instance interval '5 minutes'.")
             .raise()
         });
-    let (job, url) = with_client(&server, &own_mapping(&server), |io, client| {
+    let (job, url) = or_raise(with_client(&server, &own_mapping(&server), |io, client| {
         let job = io.engine().authorize_wait(client, Duration::from_micros(patience))?;
         Ok((io.job(job), client.authorize_url()?))
-    });
+    }));
     crate::error::notice(
         format!("open this address in a browser: {url}"),
         "The browser must run on this machine, or reach the port of callback_url through a tunnel.".into(),
@@ -193,8 +180,8 @@ fn acumatica_disconnect(name: &str) -> i64 {
 /// The same for all servers of the database that the user may use.
 #[pg_extern(sql = false)]
 fn acumatica_disconnect_all() -> i64 {
-    // SAFETY: reads a variable of the backend, and asks about rights.
-    let may_use = |oid: &pg_sys::Oid| unsafe { compat::may_use_server(*oid, pg_sys::GetUserId()) };
+    // SAFETY: a question about rights.
+    let may_use = |oid: &pg_sys::Oid| unsafe { compat::may_use_server(*oid, current_user()) };
     state::servers()
         .into_iter()
         .filter(|oid| is_ours(*oid))
@@ -204,13 +191,14 @@ fn acumatica_disconnect_all() -> i64 {
 }
 
 fn disconnect(server: &Server) -> i64 {
-    let mapping = if owns(server.oid) {
-        None
-    } else {
-        // SAFETY: reads a variable of the backend.
-        Some(Mapping::load(server.oid, unsafe { pg_sys::GetUserId() }).oid)
-    };
-    close_sessions(server.oid, mapping) as i64
+    if owns(server.oid) {
+        return close_sessions(server.oid, None) as i64;
+    }
+    match Mapping::find(server, current_user()) {
+        Ok(mapping) => close_sessions(server.oid, Some(mapping.oid)) as i64,
+        // Without a mapping there can be no session.
+        Err(_) => 0,
+    }
 }
 
 /// The sessions and grants of this database: all for those who may read statistics, one's own for others.
@@ -230,11 +218,9 @@ fn acumatica_sessions() -> TableIterator<
         name!(requests, Option<i64>),
     ),
 > {
-    // SAFETY: reads a variable of the backend, and asks about rights.
-    let (me, reads_all) = unsafe {
-        let me = pg_sys::GetUserId();
-        (me, pg_sys::has_privs_of_role(me, ROLE_PG_READ_ALL_STATS))
-    };
+    let me = current_user();
+    // SAFETY: a question about rights.
+    let reads_all = unsafe { pg_sys::has_privs_of_role(me, ROLE_PG_READ_ALL_STATS) };
     let mut rows = Vec::new();
     for oid in state::servers().into_iter().filter(|oid| is_ours(*oid)) {
         let sealer = or_raise(state::sealer());
@@ -247,7 +233,9 @@ fn acumatica_sessions() -> TableIterator<
         };
         let options = or_raise(Options::check(Object::Server, options));
         for session in known {
-            let Some(user) = user_of(session.mapping.into()) else { continue };
+            let Some(user) = Mapping::by_oid(session.mapping.into()).map(|entry| entry.user) else {
+                continue;
+            };
             if !(reads_all || user == me || owns(oid)) {
                 continue;
             }
@@ -267,17 +255,6 @@ fn acumatica_sessions() -> TableIterator<
     TableIterator::new(rows)
 }
 
-fn role_name(role: pg_sys::Oid) -> String {
-    if role == pg_sys::InvalidOid {
-        return "public".to_owned();
-    }
-    // SAFETY: returns palloc'd memory, or null for a role that is gone.
-    unsafe {
-        let name = pg_sys::GetUserNameFromId(role, true);
-        if name.is_null() { role.to_u32().to_string() } else { from_server(name) }
-    }
-}
-
 /// Goes the whole way to a server, step by step, and signs out again.
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
@@ -288,14 +265,17 @@ fn acumatica_check(
     (name!(step, String), name!(ok, Option<bool>), name!(detail, String), name!(hint, Option<String>)),
 > {
     let server = server(name);
-    // SAFETY: reads a variable of the backend.
-    let mapping = Mapping::load(server.oid, unsafe { pg_sys::GetUserId() });
     let (endpoint_name, endpoint_version) = server.endpoint_for(&server.options);
     let expected = Expected {
         endpoint_name: endpoint_name.to_owned(),
         endpoint_version: endpoint_version.map(str::to_owned),
     };
-    let job = with_client(&server, &mapping, |io, client| Ok(io.job(io.engine().check(client, expected))));
-    let steps = job.wait();
+    let job = Mapping::find(&server, current_user()).and_then(|mapping| {
+        with_client(&server, &mapping, |io, client| Ok(io.job(io.engine().check(client, expected))))
+    });
+    let steps = match job {
+        Ok(job) => job.wait(),
+        Err(refusal) => acumatica_client::unusable(&server.instance, refusal.into()),
+    };
     TableIterator::new(steps.into_iter().map(|step| (step.name.to_owned(), step.ok, step.detail, step.hint)))
 }

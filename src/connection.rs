@@ -43,6 +43,8 @@ pub struct Server {
 #[derive(Debug)]
 pub struct Mapping {
     pub oid: pg_sys::Oid,
+    /// Whom it is for; `InvalidOid` for PUBLIC.
+    pub user: pg_sys::Oid,
     pub options: Options,
 }
 
@@ -83,6 +85,11 @@ impl Server {
 
     pub fn strategy(&self) -> &str {
         self.options.get_or_default("auth_strategy")
+    }
+
+    /// Whether users sign in with a client ID, which names the tenant.
+    pub fn has_app(&self) -> bool {
+        matches!(self.strategy(), "OAuth" | "OAuthPassword")
     }
 
     fn number(&self, name: &str) -> u64 {
@@ -130,7 +137,7 @@ impl Server {
 
     /// The server with the credentials of a user mapping.
     fn config(&self, mapping: &Mapping) -> Result<Config, Refusal> {
-        let Mapping { oid, options } = mapping;
+        let Mapping { oid, options, .. } = mapping;
         self.check_mapping(options)?;
         let text = |name: &str| options.get(name).unwrap_or_default().to_owned();
         let login = || {
@@ -178,6 +185,7 @@ impl Server {
             max_sessions: u32::try_from(self.number("max_sessions")).unwrap_or(1),
             idle_logout: Duration::from_secs(self.number("idle_logout")),
             place: Place {
+                root: state::root(),
                 directory: state::directory(self.oid),
                 mapping: oid.to_u32(),
                 sealer: state::sealer()?,
@@ -189,13 +197,88 @@ impl Server {
 
 impl Mapping {
     /// The mapping that `user` has for a server, else that for PUBLIC.
-    pub fn load(server: pg_sys::Oid, user: pg_sys::Oid) -> Self {
-        // SAFETY: returns palloc'd memory, or raises if there is none.
-        let (oid, options) = unsafe {
-            let mapping = pg_sys::GetUserMapping(user, server);
-            ((*mapping).umid, option_list((*mapping).options))
+    ///
+    /// # Errors
+    /// There is none, or its options are not valid.
+    pub fn find(server: &Server, user: pg_sys::Oid) -> Result<Self, Refusal> {
+        let none = pg_sys::Datum::from(0);
+        let cache = pg_sys::SysCacheIdentifier::USERMAPPINGUSERSERVER as i32;
+        let found = [user, pg_sys::InvalidOid].into_iter().find_map(|user| {
+            // SAFETY: a look-up by the cache's two keys.
+            let tuple = unsafe { pg_sys::SearchSysCache(cache, user.into(), server.oid.into(), none, none) };
+            // SAFETY: what the look-up found.
+            unsafe { Self::take(cache, tuple) }
+        });
+        let Some(entry) = found else {
+            return Err(Refusal::new(
+                PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+                format!("user mapping not found for \"{}\"", role_name(user)),
+            )
+            .hint(format!(
+                "Create it: CREATE USER MAPPING FOR {} SERVER {} OPTIONS (…).",
+                quoted(&role_name(user)),
+                quoted(&server.name)
+            )));
         };
-        Self { oid, options: or_raise(Options::check(Object::UserMapping, options)) }
+        Ok(Self { oid: entry.oid, user: entry.user, options: entry.options? })
+    }
+
+    /// The same, for a statement that can do nothing without.
+    pub fn load(server: &Server, user: pg_sys::Oid) -> Self {
+        or_raise(Self::find(server, user))
+    }
+
+    /// A mapping by its oid.
+    pub fn by_oid(oid: pg_sys::Oid) -> Option<Entry> {
+        let none = pg_sys::Datum::from(0);
+        let cache = pg_sys::SysCacheIdentifier::USERMAPPINGOID as i32;
+        // SAFETY: a look-up by the cache's only key, and what it found.
+        unsafe { Self::take(cache, pg_sys::SearchSysCache(cache, oid.into(), none, none, none)) }
+    }
+
+    /// Reads a tuple of `pg_user_mapping` and releases it.
+    ///
+    /// # Safety
+    /// `tuple` was found in `cache`, or is null.
+    unsafe fn take(cache: i32, tuple: pg_sys::HeapTuple) -> Option<Entry> {
+        if tuple.is_null() {
+            return None;
+        }
+        // SAFETY: as the caller says; the options are copied before the tuple is released.
+        unsafe {
+            let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_user_mapping>();
+            let (oid, user, server) = (form.oid, form.umuser, form.umserver);
+            let mut is_null = false;
+            let attribute = pg_sys::Anum_pg_user_mapping_umoptions as i16;
+            let options = pg_sys::SysCacheGetAttr(cache, tuple, attribute, &raw mut is_null);
+            let given =
+                if is_null { Vec::new() } else { option_list(pg_sys::untransformRelOptions(options)) };
+            pg_sys::ReleaseSysCache(tuple);
+            Some(Entry { oid, user, server, options: Options::check(Object::UserMapping, given) })
+        }
+    }
+}
+
+/// A user mapping as it stands in the catalog.
+#[derive(Debug)]
+pub struct Entry {
+    pub oid: pg_sys::Oid,
+    /// Whom it is for; `InvalidOid` for PUBLIC.
+    pub user: pg_sys::Oid,
+    pub server: pg_sys::Oid,
+    /// Unless they are not valid.
+    pub options: Result<Options, Refusal>,
+}
+
+/// The name of a role, or `public`.
+pub fn role_name(role: pg_sys::Oid) -> String {
+    if role == pg_sys::InvalidOid {
+        return "public".to_owned();
+    }
+    // SAFETY: returns palloc'd memory, or null for a role that is gone.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(role, true);
+        if name.is_null() { role.to_u32().to_string() } else { from_server(name) }
     }
 }
 
@@ -232,16 +315,20 @@ fn secret(options: &Options, name: &str) -> Result<Option<Secret>, Refusal> {
     Ok(Some(Secret::new(&revealed)))
 }
 
-/// Runs `act` with the client of a server and user mapping, as their options are now.
+/// Runs `act` with the client of a server and user mapping, as their options are now. It must make no
+/// PostgreSQL call.
+///
+/// # Errors
+/// The options do not make a client, or `act` refuses.
 pub fn with_client<R>(
     server: &Server,
     mapping: &Mapping,
     act: impl FnOnce(&Io, &Client) -> Result<R, Refusal>,
-) -> R {
-    let config = or_raise(server.config(mapping));
+) -> Result<R, Refusal> {
+    let config = server.config(mapping)?;
     let key = (server.oid, mapping.oid);
     let dropped: Vec<_> = known_clients().into_iter().filter(|known| !exists(*known)).collect();
-    let outcome = with_io(|io, clients| {
+    with_io(|io, clients| {
         let changed = clients.get(&key).is_some_and(|client| *client.config() != config);
         for key in dropped.iter().chain(changed.then_some(&key)) {
             if let Some(client) = clients.remove(key) {
@@ -257,8 +344,7 @@ pub fn with_client<R>(
             }
         };
         act(io, &client)
-    });
-    or_raise(outcome)
+    })
 }
 
 /// Runs `act` with the I/O thread, which is started if need be. It must make no PostgreSQL call, so that
@@ -266,6 +352,7 @@ pub fn with_client<R>(
 fn with_io<R>(
     act: impl FnOnce(&Io, &mut HashMap<(pg_sys::Oid, pg_sys::Oid), Client>) -> Result<R, Refusal>,
 ) -> Result<R, Refusal> {
+    let first = BACKEND.with_borrow(Option::is_none);
     let outcome = BACKEND.with_borrow_mut(|backend| {
         let Backend { io, clients } = match backend {
             Some(backend) => backend,
@@ -274,13 +361,32 @@ fn with_io<R>(
         act(io, clients)
     });
     register_exit();
+    if first {
+        forget_dropped_databases();
+    }
     outcome
+}
+
+/// PostgreSQL tells no extension when a database is dropped: what it had is closed and removed by the
+/// next backend of any other.
+fn forget_dropped_databases() {
+    for database in state::databases() {
+        if is_in_catalog(pg_sys::SysCacheIdentifier::DATABASEOID, database) {
+            continue;
+        }
+        let Ok(sealer) = state::sealer() else { return };
+        BACKEND.with_borrow(|backend| {
+            if let Some(Backend { io, .. }) = backend {
+                io.engine().remove(state::database_directory(database), &sealer);
+            }
+        });
+    }
 }
 
 /// Starts a scan of `request` on `server` with the credentials of `user`.
 pub fn start_scan(server: &Server, user: pg_sys::Oid, request: ScanRequest) -> Running {
-    let mapping = Mapping::load(server.oid, user);
-    with_client(server, &mapping, |io, client| Ok(io.scan(client, request)))
+    let mapping = Mapping::load(server, user);
+    or_raise(with_client(server, &mapping, |io, client| Ok(io.scan(client, request))))
 }
 
 /// Closes the sessions of a server, or of one of its user mappings; says how many there were.

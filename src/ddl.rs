@@ -12,7 +12,6 @@ use pgrx::{PgXactCallbackEvent, register_xact_callback};
 use crate::admin::is_ours;
 use crate::connection::{Mapping, Server, close_sessions, is_in_catalog};
 use crate::error::{or_raise, warning};
-use crate::option::{Object, Options, option_list};
 use crate::state;
 
 /// A server or user mapping of a DDL command.
@@ -52,11 +51,11 @@ pub extern "C-unwind" fn acumatica_fdw_altered(_call: pg_sys::FunctionCallInfo) 
                 close_sessions(oid, None);
             }
             Touched::Mapping(oid) => {
-                let Some((server, mapping)) = mapping(oid) else { continue };
-                if !is_ours(server) {
+                let Some(entry) = Mapping::by_oid(oid).filter(|entry| is_ours(entry.server)) else {
                     continue;
-                }
-                or_raise(Server::load(server).check_mapping(&mapping.options));
+                };
+                let server = entry.server;
+                or_raise(Server::load(server).check_mapping(&or_raise(entry.options)));
                 if command.starts_with("ALTER") {
                     close_sessions(server, Some(oid));
                 }
@@ -120,30 +119,6 @@ fn at_commit(holds: impl Fn() -> bool + 'static, act: impl Fn() + 'static) {
     });
 }
 
-/// The server and the options of a user mapping.
-fn mapping(oid: pg_sys::Oid) -> Option<(pg_sys::Oid, Mapping)> {
-    let none = pg_sys::Datum::from(0);
-    let cache = pg_sys::SysCacheIdentifier::USERMAPPINGOID as i32;
-    // SAFETY: a look-up by the cache's only key; the options are copied before the tuple is released.
-    unsafe {
-        let tuple = pg_sys::SearchSysCache(cache, oid.into(), none, none, none);
-        if tuple.is_null() {
-            return None;
-        }
-        let server = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_user_mapping>()).umserver;
-        let mut is_null = false;
-        let options = pg_sys::SysCacheGetAttr(
-            cache,
-            tuple,
-            pg_sys::Anum_pg_user_mapping_umoptions as i16,
-            &raw mut is_null,
-        );
-        let given = if is_null { Vec::new() } else { option_list(pg_sys::untransformRelOptions(options)) };
-        pg_sys::ReleaseSysCache(tuple);
-        Some((server, Mapping { oid, options: or_raise(Options::check(Object::UserMapping, given)) }))
-    }
-}
-
 /// Server and mapping are altered one after the other, so that a server may be ahead of its mappings.
 fn warn_of_unfit_mappings(server: &Server) {
     let mappings: Result<Vec<pg_sys::Oid>, spi::Error> = Spi::connect(|client| {
@@ -159,8 +134,8 @@ fn warn_of_unfit_mappings(server: &Server) {
     let unfit = mappings
         .into_iter()
         .flatten()
-        .filter_map(mapping)
-        .find_map(|(_, mapping)| server.check_mapping(&mapping.options).err());
+        .filter_map(Mapping::by_oid)
+        .find_map(|entry| entry.options.and_then(|options| server.check_mapping(&options)).err());
     if let Some(refusal) = unfit {
         warning(
             format!("a user mapping of server \"{}\" no longer fits it: {}", server.name, refusal.message),

@@ -71,6 +71,14 @@ impl From<Error> for Refusal {
     }
 }
 
+/// For those who tell of a failure in a row instead of raising it.
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { message, detail, hint, .. } = refusal;
+        Self { detail, hint, ..Error::new(ErrorKind::Definition, message) }
+    }
+}
+
 /// Programs act on these: a retry loop on 40001 and class 08, a pool on 53300, a person on the rest.
 fn code(kind: ErrorKind) -> PgSqlErrorCode {
     use PgSqlErrorCode::*;

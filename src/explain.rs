@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString};
 
-use acumatica_client::describe;
+use acumatica_client::{OWN_TENANT, describe};
 use pgrx::PgRelation;
 use pgrx::prelude::*;
 
@@ -28,7 +28,8 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
             let table = Table::load(relation.oid());
             let request = table.request(&relation, &Plan::from_list((*plan).fdw_private));
             let server = &table.server;
-            let url = describe(&server.instance, server.company(), server.odata_version(), &request);
+            let company = server.company().or(server.has_app().then_some(OWN_TENANT));
+            let url = describe(&server.instance, company, server.odata_version(), &request);
             let text = CString::new(format!("GET {}", or_raise(url))).unwrap_or_default();
             pg_sys::ExplainPropertyText(c"Remote Request".as_ptr(), text.as_ptr(), state);
         }

@@ -32,25 +32,42 @@ fn data_directory() -> &'static Path {
     Path::new(OsStr::from_bytes(path.to_bytes()))
 }
 
-/// The directory of all foreign servers of this database.
-pub fn database_directory() -> PathBuf {
+/// The directory of all databases.
+pub fn root() -> PathBuf {
+    data_directory().join("acumatica_fdw")
+}
+
+/// The directory of all foreign servers of a database.
+pub fn database_directory(database: pg_sys::Oid) -> PathBuf {
+    root().join(database.to_u32().to_string())
+}
+
+fn own_database_directory() -> PathBuf {
     // SAFETY: reads a variable of the backend.
-    let database = unsafe { pg_sys::MyDatabaseId };
-    data_directory().join("acumatica_fdw").join(database.to_u32().to_string())
+    database_directory(unsafe { pg_sys::MyDatabaseId })
 }
 
 /// The directory of a foreign server.
 pub fn directory(server: pg_sys::Oid) -> PathBuf {
-    database_directory().join(server.to_u32().to_string())
+    own_database_directory().join(server.to_u32().to_string())
+}
+
+/// The databases that have a directory.
+pub fn databases() -> Vec<pg_sys::Oid> {
+    numbered(&root())
 }
 
 /// The servers of this database that have a directory.
 pub fn servers() -> Vec<pg_sys::Oid> {
-    let entries = std::fs::read_dir(database_directory()).into_iter().flatten().flatten();
-    let mut servers: Vec<u32> =
+    numbered(&own_database_directory())
+}
+
+fn numbered(directory: &Path) -> Vec<pg_sys::Oid> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut numbers: Vec<u32> =
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    servers.sort_unstable();
-    servers.into_iter().map(pg_sys::Oid::from).collect()
+    numbers.sort_unstable();
+    numbers.into_iter().map(pg_sys::Oid::from).collect()
 }
 
 /// The cluster's key; read once, unless the parameter changes.

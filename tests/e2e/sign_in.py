@@ -104,6 +104,12 @@ def grants(sim, kind="refresh_token"):
     return sum(request.get("grant_type") == kind for request in sim.requests())
 
 
+def in_one_seat(sim):
+    """Never were there more sessions than max_sessions allows."""
+    assert sim.control("GET", "seats")["peak"] == 1, sim.control("GET", "seats")
+    return True
+
+
 def expire(sim, refresh_tokens=False):
     """The access tokens are dead; from here on the requests are counted anew."""
     sim.control("DELETE", "tokens")
@@ -285,7 +291,10 @@ def the_code_flow_takes_the_whole_address_or_the_bare_code():
             minutes, days = db.execute("SELECT extract(epoch FROM %s - now()) / 60, extract(epoch FROM %s - now()) / 86400", row[2:]).fetchone()
             assert 59 < minutes <= 60 and 29 < days <= 30, row
             assert count() == ROWS and len(sim.sessions()) == 1
-        assert connect().execute("SELECT count(*) FROM gi").fetchone() == (ROWS,)
+        assert count("gi", connect()) == ROWS
+        # Another user of Acumatica, who does not come in beside the first.
+        authorize(user="analyst")
+        assert count() == ROWS and [session["user"] for session in sim.sessions()] == ["analyst"] and in_one_seat(sim)
 
 
 @test
@@ -595,9 +604,8 @@ def an_authorization_that_has_ended_says_what_to_run_and_asks_no_more():
             with raises("28000", 'authorization of server "erp" has ended', "invalid_grant", "acumatica_authorize_url('erp')"):
                 count("gi", connection)
             assert len(sim.requests("connect/token")) == 1
-        assert not sim.sessions() or len(sim.sessions()) == 1
         authorize()
-        assert count() == ROWS
+        assert count() == ROWS and in_one_seat(sim)
 
 
 @test
@@ -607,21 +615,43 @@ def a_password_gets_new_tokens_where_the_refresh_token_has_ended():
         assert count() == ROWS
         expire(sim, refresh_tokens=True)
         assert count() == ROWS and (grants(sim), grants(sim, "password")) == (1, 1)
+        assert in_one_seat(sim)
         expire(sim)
         assert count() == ROWS and (grants(sim), grants(sim, "password")) == (1, 0)
 
 
 @test
 def without_offline_access_the_end_is_told_beforehand():
-    with site("--token-seconds", 3) as sim:
+    with site() as sim:
         server(sim, scope="api", authorized=False)
         with hearing() as heard:
             row = authorize()
         assert row[3] is None and [note[0] for note in heard] == ["WARNING"], heard
         assert re.search(r"ends at \d{4}-", heard[0][1]) and "offline_access" in heard[0][2], heard
+        assert count() == ROWS
         expire(sim)
         with raises("28000", "access token", "no longer accepted", "no offline_access", "acumatica_authorize_url('erp')"):
             count()
+        authorize()
+        assert count() == ROWS and in_one_seat(sim)
+
+
+@test
+def a_token_that_cannot_be_renewed_is_used_to_its_end():
+    with site("--token-seconds", 50) as sim:
+        server(sim, scope="api")
+        assert count() == ROWS
+
+
+@test
+def an_answer_within_operation_timeout_costs_no_authorization():
+    # The old refresh token is dead as soon as the server has looked at it: to hang up and ask again loses it.
+    with site() as sim:
+        server(sim, operation_timeout=10)
+        assert count() == ROWS
+        expire(sim)
+        sim.fault("connect/token", "delay", ms=5500, processed=True)
+        assert count() == ROWS and grants(sim) == 1
 
 
 @test
@@ -634,11 +664,11 @@ def an_access_token_that_was_given_ends_with_a_clear_error():
             count()
         token = mapping(sim, "OAuthImplicit")["access_token"]
         db.execute(f"ALTER USER MAPPING FOR CURRENT_USER SERVER erp OPTIONS (SET access_token '{token}')")
-        assert count() == ROWS
+        assert count() == ROWS and in_one_seat(sim)
 
 
 @test
-def a_backend_that_is_killed_loses_no_token():
+def a_backend_that_is_killed_leaves_no_session_behind_and_loses_no_token():
     # In a cluster of its own: PostgreSQL restarts, and tells so in its log.
     place = tempfile.mkdtemp(dir=os.environ.get("TEST_DIR"))
     os.chmod(place, 0o755)
@@ -648,7 +678,7 @@ def a_backend_that_is_killed_loses_no_token():
         environment = {**os.environ, "PROFILE": os.environ.get("PROFILE", "dev")}
         subprocess.run([script, command, f"{place}/c"], check=True, env=environment, stdout=subprocess.DEVNULL)
 
-    def again():
+    def backend():
         until = time.monotonic() + 20
         while True:
             try:
@@ -660,25 +690,30 @@ def a_backend_that_is_killed_loses_no_token():
     try:
         cluster("install")
         cluster("start")
-        with site() as sim:
-            keeper = again()
-            keeper.execute("SET synchronous_commit = on")
-            server(sim, connection=keeper)
-            for _ in range(2):
-                victim = again()
-                assert count("rest", victim) == ROWS
-                expire(sim)
-                victim.execute("BEGIN")
-                assert count("gi", victim) == ROWS and grants(sim) == 1
-                os.kill(victim.info.backend_pid, signal.SIGKILL)
-                # PostgreSQL ends all others, too, and starts again.
-                with contextlib.suppress(psycopg.OperationalError):
-                    keeper.execute("SELECT pg_sleep(20)")
-                keeper = again()
-                assert count("rest", again()) == ROWS
-                expire(sim)
-                assert count("dac", again()) == ROWS and grants(sim) == 1
-                assert sim.control("GET", "seats")["peak"] == 1
+        for strategy in ("OAuth", "Basic"):
+            with site(seats=1) as sim:
+                keeper = backend()
+                keeper.execute("SET synchronous_commit = on")
+                server(sim, strategy, connection=keeper)
+                for table in ("rest", "gi"):
+                    victim = backend()
+                    assert count("rest", victim) == ROWS
+                    expire(sim)
+                    victim.execute("BEGIN")
+                    assert count("gi", victim) == ROWS and grants(sim) == (strategy == "OAuth")
+                    os.kill(victim.info.backend_pid, signal.SIGKILL)
+                    # PostgreSQL ends all others, too, and starts again.
+                    with contextlib.suppress(psycopg.OperationalError):
+                        keeper.execute("SELECT pg_sleep(20)")
+                    keeper = backend()
+                    holder = backend()
+                    assert count(table, holder) == ROWS
+                    expire(sim)
+                    assert count("dac", backend()) == ROWS and grants(sim) == (strategy == "OAuth")
+                    assert sim.control("GET", "seats")["refused"] == 0 and len(sim.sessions()) == 1
+                cluster("stop")
+                assert not sim.sessions()
+                cluster("start")
     finally:
         cluster("remove")
 
@@ -822,11 +857,11 @@ def check_says_which_step_fails_and_never_raises():
     with site("--tenant", "Real") as sim:
         failing("sign-in", 'signed in to company "Real"')
     with site(seats=1) as sim:
-        server(sim)
-        assert count() == ROWS
-        db.execute("ALTER SERVER erp RENAME TO first; DROP FOREIGN TABLE rest, gi, dac")
-        failing("sign-in", "all API sessions of the Acumatica licence are in use", "Cookie")
-        db.execute("DROP SERVER first CASCADE")
+        # Somebody else has it.
+        urllib.request.urlopen(f"{sim.origin}/entity/auth/login", b'{"name": "admin", "password": "secret"}')
+        server(sim, "Cookie")
+        ok, told = check()["sign-in"]
+        assert ok is False and "all API sessions of the Acumatica licence are in use" in told, told
 
 
 @test

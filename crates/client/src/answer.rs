@@ -49,7 +49,8 @@ pub(crate) fn failure(what: &str, status: StatusCode, body: &str) -> Error {
     let exception = parsed.exception_type.as_deref().unwrap_or_default();
     let told = |kind, message: String| Error::new(kind, message).detail(&words);
 
-    if body.contains("API Login Limit") {
+    // The second is what sites with a limit for each user are seen to say.
+    if body.contains("API Login Limit") || body.contains("concurrent API logins") {
         return no_seat(&words);
     }
     match status.as_u16() {

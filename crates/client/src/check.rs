@@ -1,6 +1,6 @@
 //! Goes the whole way to a server step by step, and says how far it comes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use url::Url;
 
@@ -10,10 +10,12 @@ use crate::dialect::encode_segment;
 use crate::endpoint::{FALLBACK_VERSION, Listed, newest, parse_list};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Request;
+use crate::instance::InstanceUrl;
+use crate::oauth::expiry;
 use crate::report::Report;
 use crate::request::Surface;
 use crate::session::{Connection, LIST_BYTES, Lease, close};
-use crate::store::Millis;
+use crate::store::{Grant, Millis, Record, now};
 
 /// What came of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,19 +27,57 @@ pub struct Step {
     pub hint: Option<String>,
 }
 
-impl Step {
-    fn of(name: &'static str, outcome: Result<String>) -> Self {
-        match outcome {
-            Ok(detail) => Self { name, ok: Some(true), detail, hint: None },
+/// All steps, in the order of their rows.
+const ORDER: [&str; 15] = [
+    "url",
+    "user mapping",
+    "name service",
+    "TLS",
+    "clock",
+    "instance",
+    "endpoint",
+    "sign-in",
+    "tenant",
+    "scope",
+    "token life",
+    "seats",
+    "REST",
+    "generic inquiries",
+    "DAC",
+];
+
+/// The steps so far.
+#[derive(Default)]
+struct Steps(Vec<Step>);
+
+impl Steps {
+    /// Takes note of how a step went; the value of one that went well.
+    fn note<T>(&mut self, name: &'static str, outcome: Result<(T, String)>) -> Option<T> {
+        let (ok, detail, hint, value) = match outcome {
+            Ok((value, detail)) => (true, detail, None, Some(value)),
             Err(error) => {
                 let words = error.detail.map(|detail| format!(": {detail}")).unwrap_or_default();
-                Self { name, ok: Some(false), detail: format!("{}{words}", error.message), hint: error.hint }
+                (false, format!("{}{words}", error.message), error.hint, None)
             }
-        }
+        };
+        self.0.push(Step { name, ok: Some(ok), detail, hint });
+        value
     }
 
-    fn untried(name: &'static str, why: &str) -> Self {
-        Self { name, ok: None, detail: why.to_owned(), hint: None }
+    fn skip(&mut self, name: &'static str, why: impl Into<String>) {
+        self.0.push(Step { name, ok: None, detail: why.into(), hint: None });
+    }
+
+    /// In their order, with a row for those that were not reached.
+    fn finish(mut self) -> Vec<Step> {
+        let failed = self.0.iter().find(|step| step.ok == Some(false)).map_or("a step", |step| step.name);
+        for name in ORDER {
+            if !self.0.iter().any(|step| step.name == name) {
+                self.skip(name, format!("not tried, since this failed: {failed}"));
+            }
+        }
+        self.0.sort_by_key(|step| ORDER.iter().position(|name| *name == step.name));
+        self.0
     }
 }
 
@@ -52,64 +92,47 @@ pub struct Expected {
 /// Never fails: a step that does is a row that says so. Opens a session of its own and closes it; where
 /// the mapping has one open, that is closed first.
 pub(crate) async fn run(connection: Arc<Connection>, expected: Expected, report: Arc<Report>) -> Vec<Step> {
-    let mut steps = vec![Step::of("url", Ok(connection.config.instance.to_string()))];
-    let listed = contact(&connection, &mut steps).await;
-    let reached = listed.is_ok();
-    let own = |record: &crate::store::Record| record.mapping == connection.config.place.mapping;
-    close(&connection.store, own, Some(&connection)).await;
-    let lease = match reached {
-        true => connection.lease(Surface::Rest, &report).await,
-        false => Err(Error::new(ErrorKind::Unreachable, "not tried: the instance was not reached")),
-    };
-    let mut version = expected.endpoint_version.clone();
-    for name in ["instance", "endpoint"] {
-        let step = match (&listed, name) {
-            (Err(_), _) => Step::untried(name, "not tried: the instance was not reached"),
-            (Ok(listed), "instance") => Step::of(
-                name,
-                Ok(match &listed.build {
-                    Some(build) => format!("Acumatica build {build}"),
-                    None => "Acumatica; it does not tell its build".to_owned(),
-                }),
-            ),
-            (Ok(listed), _) => Step::of(name, endpoint(listed, &expected, &mut version)),
-        };
-        steps.push(step);
-    }
-    match lease {
-        Ok(lease) => {
-            steps.push(Step::of("sign-in", Ok(signed_in(&connection))));
-            session(&connection, lease, &expected.endpoint_name, version.as_deref(), &mut steps, &report)
-                .await;
+    let mut steps = Steps::default();
+    steps.note("url", Ok(((), connection.config.instance.to_string())));
+    steps.note("user mapping", Ok(((), "holds what the way of signing in needs".to_owned())));
+    if let Some(listed) = contact(&connection, &mut steps).await {
+        let version = steps.note("endpoint", endpoint(&listed, &expected));
+        let own = |record: &Record| record.mapping == connection.config.place.mapping;
+        close(&connection.store, own, Some(&connection)).await;
+        let leased = connection.lease(Surface::Rest, &report).await;
+        let leased = leased.map(|lease| (lease, signed_in(&connection)));
+        if let Some(lease) = steps.note("sign-in", leased) {
+            let version = version.as_deref().unwrap_or(FALLBACK_VERSION);
+            session(&connection, lease, &expected.endpoint_name, version, &mut steps, &report).await;
         }
-        Err(error) => {
-            steps.push(if reached {
-                Step::of("sign-in", Err(error))
-            } else {
-                Step::untried("sign-in", &error.message)
-            });
-            for name in ["tenant", "scope", "token life", "seats", "REST", "generic inquiries", "DAC"] {
-                steps.push(Step::untried(name, "not tried: there is no session"));
-            }
-        }
+        close(&connection.store, own, Some(&connection)).await;
     }
-    close(&connection.store, own, Some(&connection)).await;
-    steps
+    steps.finish()
+}
+
+/// The same where the options do not even make a client.
+pub fn unusable(instance: &InstanceUrl, error: Error) -> Vec<Step> {
+    let mut steps = Steps::default();
+    steps.note("url", Ok(((), instance.to_string())));
+    steps.note::<()>("user mapping", Err(error));
+    steps.finish()
 }
 
 /// Name service, TLS, clock, and the first answer.
-async fn contact(connection: &Connection, steps: &mut Vec<Step>) -> Result<Listed> {
+async fn contact(connection: &Connection, steps: &mut Steps) -> Option<Listed> {
     let config = &connection.config;
-    let url = connection.url("entity")?;
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let port = url.port_or_known_default().unwrap_or(443);
-    steps.push(match &config.transport.proxy {
-        Some(proxy) => Step::untried("name service", &format!("left to the proxy {}", proxy.url)),
-        None => Step::of("name service", resolve(host, port).await),
-    });
-    let jar = std::sync::Mutex::new(CookieJar::default());
-    let request = Request::get(url.clone(), "the list of endpoints");
-    let answer = match connection.http.send(&jar, request).await {
+    let url = connection.url("entity").ok()?;
+    match &config.transport.proxy {
+        Some(proxy) => steps.skip("name service", format!("left to the proxy {}", proxy.url)),
+        None => {
+            let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+            let port = url.port_or_known_default().unwrap_or(443);
+            steps.note("name service", resolve(host, port).await.map(|addresses| ((), addresses)))?;
+        }
+    }
+    let jar = Mutex::new(CookieJar::default());
+    let answer = connection.http.send(&jar, Request::get(url.clone(), "the list of endpoints")).await;
+    let listed = match answer {
         Ok(answer) => answer.text(LIST_BYTES).await.map(|body| parse_list(&body)),
         // It may want a session for that.
         Err(error)
@@ -119,42 +142,44 @@ async fn contact(connection: &Connection, steps: &mut Vec<Step>) -> Result<Liste
         }
         Err(error) => Err(error),
     };
-    let unreached = |kind| {
-        matches!(
-            kind,
-            ErrorKind::Connect | ErrorKind::Unreachable | ErrorKind::ConnectionLost | ErrorKind::Timeout
-        )
-    };
-    steps.push(match (&answer, url.scheme()) {
-        (_, "http") => Step::untried("TLS", "not used: the address begins with http"),
-        (Err(error), _) if unreached(error.kind) => Step::of("TLS", Err(error.clone())),
-        (_, _) if !config.transport.verify_certificate => {
-            Step::untried("TLS", "the certificate was not verified, as verify_certificate demands")
+    match &listed {
+        _ if url.scheme() == "http" => steps.skip("TLS", "not used: the address begins with http"),
+        // The name is known, so it is the handshake that failed.
+        Err(error) if error.kind == ErrorKind::Connect => {
+            return steps.note("TLS", Err(error.clone()));
         }
-        _ => Step::of("TLS", Ok("the certificate is trusted".to_owned())),
-    });
-    steps.push(match connection.http.clock_offset() {
-        Some(offset) => Step::of(
-            "clock",
-            Err(Error::new(
-                ErrorKind::Definition,
-                format!(
-                    "the clock of this machine is {} seconds {} the server's",
-                    offset.abs(),
-                    if offset > 0 { "behind" } else { "ahead of" }
-                ),
-            )
-            .hint("Set it by a time service; certificates and tokens are only good at the right time.")),
-        ),
-        None if answer.is_ok() => Step::of("clock", Ok("within five minutes of the server's".to_owned())),
-        None => Step::untried("clock", "not tried: the instance was not reached"),
-    });
-    if let (Err(error), true) =
-        (&answer, url.scheme() == "http" || !answer.as_ref().err().is_some_and(|error| unreached(error.kind)))
-    {
-        steps.push(Step::of("first answer", Err(error.clone())));
+        Err(error) if matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Timeout) => {}
+        _ if !config.transport.verify_certificate => {
+            steps.skip("TLS", "the certificate was not verified, as verify_certificate demands");
+        }
+        _ => {
+            steps.note("TLS", Ok(((), "the certificate is trusted".to_owned())));
+        }
     }
-    answer
+    let listed = steps.note(
+        "instance",
+        listed.map(|listed| {
+            let build = listed.build.as_ref().map_or_else(
+                || "it does not tell its build".to_owned(),
+                |build| format!("Acumatica build {build}"),
+            );
+            (listed, build)
+        }),
+    )?;
+    steps.note("clock", clock(connection));
+    Some(listed)
+}
+
+fn clock(connection: &Connection) -> Result<((), String)> {
+    let Some(offset) = connection.http.clock_offset() else {
+        return Ok(((), "within five minutes of the server's".to_owned()));
+    };
+    let direction = if offset > 0 { "behind" } else { "ahead of" };
+    Err(Error::new(
+        ErrorKind::Definition,
+        format!("the clock of this machine is {} minutes {direction} the server's", offset.abs() / 60),
+    )
+    .hint("Set the clock by a time service: certificates and tokens are only good at the right time."))
 }
 
 async fn resolve(host: &str, port: u16) -> Result<String> {
@@ -168,29 +193,24 @@ async fn resolve(host: &str, port: u16) -> Result<String> {
     Ok(addresses.join(", "))
 }
 
-fn endpoint(listed: &Listed, expected: &Expected, version: &mut Option<String>) -> Result<String> {
-    let name = &expected.endpoint_name;
+/// The version to use, and how it was found.
+fn endpoint(listed: &Listed, expected: &Expected) -> Result<(String, String)> {
+    let Expected { endpoint_name: name, endpoint_version } = expected;
     if listed.endpoints.is_empty() {
-        let version = version.get_or_insert_with(|| FALLBACK_VERSION.to_owned());
-        return Ok(format!("{name} {version}; the instance does not list its endpoints"));
+        let version = endpoint_version.as_deref().unwrap_or(FALLBACK_VERSION);
+        let detail = format!("{name} {version}; the instance does not list its endpoints");
+        return Ok((version.to_owned(), detail));
     }
     let newest = newest(&listed.endpoints, name)?;
-    let wanted = version.get_or_insert_with(|| newest.version.clone());
-    let there = |endpoint: &crate::endpoint::Endpoint| {
-        endpoint.name.eq_ignore_ascii_case(name) && endpoint.version == *wanted
-    };
-    if listed.endpoints.iter().any(there) {
-        return Ok(format!("{} {wanted}", newest.name));
+    let version = endpoint_version.as_ref().unwrap_or(&newest.version);
+    let versions = listed.endpoints.iter().filter(|endpoint| endpoint.name.eq_ignore_ascii_case(name));
+    let versions: Vec<&str> = versions.map(|endpoint| endpoint.version.as_str()).collect();
+    if versions.contains(&version.as_str()) {
+        return Ok((version.clone(), format!("{} {version}", newest.name)));
     }
-    let versions: Vec<&str> = listed
-        .endpoints
-        .iter()
-        .filter(|endpoint| endpoint.name.eq_ignore_ascii_case(name))
-        .map(|endpoint| endpoint.version.as_str())
-        .collect();
     Err(Error::new(
         ErrorKind::NotFound,
-        format!("the instance has no version {wanted} of endpoint \"{name}\""),
+        format!("the instance has no version {version} of endpoint \"{name}\""),
     )
     .detail(format!("It lists: {}.", versions.join(", ")))
     .hint("Set the server option \"endpoint_version\" to one of them, or leave it out for the newest."))
@@ -209,63 +229,66 @@ async fn session(
     connection: &Arc<Connection>,
     lease: Lease,
     endpoint: &str,
-    version: Option<&str>,
-    steps: &mut Vec<Step>,
+    version: &str,
+    steps: &mut Steps,
     report: &Report,
 ) {
-    let rest = read_rest(connection, &lease, endpoint, version.unwrap_or(FALLBACK_VERSION)).await;
-    let misled = rest.as_ref().err().filter(|error| error.kind == ErrorKind::Credentials);
-    steps.push(match (lease.landed(), misled) {
-        (_, Some(error)) => Step::of("tenant", Err(error.clone())),
-        (Some(company), _) => Step::of("tenant", Ok(company)),
-        (None, _) => Step::untried("tenant", "the server does not say where the session is"),
-    });
+    let rest = read_rest(connection, &lease, endpoint, version).await;
+    match (&rest, lease.landed()) {
+        (Err(error), _) if error.kind == ErrorKind::Credentials => {
+            steps.note::<()>("tenant", Err(error.clone()));
+        }
+        (_, Some(company)) => {
+            steps.note("tenant", Ok(((), company)));
+        }
+        (_, None) => steps.skip("tenant", "the server does not say where the session is"),
+    }
     drop(lease);
     let grant = connection.store.grant(connection.config.place.mapping).ok().flatten();
     match &connection.config.credentials {
         Credentials::OAuth(app, _) | Credentials::OAuthPassword(_, app) => {
-            let scope =
-                grant.as_ref().and_then(|grant| grant.scope.clone()).unwrap_or_else(|| app.scope.clone());
-            steps.push(Step::of("scope", Ok(scope)));
-            steps.push(token_life(
-                grant.as_ref().and_then(|grant| grant.access_expires),
-                grant.as_ref().and_then(crate::store::Grant::refresh_expires),
-            ));
+            let granted = grant.as_ref().and_then(|grant| grant.scope.clone());
+            steps.note("scope", Ok(((), granted.unwrap_or_else(|| app.scope.clone()))));
+            let access = grant.as_ref().and_then(|grant| grant.access_expires);
+            let refresh = grant.as_ref().and_then(Grant::refresh_expires);
+            let by_password = matches!(connection.config.credentials, Credentials::OAuthPassword(..));
+            steps.note("token life", token_life(access, refresh, by_password));
         }
         Credentials::OAuthImplicit(token) => {
-            steps.push(Step::untried("scope", "an access token got elsewhere does not tell"));
-            steps.push(token_life(crate::oauth::expiry(token), None));
+            steps.skip("scope", "an access token that was got elsewhere does not tell");
+            steps.note("token life", token_life(expiry(token), None, false));
         }
         Credentials::Basic(_) | Credentials::Cookie(_) => {
-            steps.push(Step::untried("scope", "not used: scopes belong to OAuth"));
-            steps.push(Step::untried("token life", "not used: tokens belong to OAuth"));
+            steps.skip("scope", "not used: scopes belong to OAuth");
+            steps.skip("token life", "not used: tokens belong to OAuth");
         }
     }
     let open = connection.store.sessions().iter().filter(|(_, record)| record.open).count();
-    steps.push(Step::of(
-        "seats",
-        Ok(format!("{open} of max_sessions {} in use by this cluster", connection.config.max_sessions)),
-    ));
-    steps.push(Step::of("REST", rest));
+    let seats = format!("{open} of max_sessions {} in use by this cluster", connection.config.max_sessions);
+    steps.note("seats", Ok(((), seats)));
+    steps.note("REST", rest.map(|detail| ((), detail)));
     for (name, surface) in [("generic inquiries", Surface::GenericInquiry), ("DAC", Surface::Dac)] {
-        steps.push(Step::of(name, read_odata(connection, surface, report).await));
+        steps.note(name, read_odata(connection, surface, report).await.map(|detail| ((), detail)));
     }
 }
 
-fn token_life(access: Option<Millis>, refresh: Option<Millis>) -> Step {
-    let minutes = |until: Millis| until.saturating_sub(crate::store::now()) / 60_000;
-    let access = match access {
-        Some(until) => format!("the access token is good for {} minutes", minutes(until)),
-        None => "the access token does not say how long it is good".to_owned(),
-    };
+fn token_life(access: Option<Millis>, refresh: Option<Millis>, by_password: bool) -> Result<((), String)> {
+    let minutes = |until: Millis| until.saturating_sub(now()) / 60_000;
+    let access = access.map_or_else(
+        || "the access token does not say how long it is good".to_owned(),
+        |until| format!("the access token is good for {} minutes", minutes(until)),
+    );
     match refresh {
-        Some(until) => Step::of("token life", Ok(format!("{access}, the refresh token for {} days unless it is used", minutes(until) / 1440))),
-        None => Step {
-            name: "token life",
-            ok: Some(false),
-            detail: format!("{access}, and there is no refresh token"),
-            hint: Some("Then queries stop until someone signs in again. Give the scope offline_access, with auth_strategy OAuth or OAuthPassword.".to_owned()),
-        },
+        Some(until) => {
+            let days = minutes(until) / (24 * 60);
+            Ok(((), format!("{access}, the refresh token for {days} days by Acumatica's default")))
+        }
+        None if by_password => Ok(((), format!("{access}, then the password gets another"))),
+        None => Err(Error::new(ErrorKind::Credentials, format!("{access}, and there is no refresh token"))
+            .hint(
+                "When it ends, queries stop until someone signs in again. Have offline_access in the scope, with \
+                 auth_strategy OAuth or OAuthPassword.",
+            )),
     }
 }
 

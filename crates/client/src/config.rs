@@ -80,6 +80,8 @@ pub struct Config {
 /// Where the state of a server is kept that the backends of a cluster share.
 #[derive(Clone, Debug)]
 pub struct Place {
+    /// The directory of all servers: below it, a directory for each database, and in that for each server.
+    pub root: PathBuf,
     /// The server's own directory.
     pub directory: PathBuf,
     /// The user mapping's number, unique for the server.

@@ -1,8 +1,9 @@
 //! The thread that does all waiting for the network, and the way in for everyone else.
 
+use std::fs;
 use std::future::Future;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -138,6 +139,18 @@ impl Engine {
             let fits = |record: &crate::store::Record| mapping.is_none_or(|wanted| record.mapping == wanted);
             session::close(&store, fits, None).await
         }))
+    }
+
+    /// Closes the sessions of all servers of a database that is gone, and removes its directory.
+    pub fn remove(&self, directory: PathBuf, sealer: &Arc<Sealer>) {
+        let stores = Store::below(&directory, sealer);
+        self.runtime.spawn(async move {
+            for store in stores {
+                session::close(&store, |_| true, None).await;
+            }
+            // What cannot be removed is sealed, and in nobody's way.
+            let _ = fs::remove_dir_all(&directory);
+        });
     }
 
     /// Gives up a client whose options have changed or whose mapping is gone.

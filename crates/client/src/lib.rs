@@ -31,11 +31,11 @@ mod session;
 mod store;
 mod tls;
 
-pub use check::{Expected, Step};
+pub use check::{Expected, Step, unusable};
 pub use config::{
     App, Config, Credentials, Login, ODataVersion, Place, Proxy, Secret, Transport, check_tenant,
 };
-pub use dialect::describe;
+pub use dialect::{OWN_TENANT, describe};
 pub use endpoint::FALLBACK_VERSION;
 pub use engine::{Client, Engine, Job};
 pub use error::{Error, ErrorKind, Result};

@@ -24,8 +24,8 @@ use crate::store::{Grant, Millis, Pending, Store, now};
 
 /// A token is renewed this long before it expires, in milliseconds.
 const RENEW_AHEAD: Millis = 60_000;
-/// How long a refresh token lives unless it is used: what Acumatica does by default.
-pub(crate) const REFRESH_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long after the sign-in refresh tokens end, as Acumatica does by default.
+const REFRESH_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a browser may take to come back.
 const AUTHORIZATION_LIFE: Millis = 60 * 60 * 1000;
 /// How many authorizations may be open at once for a user mapping.
@@ -34,6 +34,16 @@ const MOST_PENDING: usize = 8;
 type Client = BasicClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
 type Failure = RequestTokenError<Error, BasicErrorResponse>;
 
+/// Where an access token comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    Kept,
+    /// Got just now for the grant that there was.
+    Renewed,
+    /// Got just now, with a grant of its own. What the one before had open stays open.
+    NewGrant,
+}
+
 /// What an authorization has brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authorized {
@@ -41,13 +51,13 @@ pub struct Authorized {
     pub scope: String,
     /// Milliseconds since 1970.
     pub access_expires: Option<u64>,
-    /// By Acumatica's default life of 30 days; `None` without a refresh token.
+    /// By Acumatica's default, 30 days after the sign-in; `None` without a refresh token.
     pub refresh_expires: Option<u64>,
 }
 
 impl Grant {
     pub fn refresh_expires(&self) -> Option<Millis> {
-        self.refresh_token.as_ref().map(|_| self.issued + REFRESH_LIFE.as_millis() as Millis)
+        self.refresh_token.as_ref().map(|_| self.authorized + REFRESH_LIFE.as_millis() as Millis)
     }
 
     fn is_fresh(&self) -> bool {
@@ -64,26 +74,25 @@ pub(crate) fn expiry(token: &Secret) -> Option<Millis> {
 }
 
 impl Connection {
-    /// An access token that is good for at least another minute, and whether it is new. Concurrent
-    /// callers of all backends share one renewal, which goes on even if its caller is dropped.
-    pub async fn token(self: &Arc<Self>) -> Result<(Secret, bool)> {
+    /// An access token that is good for at least another minute. Concurrent callers of all backends share one renewal, which goes on even if its caller is dropped.
+    pub async fn token(self: &Arc<Self>) -> Result<(Secret, Freshness)> {
         let refused = lock(&self.refused_token).clone();
         if let Credentials::OAuthImplicit(token) = &self.config.credentials {
             return match refused {
                 Some(_) => Err(access_ended(&self.config, token)),
-                None => Ok((token.clone(), false)),
+                None => Ok((token.clone(), Freshness::Kept)),
             };
         }
         if let Some(token) = self.usable_token(&refused)? {
-            return Ok((token, false));
+            return Ok((token, Freshness::Kept));
         }
         let connection = Arc::clone(self);
         let task = self.tasks.spawn(async move {
             let _one_at_a_time = connection.store.hold_grant(connection.config.place.mapping).await?;
             // Another backend may have been quicker.
             match connection.usable_token(&refused)? {
-                Some(token) => Ok((token, false)),
-                None => connection.renew().await.map(|token| (token, true)),
+                Some(token) => Ok((token, Freshness::Kept)),
+                None => connection.renew().await,
             }
         });
         task.await.unwrap_or_else(|reason| {
@@ -110,7 +119,7 @@ impl Connection {
     }
 
     /// Gets a new access token and keeps what came with it. The caller holds the grant's lock.
-    async fn renew(&self) -> Result<Secret> {
+    async fn renew(&self) -> Result<(Secret, Freshness)> {
         let last = self.own_grant()?;
         let (app, seed) = match &self.config.credentials {
             Credentials::OAuth(app, seed) => (app, seed.as_ref()),
@@ -125,7 +134,7 @@ impl Connection {
             let refresh_token = RefreshToken::new(token.expose().to_owned());
             let request = client.exchange_refresh_token(&refresh_token);
             match request.add_scopes(scopes(app)).request_async(&self.http).await {
-                Ok(answer) => return self.keep(app, &answer, Some(token)),
+                Ok(answer) => return self.keep(app, &answer, known).map(|token| (token, Freshness::Renewed)),
                 Err(failure) if !is_invalid_grant(&failure) => {
                     return Err(refusal(&self.config, app, last.as_ref(), failure));
                 }
@@ -143,13 +152,14 @@ impl Connection {
         }
         match (&self.config.credentials, known) {
             (Credentials::OAuthPassword(login, app), _) => {
-                self.sign_in_by_password(&client, login, app).await
+                self.sign_in_by_password(&client, login, app).await.map(|token| (token, Freshness::NewGrant))
             }
             (_, Some(grant)) => Err(access_ended(&self.config, &grant.access_token)),
             (_, None) => Err(Error::new(
                 ErrorKind::Credentials,
                 format!("server \"{}\" has not been authorized for this user", self.config.server),
             )
+            .detail("There are no tokens for these options that the key of this cluster opens.")
             .hint(authorize_hint(&self.config.server))),
         }
     }
@@ -168,7 +178,7 @@ impl Connection {
     }
 
     /// Writes down what the server gave before it is used.
-    fn keep(&self, app: &App, answer: &BasicTokenResponse, last: Option<&Secret>) -> Result<Secret> {
+    fn keep(&self, app: &App, answer: &BasicTokenResponse, last: Option<&Grant>) -> Result<Secret> {
         let scope = answer
             .scopes()
             .map(|scopes| scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" "));
@@ -181,8 +191,8 @@ impl Connection {
             refresh_token: answer
                 .refresh_token()
                 .map(|token| Secret::new(token.secret()))
-                .or_else(|| last.cloned()),
-            issued: now(),
+                .or_else(|| last?.refresh_token.clone()),
+            authorized: last.map_or_else(now, |grant| grant.authorized),
             scope,
             ended: None,
             client_secret: app.client_secret.clone(),
@@ -388,7 +398,8 @@ fn refusal(config: &Config, app: &App, last: Option<&Grant>, failure: Failure) -
                 ))
             }
             BasicErrorResponseType::InvalidScope => told("the server did not accept the scope").hint(
-                "Check the server option \"scope\" against the scopes of the connected application (screen SM303010).",
+                "Check the server option \"scope\". An application that is set to have no refresh tokens (screen \
+                 SM303010) refuses offline_access.",
             ),
             _ => told("the server did not give an access token"),
         },

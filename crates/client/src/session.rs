@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::answer;
-use crate::config::{Config, Credentials, Login, ODataVersion, Secret};
+use crate::config::{Config, Credentials, Login, ODataVersion, Place, Secret};
 use crate::cookies::CookieJar;
 use crate::endpoint::{self, Endpoint};
 use crate::error::{Error, ErrorKind, Result};
@@ -27,6 +27,7 @@ use crate::http::{Answer, Authorization, Http, Request};
 use crate::instance::InstanceUrl;
 use crate::lock;
 use crate::metadata::{self, EntitySet};
+use crate::oauth::Freshness;
 use crate::report::Report;
 use crate::request::Surface;
 use crate::store::{self, Held, Record, SignIn, Slot, Store};
@@ -308,7 +309,6 @@ impl Connection {
         }
         if how == SignIn::Bearer {
             *lock(&self.refused_token) = lease.token.clone();
-            *lock(&lease.jar) = CookieJar::default();
             return;
         }
         // If the server knows it after all, it still holds a seat.
@@ -330,19 +330,22 @@ impl Connection {
         .hint("Set the clock by a time service: sessions and access tokens are only good at the right time.")
     }
 
-    /// Closes one session of another user in this cluster that nobody uses just now; false if there is
-    /// none.
+    /// Closes one session that this cluster has on the same site for another user or server, and that
+    /// nobody uses just now; false if there is none.
     pub async fn make_room(&self) -> bool {
-        for (index, record) in self.store.sessions() {
-            if self.serves(&record, record.how) || !record.open {
-                continue;
-            }
-            if let Ok(Some(slot)) = self.store.try_slot(index)
-                && let Some(record) = slot.read()
-            {
-                self.sign_out(&record).await;
-                slot.clear();
-                return true;
+        let instance = self.config.instance.to_string();
+        let takes_a_seat =
+            |record: &Record| record.open && record.instance == instance && !self.serves(record, record.how);
+        let Place { root, sealer, .. } = &self.config.place;
+        for store in Store::all(root, sealer) {
+            for (index, _) in store.sessions().into_iter().filter(|(_, record)| takes_a_seat(record)) {
+                if let Ok(Some(slot)) = store.try_slot(index)
+                    && let Some(record) = slot.read().filter(takes_a_seat)
+                {
+                    sign_out(&store, &record, Some(self)).await;
+                    slot.clear();
+                    return true;
+                }
             }
         }
         false
@@ -530,9 +533,15 @@ impl Connection {
     async fn provide_token(self: &Arc<Self>, lease: &mut Lease) -> Result<()> {
         let how = lease.record().how;
         if how == SignIn::Bearer {
-            let (token, fresh) = self.token().await?;
+            let (token, freshness) = self.token().await?;
+            if freshness == Freshness::NewGrant && !lock(&lease.jar).is_empty() {
+                // The session of the grant before would keep its seat.
+                let record = Record { cookies: lock(&lease.jar).cookies().clone(), ..lease.record().clone() };
+                self.sign_out(&record).await;
+                *lock(&lease.jar) = CookieJar::default();
+            }
             lease.token = Some(token);
-            lease.fresh = fresh;
+            lease.fresh = freshness != Freshness::Kept;
         }
         Ok(())
     }

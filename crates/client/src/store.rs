@@ -85,8 +85,9 @@ pub(crate) struct Grant {
     /// When it was known to expire; `None` if the server did not say.
     pub access_expires: Option<Millis>,
     pub refresh_token: Option<Secret>,
-    /// When the refresh token was issued.
-    pub issued: Millis,
+    /// When the user was signed in for it. A renewal does not change that: unless the application is set
+    /// to sliding expiration, refresh tokens end a fixed time after it.
+    pub authorized: Millis,
     /// What was granted, if it is not what was asked for.
     pub scope: Option<String>,
     /// Why it is of no more use, in the server's words.
@@ -129,6 +130,17 @@ impl Store {
         let about = about.map_err(|reason| inaccessible(directory, reason))?;
         let session_purpose = format!("session {}:{}", about.dev(), about.ino());
         Ok(Arc::new(Self { directory: directory.to_owned(), sealer, session_purpose }))
+    }
+
+    /// The state of all servers of a database.
+    pub fn below(database: &Path, sealer: &Arc<Sealer>) -> Vec<Arc<Self>> {
+        let servers = directories(database).into_iter();
+        servers.filter_map(|directory| Self::open(&directory, Arc::clone(sealer)).ok()).collect()
+    }
+
+    /// The state of all servers of all databases.
+    pub fn all(root: &Path, sealer: &Arc<Sealer>) -> Vec<Arc<Self>> {
+        directories(root).iter().flat_map(|database| Self::below(database, sealer)).collect()
     }
 
     /// The turn to look for a session. Whoever waits has it before whoever comes back for more.
@@ -188,8 +200,9 @@ impl Store {
         hold(&self.directory.join(format!("grant.{mapping}.lock"))).await
     }
 
+    /// Tokens that the cluster's key does not open are none.
     pub fn grant(&self, mapping: u32) -> Result<Option<Grant>> {
-        self.read(&format!("grant.{mapping}"), "grant")
+        openable(self.read(&format!("grant.{mapping}"), "grant"))
     }
 
     pub fn save_grant(&self, mapping: u32, grant: &Grant) -> Result<()> {
@@ -197,7 +210,7 @@ impl Store {
     }
 
     pub fn pending(&self, mapping: u32) -> Result<Vec<Pending>> {
-        Ok(self.read(&format!("pending.{mapping}"), "pending")?.unwrap_or_default())
+        Ok(openable(self.read(&format!("pending.{mapping}"), "pending"))?.unwrap_or_default())
     }
 
     pub fn save_pending(&self, mapping: u32, pending: &[Pending]) -> Result<()> {
@@ -236,6 +249,18 @@ impl Store {
         let plain = plain.map_err(|reason| inaccessible(&path, reason.into()))?;
         let sealed = self.sealer.seal(purpose, &plain)?;
         replace(&path, sealed.as_bytes(), durable).map_err(|reason| inaccessible(&path, reason))
+    }
+}
+
+fn directories(parent: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+}
+
+fn openable<T>(read: Result<Option<T>>) -> Result<Option<T>> {
+    match read {
+        Err(error) if error.kind == ErrorKind::Key => Ok(None),
+        other => other,
     }
 }
 

@@ -111,6 +111,9 @@ pub(crate) fn encode_segment(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()
 }
 
+/// What stands for the company in a request that is described, where each user's client ID names it.
+pub const OWN_TENANT: &str = "<tenant>";
+
 /// The first request of a scan as EXPLAIN shows it, without asking the server for anything. What only
 /// the server knows stands in angle brackets.
 ///
@@ -134,7 +137,8 @@ pub fn describe(
             odata::listing(request, odata_version, company, key)?
         }
     };
-    Ok(instance.path(&listing.page(Page { skip: 0, top: request.first_page.into() })))
+    let path = instance.path(&listing.page(Page { skip: 0, top: request.first_page.into() }));
+    Ok(path.replace(&encode_segment(OWN_TENANT), OWN_TENANT))
 }
 
 #[cfg(test)]
