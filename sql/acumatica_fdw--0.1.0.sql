@@ -117,3 +117,10 @@ CREATE FUNCTION acumatica_fdw_dropped() RETURNS event_trigger
 CREATE EVENT TRIGGER acumatica_fdw_dropped ON sql_drop
     WHEN TAG IN ('DROP SERVER', 'DROP USER MAPPING', 'DROP FOREIGN DATA WRAPPER', 'DROP OWNED', 'DROP EXTENSION')
     EXECUTE FUNCTION acumatica_fdw_dropped();
+
+CREATE FUNCTION acumatica_fdw_dropping() RETURNS event_trigger
+    AS 'MODULE_PATHNAME', 'acumatica_fdw_dropping'
+    LANGUAGE C;
+CREATE EVENT TRIGGER acumatica_fdw_dropping ON ddl_command_start
+    WHEN TAG IN ('DROP EXTENSION')
+    EXECUTE FUNCTION acumatica_fdw_dropping();

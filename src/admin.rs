@@ -192,10 +192,10 @@ fn acumatica_disconnect_all() -> i64 {
 
 fn disconnect(server: &Server) -> i64 {
     if owns(server.oid) {
-        return close_sessions(server.oid, None) as i64;
+        return or_raise(close_sessions(server.oid, None)) as i64;
     }
     match Mapping::find(server, current_user()) {
-        Ok(mapping) => close_sessions(server.oid, Some(mapping.oid)) as i64,
+        Ok(mapping) => or_raise(close_sessions(server.oid, Some(mapping.oid))) as i64,
         // Without a mapping there can be no session.
         Err(_) => 0,
     }

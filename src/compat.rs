@@ -82,6 +82,24 @@ pub unsafe fn integer(node: *mut std::ffi::c_void) -> i32 {
     }
 }
 
+/// The text of a `String` node.
+///
+/// # Safety
+/// `node` is one.
+pub unsafe fn string(node: *mut std::ffi::c_void) -> *const std::ffi::c_char {
+    // SAFETY: forwarded from the caller.
+    unsafe {
+        #[cfg(any(feature = "pg13", feature = "pg14"))]
+        {
+            (*node.cast::<pg_sys::Value>()).val.str_
+        }
+        #[cfg(not(any(feature = "pg13", feature = "pg14")))]
+        {
+            (*node.cast::<pg_sys::String>()).sval
+        }
+    }
+}
+
 /// Raises unless `user` may use a foreign server.
 ///
 /// # Safety

@@ -390,18 +390,18 @@ pub fn start_scan(server: &Server, user: pg_sys::Oid, request: ScanRequest) -> R
 }
 
 /// Closes the sessions of a server, or of one of its user mappings; says how many there were.
-pub fn close_sessions(server: pg_sys::Oid, mapping: Option<pg_sys::Oid>) -> usize {
+///
+/// # Errors
+/// The key cannot be used, or the thread not be started.
+pub fn close_sessions(server: pg_sys::Oid, mapping: Option<pg_sys::Oid>) -> Result<usize, Refusal> {
     let directory = state::directory(server);
     if !directory.exists() {
-        return 0;
+        return Ok(0);
     }
-    let sealer = or_raise(state::sealer());
+    let sealer = state::sealer()?;
     let mapping = mapping.map(pg_sys::Oid::to_u32);
-    or_raise(with_io(|io, _| {
-        let job = io.engine().close(&directory, &sealer, mapping)?;
-        Ok(io.job(job))
-    }))
-    .wait()
+    let job = with_io(|io, _| Ok(io.job(io.engine().close(&directory, &sealer, mapping)?)))?;
+    Ok(job.wait())
 }
 
 fn known_clients() -> Vec<(pg_sys::Oid, pg_sys::Oid)> {

@@ -10,7 +10,9 @@ use pgrx::prelude::*;
 use pgrx::{PgXactCallbackEvent, register_xact_callback};
 
 use crate::admin::is_ours;
+use crate::compat;
 use crate::connection::{Mapping, Server, close_sessions, is_in_catalog};
+use crate::encoding::from_server;
 use crate::error::{or_raise, warning};
 use crate::state;
 
@@ -48,7 +50,7 @@ pub extern "C-unwind" fn acumatica_fdw_altered(_call: pg_sys::FunctionCallInfo) 
         match object {
             Touched::Server(oid) if is_ours(oid) => {
                 warn_of_unfit_mappings(&Server::load(oid));
-                close_sessions(oid, None);
+                try_to_close(oid, None);
             }
             Touched::Mapping(oid) => {
                 let Some(entry) = Mapping::by_oid(oid).filter(|entry| is_ours(entry.server)) else {
@@ -57,7 +59,7 @@ pub extern "C-unwind" fn acumatica_fdw_altered(_call: pg_sys::FunctionCallInfo) 
                 let server = entry.server;
                 or_raise(Server::load(server).check_mapping(&or_raise(entry.options)));
                 if command.starts_with("ALTER") {
-                    close_sessions(server, Some(oid));
+                    try_to_close(server, Some(oid));
                 }
             }
             Touched::Server(_) => {}
@@ -72,21 +74,13 @@ pub extern "C-unwind" fn acumatica_fdw_altered(_call: pg_sys::FunctionCallInfo) 
 pub extern "C-unwind" fn acumatica_fdw_dropped(_call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     for (object, _) in touched("object_type FROM pg_catalog.pg_event_trigger_dropped_objects()") {
         match object {
-            Touched::Server(oid) => {
-                close_sessions(oid, None);
-                let directory = state::directory(oid);
-                at_commit(
-                    move || !is_in_catalog(pg_sys::SysCacheIdentifier::FOREIGNSERVEROID, oid),
-                    // What cannot be removed is sealed, and in nobody's way.
-                    move || drop(fs::remove_dir_all(&directory)),
-                );
-            }
+            Touched::Server(oid) => dropped(oid),
             Touched::Mapping(oid) => {
                 // Which server it belonged to is no longer known.
                 for server in state::servers() {
-                    close_sessions(server, Some(oid));
+                    try_to_close(server, Some(oid));
                     let directory = state::directory(server);
-                    let sealer = or_raise(state::sealer());
+                    let Ok(sealer) = state::sealer() else { continue };
                     at_commit(
                         move || !is_in_catalog(pg_sys::SysCacheIdentifier::USERMAPPINGOID, oid),
                         move || drop(forget(&directory, &sealer, oid.to_u32())),
@@ -96,6 +90,45 @@ pub extern "C-unwind" fn acumatica_fdw_dropped(_call: pg_sys::FunctionCallInfo) 
         }
     }
     pg_sys::Datum::from(0)
+}
+
+/// Before DROP EXTENSION: if it is this one, the event trigger above goes with it.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub extern "C-unwind" fn acumatica_fdw_dropping(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: an event trigger's function is called with its data as the context; the parse tree of DROP
+    // EXTENSION, the only command of this trigger, is a DropStmt whose objects are names.
+    let names: Vec<String> = unsafe {
+        let data: *mut pg_sys::EventTriggerData = (*call).context.cast();
+        let statement: *mut pg_sys::DropStmt = (*data).parsetree.cast();
+        pgrx::PgList::<std::ffi::c_void>::from_pg((*statement).objects)
+            .iter_ptr()
+            .map(|name| from_server(compat::string(name)))
+            .collect()
+    };
+    if names.iter().any(|name| name == "acumatica_fdw") {
+        state::servers().into_iter().for_each(dropped);
+    }
+    pg_sys::Datum::from(0)
+}
+
+/// Closes the sessions of a server, and removes its state if the transaction commits without it.
+fn dropped(server: pg_sys::Oid) {
+    try_to_close(server, None);
+    let directory = state::directory(server);
+    at_commit(
+        move || !is_in_catalog(pg_sys::SysCacheIdentifier::FOREIGNSERVEROID, server),
+        // What cannot be removed is sealed, and in nobody's way.
+        move || drop(fs::remove_dir_all(&directory)),
+    );
+}
+
+/// A definition can be changed whatever becomes of its sessions.
+fn try_to_close(server: pg_sys::Oid, mapping: Option<pg_sys::Oid>) {
+    if let Err(refusal) = close_sessions(server, mapping) {
+        let hint = refusal.hint.unwrap_or_default();
+        warning(format!("could not sign out of the sessions there may be: {}", refusal.message), hint);
+    }
 }
 
 /// Runs `act` once the transaction has committed, if `holds` just before. The drop may have been undone
@@ -147,6 +180,11 @@ fn warn_of_unfit_mappings(server: &Server) {
 /// Tells PostgreSQL how the functions are to be called.
 #[unsafe(no_mangle)]
 pub extern "C" fn pg_finfo_acumatica_fdw_altered() -> *const pg_sys::Pg_finfo_record {
+    &crate::FUNCTION_V1
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_acumatica_fdw_dropping() -> *const pg_sys::Pg_finfo_record {
     &crate::FUNCTION_V1
 }
 

@@ -55,9 +55,9 @@ pub fn warning(message: String, hint: String) {
 }
 
 fn report(level: PgLogLevel, code: PgSqlErrorCode, message: String, hint: String) {
-    ErrorReport::new(code, for_display(message), pgrx::function_name!())
-        .set_hint(for_display(hint))
-        .report(level);
+    let report = ErrorReport::new(code, for_display(message), pgrx::function_name!());
+    let report = if hint.is_empty() { report } else { report.set_hint(for_display(hint)) };
+    report.report(level);
 }
 
 /// `value`, or the end of the statement.

@@ -184,6 +184,8 @@ fi
 before=$failed
 suite build build
 if ((failed == before)); then
+	# All that can be logged is, but for the texts of statements: what a user types PostgreSQL may log.
+	export CLUSTER_LOG_MIN_MESSAGES=debug5 CLUSTER_CONF='log_min_error_statement = panic'
 	tests/cluster.sh install "$run/cluster"
 	tests/cluster.sh start "$run/cluster"
 	eval "$(tests/cluster.sh env "$run/cluster")"
@@ -193,7 +195,11 @@ if ((failed == before)); then
 	run_regress sql tests/sql sql regress/pg_regress
 	run_regress isolation tests/isolation/specs spec isolation/pg_isolation_regress
 	run_e2e
-	if grep -aE 'PANIC|was terminated by signal' "$PGLOG"; then
+	if [[ -z $TESTS ]]; then
+		suite secrets python3 tests/lib/secrets.py "$PGLOG" "$run/secrets" "$SIM_URL"
+	fi
+	# Signal 9 is what e2e/seats sends.
+	if grep -aE 'PANIC|was terminated by signal ([0-8]|1[0-9]):' "$PGLOG"; then
 		echo "not ok - a backend crashed (above, from the server's log)"
 		failed=$((failed + 1))
 	fi

@@ -177,7 +177,7 @@ fn clock(connection: &Connection) -> Result<((), String)> {
     let direction = if offset > 0 { "behind" } else { "ahead of" };
     Err(Error::new(
         ErrorKind::Definition,
-        format!("the clock of this machine is {} minutes {direction} the server's", offset.abs() / 60),
+        format!("the clock of this machine is {} minutes {direction} the server's", (offset.abs() + 30) / 60),
     )
     .hint("Set the clock by a time service: certificates and tokens are only good at the right time."))
 }

@@ -92,8 +92,11 @@ pub struct Place {
 
 impl PartialEq for Place {
     fn eq(&self, other: &Self) -> bool {
-        // The key is the cluster's.
-        self.directory == other.directory && self.mapping == other.mapping
+        let Self { root, directory, mapping, sealer } = self;
+        *root == other.root
+            && *directory == other.directory
+            && *mapping == other.mapping
+            && Arc::ptr_eq(sealer, &other.sealer)
     }
 }
 

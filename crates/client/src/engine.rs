@@ -153,9 +153,9 @@ impl Engine {
         });
     }
 
-    /// Gives up a client whose options have changed or whose mapping is gone.
+    /// Gives up a client whose options have changed or whose mapping is gone, and closes its sessions.
     pub fn retire(&self, client: Client) {
-        self.runtime.spawn(async move { client.0.leave().await });
+        self.runtime.spawn(async move { client.0.retire().await });
     }
 
     /// Goes the whole way to the server, step by step.

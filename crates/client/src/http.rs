@@ -28,8 +28,6 @@ use crate::tls;
 /// How much of an error page is read.
 const ERROR_BODY_BYTES: usize = 64 * 1024;
 const MAX_REDIRECTS: usize = 5;
-/// The least time an attempt to get a token is given, unless `operation_timeout` is less.
-const SHORTEST_EXCHANGE: Duration = Duration::from_secs(5);
 /// Seconds by which two clocks may differ before anybody needs to hear of it.
 const CLOCK_TOLERANCE: i64 = 300;
 
@@ -166,8 +164,8 @@ impl Http {
     async fn exchange(&self, request: oauth2::HttpRequest) -> Result<oauth2::HttpResponse> {
         const WHAT: &str = "the access token";
         const MOST_BYTES: usize = 1024 * 1024;
-        // Several attempts fit into the time that a statement may spend on failures.
-        let timeout = (self.timeout / 3).max(SHORTEST_EXCHANGE).min(self.timeout);
+        // Not less patience than for anything else: the token in an answer that nobody waits for is lost.
+        let timeout = self.timeout;
         let (head, body) = request.into_parts();
         let builder = self.client.request(head.method, head.uri.to_string()).headers(head.headers).body(body);
         let late = |error: Error| match error.kind {

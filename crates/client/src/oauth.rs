@@ -60,8 +60,10 @@ impl Grant {
         self.refresh_token.as_ref().map(|_| self.authorized + REFRESH_LIFE.as_millis() as Millis)
     }
 
+    /// Whether the access token need not be renewed yet. One that cannot be is used to its end.
     fn is_fresh(&self) -> bool {
-        self.access_expires.is_none_or(|expires| expires > now() + RENEW_AHEAD)
+        let ahead = if self.refresh_token.is_some() { RENEW_AHEAD } else { 0 };
+        self.access_expires.is_none_or(|expires| expires > now() + ahead)
     }
 }
 

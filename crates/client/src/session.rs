@@ -14,6 +14,7 @@ use percent_encoding::percent_decode_str;
 use reqwest::Method;
 use reqwest::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -66,7 +67,10 @@ pub(crate) struct Connection {
 /// A session for the length of a request. Nobody else uses it meanwhile; dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    slot: Slot,
+    /// Until it is dropped.
+    slot: Option<Slot>,
+    store: Arc<Store>,
+    tasks: TaskTracker,
     record: Mutex<Record>,
     jar: Mutex<CookieJar>,
     token: Option<Secret>,
@@ -77,10 +81,12 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    fn new(slot: Slot, record: Record) -> Self {
+    fn new(connection: &Connection, slot: Slot, record: Record) -> Self {
         Self {
             jar: Mutex::new(CookieJar::new(record.cookies.clone())),
-            slot,
+            slot: Some(slot),
+            store: Arc::clone(&connection.store),
+            tasks: connection.tasks.clone(),
             record: Mutex::new(record),
             token: None,
             fresh: false,
@@ -98,7 +104,7 @@ impl Lease {
         record.cookies = lock(&self.jar).cookies().clone();
         record.last_used = store::now();
         record.requests += self.requests.swap(0, Ordering::Relaxed);
-        self.slot.write(&record)
+        self.slot.as_ref().map_or(Ok(()), |slot| slot.write(&record))
     }
 
     /// The tenant that the session is in, if the server has said so.
@@ -110,15 +116,31 @@ impl Lease {
     /// The server no longer has the session.
     fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
-        self.slot.clear();
+        if let Some(slot) = &self.slot {
+            slot.clear();
+        }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if !*self.closed.get_mut() {
-            // Without it the next user goes on with slightly older cookies.
-            let _ = self.save();
+        if *self.closed.get_mut() {
+            return;
+        }
+        // If it fails, the next user goes on with slightly older cookies.
+        let _ = self.save();
+        let record = self.record().clone();
+        if !self.store.is_dropped(record.mapping) {
+            return;
+        }
+        // A scan that was under way when the user mapping was dropped has opened it again.
+        if let (Some(slot), Ok(runtime)) = (self.slot.take(), Handle::try_current()) {
+            let store = Arc::clone(&self.store);
+            let close = async move {
+                sign_out(&store, &record, None).await;
+                slot.clear();
+            };
+            self.tasks.spawn_on(close, &runtime);
         }
     }
 }
@@ -162,7 +184,7 @@ impl Connection {
         loop {
             let (slot, record) = self.choose(wanted, report).await?;
             if let Some(record) = record {
-                let mut lease = Lease::new(slot, record);
+                let mut lease = Lease::new(self, slot, record);
                 self.provide_token(&mut lease).await?;
                 return Ok(lease);
             }
@@ -274,7 +296,7 @@ impl Connection {
             transport: self.config.transport.clone(),
         };
         slot.write(&record)?;
-        let mut lease = Lease::new(slot, record);
+        let mut lease = Lease::new(self, slot, record);
         let signed_in = self.sign_in(&mut lease, surface).await.and_then(|()| {
             lease.record().open = true;
             lease.save()
@@ -285,7 +307,9 @@ impl Connection {
             let cut_off = before.filter(|record| !record.open && store::now() < record.opened + ABANDONED);
             return Err(match cut_off {
                 Some(record) if error.kind == ErrorKind::NoSeat => {
-                    lease.slot.write(&record)?;
+                    if let Some(slot) = &lease.slot {
+                        slot.write(&record)?;
+                    }
                     error.detail(
                         "A backend that was killed while it signed in has left a session that nobody can use; the server \
                          closes it after 10 minutes.",
@@ -320,7 +344,7 @@ impl Connection {
     /// it; otherwise `error`.
     pub fn unless_clock(&self, error: Error) -> Error {
         let Some(offset) = self.http.clock_offset() else { return error };
-        let (minutes, direction) = (offset.abs() / 60, if offset > 0 { "behind" } else { "ahead of" });
+        let (minutes, direction) = ((offset.abs() + 30) / 60, if offset > 0 { "behind" } else { "ahead of" });
         let told = error.detail.iter().fold(error.message, |told, detail| format!("{told}\n{detail}"));
         Error::new(
             ErrorKind::Credentials,
@@ -389,10 +413,7 @@ impl Connection {
 
     /// Ends the use of the mapping's sessions; its last user closes them.
     pub async fn leave(&self) {
-        self.tasks.close();
-        self.tasks.wait().await;
-        let was_user = self.membership.lock().await.take().is_some();
-        if !was_user {
+        if !self.resign().await {
             return;
         }
         if let Ok(Some(_last)) = self.store.unused(self.config.place.mapping) {
@@ -400,6 +421,22 @@ impl Connection {
             close(&self.store, own, Some(self)).await;
         }
         self.tidy().await;
+    }
+
+    /// Ends the use of sessions of options, or of a key, that are no longer those of the mapping.
+    pub async fn retire(&self) {
+        if self.resign().await {
+            let own = |record: &Record| {
+                record.mapping == self.config.place.mapping && record.fingerprint == self.fingerprint
+            };
+            close(&self.store, own, Some(self)).await;
+        }
+    }
+
+    async fn resign(&self) -> bool {
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.membership.lock().await.take().is_some()
     }
 
     async fn sign_out(&self, record: &Record) {
@@ -630,7 +667,11 @@ pub(crate) async fn close(
 ) -> usize {
     let mut closed = 0;
     for (index, _) in store.sessions().into_iter().filter(|(_, record)| fits(record)) {
-        if let Ok(slot) = store.slot(index).await
+        // A scan that comes back for more would always be quicker.
+        let Ok(turn) = store.turn().await else { continue };
+        let slot = store.slot(index).await;
+        drop(turn);
+        if let Ok(slot) = slot
             && let Some(record) = slot.read().filter(&fits)
         {
             sign_out(store, &record, connection).await;

@@ -11,6 +11,7 @@
 //! | `user.M.lock` | shared by all backends that use user mapping M |
 //! | `grant.M`, `grant.M.lock` | the OAuth tokens of user mapping M; the lock is held while they are renewed |
 //! | `pending.M` | authorizations that were begun for user mapping M |
+//! | `dropped.M` | user mapping M is no more |
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -206,6 +207,10 @@ impl Store {
     }
 
     pub fn save_grant(&self, mapping: u32, grant: &Grant) -> Result<()> {
+        if self.is_dropped(mapping) {
+            // For the scan that is still under way.
+            return Ok(());
+        }
         self.write(&format!("grant.{mapping}"), "grant", grant, Durable::Yes)
     }
 
@@ -217,8 +222,15 @@ impl Store {
         self.write(&format!("pending.{mapping}"), "pending", pending, Durable::No)
     }
 
-    /// Forgets what OAuth gave a user mapping.
+    /// Whether a user mapping is no more. Their oids are not used again.
+    pub fn is_dropped(&self, mapping: u32) -> bool {
+        self.directory.join(format!("dropped.{mapping}")).exists()
+    }
+
+    /// Forgets what OAuth gave a user mapping that was dropped.
     pub fn forget(&self, mapping: u32) {
+        // If it cannot be marked, a session opened from now on lasts until it is idle.
+        let _ = File::create(self.directory.join(format!("dropped.{mapping}")));
         for name in ["grant", "pending"] {
             // What is not there need not be removed.
             let _ = fs::remove_file(self.directory.join(format!("{name}.{mapping}")));

@@ -1,0 +1,35 @@
+#!/usr/bin/env python3
+"""Looks for secrets in the server's log: tests/lib/secrets.py LOG SECRETS SIM_URL
+
+SECRETS is a file with one secret a line: what simulators knew and gave out that have ended. SIM_URL is one that runs.
+The log must be one of log_min_messages = debug5, or finding nothing says little.
+"""
+
+import base64
+import json
+import sys
+import urllib.parse
+import urllib.request
+
+log = open(sys.argv[1], "rb").read()
+secrets = set(open(sys.argv[2]).read().split("\n")) - {""}
+secrets |= set(json.load(urllib.request.urlopen(sys.argv[3].rstrip("/") + "/__sim/secrets")))
+assert b"DEBUG:" in log and b"ERROR:" in log and len(secrets) > 100, "this proves nothing"
+
+
+def forms(secret):
+    """As it is, and as it travels."""
+    yield secret
+    yield urllib.parse.quote(secret, safe="")
+    for offset in range(3):  # in base64, wherever it begins
+        yield base64.b64encode(b"\0" * offset + secret.encode()).decode()[4:-4]
+
+
+found = {secret for secret in secrets if any(form and form.encode() in log for form in forms(secret))}
+for secret in sorted(found):
+    at = next(log.find(form.encode()) for form in forms(secret) if form and form.encode() in log)
+    line = log[log.rfind(b"\n", 0, at) + 1 : log.find(b"\n", at)].decode(errors="replace")
+    print(f"not ok - a secret is in the server's log: {line[:300]}")
+print(f"# {len(secrets)} secrets, {len(log) >> 20} MB of log")
+if not found:
+    print("ok - no secret is in the server's log, at debug5")
