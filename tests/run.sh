@@ -190,7 +190,7 @@ if ((failed == before)); then
 	tests/cluster.sh start "$run/cluster"
 	eval "$(tests/cluster.sh env "$run/cluster")"
 	export SIM_BIN=$TARGET/release/acumatica-sim
-	SIM_URL=$(tests/sim.sh start "$run" --scale 1)
+	SIM_URL=$(tests/sim.sh start "$run" --scale 1 --users admin:pass-of-admin)
 	export SIM_URL
 	run_regress sql tests/sql sql regress/pg_regress
 	run_regress isolation tests/isolation/specs spec isolation/pg_isolation_regress

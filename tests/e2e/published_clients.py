@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import quote, urljoin
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from harness import Sim, eventually, finish, test
+from harness import PASSWORD, Sim, eventually, finish, test
 
 PACKAGES = {"easy_acumatica": "0.6.1", "httpx": "0.28.1"}
 
@@ -79,7 +79,7 @@ def refused(error, *parts):
 # -- easy-acumatica -----------------------------------------------------------------------------------------------------
 
 
-def easy(sim, tenant="Company", password="secret", **options):
+def easy(sim, tenant="Company", password=PASSWORD, **options):
     return AcumaticaClient(
         base_url=sim.url,
         username="admin",
@@ -249,7 +249,7 @@ sim.stop()
 # -- httpx, by the document ---------------------------------------------------------------------------------------------
 
 paged = Sim(*SITE, "--gi-page-size", 700)
-LOGIN = {"name": "admin", "password": "secret", "tenant": "Company"}
+LOGIN = {"name": "admin", "password": PASSWORD, "tenant": "Company"}
 COOKIES = {".ASPXAUTH", "ASP.NET_SessionId", "CompanyID", "Locale", "UserBranch", "requestid", "requeststat"}
 ENDPOINT = "/entity/Default/24.200.001"
 
@@ -408,7 +408,7 @@ def httpx_is_refused_with_a_wrong_password_and_without_a_seat():
     assert paged.sessions() == []
 
 
-odata = Script(paged, auth=("admin", "secret"))
+odata = Script(paged, auth=("admin", PASSWORD))
 GI, DAC = "/t/Company/api/odata/gi", "/t/Company/api/odata/dac"
 
 
@@ -487,7 +487,7 @@ paged.stop()
 @test
 def httpx_reads_an_older_release():
     older = Sim(*SITE, "--release", "2023R2", "--gi-page-size", 5000)
-    script = Script(older, auth=("admin", "secret"))
+    script = Script(older, auth=("admin", PASSWORD))
     assert isinstance(script.rows("/entity"), list)
     pages = script.follow("/odata/Company/BI-SalesOrders", select="OrderType,OrderNbr")
     assert "odata.metadata" in pages[0] and "odata.nextLink" in pages[0]

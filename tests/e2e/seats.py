@@ -18,7 +18,7 @@ import time
 
 HERE = os.path.dirname(__file__)
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
-from harness import Sim, connect, eventually, finish, psycopg, test
+from harness import USERS, Sim, connect, eventually, finish, psycopg, test
 
 SECONDS = float(os.environ.get("SEATS_SECONDS", 6))
 ROUNDS = int(os.environ.get("SEATS_ROUNDS", 8))
@@ -26,8 +26,7 @@ BACKENDS = int(os.environ.get("SEATS_BACKENDS", 64))
 SEED = int(os.environ.get("SEATS_SEED", random.randrange(2**32)))
 SCALE = ("--scale", "0.05")
 IDLE = 3  # seconds after which the simulator takes back a seat that was lost
-# Role, user of the simulator, password.
-USERS = (("seats_one", "admin", "secret"), ("seats_two", "analyst", "secret2"))
+ROLES = ("seats_one", "seats_two")
 CLIENT = ", client_id '00000000-0000-0000-0000-000000000001@Company', client_secret 'client-secret'"
 # Name: what is remote, as the simulator and as the wrapper call it, and the fields of the columns.
 TABLES = {
@@ -62,7 +61,7 @@ def site(strategy, *options):
         "DROP SERVER IF EXISTS seats CASCADE; CREATE SERVER seats FOREIGN DATA WRAPPER acumatica_fdw OPTIONS "
         f"(url '{sim.url}', company 'Company', max_sessions '2', auth_strategy '{strategy}')"
     )
-    for role, user, password in USERS:
+    for role, (user, password) in zip(ROLES, (user.split(":") for user in USERS.split(","))):
         login = f"username '{user}', password '{password}'{CLIENT if strategy == 'OAuthPassword' else ''}"
         admin.execute(f"CREATE USER MAPPING FOR {role} SERVER seats OPTIONS ({login})")
     for table, (source, target, fields) in TABLES.items():
@@ -94,8 +93,8 @@ def seats(sim):
 class Load(contextlib.AbstractContextManager):
     """Threads that query, each with one connection at a time, from `with` to its end."""
 
-    def __init__(self, backends, kinds=("plain",), users=USERS):
-        self.kinds, self.users = kinds, users
+    def __init__(self, backends, kinds=("plain",), roles=ROLES):
+        self.kinds, self.roles = kinds, roles
         self.ending, self.go = threading.Event(), threading.Event()
         self.go.set()
         self.errors, self.times, self.waits, self.pids, self.first = [], [], [], {}, {}
@@ -109,6 +108,8 @@ class Load(contextlib.AbstractContextManager):
         self.go.set()
         for thread in self.threads:
             thread.join(120)
+        for error, count in collections.Counter(self.errors).most_common(20):
+            print(f"# {count} x {error}")
         assert not any(thread.is_alive() for thread in self.threads), "a backend is stuck"
         self.seconds = time.monotonic() - self.begun
 
@@ -117,7 +118,7 @@ class Load(contextlib.AbstractContextManager):
         while not self.ending.is_set():
             self.go.wait()
             try:
-                db = psycopg.connect("", user=self.users[number % len(self.users)][0], autocommit=True)
+                db = psycopg.connect("", user=self.roles[number % len(self.roles)], autocommit=True)
             except psycopg.OperationalError:
                 # PostgreSQL restarts, or those that leave still count.
                 time.sleep(0.02)
@@ -146,8 +147,6 @@ class Load(contextlib.AbstractContextManager):
         print(f"# {len(self.times)} statements, {len(self.times) / self.seconds:.0f}/s, seconds: median {times[len(times) // 2]:.2f}, "
               f"99% {times[len(times) * 99 // 100]:.2f}, longest {times[-1]:.2f}; "
               f"wait of a scan {sum(waits) / len(waits):.2f}, longest {max(waits):.2f}; {seats(sim)}; {dict(self.counts)}")
-        for error, count in collections.Counter(self.errors).most_common(20):
-            print(f"# {count} x {error}")
         assert not self.errors and (may_end or not self.counts["ended"])
         assert seats(sim)["peak"] <= 2
 
@@ -205,13 +204,10 @@ def mixed_queries(strategy, seconds):
 def answers():
     """Whether PostgreSQL does, on the connection that there is or on a new one."""
     global admin
-    try:
+    with contextlib.suppress(psycopg.OperationalError):
         if admin.closed:
             admin = psycopg.connect("", autocommit=True)
-        admin.execute("SELECT")
-    except psycopg.OperationalError:
-        return False
-    return True
+        return admin.execute("SELECT") is not None
 
 
 def shoot(load, dice):
@@ -219,12 +215,12 @@ def shoot(load, dice):
         return os.kill(dice.choice(list(load.pids.values())), signal.SIGKILL) is None
 
 
-def crashes(strategy, rounds, users, sign_ins):
+def crashes(strategy, rounds, roles, sign_ins):
     """After each crash the sessions that the backends left are used again, or closed."""
     sim = site(strategy, "--session-idle", IDLE if sign_ins else 600)
     dice = random.Random(f"{SEED} {strategy}")
     firsts, lasts, late, lost, cut_off = [], [], [], 0, 0
-    with Load(8, users=users) as load:
+    with Load(8, roles=roles) as load:
         for this in range(rounds):
             eventually(lambda: len(load.pids) == 8, 20)
             time.sleep(dice.random() * 0.4)
@@ -289,9 +285,9 @@ for name, function, *arguments in (
     ("mixed_queries_basic", mixed_queries, "Basic", SECONDS),
     ("mixed_queries_cookie", mixed_queries, "Cookie", SECONDS / 3),
     ("mixed_queries_oauth", mixed_queries, "OAuthPassword", SECONDS / 3),
-    ("crashes_leave_sessions_that_are_used_again", crashes, "Basic", ROUNDS - ROUNDS // 4 * 2, USERS[:1], False),
-    ("crashes_while_signing_in_by_password", crashes, "Basic", ROUNDS // 4, USERS, True),
-    ("crashes_while_signing_in_by_oauth", crashes, "OAuthPassword", ROUNDS // 4, USERS, True),
+    ("crashes_leave_sessions_that_are_used_again", crashes, "Basic", ROUNDS - ROUNDS // 4 * 2, ROLES[:1], False),
+    ("crashes_while_signing_in_by_password", crashes, "Basic", ROUNDS // 4, ROLES, True),
+    ("crashes_while_signing_in_by_oauth", crashes, "OAuthPassword", ROUNDS // 4, ROLES, True),
     ("terminated_backends_leave_no_session", ends, False),
     ("a_stopped_server_leaves_no_session", ends, True),
 ):
@@ -299,6 +295,5 @@ for name, function, *arguments in (
     it.__name__ = name
     if os.environ.get("SEATS_ONLY", "") in name:
         test(it)
-
 admin.execute("DROP SERVER seats CASCADE; DROP ROLE seats_one, seats_two")
 finish()

@@ -25,10 +25,17 @@ def connect(**options):
     return connection
 
 
+# Words that nothing else says, since the server's log is searched for them.
+PASSWORD = "pass-of-admin"
+USERS = f"admin:{PASSWORD},analyst:pass-of-analyst"
+
+
 class Sim:
     """A running simulator and its control URL."""
 
     def __init__(self, *arguments):
+        if "--users" not in arguments:
+            arguments = (*arguments, "--users", USERS)
         self.log = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             [os.environ["SIM_BIN"], *map(str, arguments)], stdout=subprocess.PIPE, stderr=self.log, text=True
@@ -82,7 +89,7 @@ class Sim:
         ).stdout
 
 
-def create_server(connection, sim, name="erp", user="admin", password="secret", **options):
+def create_server(connection, sim, name="erp", user="admin", password=PASSWORD, **options):
     """A foreign server on the simulator, with a mapping for everyone."""
     options = {"url": sim.url, "company": "Company", **options}
     listed = ", ".join(f"{key} '{value}'" for key, value in options.items())

@@ -4,7 +4,7 @@
 SET client_min_messages = warning;
 CREATE EXTENSION acumatica_fdw;
 CREATE SERVER erp FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url :'url', company 'Company');
-CREATE USER MAPPING FOR PUBLIC SERVER erp OPTIONS (username 'admin', password 'secret');
+CREATE USER MAPPING FOR PUBLIC SERVER erp OPTIONS (username 'admin', password 'pass-of-admin');
 
 --
 -- A generic inquiry through OData v4

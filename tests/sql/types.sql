@@ -5,7 +5,7 @@ SET client_min_messages = warning;
 SET timezone = 'America/New_York';
 CREATE EXTENSION acumatica_fdw;
 CREATE SERVER erp FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url :'url', company 'Company', schema 'OData');
-CREATE USER MAPPING FOR PUBLIC SERVER erp OPTIONS (username 'admin', password 'secret');
+CREATE USER MAPPING FOR PUBLIC SERVER erp OPTIONS (username 'admin', password 'pass-of-admin');
 
 -- decimals as numbers and as strings, time stamps with Z, an offset or no zone
 CREATE FOREIGN TABLE typed (

@@ -11,10 +11,11 @@ use crate::endpoint::{FALLBACK_VERSION, Listed, newest, parse_list};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Request;
 use crate::instance::InstanceUrl;
+use crate::lease::Lease;
 use crate::oauth::expiry;
 use crate::report::Report;
 use crate::request::Surface;
-use crate::session::{Connection, LIST_BYTES, Lease, close};
+use crate::session::{Connection, LIST_BYTES, close};
 use crate::store::{Grant, Millis, Record, now};
 
 /// What came of one step.

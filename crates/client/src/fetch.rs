@@ -11,10 +11,11 @@ use crate::decode::{Batch, Cell, Column, ColumnType, DecodeError, RowDecoder, Ro
 use crate::dialect::{Listing, Page, odata, rest};
 use crate::endpoint::FALLBACK_VERSION;
 use crate::error::{Error, ErrorKind, Result};
+use crate::lease::Lease;
 use crate::request::{ScanRequest, Surface};
 use crate::retry::Retry;
 use crate::scan::{Counters, Shared};
-use crate::session::{Connection, Lease};
+use crate::session::{Connection, Reader};
 
 /// A batch is handed over when it is this large, or when the consumer has nothing else to do.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -35,6 +36,7 @@ const PAGES_WITHOUT_ROWS: u32 = 8;
 
 /// Reads all of it.
 pub(crate) async fn run(connection: Arc<Connection>, request: ScanRequest, shared: &Shared) -> Result<()> {
+    let _reader = Reader(Arc::clone(&connection));
     let what = request.target.to_string();
     let mut access = Access {
         surface: request.target.surface,

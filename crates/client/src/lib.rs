@@ -19,6 +19,7 @@ mod error;
 mod fetch;
 mod http;
 mod instance;
+mod lease;
 mod listing;
 mod metadata;
 mod oauth;

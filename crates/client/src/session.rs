@@ -5,12 +5,10 @@
 //! answer, the server would have opened a session whose cookies nobody ever saw.
 
 use std::collections::HashMap;
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
 use reqwest::Method;
 use reqwest::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
@@ -20,16 +18,16 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::answer;
-use crate::config::{Config, Credentials, Login, ODataVersion, Place, Secret};
+use crate::config::{Config, Credentials, Login, ODataVersion, Secret};
 use crate::cookies::CookieJar;
 use crate::endpoint::{self, Endpoint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Answer, Authorization, Http, Request};
 use crate::instance::InstanceUrl;
+use crate::lease::Lease;
 use crate::lock;
 use crate::metadata::{self, EntitySet};
 use crate::oauth::Freshness;
-use crate::report::Report;
 use crate::request::Surface;
 use crate::store::{self, Held, Record, SignIn, Slot, Store};
 
@@ -37,10 +35,6 @@ use crate::store::{self, Held, Record, SignIn, Slot, Store};
 pub(crate) const LIST_BYTES: usize = 8 * 1024 * 1024;
 /// How long a sign-out may take before it is given up.
 pub(crate) const SIGN_OUT_PATIENCE: Duration = Duration::from_secs(5);
-/// For how many milliseconds sessions that are open are shared before another is tried again.
-const CROWDED: u64 = 30_000;
-/// After how many milliseconds the server closes a session that nobody uses (acumatica-api.md section 5).
-const ABANDONED: u64 = 600_000;
 /// How often a session that is in use is looked at again when it is due to be closed.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
@@ -50,7 +44,7 @@ pub(crate) struct Connection {
     pub config: Config,
     pub http: Http,
     pub store: Arc<Store>,
-    fingerprint: String,
+    pub fingerprint: String,
     /// What makes this process a user of the mapping's sessions, from the first request on.
     membership: AsyncMutex<Option<Held>>,
     /// What must not be cut off: sign-ins, renewals of tokens, sign-outs.
@@ -58,89 +52,24 @@ pub(crate) struct Connection {
     /// An access token that the server did not take.
     pub refused_token: Mutex<Option<Secret>>,
     /// Until when no further session is tried, since the licence had no seat for one.
-    crowded_until: AtomicU64,
+    pub crowded_until: AtomicU64,
     odata_version: OnceCell<ODataVersion>,
     endpoints: OnceCell<Vec<Endpoint>>,
     entity_sets: AsyncMutex<HashMap<(Surface, String), EntitySet>>,
 }
 
-/// A session for the length of a request. Nobody else uses it meanwhile; dropping it gives it back.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    /// Until it is dropped.
-    slot: Option<Slot>,
-    store: Arc<Store>,
-    tasks: TaskTracker,
-    record: Mutex<Record>,
-    jar: Mutex<CookieJar>,
-    token: Option<Secret>,
-    /// Signed in, or given its token, just now: if the server refuses it, another will fare no better.
-    pub fresh: bool,
-    requests: AtomicU64,
-    closed: AtomicBool,
-}
+/// A scan under way. One that goes on after its user mapping was dropped may have opened the session
+/// again; that is closed when it ends, in whichever way.
+pub(crate) struct Reader(pub Arc<Connection>);
 
-impl Lease {
-    fn new(connection: &Connection, slot: Slot, record: Record) -> Self {
-        Self {
-            jar: Mutex::new(CookieJar::new(record.cookies.clone())),
-            slot: Some(slot),
-            store: Arc::clone(&connection.store),
-            tasks: connection.tasks.clone(),
-            record: Mutex::new(record),
-            token: None,
-            fresh: false,
-            requests: AtomicU64::new(0),
-            closed: AtomicBool::new(false),
-        }
-    }
-
-    fn record(&self) -> MutexGuard<'_, Record> {
-        lock(&self.record)
-    }
-
-    fn save(&self) -> Result<()> {
-        let mut record = self.record();
-        record.cookies = lock(&self.jar).cookies().clone();
-        record.last_used = store::now();
-        record.requests += self.requests.swap(0, Ordering::Relaxed);
-        self.slot.as_ref().map_or(Ok(()), |slot| slot.write(&record))
-    }
-
-    /// The tenant that the session is in, if the server has said so.
-    pub fn landed(&self) -> Option<String> {
-        let jar = lock(&self.jar);
-        jar.get("CompanyID").map(|id| percent_decode_str(id).decode_utf8_lossy().into_owned())
-    }
-
-    /// The server no longer has the session.
-    fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
-        if let Some(slot) = &self.slot {
-            slot.clear();
-        }
-    }
-}
-
-impl Drop for Lease {
+impl Drop for Reader {
     fn drop(&mut self) {
-        if *self.closed.get_mut() {
-            return;
-        }
-        // If it fails, the next user goes on with slightly older cookies.
-        let _ = self.save();
-        let record = self.record().clone();
-        if !self.store.is_dropped(record.mapping) {
-            return;
-        }
-        // A scan that was under way when the user mapping was dropped has opened it again.
-        if let (Some(slot), Ok(runtime)) = (self.slot.take(), Handle::try_current()) {
-            let store = Arc::clone(&self.store);
-            let close = async move {
-                sign_out(&store, &record, None).await;
-                slot.clear();
-            };
-            self.tasks.spawn_on(close, &runtime);
+        let Self(connection) = self;
+        if connection.store.is_dropped(connection.config.place.mapping)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let connection = Arc::clone(connection);
+            connection.tasks.clone().spawn_on(async move { connection.retire_sessions().await }, &runtime);
         }
     }
 }
@@ -175,113 +104,26 @@ impl Connection {
         })
     }
 
-    /// A session to send a request for `surface` with: an open one that nobody uses, else a new one if
-    /// there may be more, else the next one that is given back. A sign-in goes on even if its caller is
-    /// dropped, and others find its session.
-    pub async fn lease(self: &Arc<Self>, surface: Surface, report: &Report) -> Result<Lease> {
-        self.join().await?;
-        let wanted = self.way_in(surface);
-        loop {
-            let (slot, record) = self.choose(wanted, report).await?;
-            if let Some(record) = record {
-                let mut lease = Lease::new(self, slot, record);
-                self.provide_token(&mut lease).await?;
-                return Ok(lease);
-            }
-            match self.spawn_open(slot, surface).await {
-                Err(error) if error.kind == ErrorKind::NoSeat => {
-                    if self.sessions_of_ours(wanted) {
-                        // The licence has fewer seats than `max_sessions`: share what there is.
-                        self.crowded_until.store(store::now() + CROWDED, Ordering::Relaxed);
-                    } else if !self.make_room().await {
-                        return Err(error);
-                    }
-                }
-                opened => return opened,
-            }
-        }
-    }
-
-    /// Waits for the turn, then for a session's place: that of a usable session, with its record, or
-    /// one where a session may be opened.
-    async fn choose(&self, wanted: SignIn, report: &Report) -> Result<(Slot, Option<Record>)> {
-        let since = Instant::now();
-        let mut choice = pin!(async {
-            let _turn = self.store.turn().await?;
-            store::poll(|| self.look(wanted)).await
-        });
-        let chosen = tokio::select! {
-            chosen = &mut choice => chosen,
-            () = tokio::time::sleep(Report::PATIENCE) => {
-                report.notice(
-                    format!("waiting for a session of server \"{}\"", self.config.server),
-                    format!("Other queries use all that it may have open; the server option \"max_sessions\" ({}) \
-                             allows for more, if the licence does.", self.config.max_sessions),
-                );
-                choice.await
-            }
-        };
-        report.waited_for_session(since.elapsed());
-        chosen
-    }
-
-    fn look(&self, wanted: SignIn) -> Result<Option<(Slot, Option<Record>)>> {
-        let mut in_use = false;
-        // The best place so far: how bad it is, and since when it has not been used.
-        let mut best: Option<((u8, u64), Slot, Option<Record>)> = None;
-        for index in 0..self.config.max_sessions {
-            let Some(slot) = self.store.try_slot(index)? else {
-                in_use |= self.store.peek(index).is_some_and(|record| self.serves(&record, wanted));
-                continue;
-            };
-            let record = slot.read();
-            let rank = match &record {
-                Some(record) if self.serves(record, wanted) => (u8::from(record.how != wanted), 0),
-                None => (2, 0),
-                // Of options that have changed, or of no use for this surface.
-                Some(record) if record.mapping == self.config.place.mapping => (3, 0),
-                Some(record) => (4, record.last_used),
-            };
-            let record = record.filter(|_| rank.0 < 2);
-            if best.as_ref().is_none_or(|(other, ..)| rank < *other) {
-                best = Some((rank, slot, record));
-            }
-        }
-        let crowded = store::now() < self.crowded_until.load(Ordering::Relaxed);
-        // A grant has one session, however many slots there are.
-        let one_session = crowded || wanted == SignIn::Bearer;
-        Ok(best
-            .filter(|(rank, ..)| rank.0 < 2 || !(in_use && one_session))
-            .map(|(_, slot, record)| (slot, record)))
-    }
-
-    /// Whether a session of ours is good for what is signed in to in the way `wanted`.
-    fn serves(&self, record: &Record, wanted: SignIn) -> bool {
-        record.open
-            && record.mapping == self.config.place.mapping
-            && record.fingerprint == self.fingerprint
-            && (record.how == wanted || record.elsewhere != Some(false))
-    }
-
-    fn sessions_of_ours(&self, wanted: SignIn) -> bool {
-        self.store.sessions().iter().any(|(_, record)| self.serves(record, wanted))
-    }
-
-    async fn spawn_open(self: &Arc<Self>, slot: Slot, surface: Surface) -> Result<Lease> {
+    /// Signs in at a vacant place, in a task of its own.
+    pub async fn open(self: &Arc<Self>, slot: Slot, turn: Held, surface: Surface) -> Result<Lease> {
         let connection = Arc::clone(self);
-        let task = self.tasks.spawn(async move { connection.open(slot, surface).await });
+        let task = self.tasks.spawn(async move {
+            let _one_at_a_time = turn;
+            connection.open_at(slot, surface).await
+        });
         task.await.unwrap_or_else(|reason| {
             Err(Error::new(ErrorKind::Internal, "signing in failed unexpectedly").detail(reason))
         })
     }
 
-    async fn open(self: &Arc<Self>, slot: Slot, surface: Surface) -> Result<Lease> {
+    async fn open_at(self: &Arc<Self>, slot: Slot, surface: Surface) -> Result<Lease> {
         let before = slot.read();
         if let Some(record) = &before {
             // Seats are scarce: what was there gives its own back first.
             self.sign_out(record).await;
         }
         self.tidy().await;
+        let cut_off = before.filter(|record| record.is_cut_off());
         let record = Record {
             mapping: self.config.place.mapping,
             fingerprint: self.fingerprint.clone(),
@@ -289,6 +131,7 @@ impl Connection {
             open: false,
             cookies: Default::default(),
             elsewhere: None,
+            lost_seat: cut_off.as_ref().map(|record| record.opened),
             opened: store::now(),
             last_used: store::now(),
             requests: 0,
@@ -296,7 +139,7 @@ impl Connection {
             transport: self.config.transport.clone(),
         };
         slot.write(&record)?;
-        let mut lease = Lease::new(self, slot, record);
+        let mut lease = Lease::new(slot, record);
         let signed_in = self.sign_in(&mut lease, surface).await.and_then(|()| {
             lease.record().open = true;
             lease.save()
@@ -304,12 +147,9 @@ impl Connection {
         if let Err(error) = signed_in {
             // It may have failed after the server had opened the session.
             self.logout(&lease).await;
-            let cut_off = before.filter(|record| !record.open && store::now() < record.opened + ABANDONED);
             return Err(match cut_off {
                 Some(record) if error.kind == ErrorKind::NoSeat => {
-                    if let Some(slot) = &lease.slot {
-                        slot.write(&record)?;
-                    }
+                    lease.slot().write(&record)?;
                     error.detail(
                         "A backend that was killed while it signed in has left a session that nobody can use; the server \
                          closes it after 10 minutes.",
@@ -354,30 +194,9 @@ impl Connection {
         .hint("Set the clock by a time service: sessions and access tokens are only good at the right time.")
     }
 
-    /// Closes one session that this cluster has on the same site for another user or server, and that
-    /// nobody uses just now; false if there is none.
-    pub async fn make_room(&self) -> bool {
-        let instance = self.config.instance.to_string();
-        let takes_a_seat =
-            |record: &Record| record.open && record.instance == instance && !self.serves(record, record.how);
-        let Place { root, sealer, .. } = &self.config.place;
-        for store in Store::all(root, sealer) {
-            for (index, _) in store.sessions().into_iter().filter(|(_, record)| takes_a_seat(record)) {
-                if let Ok(Some(slot)) = store.try_slot(index)
-                    && let Some(record) = slot.read().filter(takes_a_seat)
-                {
-                    sign_out(&store, &record, Some(self)).await;
-                    slot.clear();
-                    return true;
-                }
-            }
-        }
-        false
-    }
-
     /// Becomes a user of the mapping's sessions. The first time, what is left over is closed, and from
     /// then on what has been idle for too long.
-    async fn join(self: &Arc<Self>) -> Result<()> {
+    pub async fn join(self: &Arc<Self>) -> Result<()> {
         let mut membership = self.membership.lock().await;
         if membership.is_none() {
             *membership = Some(self.store.join(self.config.place.mapping).await?);
@@ -391,10 +210,12 @@ impl Connection {
     async fn tidy(&self) {
         for (index, record) in self.store.sessions() {
             let due = |record: &Record| {
-                self.idle_left(record).is_zero()
+                let needless = self.idle_left(record).is_zero()
                     || index >= self.config.max_sessions
                     || record.mapping != self.config.place.mapping
-                        && matches!(self.store.unused(record.mapping), Ok(Some(_)))
+                        && matches!(self.store.unused(record.mapping), Ok(Some(_)));
+                // What is left of a sign-in that was cut off tells of a lost seat, as long as it is lost.
+                needless && !record.is_cut_off()
             };
             if due(&record)
                 && let Ok(Some(slot)) = self.store.try_slot(index)
@@ -426,11 +247,15 @@ impl Connection {
     /// Ends the use of sessions of options, or of a key, that are no longer those of the mapping.
     pub async fn retire(&self) {
         if self.resign().await {
-            let own = |record: &Record| {
-                record.mapping == self.config.place.mapping && record.fingerprint == self.fingerprint
-            };
-            close(&self.store, own, Some(self)).await;
+            self.retire_sessions().await;
         }
+    }
+
+    async fn retire_sessions(&self) {
+        let own = |record: &Record| {
+            record.mapping == self.config.place.mapping && record.fingerprint == self.fingerprint
+        };
+        close(&self.store, own, Some(self)).await;
     }
 
     async fn resign(&self) -> bool {
@@ -543,7 +368,7 @@ impl Connection {
         absolute(&self.config.instance, rest)
     }
 
-    fn way_in(&self, surface: Surface) -> SignIn {
+    pub fn way_in(&self, surface: Surface) -> SignIn {
         match (&self.config.credentials, surface) {
             (Credentials::Basic(_), Surface::GenericInquiry | Surface::Dac) => SignIn::Basic,
             (Credentials::Basic(_) | Credentials::Cookie(_), _) => SignIn::Login,
@@ -567,7 +392,7 @@ impl Connection {
         self.check_landing(lease)
     }
 
-    async fn provide_token(self: &Arc<Self>, lease: &mut Lease) -> Result<()> {
+    pub async fn provide_token(self: &Arc<Self>, lease: &mut Lease) -> Result<()> {
         let how = lease.record().how;
         if how == SignIn::Bearer {
             let (token, freshness) = self.token().await?;
@@ -666,13 +491,13 @@ pub(crate) async fn close(
     connection: Option<&Connection>,
 ) -> usize {
     let mut closed = 0;
-    for (index, _) in store.sessions().into_iter().filter(|(_, record)| fits(record)) {
+    for (index, record) in store.sessions().into_iter().filter(|(_, record)| fits(record)) {
         // A scan that comes back for more would always be quicker.
-        let Ok(turn) = store.turn().await else { continue };
+        let Ok(turn) = store.turn(record.mapping).await else { continue };
         let slot = store.slot(index).await;
         drop(turn);
         if let Ok(slot) = slot
-            && let Some(record) = slot.read().filter(&fits)
+            && let Some(record) = slot.read().filter(|record| record.open && fits(record))
         {
             sign_out(store, &record, connection).await;
             slot.clear();
@@ -684,7 +509,7 @@ pub(crate) async fn close(
 
 /// Signs out of a session whose place is held, over `connection` if it leads to the same server in the
 /// same way.
-async fn sign_out(store: &Store, record: &Record, connection: Option<&Connection>) {
+pub(crate) async fn sign_out(store: &Store, record: &Record, connection: Option<&Connection>) {
     let jar = Mutex::new(CookieJar::new(record.cookies.clone()));
     let grant = store.grant(record.mapping).ok().flatten().filter(|_| record.how == SignIn::Bearer);
     if lock(&jar).is_empty() && grant.is_none() {

@@ -6,7 +6,9 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `queue.lock` | held by whoever is next to be given a session |
+//! | `queue.M.lock` | held by whoever of user mapping M is next to be given a session |
+//! | `demand.lock` | held by someone who has waited for long enough to be let in by another mapping |
+//! | `sign-in.lock` | held while somebody signs in |
 //! | `session.N`, `session.N.lock` | a session; the lock is held for the length of a request |
 //! | `user.M.lock` | shared by all backends that use user mapping M |
 //! | `grant.M`, `grant.M.lock` | the OAuth tokens of user mapping M; the lock is held while they are renewed |
@@ -33,6 +35,9 @@ use crate::seal::Sealer;
 /// How long someone who waits for a lock sleeps between two looks, at first and at most.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 const LAST_LOOK: Duration = Duration::from_millis(20);
+
+/// After how many milliseconds the server closes a session that nobody uses (acumatica-api.md section 5).
+const ABANDONED: Millis = 600_000;
 
 /// Milliseconds since 1970.
 pub(crate) type Millis = u64;
@@ -69,12 +74,26 @@ pub(crate) struct Record {
     pub cookies: BTreeMap<String, Zeroizing<String>>,
     /// Whether the surface that is signed in to another way takes it too, once that is known.
     pub elsewhere: Option<bool>,
+    /// When a sign-in at this place was cut off, if so. What it may have opened nobody can use or close.
+    pub lost_seat: Option<Millis>,
     pub opened: Millis,
     pub last_used: Millis,
     pub requests: u64,
     /// What it takes to sign out without the catalog, which may no longer have the server.
     pub instance: String,
     pub transport: Transport,
+}
+
+impl Record {
+    /// Whether a sign-in was cut off here, unless its place is held: then it is under way.
+    pub fn is_cut_off(&self) -> bool {
+        !self.open && now() < self.opened + ABANDONED
+    }
+
+    /// Whether a seat is still taken that a sign-in before this one has lost.
+    pub fn lost_seat(&self) -> bool {
+        self.lost_seat.is_some_and(|at| now() < at + ABANDONED)
+    }
 }
 
 /// What OAuth gave a user mapping.
@@ -145,8 +164,22 @@ impl Store {
     }
 
     /// The turn to look for a session. Whoever waits has it before whoever comes back for more.
-    pub async fn turn(&self) -> Result<Held> {
-        hold(&self.directory.join("queue.lock")).await
+    pub async fn turn(&self, mapping: u32) -> Result<Held> {
+        hold(&self.directory.join(format!("queue.{mapping}.lock"))).await
+    }
+
+    /// Has other mappings give way, unless somebody does so already.
+    pub fn try_demand(&self) -> Result<Option<Held>> {
+        try_hold(&self.directory.join("demand.lock"))
+    }
+
+    pub fn is_demanded(&self) -> Result<bool> {
+        Ok(lock(&self.directory.join("demand.lock"), File::try_lock_shared)?.is_none())
+    }
+
+    /// The turn to sign in, unless somebody does so already.
+    pub fn try_sign_in(&self) -> Result<Option<Held>> {
+        try_hold(&self.directory.join("sign-in.lock"))
     }
 
     /// The place of a session, unless somebody uses it just now.
@@ -374,6 +407,7 @@ mod tests {
             open: true,
             cookies: [("a".to_owned(), Zeroizing::new("cookie value".to_owned()))].into(),
             elsewhere: None,
+            lost_seat: None,
             opened: 1,
             last_used: 2,
             requests: 3,

@@ -1,0 +1,261 @@
+//! Which session a request is lent, and who waits for whom.
+//!
+//! Users of one mapping have their turns in the order of the queue. Users of another mapping are left
+//! alone with the session that they are using, but not for longer than [`PATIENCE`].
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use percent_encoding::percent_decode_str;
+
+use crate::config::{Place, Secret};
+use crate::cookies::CookieJar;
+use crate::error::{ErrorKind, Result};
+use crate::lock;
+use crate::report::Report;
+use crate::request::Surface;
+use crate::session::{Connection, sign_out};
+use crate::store::{self, Held, Record, SignIn, Slot, Store};
+
+/// For how many milliseconds sessions that are open are shared before another is tried again, after the
+/// licence had no seat for it.
+const CROWDED: u64 = 30_000;
+/// A further session is opened only if those of one's own stay in use for so long.
+const FURTHER_SESSION: Duration = Duration::from_millis(10);
+/// For how many milliseconds a session of another mapping must not have been used to be closed for us.
+const LEFT_ALONE: u64 = 250;
+/// Who has waited for so long may close the session of another mapping between two of its requests.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// For how long a session is left to somebody like that.
+const WAY: Duration = Duration::from_millis(100);
+
+/// A session for the length of a request. Nobody else uses it meanwhile; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    slot: Slot,
+    record: Mutex<Record>,
+    pub jar: Mutex<CookieJar>,
+    pub token: Option<Secret>,
+    /// Signed in, or given its token, just now: if the server refuses it, another will fare no better.
+    pub fresh: bool,
+    /// In this lease.
+    pub requests: AtomicU64,
+    closed: AtomicBool,
+}
+
+impl Lease {
+    pub fn new(slot: Slot, record: Record) -> Self {
+        Self {
+            jar: Mutex::new(CookieJar::new(record.cookies.clone())),
+            slot,
+            record: Mutex::new(record),
+            token: None,
+            fresh: false,
+            requests: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    pub fn record(&self) -> MutexGuard<'_, Record> {
+        lock(&self.record)
+    }
+
+    pub fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    pub fn save(&self) -> Result<()> {
+        let mut record = self.record();
+        record.cookies = lock(&self.jar).cookies().clone();
+        record.last_used = store::now();
+        record.requests += self.requests.swap(0, Ordering::Relaxed);
+        self.slot.write(&record)
+    }
+
+    /// The tenant that the session is in, if the server has said so.
+    pub fn landed(&self) -> Option<String> {
+        let jar = lock(&self.jar);
+        jar.get("CompanyID").map(|id| percent_decode_str(id).decode_utf8_lossy().into_owned())
+    }
+
+    /// The server no longer has the session.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.slot.clear();
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !*self.closed.get_mut() {
+            // If it fails, the next user goes on with slightly older cookies.
+            let _ = self.save();
+        }
+    }
+}
+
+/// What a look at all places finds.
+enum Found {
+    /// A session that can be used.
+    Session(Slot, Record),
+    /// A place where one may be opened. Nobody else signs in to the server meanwhile, so that a crash
+    /// costs one seat at most.
+    Vacancy(Slot, Held),
+}
+
+/// How good a place is, the best first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Usable,
+    /// Signed in to in the other way.
+    UsablePerhaps,
+    Empty,
+    /// Of options that have changed, or of no use for this surface.
+    Outdated,
+    /// Last used then.
+    Others(u64),
+    CutOff,
+}
+
+impl Connection {
+    /// A session to send a request for `surface` with: an open one that nobody uses, else a new one if
+    /// there may be more, else the next one that is given back. A sign-in goes on even if its caller is
+    /// dropped, and others find its session.
+    pub async fn lease(self: &Arc<Self>, surface: Surface, report: &Report) -> Result<Lease> {
+        self.join().await?;
+        let wanted = self.way_in(surface);
+        loop {
+            let (slot, turn) = match self.choose(wanted, report).await? {
+                Found::Session(slot, record) => {
+                    let mut lease = Lease::new(slot, record);
+                    self.provide_token(&mut lease).await?;
+                    return Ok(lease);
+                }
+                Found::Vacancy(slot, turn) => (slot, turn),
+            };
+            match self.open(slot, turn, surface).await {
+                Err(error) if error.kind == ErrorKind::NoSeat => {
+                    if self.store.sessions().iter().any(|(_, record)| self.serves(record, wanted)) {
+                        // The licence has fewer seats than `max_sessions`: share what there is.
+                        self.crowded_until.store(store::now() + CROWDED, Ordering::Relaxed);
+                    } else if !self.make_room().await {
+                        return Err(error);
+                    }
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    /// Waits for the turn, then for a session or a place for one.
+    async fn choose(&self, wanted: SignIn, report: &Report) -> Result<Found> {
+        let since = Instant::now();
+        let mut choice = pin!(async {
+            let _turn = self.store.turn(self.config.place.mapping).await?;
+            let since = Instant::now();
+            let mut demand = None;
+            store::poll(|| self.look(wanted, since.elapsed(), &mut demand)).await
+        });
+        let chosen = tokio::select! {
+            chosen = &mut choice => chosen,
+            () = tokio::time::sleep(Report::PATIENCE) => {
+                report.notice(
+                    format!("waiting for a session of server \"{}\"", self.config.server),
+                    format!("Other queries use all that it may have open; the server option \"max_sessions\" ({}) \
+                             allows for more, if the licence does.", self.config.max_sessions),
+                );
+                choice.await
+            }
+        };
+        report.waited_for_session(since.elapsed());
+        chosen
+    }
+
+    fn look(&self, wanted: SignIn, waited: Duration, demand: &mut Option<Held>) -> Result<Option<Found>> {
+        let now = store::now();
+        let (mut own_in_use, mut held, mut lost) = (false, 0, 0);
+        let mut best: Option<(Rank, Slot, Option<Record>)> = None;
+        for index in 0..self.config.max_sessions {
+            let slot = self.store.try_slot(index)?;
+            let record = self.store.peek(index);
+            lost += u32::from(
+                record
+                    .as_ref()
+                    .is_some_and(|record| record.lost_seat() || slot.is_some() && record.is_cut_off()),
+            );
+            held += u32::from(slot.is_none() || record.as_ref().is_some_and(|record| record.open));
+            let Some(slot) = slot else {
+                own_in_use |= record.is_some_and(|record| {
+                    self.serves(&record, wanted)
+                        || !record.open && record.mapping == self.config.place.mapping
+                });
+                continue;
+            };
+            let rank = match &record {
+                None => Rank::Empty,
+                Some(record) if self.serves(record, wanted) && record.how == wanted => Rank::Usable,
+                Some(record) if self.serves(record, wanted) => Rank::UsablePerhaps,
+                Some(record) if record.is_cut_off() => Rank::CutOff,
+                Some(record) if !record.open || record.mapping == self.config.place.mapping => Rank::Outdated,
+                Some(record) => Rank::Others(record.last_used),
+            };
+            if best.as_ref().is_none_or(|(other, ..)| rank < *other) {
+                best = Some((rank, slot, record));
+            }
+        }
+        if !own_in_use && waited >= PATIENCE && demand.is_none() {
+            *demand = self.store.try_demand()?;
+        }
+        let Some((rank, slot, record)) = best else { return Ok(None) };
+        if let (Rank::Usable | Rank::UsablePerhaps, Some(record)) = (rank, record) {
+            // Somebody else may have waited long enough for this place.
+            let gives_way = waited < WAY && demand.is_none() && self.store.is_demanded()?;
+            return Ok((!gives_way).then_some(Found::Session(slot, record)));
+        }
+        let may_open = match rank {
+            // A lost seat counts as taken, unless there would be no session at all.
+            Rank::Empty | Rank::CutOff => held + lost < self.config.max_sessions || held == 0,
+            Rank::Others(last_used) => waited >= PATIENCE || now.saturating_sub(last_used) >= LEFT_ALONE,
+            _ => true,
+        };
+        let crowded = now < self.crowded_until.load(Ordering::Relaxed);
+        // A grant has one session, however many places there are.
+        let must_share = own_in_use && (crowded || wanted == SignIn::Bearer || waited < FURTHER_SESSION);
+        if !may_open || must_share {
+            return Ok(None);
+        }
+        let turn = self.store.try_sign_in()?;
+        Ok(turn.map(|turn| Found::Vacancy(slot, turn)))
+    }
+
+    /// Whether a session of ours is good for what is signed in to in the way `wanted`.
+    fn serves(&self, record: &Record, wanted: SignIn) -> bool {
+        record.open
+            && record.mapping == self.config.place.mapping
+            && record.fingerprint == self.fingerprint
+            && (record.how == wanted || record.elsewhere != Some(false))
+    }
+
+    /// Closes one session that this cluster has on the same site for another user or server, and that
+    /// nobody uses just now; false if there is none.
+    pub async fn make_room(&self) -> bool {
+        let instance = self.config.instance.to_string();
+        let takes_a_seat =
+            |record: &Record| record.open && record.instance == instance && !self.serves(record, record.how);
+        let Place { root, sealer, .. } = &self.config.place;
+        for store in Store::all(root, sealer) {
+            for (index, _) in store.sessions().into_iter().filter(|(_, record)| takes_a_seat(record)) {
+                if let Ok(Some(slot)) = store.try_slot(index)
+                    && let Some(record) = slot.read().filter(takes_a_seat)
+                {
+                    sign_out(&store, &record, Some(self)).await;
+                    slot.clear();
+                    return true;
+                }
+            }
+        }
+        false
+    }
+}
