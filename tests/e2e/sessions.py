@@ -11,31 +11,24 @@ import stat
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import urllib.error
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from harness import Sim, connect, eventually, finish, psycopg, raises, test
+from harness import Sim, connect, eventually, finish, in_background, options, raises, redirected, test
 
 APP = {"client_id": "00000000-0000-0000-0000-000000000001@Company", "client_secret": "client-secret"}
 ADMIN = {"username": "admin", "password": "pass-of-admin"}
 ANALYST = {"username": "analyst", "password": "pass-of-analyst"}
-USERS = ("--users", "admin:pass-of-admin,analyst:pass-of-analyst")
 ROWS = 1000
 DATA = os.environ["CLUSTER_DATA"]
 db = connect()
 
 
-def options(given):
-    return ", ".join(f"{name} '{value}'" for name, value in given.items())
-
-
 @contextlib.contextmanager
 def site(*arguments, seats=0, **more):
     """A simulator of the test's own with the foreign server `erp` on it."""
-    sim = Sim("--scale", 0.05, "--seats", seats, *USERS, *arguments)
+    sim = Sim("--scale", 0.05, "--seats", seats, *arguments)
     server(sim, **more)
     yield sim
     db.execute("DROP SERVER IF EXISTS erp CASCADE")
@@ -56,15 +49,8 @@ def server(sim, name="erp", suffix="", user=ADMIN, role="PUBLIC", **more):
 
 
 def authorize(connection=db):
-    address = connection.execute("SELECT acumatica_authorize_url('erp') || '&sim_user=admin'").fetchone()[0]
-
-    class NoRedirect(urllib.request.HTTPRedirectHandler):
-        redirect_request = lambda *_: None  # noqa: E731
-
-    try:
-        urllib.request.build_opener(NoRedirect).open(address)
-    except urllib.error.HTTPError as answer:
-        connection.execute("SELECT acumatica_authorize('erp', %s)", [answer.headers["Location"]])
+    address = connection.execute("SELECT acumatica_authorize_url('erp')").fetchone()[0]
+    connection.execute("SELECT acumatica_authorize('erp', %s)", [redirected(address)])
 
 
 def count(table="rest", connection=db):
@@ -77,29 +63,6 @@ def users(sim):
 
 def seats(sim):
     return sim.control("GET", "seats")
-
-
-def in_background(query, connection, seconds=30):
-    """Runs a query; calling what is returned waits for its rows, or raises its error."""
-    outcome = {}
-
-    def run():
-        try:
-            outcome["rows"] = connection.execute(query).fetchall()
-        except psycopg.Error as error:
-            outcome["error"] = error
-
-    thread = threading.Thread(target=run)
-    thread.start()
-
-    def wait():
-        thread.join(seconds)
-        assert not thread.is_alive(), "it does not come back"
-        if "error" in outcome:
-            raise outcome["error"]
-        return outcome["rows"]
-
-    return wait
 
 
 @contextlib.contextmanager
@@ -145,7 +108,7 @@ def options_set(given):
 
 @contextlib.contextmanager
 def another_site():
-    sim = Sim("--scale", 0.05, *USERS)
+    sim = Sim("--scale", 0.05)
     yield sim
     sim.stop()
 

@@ -11,14 +11,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from harness import Sim, connect, eventually, finish, psycopg, raises, test
+from harness import Sim, connect, eventually, finish, in_background, options, psycopg, raises, redirected, test
 
 STRATEGIES = ("Basic", "Cookie", "OAuthPassword", "OAuth", "OAuthImplicit")
 CLIENT = "00000000-0000-0000-0000-000000000001@Company"
@@ -33,7 +32,7 @@ db.execute("SET client_min_messages = notice")
 @contextlib.contextmanager
 def site(*arguments, seats=0):
     """A simulator of the test's own."""
-    sim = Sim("--scale", 0.05, "--seats", seats, "--users", "admin:pass-of-admin,analyst:pass-of-analyst", *arguments)
+    sim = Sim("--scale", 0.05, "--seats", seats, *arguments)
     yield sim
     # What is left over has no server to sign out of any more.
     db.execute("DROP SERVER IF EXISTS erp CASCADE")
@@ -53,10 +52,6 @@ def each(*values):
             test(run)
 
     return decorate
-
-
-def options(given):
-    return ", ".join(f"{name} '{value}'" for name, value in given.items())
 
 
 def mapping(sim, strategy):
@@ -81,21 +76,6 @@ def server(sim, strategy="OAuth", user=None, authorized=True, connection=db, **m
             SERVER erp OPTIONS (schema 'DAC', entity 'PX_Objects_SO_SOOrder', page_size '300')""")
     if strategy == "OAuth" and "refresh_token" not in (user or {}) and authorized:
         authorize(connection)
-
-
-class NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_):
-        return None
-
-
-def redirected(address, user="admin"):
-    """Where the browser ends after the user has consented."""
-    try:
-        urllib.request.build_opener(NoRedirect).open(f"{address}&sim_user={user}")
-    except urllib.error.HTTPError as answer:
-        assert answer.code == 302, answer.read()
-        return answer.headers["Location"]
-    raise AssertionError("no redirect")
 
 
 def authorize_url(connection=db):
@@ -144,31 +124,6 @@ def hearing(connection=db):
     connection.add_notice_handler(note)
     yield heard
     connection.remove_notice_handler(note)
-
-
-def in_background(query, connection=None):
-    """Runs a query on a connection of its own; calling what is returned waits for its rows, or raises its error."""
-    connection = connection or connect()
-    outcome = {}
-
-    def run():
-        try:
-            outcome["rows"] = connection.execute(query).fetchall()
-        except psycopg.Error as error:
-            outcome["error"] = error
-
-    thread = threading.Thread(target=run)
-    thread.start()
-
-    def wait():
-        thread.join(30)
-        assert not thread.is_alive(), "it does not come back"
-        if "error" in outcome:
-            raise outcome["error"]
-        return outcome["rows"]
-
-    wait.connection = connection
-    return wait
 
 
 def check():

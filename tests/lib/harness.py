@@ -10,8 +10,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
+import urllib.error
 import urllib.request
 
 import psycopg
@@ -87,6 +89,50 @@ class Sim:
             check=True,
             capture_output=True,
         ).stdout
+
+
+def options(given):
+    return ", ".join(f"{name} '{value}'" for name, value in given.items())
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
+
+
+def redirected(address, user="admin"):
+    """Where the browser ends after the user has consented."""
+    try:
+        urllib.request.build_opener(NoRedirect).open(f"{address}&sim_user={user}")
+    except urllib.error.HTTPError as answer:
+        assert answer.code == 302, answer.read()
+        return answer.headers["Location"]
+    raise AssertionError("no redirect")
+
+
+def in_background(query, connection=None, seconds=30):
+    """Runs a query on a connection of its own; calling what is returned waits for its rows, or raises its error."""
+    connection = connection or connect()
+    outcome = {}
+
+    def run():
+        try:
+            outcome["rows"] = connection.execute(query).fetchall()
+        except psycopg.Error as error:
+            outcome["error"] = error
+
+    thread = threading.Thread(target=run)
+    thread.start()
+
+    def wait():
+        thread.join(seconds)
+        assert not thread.is_alive(), "it does not come back"
+        if "error" in outcome:
+            raise outcome["error"]
+        return outcome["rows"]
+
+    wait.connection = connection
+    return wait
 
 
 def create_server(connection, sim, name="erp", user="admin", password=PASSWORD, **options):

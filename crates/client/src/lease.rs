@@ -259,3 +259,177 @@ impl Connection {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{App, Config, Credentials, Login, ODataVersion, Transport};
+    use crate::instance::InstanceUrl;
+    use crate::seal::Sealer;
+
+    fn connection(root: &Path, mapping: u32, max_sessions: u32, credentials: Credentials) -> Connection {
+        Connection::new(Config {
+            server: "erp".into(),
+            instance: InstanceUrl::parse("http://localhost:1").unwrap(),
+            company: None,
+            odata_version: ODataVersion::Auto,
+            credentials,
+            branch: None,
+            locale: None,
+            operation_timeout: Duration::from_secs(1),
+            transport: Transport::default(),
+            max_sessions,
+            idle_logout: Duration::from_secs(300),
+            place: Place {
+                root: root.to_owned(),
+                directory: root.join("1/2"),
+                mapping,
+                sealer: Arc::new(Sealer::open(&root.join("key")).unwrap()),
+            },
+        })
+        .unwrap()
+    }
+
+    fn login() -> Login {
+        Login { username: "u".into(), password: Secret::new("p") }
+    }
+
+    fn by_cookie(root: &Path, mapping: u32, max_sessions: u32) -> Connection {
+        connection(root, mapping, max_sessions, Credentials::Cookie(login()))
+    }
+
+    fn record(of: &Connection, how: SignIn, open: bool) -> Record {
+        Record {
+            mapping: of.config.place.mapping,
+            fingerprint: of.fingerprint.clone(),
+            how,
+            open,
+            cookies: Default::default(),
+            elsewhere: None,
+            lost_seat: None,
+            opened: store::now(),
+            last_used: store::now(),
+            requests: 0,
+            instance: of.config.instance.to_string(),
+            transport: Transport::default(),
+        }
+    }
+
+    /// The place that is found after a wait, and whether there is a session at it.
+    fn find(by: &Connection, how: SignIn, waited: Duration) -> Option<(u32, bool)> {
+        by.look(how, waited, &mut None).unwrap().map(|found| match found {
+            Found::Session(slot, _) => (slot.index, true),
+            Found::Vacancy(slot, _) => (slot.index, false),
+        })
+    }
+
+    const AT_ONCE: Duration = Duration::ZERO;
+
+    #[test]
+    fn an_idle_session_of_ones_own_comes_first() {
+        let root = tempfile::tempdir().unwrap();
+        let own = by_cookie(root.path(), 1, 3);
+        assert_eq!(find(&own, SignIn::Login, AT_ONCE), Some((0, false)));
+        own.store.try_slot(2).unwrap().unwrap().write(&record(&own, SignIn::Login, true)).unwrap();
+        assert_eq!(find(&own, SignIn::Login, AT_ONCE), Some((2, true)));
+        // Not one that the surface has refused, nor one of other options.
+        let refused = Record { elsewhere: Some(false), ..record(&own, SignIn::Basic, true) };
+        own.store.try_slot(2).unwrap().unwrap().write(&refused).unwrap();
+        assert_eq!(find(&own, SignIn::Login, AT_ONCE), Some((0, false)));
+        let outdated = Record { fingerprint: "x".into(), ..record(&own, SignIn::Login, true) };
+        own.store.try_slot(2).unwrap().unwrap().write(&outdated).unwrap();
+        assert_eq!(find(&own, SignIn::Login, AT_ONCE), Some((0, false)));
+    }
+
+    #[test]
+    fn another_session_only_while_those_there_stay_in_use_and_one_sign_in_at_a_time() {
+        let root = tempfile::tempdir().unwrap();
+        let own = by_cookie(root.path(), 1, 2);
+        let slot = own.store.try_slot(0).unwrap().unwrap();
+        slot.write(&record(&own, SignIn::Login, true)).unwrap();
+        assert_eq!(find(&own, SignIn::Login, AT_ONCE), None);
+        assert_eq!(find(&own, SignIn::Login, FURTHER_SESSION), Some((1, false)));
+        let turn = own.store.try_sign_in().unwrap();
+        assert_eq!(find(&own, SignIn::Login, FURTHER_SESSION), None);
+        drop(turn);
+        own.crowded_until.store(store::now() + CROWDED, Ordering::Relaxed);
+        assert_eq!(find(&own, SignIn::Login, FURTHER_SESSION), None);
+    }
+
+    #[test]
+    fn a_grant_has_one_session_also_while_it_is_being_opened() {
+        let root = tempfile::tempdir().unwrap();
+        let app = App {
+            client_id: "x@y".into(),
+            client_secret: None,
+            scope: "api".into(),
+            callback_url: "http://localhost:1/".into(),
+        };
+        let own = connection(root.path(), 1, 2, Credentials::OAuthPassword(login(), app));
+        let slot = own.store.try_slot(0).unwrap().unwrap();
+        for open in [false, true] {
+            slot.write(&record(&own, SignIn::Bearer, open)).unwrap();
+            assert_eq!(find(&own, SignIn::Bearer, PATIENCE), None);
+        }
+    }
+
+    #[test]
+    fn others_are_left_alone_but_not_forever() {
+        let root = tempfile::tempdir().unwrap();
+        let (own, other) = (by_cookie(root.path(), 1, 1), by_cookie(root.path(), 2, 1));
+        let write = |record: &Record| own.store.try_slot(0).unwrap().unwrap().write(record).unwrap();
+        write(&record(&other, SignIn::Login, true));
+        assert_eq!(find(&own, SignIn::Login, AT_ONCE), None);
+        assert_eq!(find(&own, SignIn::Login, PATIENCE), Some((0, false)));
+        let idle = record(&other, SignIn::Login, true);
+        write(&Record { last_used: store::now() - LEFT_ALONE, ..idle });
+        assert_eq!(find(&own, SignIn::Login, AT_ONCE), Some((0, false)));
+    }
+
+    #[test]
+    fn who_has_waited_long_enough_is_given_way() {
+        let root = tempfile::tempdir().unwrap();
+        let (own, other) = (by_cookie(root.path(), 1, 1), by_cookie(root.path(), 2, 1));
+        let slot = own.store.try_slot(0).unwrap().unwrap();
+        slot.write(&record(&other, SignIn::Login, true)).unwrap();
+        let mut demand = None;
+        assert!(own.look(SignIn::Login, PATIENCE, &mut demand).unwrap().is_none());
+        assert!(demand.is_some());
+        drop(slot);
+        assert_eq!(find(&other, SignIn::Login, AT_ONCE), None);
+        assert!(own.look(SignIn::Login, PATIENCE, &mut demand).unwrap().is_some());
+        assert_eq!(find(&other, SignIn::Login, WAY), Some((0, true)));
+        drop(demand);
+        assert_eq!(find(&other, SignIn::Login, AT_ONCE), Some((0, true)));
+    }
+
+    #[test]
+    fn a_lost_seat_counts_as_taken_unless_there_were_none() {
+        let root = tempfile::tempdir().unwrap();
+        let own = by_cookie(root.path(), 1, 2);
+        let write =
+            |index, record: &Record| own.store.try_slot(index).unwrap().unwrap().write(record).unwrap();
+        write(0, &record(&own, SignIn::Login, false));
+        assert_eq!(find(&own, SignIn::Login, AT_ONCE), Some((1, false)));
+        write(1, &record(&own, SignIn::Login, true));
+        let busy = own.store.try_slot(1).unwrap().unwrap();
+        assert_eq!(find(&own, SignIn::Login, PATIENCE), None);
+        drop(busy);
+        // Both lost: one is tried, and no more.
+        write(1, &record(&own, SignIn::Login, false));
+        assert_eq!(find(&own, SignIn::Login, AT_ONCE), Some((0, false)));
+        let again = Record { lost_seat: Some(store::now()), ..record(&own, SignIn::Login, true) };
+        write(0, &again);
+        let busy = own.store.try_slot(0).unwrap().unwrap();
+        assert_eq!(find(&own, SignIn::Login, PATIENCE), None);
+        drop(busy);
+        // After ten minutes the server has closed it.
+        let long_ago = Record { opened: 0, ..record(&own, SignIn::Login, false) };
+        write(1, &long_ago);
+        write(0, &Record { lost_seat: Some(0), ..again });
+        let _busy = own.store.try_slot(0).unwrap().unwrap();
+        assert_eq!(find(&own, SignIn::Login, PATIENCE), Some((1, false)));
+    }
+}
