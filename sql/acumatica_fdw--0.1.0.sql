@@ -100,27 +100,30 @@ CREATE FUNCTION acumatica_check(
         OUT hint text)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'acumatica_check_wrapper'
-    LANGUAGE C STRICT VOLATILE ROWS 14;
+    LANGUAGE C STRICT VOLATILE ROWS 15;
 COMMENT ON FUNCTION acumatica_check(text) IS
     'goes the whole way to a server step by step, with a session of its own that it closes again';
 
 CREATE FUNCTION acumatica_fdw_altered() RETURNS event_trigger
     AS 'MODULE_PATHNAME', 'acumatica_fdw_altered'
-    LANGUAGE C;
+    LANGUAGE C
+    SET search_path = pg_catalog, pg_temp;
 CREATE EVENT TRIGGER acumatica_fdw_altered ON ddl_command_end
     WHEN TAG IN ('ALTER SERVER', 'CREATE USER MAPPING', 'ALTER USER MAPPING')
     EXECUTE FUNCTION acumatica_fdw_altered();
 
 CREATE FUNCTION acumatica_fdw_dropped() RETURNS event_trigger
     AS 'MODULE_PATHNAME', 'acumatica_fdw_dropped'
-    LANGUAGE C;
+    LANGUAGE C
+    SET search_path = pg_catalog, pg_temp;
 CREATE EVENT TRIGGER acumatica_fdw_dropped ON sql_drop
     WHEN TAG IN ('DROP SERVER', 'DROP USER MAPPING', 'DROP FOREIGN DATA WRAPPER', 'DROP OWNED', 'DROP EXTENSION')
     EXECUTE FUNCTION acumatica_fdw_dropped();
 
 CREATE FUNCTION acumatica_fdw_dropping() RETURNS event_trigger
     AS 'MODULE_PATHNAME', 'acumatica_fdw_dropping'
-    LANGUAGE C;
+    LANGUAGE C
+    SET search_path = pg_catalog, pg_temp;
 CREATE EVENT TRIGGER acumatica_fdw_dropping ON ddl_command_start
     WHEN TAG IN ('DROP EXTENSION')
     EXECUTE FUNCTION acumatica_fdw_dropping();

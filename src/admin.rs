@@ -132,8 +132,8 @@ fn acumatica_authorize_wait(name: &str, timeout: Interval) -> AuthorizedRow {
             .raise()
         });
     let (job, url) = or_raise(with_client(&server, &own_mapping(&server), |io, client| {
-        let job = io.engine().authorize_wait(client, Duration::from_micros(patience))?;
-        Ok((io.job(job), client.authorize_url()?))
+        let (job, url) = io.engine().authorize_wait(client, Duration::from_micros(patience))?;
+        Ok((io.job(job), url))
     }));
     crate::error::notice(
         format!("open this address in a browser: {url}"),

@@ -148,3 +148,21 @@ pub unsafe fn owns_server(server: pg_sys::Oid, user: pg_sys::Oid) -> bool {
         }
     }
 }
+
+/// Whether `user` owns an extension, as superusers do.
+///
+/// # Safety
+/// `extension` is in the catalog.
+pub unsafe fn owns_extension(extension: pg_sys::Oid, user: pg_sys::Oid) -> bool {
+    // SAFETY: as the caller says.
+    unsafe {
+        #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
+        {
+            pg_sys::object_ownercheck(pg_sys::ExtensionRelationId, extension, user)
+        }
+        #[cfg(not(any(feature = "pg16", feature = "pg17", feature = "pg18")))]
+        {
+            pg_sys::pg_extension_ownercheck(extension, user)
+        }
+    }
+}

@@ -12,6 +12,7 @@ use acumatica_client::{
     Transport, check_tenant,
 };
 use pgrx::prelude::*;
+use zeroize::Zeroizing;
 
 use crate::encoding::from_server;
 use crate::error::{Refusal, or_raise};
@@ -291,9 +292,9 @@ pub fn quoted(name: &str) -> String {
 fn secret(options: &Options, name: &str) -> Result<Option<Secret>, Refusal> {
     let file_option = format!("{name}_file");
     let text = match (options.get(name), options.get(&file_option)) {
-        (Some(text), _) => text.to_owned(),
+        (Some(text), _) => Zeroizing::new(text.to_owned()),
         (None, Some(file)) => {
-            let text = fs::read_to_string(file).map_err(|reason| {
+            let text = fs::read_to_string(file).map(Zeroizing::new).map_err(|reason| {
                 Refusal::new(
                     PgSqlErrorCode::ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,
                     format!("could not read the file \"{file}\" of option \"{file_option}\""),
@@ -301,7 +302,7 @@ fn secret(options: &Options, name: &str) -> Result<Option<Secret>, Refusal> {
                 .detail(reason.to_string())
                 .hint("It must be readable for the user that runs PostgreSQL.")
             })?;
-            text.trim_end_matches(['\r', '\n']).to_owned()
+            Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned())
         }
         (None, None) => return Ok(None),
     };
@@ -362,14 +363,14 @@ fn with_io<R>(
     });
     register_exit();
     if first {
-        forget_dropped_databases();
+        forget_dropped();
     }
     outcome
 }
 
 /// PostgreSQL tells no extension when a database is dropped: what it had is closed and removed by the
-/// next backend of any other.
-fn forget_dropped_databases() {
+/// next backend of any other. So is what else was dropped without a word.
+fn forget_dropped() {
     for database in state::databases() {
         if is_in_catalog(pg_sys::SysCacheIdentifier::DATABASEOID, database) {
             continue;
@@ -377,7 +378,27 @@ fn forget_dropped_databases() {
         let Ok(sealer) = state::sealer() else { return };
         BACKEND.with_borrow(|backend| {
             if let Some(Backend { io, .. }) = backend {
-                io.engine().remove(state::database_directory(database), &sealer);
+                let directory = state::database_directory(database);
+                io.engine().remove(directory, &state::servers_of(database), &sealer);
+            }
+        });
+    }
+    // A server may also have gone unheard: in a prepared transaction, or with its schema. One that has not
+    // been used for so long is not one whose creation is yet to be committed.
+    const LONG: Duration = Duration::from_secs(3600);
+    for server in state::servers() {
+        let directory = state::directory(server);
+        let idle =
+            directory.metadata().and_then(|about| about.modified()).ok().and_then(|at| at.elapsed().ok());
+        if is_in_catalog(pg_sys::SysCacheIdentifier::FOREIGNSERVEROID, server)
+            || idle.is_none_or(|idle| idle < LONG)
+        {
+            continue;
+        }
+        let Ok(sealer) = state::sealer() else { return };
+        BACKEND.with_borrow(|backend| {
+            if let Some(Backend { io, .. }) = backend {
+                io.engine().remove(directory.clone(), &[directory], &sealer);
             }
         });
     }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::fs;
 use std::rc::Rc;
 
-use acumatica_client::forget;
+use acumatica_client::{forget, knows};
 use pgrx::prelude::*;
 use pgrx::{PgXactCallbackEvent, register_xact_callback};
 
@@ -13,7 +13,7 @@ use crate::admin::is_ours;
 use crate::compat;
 use crate::connection::{Mapping, Server, close_sessions, is_in_catalog};
 use crate::encoding::from_server;
-use crate::error::{or_raise, warning};
+use crate::error::{Refusal, or_raise, warning};
 use crate::state;
 
 /// A server or user mapping of a DDL command.
@@ -22,30 +22,55 @@ enum Touched {
     Mapping(pg_sys::Oid),
 }
 
-/// What a set-returning function of event triggers says about servers and user mappings.
+/// What a set-returning function of event triggers says about servers and user mappings. The query names
+/// no operator, which the search path of whoever runs the command could replace.
 fn touched(source: &str) -> Vec<(Touched, String)> {
-    let query = format!(
-        "SELECT classid = 'pg_catalog.pg_foreign_server'::pg_catalog.regclass, objid, {source} \
-         WHERE classid IN ('pg_catalog.pg_foreign_server'::pg_catalog.regclass, 'pg_catalog.pg_user_mapping'::pg_catalog.regclass)"
-    );
-    Spi::connect(|client| {
+    let query = format!("SELECT classid, objid, {source}");
+    let rows = Spi::connect(|client| {
         let rows = client.select(&query, None, &[])?;
-        rows.map(|row| {
-            let is_server = row.get::<bool>(1)?.unwrap_or_default();
-            let oid = row.get::<pg_sys::Oid>(2)?.unwrap_or(pg_sys::InvalidOid);
-            let touched = if is_server { Touched::Server(oid) } else { Touched::Mapping(oid) };
-            Ok((touched, row.get::<String>(3)?.unwrap_or_default()))
+        rows.map(|row| Ok((row.get::<pg_sys::Oid>(1)?, row.get::<pg_sys::Oid>(2)?, row.get::<String>(3)?)))
+            .collect::<Result<Vec<_>, spi::Error>>()
+    });
+    rows.unwrap_or_else(|reason| error!("could not read what the command has changed: {reason}"))
+        .into_iter()
+        .filter_map(|(class, oid, text)| {
+            let touched = match class? {
+                pg_sys::ForeignServerRelationId => Touched::Server(oid?),
+                pg_sys::UserMappingRelationId => Touched::Mapping(oid?),
+                _ => return None,
+            };
+            Some((touched, text.unwrap_or_default()))
         })
-        .collect::<Result<Vec<_>, spi::Error>>()
-    })
-    .unwrap_or_else(|reason| error!("could not read what the command has changed: {reason}"))
+        .collect()
+}
+
+/// What an event trigger's function is called with.
+///
+/// # Safety
+/// `call` is that of a function.
+unsafe fn event(call: pg_sys::FunctionCallInfo) -> *mut pg_sys::EventTriggerData {
+    // SAFETY: as the caller says; a context is a node.
+    unsafe {
+        let context = (*call).context;
+        if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_EventTriggerData {
+            Refusal::new(
+                PgSqlErrorCode::ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED,
+                "this function is for the event triggers of acumatica_fdw",
+            )
+            .hint("Drop or alter a server or user mapping, and PostgreSQL calls it.")
+            .raise();
+        }
+        context.cast()
+    }
 }
 
 /// After CREATE and ALTER: a mapping that its server has no use for is refused, sessions of other options
 /// are closed.
 #[unsafe(no_mangle)]
 #[pg_guard]
-pub extern "C-unwind" fn acumatica_fdw_altered(_call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+pub extern "C-unwind" fn acumatica_fdw_altered(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: PostgreSQL calls it.
+    unsafe { event(call) };
     for (object, command) in touched("command_tag FROM pg_catalog.pg_event_trigger_ddl_commands()") {
         match object {
             Touched::Server(oid) if is_ours(oid) => {
@@ -71,13 +96,18 @@ pub extern "C-unwind" fn acumatica_fdw_altered(_call: pg_sys::FunctionCallInfo) 
 /// After DROP: sessions are closed at once, tokens forgotten when the transaction commits.
 #[unsafe(no_mangle)]
 #[pg_guard]
-pub extern "C-unwind" fn acumatica_fdw_dropped(_call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+pub extern "C-unwind" fn acumatica_fdw_dropped(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: PostgreSQL calls it.
+    unsafe { event(call) };
     for (object, _) in touched("object_type FROM pg_catalog.pg_event_trigger_dropped_objects()") {
         match object {
             Touched::Server(oid) => dropped(oid),
             Touched::Mapping(oid) => {
                 // Which server it belonged to is no longer known.
                 for server in state::servers() {
+                    if !knows(&state::directory(server), oid.to_u32()) {
+                        continue;
+                    }
                     try_to_close(server, Some(oid));
                     let directory = state::directory(server);
                     let Ok(sealer) = state::sealer() else { continue };
@@ -99,14 +129,18 @@ pub extern "C-unwind" fn acumatica_fdw_dropping(call: pg_sys::FunctionCallInfo) 
     // SAFETY: an event trigger's function is called with its data as the context; the parse tree of DROP
     // EXTENSION, the only command of this trigger, is a DropStmt whose objects are names.
     let names: Vec<String> = unsafe {
-        let data: *mut pg_sys::EventTriggerData = (*call).context.cast();
-        let statement: *mut pg_sys::DropStmt = (*data).parsetree.cast();
+        let statement: *mut pg_sys::DropStmt = (*event(call)).parsetree.cast();
         pgrx::PgList::<std::ffi::c_void>::from_pg((*statement).objects)
             .iter_ptr()
             .map(|name| from_server(compat::string(name)))
             .collect()
     };
-    if names.iter().any(|name| name == "acumatica_fdw") {
+    // SAFETY: a look-up by name, and a question about rights; whoever lacks them is refused later.
+    let may_drop = || unsafe {
+        let extension = pg_sys::get_extension_oid(c"acumatica_fdw".as_ptr(), true);
+        extension != pg_sys::InvalidOid && compat::owns_extension(extension, pg_sys::GetUserId())
+    };
+    if names.iter().any(|name| name == "acumatica_fdw") && may_drop() {
         state::servers().into_iter().for_each(dropped);
     }
     pg_sys::Datum::from(0)
@@ -157,7 +191,7 @@ fn warn_of_unfit_mappings(server: &Server) {
     let mappings: Result<Vec<pg_sys::Oid>, spi::Error> = Spi::connect(|client| {
         client
             .select(
-                "SELECT umid FROM pg_catalog.pg_user_mappings WHERE srvid = $1",
+                "SELECT umid FROM pg_catalog.pg_user_mappings WHERE srvid OPERATOR(pg_catalog.=) $1",
                 None,
                 &[server.oid.into()],
             )?

@@ -84,7 +84,9 @@ fn code(kind: ErrorKind) -> PgSqlErrorCode {
     use PgSqlErrorCode::*;
     match kind {
         ErrorKind::Connect | ErrorKind::Unreachable => ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
-        ErrorKind::ConnectionLost | ErrorKind::Timeout | ErrorKind::Unavailable => ERRCODE_CONNECTION_FAILURE,
+        ErrorKind::ConnectionLost | ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::SignInLost => {
+            ERRCODE_CONNECTION_FAILURE
+        }
         ErrorKind::SessionLost => ERRCODE_CONNECTION_DOES_NOT_EXIST,
         ErrorKind::Credentials => ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
         ErrorKind::NoSeat => ERRCODE_TOO_MANY_CONNECTIONS,

@@ -287,8 +287,16 @@ const STRATEGY_OPTIONS: [(&str, &[&str]); 10] = [
 ];
 
 /// The options of one object, checked, by their proper names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Options(BTreeMap<&'static str, String>);
+
+/// Secrets are left out.
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let is_secret = |name: &str| OPTIONS.iter().any(|option| option.name == name && option.secret);
+        f.debug_map().entries(self.0.iter().filter(|(name, _)| !is_secret(name))).finish()
+    }
+}
 
 impl Options {
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -372,7 +380,10 @@ impl Options {
             .hint("Add OPTIONS (url 'https://mycompany.acumatica.com', company 'My Company')."));
         };
         let instance = parse_url(url)?;
-        if instance.is_plain_http_abroad() && self.get_or_default("allow_http") != "true" {
+        // What goes to a proxy on another machine crosses the network, wherever it goes from there.
+        let proxy = self.get("proxy").and_then(|proxy| InstanceUrl::parse(proxy).ok());
+        let stays_here = instance.is_loopback() && proxy.is_none_or(|proxy| proxy.is_loopback());
+        if instance.is_plain_http() && !stays_here && self.get_or_default("allow_http") != "true" {
             return Err(Refusal::new(
                 PgSqlErrorCode::ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,
                 "option \"url\" must use https",
@@ -380,7 +391,7 @@ impl Options {
             .detail("With http, the password crosses the network for everyone to read.")
             .hint("Use https, or add allow_http 'true' if the network is trusted."));
         }
-        if self.get_or_default("verify_certificate") == "false" && !instance.is_loopback() {
+        if self.get_or_default("verify_certificate") == "false" && !stays_here {
             return Err(Refusal::new(
                 PgSqlErrorCode::ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,
                 "option \"verify_certificate\" can only be false for this very machine",

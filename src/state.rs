@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -57,6 +58,12 @@ pub fn databases() -> Vec<pg_sys::Oid> {
     numbered(&root())
 }
 
+/// The directories of the servers of a database.
+pub fn servers_of(database: pg_sys::Oid) -> Vec<PathBuf> {
+    let directory = database_directory(database);
+    numbered(&directory).into_iter().map(|server| directory.join(server.to_u32().to_string())).collect()
+}
+
 /// The servers of this database that have a directory.
 pub fn servers() -> Vec<pg_sys::Oid> {
     numbered(&own_database_directory())
@@ -70,21 +77,25 @@ fn numbered(directory: &Path) -> Vec<pg_sys::Oid> {
     numbers.into_iter().map(pg_sys::Oid::from).collect()
 }
 
-/// The cluster's key; read once, unless the parameter changes.
+/// Tells a file from what stood in its place before.
+type Stamp = Option<(PathBuf, u64, i64)>;
+
+/// The cluster's key; read once, unless the parameter or the file changes.
 pub fn sealer() -> Result<Arc<Sealer>, Refusal> {
     thread_local! {
-        static OPEN: RefCell<Option<(PathBuf, Arc<Sealer>)>> = const { RefCell::new(None) };
+        static OPEN: RefCell<Option<(Stamp, Arc<Sealer>)>> = const { RefCell::new(None) };
     }
     let file = KEY_FILE.get().unwrap_or_default();
     let file = data_directory().join(OsStr::from_bytes(file.as_bytes()));
+    let stamp = || file.metadata().ok().map(|about| (file.clone(), about.ino(), about.mtime_nsec()));
     OPEN.with_borrow_mut(|open| {
         if let Some((known, sealer)) = open
-            && *known == file
+            && *known == stamp()
         {
             return Ok(Arc::clone(sealer));
         }
         let sealer = Arc::new(Sealer::open(&file)?);
-        *open = Some((file, Arc::clone(&sealer)));
+        *open = Some((stamp(), Arc::clone(&sealer)));
         Ok(sealer)
     })
 }

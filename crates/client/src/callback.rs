@@ -14,11 +14,13 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use url::Url;
 
+use crate::config::Secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock;
 
-/// Waits until the browser is sent to `callback`, and returns the address that it asked for.
-pub(crate) async fn wait(callback: &Url, patience: Duration) -> Result<String> {
+/// Waits until the browser is sent to `callback` with `state`, and returns the address that it asked for.
+/// Any page may send a browser here: without the state it is not the answer.
+pub(crate) async fn wait(callback: &Url, state: &Secret, patience: Duration) -> Result<String> {
     let port = callback.port_or_known_default().unwrap_or(80);
     let failed = |reason: std::io::Error| {
         Error::new(ErrorKind::Definition, format!("could not listen at the callback \"{callback}\""))
@@ -41,8 +43,10 @@ pub(crate) async fn wait(callback: &Url, patience: Duration) -> Result<String> {
                 None => first.accept().await,
             };
             let Ok((stream, _)) = accepted else { continue };
-            let (callback, answer) = (callback.clone(), Arc::clone(&answer));
-            let service = service_fn(move |request| serve(request, callback.clone(), Arc::clone(&answer)));
+            let (callback, state, answer) = (callback.clone(), state.clone(), Arc::clone(&answer));
+            let service = service_fn(move |request| {
+                serve(request, callback.clone(), state.clone(), Arc::clone(&answer))
+            });
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     };
@@ -63,12 +67,14 @@ pub(crate) async fn wait(callback: &Url, patience: Duration) -> Result<String> {
 async fn serve(
     request: Request<Incoming>,
     callback: Url,
+    state: Secret,
     answer: Arc<Mutex<Option<oneshot::Sender<String>>>>,
 ) -> Result<Response<String>, Infallible> {
     let query = request.uri().query().unwrap_or_default();
     // Browsers also ask for an icon.
     let is_answer = request.uri().path() == callback.path()
-        && url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "code" || name == "error");
+        && url::form_urlencoded::parse(query.as_bytes())
+            .any(|(name, value)| name == "state" && value == state.expose());
     let (status, text) = if is_answer {
         if let Some(answer) = lock(&answer).take() {
             // Nobody waits any more: the statement was cancelled.

@@ -243,7 +243,7 @@ pub fn check_tenant<'a>(server: &str, company: Option<&str>, client_id: &'a str)
 }
 
 /// SHA-256 of texts, each with its length, in base64.
-fn digest(parts: &[&str]) -> String {
+pub(crate) fn digest(parts: &[&str]) -> String {
     let mut context = Context::new(&SHA256);
     for part in parts {
         context.update(&part.len().to_le_bytes());

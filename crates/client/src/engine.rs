@@ -58,7 +58,7 @@ impl Client {
     /// # Errors
     /// The strategy has no such thing, or the state cannot be written.
     pub fn authorize_url(&self) -> Result<String> {
-        oauth::begin(&self.0.config, &self.0.store)
+        oauth::begin(&self.0.config, &self.0.store).map(|(url, _)| url)
     }
 }
 
@@ -141,9 +141,11 @@ impl Engine {
         }))
     }
 
-    /// Closes the sessions of all servers of a database that is gone, and removes its directory.
-    pub fn remove(&self, directory: PathBuf, sealer: &Arc<Sealer>) {
-        let stores = Store::below(&directory, sealer);
+    /// Closes the sessions of servers that are gone, those of a whole database or one, and removes the
+    /// directory of it.
+    pub fn remove(&self, directory: PathBuf, servers: &[PathBuf], sealer: &Arc<Sealer>) {
+        let open = |server: &PathBuf| Store::open(server, Arc::clone(sealer)).ok();
+        let stores: Vec<_> = servers.iter().filter_map(open).collect();
         self.runtime.spawn(async move {
             for store in stores {
                 session::close(&store, |_| true, None).await;
@@ -170,17 +172,23 @@ impl Engine {
         self.job(|report| finish(connection, answer, report))
     }
 
-    /// The same, with the answer that comes to the callback on this machine.
+    /// The same, with the answer that comes to the callback on this machine from the address returned.
     ///
     /// # Errors
-    /// The callback is elsewhere.
-    pub fn authorize_wait(&self, client: &Client, patience: Duration) -> Result<Job<Result<Authorized>>> {
+    /// The callback is elsewhere, or the state cannot be written.
+    pub fn authorize_wait(
+        &self,
+        client: &Client,
+        patience: Duration,
+    ) -> Result<(Job<Result<Authorized>>, String)> {
         let connection = Arc::clone(&client.0);
         let callback = oauth::loopback(oauth::app_of(&connection.config)?)?;
-        Ok(self.job(|report| async move {
-            let answer = callback::wait(&callback, patience).await?;
+        let (url, state) = oauth::begin(&connection.config, &connection.store)?;
+        let job = self.job(|report| async move {
+            let answer = callback::wait(&callback, &state, patience).await?;
             finish(connection, answer, report).await
-        }))
+        });
+        Ok((job, url))
     }
 
     fn job<T, F>(&self, start: impl FnOnce(Arc<Report>) -> F) -> Job<T>
@@ -191,18 +199,27 @@ impl Engine {
         let report = Arc::new(Report::new(Arc::clone(&self.waker)));
         let outcome = Arc::new(Mutex::new(None));
         let (work, place, end) = (start(Arc::clone(&report)), Arc::clone(&outcome), Arc::clone(&report));
+        let mut closing = self.closing.subscribe();
         let task = self.runtime.spawn(async move {
-            let done = work.await;
-            *lock(&place) = Some(done);
-            end.wake();
+            tokio::select! {
+                biased;
+                _ = closing.wait_for(|closing| *closing) => {}
+                done = work => {
+                    *lock(&place) = Some(done);
+                    end.wake();
+                }
+            }
         });
         Job { outcome, report, task: task.abort_handle() }
     }
 
-    /// Ends the use of `clients`, waiting no longer than one sign-out may take, and ends the thread.
+    /// Ends the use of `clients` and the thread. Waits no longer than one sign-out may take, or, for tokens
+    /// that are just being renewed, their `operation_timeout`.
     pub fn shut_down(self, clients: Vec<Client>) {
         // A scan that goes on would open the session again that is closed below.
         self.closing.send_replace(true);
+        let renewing = clients.iter().filter(|client| !client.0.renewals.is_empty());
+        let renewals = renewing.map(|client| client.0.config.operation_timeout).max().unwrap_or_default();
         let (done, finished) = mpsc::channel::<()>();
         self.runtime.spawn(async move {
             // All at once: a server that hangs must not keep the others from hearing of it.
@@ -210,7 +227,7 @@ impl Engine {
             drop(done);
         });
         // An answer never comes: the end of the sender is the message.
-        let _ = finished.recv_timeout(SIGN_OUT_PATIENCE);
+        let _ = finished.recv_timeout(renewals + SIGN_OUT_PATIENCE);
         drop(self.stop);
         let _ = self.thread.join();
     }

@@ -18,6 +18,8 @@ pub enum ErrorKind {
     Unavailable,
     /// User name, password or tenant were not accepted.
     Credentials,
+    /// No answer came to a sign-in that the server may have let in. Not to be repeated.
+    SignInLost,
     /// The session is no longer known to the server; signing in again may help.
     SessionLost,
     /// The licence's API sessions are all in use.

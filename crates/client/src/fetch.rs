@@ -465,6 +465,12 @@ impl Scan<'_> {
             if !self.shared.has_room() {
                 // The consumer may itself wait for the session, or not come back for hours.
                 self.lease = None;
+                if page.is_some() {
+                    // No answer is kept waiting in a session that others use.
+                    drop(answer);
+                    self.shared.room().await;
+                    return Ok(PageEnd::Broken);
+                }
                 self.shared.room().await;
             }
         }

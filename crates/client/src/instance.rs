@@ -30,7 +30,7 @@ impl InstanceUrl {
     ///
     /// # Errors
     /// Other schemes, user info, no host, or something that is no address at all. Whether plain
-    /// `http` may be used is not judged here: see [`InstanceUrl::is_plain_http_abroad`].
+    /// `http` may be used is not judged here: see [`InstanceUrl::is_plain_http`].
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         let fail = |problem: String, hint| Err(UrlError { problem, hint });
         let text = text.trim();
@@ -113,9 +113,9 @@ impl InstanceUrl {
         is_loopback(&self.base)
     }
 
-    /// Whether passwords would cross a network unprotected.
-    pub fn is_plain_http_abroad(&self) -> bool {
-        self.base.scheme() == "http" && !self.is_loopback()
+    /// Whether what is sent is not protected on its way.
+    pub fn is_plain_http(&self) -> bool {
+        self.base.scheme() == "http"
     }
 }
 
@@ -206,9 +206,13 @@ mod tests {
 
     #[test]
     fn plain_http_only_at_home() {
-        assert!(InstanceUrl::parse("http://erp.example").unwrap().is_plain_http_abroad());
-        assert!(!InstanceUrl::parse("http://127.1.2.3").unwrap().is_plain_http_abroad());
-        assert!(!InstanceUrl::parse("erp.example").unwrap().is_plain_http_abroad());
+        let judge = |text: &str| {
+            let url = InstanceUrl::parse(text).unwrap();
+            (url.is_plain_http(), url.is_loopback())
+        };
+        assert_eq!(judge("http://erp.example"), (true, false));
+        assert_eq!(judge("http://127.1.2.3"), (true, true));
+        assert_eq!(judge("erp.example"), (false, false));
     }
 
     #[test]

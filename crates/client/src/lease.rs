@@ -80,6 +80,11 @@ impl Lease {
         jar.get("CompanyID").map(|id| percent_decode_str(id).decode_utf8_lossy().into_owned())
     }
 
+    /// Nobody knows whether the server has opened a session; the place stays marked.
+    pub fn abandon(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
     /// The server no longer has the session.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
@@ -176,7 +181,7 @@ impl Connection {
     fn look(&self, wanted: SignIn, waited: Duration, demand: &mut Option<Held>) -> Result<Option<Found>> {
         let now = store::now();
         let (mut own_in_use, mut held, mut lost) = (false, 0, 0);
-        let mut best: Option<(Rank, Slot, Option<Record>)> = None;
+        let mut places = Vec::new();
         for index in 0..self.config.max_sessions {
             let slot = self.store.try_slot(index)?;
             let record = self.store.peek(index);
@@ -201,29 +206,28 @@ impl Connection {
                 Some(record) if !record.open || record.mapping == self.config.place.mapping => Rank::Outdated,
                 Some(record) => Rank::Others(record.last_used),
             };
-            if best.as_ref().is_none_or(|(other, ..)| rank < *other) {
-                best = Some((rank, slot, record));
-            }
+            places.push((rank, slot, record));
         }
         if !own_in_use && waited >= PATIENCE && demand.is_none() {
             *demand = self.store.try_demand()?;
         }
+        let may_take = |rank: Rank| match rank {
+            // A lost seat counts as taken, unless there would be no session at all.
+            Rank::Empty | Rank::CutOff => held + lost < self.config.max_sessions || held == 0,
+            Rank::Others(last_used) => waited >= PATIENCE || now.saturating_sub(last_used) >= LEFT_ALONE,
+            Rank::Usable | Rank::UsablePerhaps | Rank::Outdated => true,
+        };
+        let best = places.into_iter().filter(|(rank, ..)| may_take(*rank)).min_by_key(|(rank, ..)| *rank);
         let Some((rank, slot, record)) = best else { return Ok(None) };
         if let (Rank::Usable | Rank::UsablePerhaps, Some(record)) = (rank, record) {
             // Somebody else may have waited long enough for this place.
             let gives_way = waited < WAY && demand.is_none() && self.store.is_demanded()?;
             return Ok((!gives_way).then_some(Found::Session(slot, record)));
         }
-        let may_open = match rank {
-            // A lost seat counts as taken, unless there would be no session at all.
-            Rank::Empty | Rank::CutOff => held + lost < self.config.max_sessions || held == 0,
-            Rank::Others(last_used) => waited >= PATIENCE || now.saturating_sub(last_used) >= LEFT_ALONE,
-            _ => true,
-        };
         let crowded = now < self.crowded_until.load(Ordering::Relaxed);
         // A grant has one session, however many places there are.
         let must_share = own_in_use && (crowded || wanted == SignIn::Bearer || waited < FURTHER_SESSION);
-        if !may_open || must_share {
+        if must_share {
             return Ok(None);
         }
         let turn = self.store.try_sign_in()?;
@@ -309,6 +313,7 @@ mod tests {
             cookies: Default::default(),
             elsewhere: None,
             lost_seat: None,
+            grant: None,
             opened: store::now(),
             last_used: store::now(),
             requests: 0,
@@ -403,6 +408,17 @@ mod tests {
         assert_eq!(find(&other, SignIn::Login, WAY), Some((0, true)));
         drop(demand);
         assert_eq!(find(&other, SignIn::Login, AT_ONCE), Some((0, true)));
+    }
+
+    #[test]
+    fn a_place_that_may_not_be_taken_hides_none_that_may() {
+        let root = tempfile::tempdir().unwrap();
+        let (own, other) = (by_cookie(root.path(), 1, 2), by_cookie(root.path(), 2, 2));
+        let session = Record { lost_seat: Some(store::now()), ..record(&other, SignIn::Login, true) };
+        own.store.try_slot(0).unwrap().unwrap().write(&session).unwrap();
+        // The other place is empty, but its seat is lost.
+        assert_eq!(find(&own, SignIn::Login, AT_ONCE), None);
+        assert_eq!(find(&own, SignIn::Login, PATIENCE), Some((0, false)));
     }
 
     #[test]

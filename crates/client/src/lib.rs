@@ -41,7 +41,7 @@ pub use endpoint::FALLBACK_VERSION;
 pub use engine::{Client, Engine, Job};
 pub use error::{Error, ErrorKind, Result};
 pub use instance::{InstanceUrl, UrlError};
-pub use listing::{SessionRow, SessionState, forget, sessions};
+pub use listing::{SessionRow, SessionState, forget, knows, sessions};
 pub use oauth::Authorized;
 pub use report::Notice;
 pub use request::{ScanRequest, Surface, Target};

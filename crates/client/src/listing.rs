@@ -95,6 +95,11 @@ pub fn sessions(directory: &Path, sealer: &Arc<Sealer>) -> Result<Vec<SessionRow
     Ok(rows)
 }
 
+/// Whether anything was ever kept for a user mapping in the directory of a server.
+pub fn knows(directory: &Path, mapping: u32) -> bool {
+    Store::knows(directory, mapping)
+}
+
 /// Forgets the tokens of a user mapping that is gone.
 ///
 /// # Errors

@@ -16,11 +16,11 @@ use oauth2::{
 };
 use url::Url;
 
-use crate::config::{App, Config, Credentials, Login, Secret};
+use crate::config::{App, Config, Credentials, Login, Secret, digest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock;
 use crate::session::{Connection, close};
-use crate::store::{Grant, Millis, Pending, Store, now};
+use crate::store::{Grant, Millis, Pending, Record, Store, now};
 
 /// A token is renewed this long before it expires, in milliseconds.
 const RENEW_AHEAD: Millis = 60_000;
@@ -34,14 +34,20 @@ const MOST_PENDING: usize = 8;
 type Client = BasicClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
 type Failure = RequestTokenError<Error, BasicErrorResponse>;
 
-/// Where an access token comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Freshness {
-    Kept,
-    /// Got just now for the grant that there was.
-    Renewed,
-    /// Got just now, with a grant of its own. What the one before had open stays open.
-    NewGrant,
+/// An access token to send.
+#[derive(Clone)]
+pub(crate) struct Token {
+    pub secret: Secret,
+    /// Which grant it is of.
+    pub grant: String,
+    /// Got from the server just now.
+    pub fresh: bool,
+}
+
+impl Token {
+    fn of(grant: Grant, fresh: bool) -> Self {
+        Self { secret: grant.access_token, grant: grant.id, fresh }
+    }
 }
 
 /// What an authorization has brought.
@@ -76,25 +82,26 @@ pub(crate) fn expiry(token: &Secret) -> Option<Millis> {
 }
 
 impl Connection {
-    /// An access token that is good for at least another minute. Concurrent callers of all backends share one renewal, which goes on even if its caller is dropped.
-    pub async fn token(self: &Arc<Self>) -> Result<(Secret, Freshness)> {
+    /// An access token that is good for at least another minute, unless it cannot be renewed. Concurrent
+    /// callers of all backends share one renewal, which goes on even if its caller is dropped.
+    pub async fn token(self: &Arc<Self>) -> Result<Token> {
         let refused = lock(&self.refused_token).clone();
         if let Credentials::OAuthImplicit(token) = &self.config.credentials {
             return match refused {
                 Some(_) => Err(access_ended(&self.config, token)),
-                None => Ok((token.clone(), Freshness::Kept)),
+                None => Ok(Token { secret: token.clone(), grant: id_of(token), fresh: false }),
             };
         }
-        if let Some(token) = self.usable_token(&refused)? {
-            return Ok((token, Freshness::Kept));
+        if let Some(grant) = self.usable_grant(&refused)? {
+            return Ok(Token::of(grant, false));
         }
         let connection = Arc::clone(self);
-        let task = self.tasks.spawn(async move {
+        let task = self.renewals.spawn(async move {
             let _one_at_a_time = connection.store.hold_grant(connection.config.place.mapping).await?;
             // Another backend may have been quicker.
-            match connection.usable_token(&refused)? {
-                Some(token) => Ok((token, Freshness::Kept)),
-                None => connection.renew().await,
+            match connection.usable_grant(&refused)? {
+                Some(grant) => Ok(Token::of(grant, false)),
+                None => connection.renew().await.map(|grant| Token::of(grant, true)),
             }
         });
         task.await.unwrap_or_else(|reason| {
@@ -102,7 +109,7 @@ impl Connection {
         })
     }
 
-    fn usable_token(&self, refused: &Option<Secret>) -> Result<Option<Secret>> {
+    fn usable_grant(&self, refused: &Option<Secret>) -> Result<Option<Grant>> {
         let Some(grant) = self.own_grant()? else { return Ok(None) };
         if let Some(words) = &grant.ended
             && !matches!(self.config.credentials, Credentials::OAuthPassword(..))
@@ -111,7 +118,7 @@ impl Connection {
         }
         let usable =
             grant.ended.is_none() && grant.is_fresh() && Some(&grant.access_token) != refused.as_ref();
-        Ok(usable.then_some(grant.access_token))
+        Ok(usable.then_some(grant))
     }
 
     /// The grant for the options as they are now.
@@ -121,7 +128,7 @@ impl Connection {
     }
 
     /// Gets a new access token and keeps what came with it. The caller holds the grant's lock.
-    async fn renew(&self) -> Result<(Secret, Freshness)> {
+    async fn renew(&self) -> Result<Grant> {
         let last = self.own_grant()?;
         let (app, seed) = match &self.config.credentials {
             Credentials::OAuth(app, seed) => (app, seed.as_ref()),
@@ -136,7 +143,7 @@ impl Connection {
             let refresh_token = RefreshToken::new(token.expose().to_owned());
             let request = client.exchange_refresh_token(&refresh_token);
             match request.add_scopes(scopes(app)).request_async(&self.http).await {
-                Ok(answer) => return self.keep(app, &answer, known).map(|token| (token, Freshness::Renewed)),
+                Ok(answer) => return self.keep(app, &answer, known),
                 Err(failure) if !is_invalid_grant(&failure) => {
                     return Err(refusal(&self.config, app, last.as_ref(), failure));
                 }
@@ -154,7 +161,7 @@ impl Connection {
         }
         match (&self.config.credentials, known) {
             (Credentials::OAuthPassword(login, app), _) => {
-                self.sign_in_by_password(&client, login, app).await.map(|token| (token, Freshness::NewGrant))
+                self.sign_in_by_password(&client, login, app).await
             }
             (_, Some(grant)) => Err(access_ended(&self.config, &grant.access_token)),
             (_, None) => Err(Error::new(
@@ -166,7 +173,7 @@ impl Connection {
         }
     }
 
-    async fn sign_in_by_password(&self, client: &Client, login: &Login, app: &App) -> Result<Secret> {
+    async fn sign_in_by_password(&self, client: &Client, login: &Login, app: &App) -> Result<Grant> {
         let username = ResourceOwnerUsername::new(login.username.clone());
         let password = ResourceOwnerPassword::new(login.password.expose().to_owned());
         let request = client.exchange_password(&username, &password);
@@ -180,13 +187,14 @@ impl Connection {
     }
 
     /// Writes down what the server gave before it is used.
-    fn keep(&self, app: &App, answer: &BasicTokenResponse, last: Option<&Grant>) -> Result<Secret> {
+    fn keep(&self, app: &App, answer: &BasicTokenResponse, last: Option<&Grant>) -> Result<Grant> {
         let scope = answer
             .scopes()
             .map(|scopes| scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" "));
         let access_token = Secret::new(answer.access_token().secret());
         let lives = answer.expires_in().map(|life| now() + life.as_millis() as Millis);
         let grant = Grant {
+            id: last.map_or_else(|| id_of(&access_token), |grant| grant.id.clone()),
             fingerprint: self.config.grant_fingerprint(),
             access_expires: lives.or_else(|| expiry(&access_token)),
             // A server that does not rotate sends none.
@@ -201,7 +209,7 @@ impl Connection {
             access_token,
         };
         self.store.save_grant(self.config.place.mapping, &grant)?;
-        Ok(grant.access_token)
+        Ok(grant)
     }
 
     /// Finishes what [`begin`] began: `answer` is the address that the browser was sent to, or the code
@@ -209,7 +217,7 @@ impl Connection {
     pub async fn authorize(self: Arc<Self>, answer: String) -> Result<Authorized> {
         let connection = Arc::clone(&self);
         // A code can be used once; a cancel must not come between its use and the writing.
-        let task = self.tasks.spawn(async move { connection.redeem(&answer).await });
+        let task = self.renewals.spawn(async move { connection.redeem(&answer).await });
         task.await.unwrap_or_else(|reason| {
             Err(Error::new(ErrorKind::Internal, "the authorization failed unexpectedly").detail(reason))
         })
@@ -222,6 +230,7 @@ impl Connection {
         let mut pending = still_open(self.store.pending(mapping)?);
         let begun = match &state {
             Some(state) => pending.iter().position(|pending| pending.state.expose() == state),
+            // A code alone was taken out of an address by a person.
             None => pending.len().checked_sub(1),
         };
         let Some(begun) = begun else { return Err(nothing_begun(&self.config.server, state.is_some())) };
@@ -243,13 +252,15 @@ impl Connection {
                 refusal(&self.config, app, last.as_ref(), failure)
             }
         })?;
-        // The sessions of the old grant can only be closed with its token.
-        close(&self.store, |record| record.mapping == mapping, Some(self)).await;
-        let _one_at_a_time = self.store.hold_grant(mapping).await?;
-        self.keep(app, &answer, None)?;
-        self.store.save_pending(mapping, &pending)?;
-        let grant = self.own_grant()?;
-        let grant = grant.ok_or_else(|| Error::new(ErrorKind::Internal, "the grant is not there"))?;
+        let grant = {
+            let _one_at_a_time = self.store.hold_grant(mapping).await?;
+            self.keep(app, &answer, None)?
+        };
+        self.store.change_pending(mapping, |pending| pending.retain(|other| other.state != begun.state))?;
+        // Those of the grant before.
+        let outdated =
+            |record: &Record| record.mapping == mapping && record.grant.as_ref() != Some(&grant.id);
+        close(&self.store, outdated, Some(self)).await;
         Ok(Authorized {
             company: self.config.company.clone().unwrap_or_default(),
             scope: grant.scope.clone().unwrap_or_else(|| app.scope.clone()),
@@ -259,8 +270,9 @@ impl Connection {
     }
 }
 
-/// The address at which a person lets this server in. What is needed to go on is kept for an hour.
-pub(crate) fn begin(config: &Config, store: &Store) -> Result<String> {
+/// The address at which a person lets this server in, and the state that will come back with the answer.
+/// What is needed to go on is kept for an hour.
+pub(crate) fn begin(config: &Config, store: &Store) -> Result<(String, Secret)> {
     let app = app_of(config)?;
     let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
     let (url, state) = client(config, app)?
@@ -268,16 +280,22 @@ pub(crate) fn begin(config: &Config, store: &Store) -> Result<String> {
         .add_scopes(scopes(app))
         .set_pkce_challenge(challenge)
         .url();
-    let mapping = config.place.mapping;
-    let mut pending = still_open(store.pending(mapping)?);
-    pending.push(Pending {
-        state: Secret::new(state.secret()),
-        verifier: Secret::new(verifier.secret()),
-        begun: now(),
-    });
-    let surplus = pending.len().saturating_sub(MOST_PENDING);
-    store.save_pending(mapping, &pending[surplus..])?;
-    Ok(url.into())
+    let state = Secret::new(state.secret());
+    store.change_pending(config.place.mapping, |pending| {
+        *pending = still_open(std::mem::take(pending));
+        pending.push(Pending {
+            state: state.clone(),
+            verifier: Secret::new(verifier.secret()),
+            begun: now(),
+        });
+        pending.drain(..pending.len().saturating_sub(MOST_PENDING));
+    })?;
+    Ok((url.into(), state))
+}
+
+/// Tells the grant that began with a token from others.
+fn id_of(first: &Secret) -> String {
+    digest(&[first.expose()])
 }
 
 fn still_open(mut pending: Vec<Pending>) -> Vec<Pending> {
@@ -330,7 +348,8 @@ fn read_answer(answer: &str) -> Result<(String, Option<String>)> {
     let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     let get = |wanted: &str| pairs.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
     match (get("code"), get("error")) {
-        (Some(code), _) => Ok((code, get("state"))),
+        // An address without one may be anybody's.
+        (Some(code), _) => Ok((code, Some(get("state").unwrap_or_default()))),
         (None, error) => {
             let words: Vec<String> = error.into_iter().chain(get("error_description")).collect();
             Err(Error::new(ErrorKind::Credentials, "the server did not authorize the application")

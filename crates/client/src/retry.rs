@@ -9,10 +9,11 @@ use crate::report::Report;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// What has been tried since the last progress. Only reads are repeated, so nothing happens twice.
+/// What has been tried since the last progress. Only what changes nothing is repeated: reads, and sign-ins
+/// that the server has answered.
 #[derive(Debug)]
 pub(crate) struct Retry {
-    /// How long a statement may spend on failures.
+    /// How long one trouble may last.
     budget: Duration,
     since: Option<Instant>,
     attempts: u32,

@@ -5,7 +5,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::rand;
@@ -25,12 +25,11 @@ const FOR_MAPPING: &str = "user mapping";
 /// Seals and unseals with the key of one file.
 pub struct Sealer {
     key: RandomizedNonceKey,
-    file: PathBuf,
 }
 
 impl std::fmt::Debug for Sealer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sealer").field("file", &self.file).finish_non_exhaustive()
+        f.debug_struct("Sealer").finish_non_exhaustive()
     }
 }
 
@@ -46,10 +45,10 @@ impl Sealer {
             }
             other => other,
         }
-        .map_err(|reason| unusable(file, reason))?;
+        .map_err(unusable)?;
         let key = RandomizedNonceKey::new(&AES_256_GCM, &key)
-            .map_err(|_| unusable(file, io::Error::other("it holds no key of 32 bytes in base64")))?;
-        Ok(Self { key, file: file.to_owned() })
+            .map_err(|_| unusable(io::Error::other("it holds no key of 32 bytes in base64")))?;
+        Ok(Self { key })
     }
 
     /// A secret as it may stand in a user mapping.
@@ -66,7 +65,7 @@ impl Sealer {
     /// It is sealed, and not with this key.
     pub fn reveal(&self, text: &str) -> Result<Zeroizing<String>> {
         let bytes = self.unseal(FOR_MAPPING, text)?;
-        String::from_utf8(bytes.to_vec()).map(Zeroizing::new).map_err(|_| self.foreign())
+        String::from_utf8(bytes.to_vec()).map(Zeroizing::new).map_err(|_| Self::foreign())
     }
 
     /// Seals for one purpose: what was sealed for another cannot take its place.
@@ -82,25 +81,22 @@ impl Sealer {
     }
 
     pub(crate) fn unseal(&self, purpose: &str, text: &str) -> Result<Zeroizing<Vec<u8>>> {
-        let encoded = text.trim().strip_prefix(PREFIX).ok_or_else(|| self.foreign())?;
-        let bytes = STANDARD.decode(encoded).map_err(|_| self.foreign())?;
-        let (nonce, sealed) = bytes.split_first_chunk::<NONCE_BYTES>().ok_or_else(|| self.foreign())?;
+        let encoded = text.trim().strip_prefix(PREFIX).ok_or_else(|| Self::foreign())?;
+        let bytes = STANDARD.decode(encoded).map_err(|_| Self::foreign())?;
+        let (nonce, sealed) = bytes.split_first_chunk::<NONCE_BYTES>().ok_or_else(|| Self::foreign())?;
         let mut plain = Zeroizing::new(sealed.to_vec());
         let length = self
             .key
             .open_in_place(Nonce::from(nonce), Aad::from(purpose.as_bytes()), &mut plain)
-            .map_err(|_| self.foreign())?
+            .map_err(|_| Self::foreign())?
             .len();
         plain.truncate(length);
         Ok(plain)
     }
 
-    fn foreign(&self) -> Error {
+    fn foreign() -> Error {
         Error::new(ErrorKind::Key, "a sealed secret cannot be opened")
-            .detail(format!(
-                "It was sealed with another key than that of \"{}\", or it is damaged.",
-                self.file.display()
-            ))
+            .detail("It was sealed with another key than that of acumatica_fdw.key_file, or it is damaged.")
             .hint("Seal it again on this cluster with acumatica_seal(), or restore the key file it was sealed with.")
     }
 }
@@ -141,14 +137,18 @@ fn make_key(file: &Path) -> io::Result<()> {
     new.sync_all()?;
     let linked = fs::hard_link(&draft, file);
     fs::remove_file(&draft)?;
+    if let Some(directory) = file.parent() {
+        // What is sealed with it will outlive a crash of the machine.
+        File::open(directory)?.sync_all()?;
+    }
     match linked {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
 }
 
-fn unusable(file: &Path, reason: io::Error) -> Error {
-    Error::new(ErrorKind::Key, format!("could not use the key file \"{}\"", file.display()))
+fn unusable(reason: io::Error) -> Error {
+    Error::new(ErrorKind::Key, "could not use the key file")
         .detail(reason)
         .hint(
             "The parameter acumatica_fdw.key_file names it. It must belong to the user that runs PostgreSQL, with \

@@ -27,9 +27,9 @@ use crate::instance::InstanceUrl;
 use crate::lease::Lease;
 use crate::lock;
 use crate::metadata::{self, EntitySet};
-use crate::oauth::Freshness;
+use crate::oauth::Token;
 use crate::request::Surface;
-use crate::store::{self, Held, Record, SignIn, Slot, Store};
+use crate::store::{self, Grant, Held, Record, SignIn, Slot, Store};
 
 /// Lists of endpoints and inquiries are small; what is larger is something else.
 pub(crate) const LIST_BYTES: usize = 8 * 1024 * 1024;
@@ -49,6 +49,8 @@ pub(crate) struct Connection {
     membership: AsyncMutex<Option<Held>>,
     /// What must not be cut off: sign-ins, renewals of tokens, sign-outs.
     pub tasks: TaskTracker,
+    /// Of these, requests for tokens: what they bring replaces what they have used up.
+    pub renewals: TaskTracker,
     /// An access token that the server did not take.
     pub refused_token: Mutex<Option<Secret>>,
     /// Until when no further session is tried, since the licence had no seat for one.
@@ -96,6 +98,7 @@ impl Connection {
             config,
             membership: AsyncMutex::default(),
             tasks: TaskTracker::new(),
+            renewals: TaskTracker::new(),
             refused_token: Mutex::default(),
             crowded_until: AtomicU64::new(0),
             odata_version: OnceCell::new(),
@@ -132,6 +135,7 @@ impl Connection {
             cookies: Default::default(),
             elsewhere: None,
             lost_seat: cut_off.as_ref().map(|record| record.opened),
+            grant: None,
             opened: store::now(),
             last_used: store::now(),
             requests: 0,
@@ -145,6 +149,19 @@ impl Connection {
             lease.save()
         });
         if let Err(error) = signed_in {
+            let unheard =
+                matches!(error.kind, ErrorKind::ConnectionLost | ErrorKind::Timeout | ErrorKind::Protocol);
+            if unheard && lease.record().how != SignIn::Bearer && lock(&lease.jar).is_empty() {
+                lease.abandon();
+                let told =
+                    error.detail.iter().fold(error.message, |told, detail| format!("{told}: {detail}"));
+                return Err(Error::new(ErrorKind::SignInLost, "the answer to the sign-in was lost")
+                    .detail(told)
+                    .hint(
+                        "The server may have opened a session that nobody can use; it closes that after 10 minutes. Run \
+                         the query again. If the site is slow to start, raise the server option \"operation_timeout\".",
+                    ));
+            }
             // It may have failed after the server had opened the session.
             self.logout(&lease).await;
             return Err(match cut_off {
@@ -259,8 +276,10 @@ impl Connection {
     }
 
     async fn resign(&self) -> bool {
-        self.tasks.close();
-        self.tasks.wait().await;
+        for tasks in [&self.renewals, &self.tasks] {
+            tasks.close();
+            tasks.wait().await;
+        }
         self.membership.lock().await.take().is_some()
     }
 
@@ -395,15 +414,17 @@ impl Connection {
     pub async fn provide_token(self: &Arc<Self>, lease: &mut Lease) -> Result<()> {
         let how = lease.record().how;
         if how == SignIn::Bearer {
-            let (token, freshness) = self.token().await?;
-            if freshness == Freshness::NewGrant && !lock(&lease.jar).is_empty() {
+            let Token { secret, grant, fresh } = self.token().await?;
+            let other = lease.record().grant.as_ref().is_some_and(|before| *before != grant);
+            if other && !lock(&lease.jar).is_empty() {
                 // The session of the grant before would keep its seat.
                 let record = Record { cookies: lock(&lease.jar).cookies().clone(), ..lease.record().clone() };
                 self.sign_out(&record).await;
                 *lock(&lease.jar) = CookieJar::default();
             }
-            lease.token = Some(token);
-            lease.fresh = freshness != Freshness::Kept;
+            lease.record().grant = Some(grant);
+            lease.token = Some(secret);
+            lease.fresh = fresh;
         }
         Ok(())
     }
@@ -477,7 +498,9 @@ fn absolute(instance: &InstanceUrl, rest: &str) -> Result<Url> {
 async fn keep_tidy(connection: Weak<Connection>) {
     while let Some(connection) = connection.upgrade() {
         connection.tidy().await;
-        let left = connection.store.sessions().iter().map(|(_, record)| connection.idle_left(record)).min();
+        let sessions = connection.store.sessions();
+        let open = sessions.iter().filter(|(_, record)| record.open);
+        let left = open.map(|(_, record)| connection.idle_left(record)).min();
         let pause = left.unwrap_or(connection.config.idle_logout).max(LOOK_AGAIN);
         drop(connection);
         tokio::time::sleep(pause).await;
@@ -511,7 +534,11 @@ pub(crate) async fn close(
 /// same way.
 pub(crate) async fn sign_out(store: &Store, record: &Record, connection: Option<&Connection>) {
     let jar = Mutex::new(CookieJar::new(record.cookies.clone()));
-    let grant = store.grant(record.mapping).ok().flatten().filter(|_| record.how == SignIn::Bearer);
+    // Another grant's token, or one that is no longer good, would only get in the way of the cookies.
+    let good = |grant: &Grant| {
+        record.grant.as_ref() == Some(&grant.id) && grant.access_expires.is_none_or(|at| at > store::now())
+    };
+    let grant = store.grant(record.mapping).ok().flatten().filter(good);
     if lock(&jar).is_empty() && grant.is_none() {
         return;
     }
@@ -519,8 +546,14 @@ pub(crate) async fn sign_out(store: &Store, record: &Record, connection: Option<
         let instance = InstanceUrl::parse(&record.instance)
             .map_err(|error| Error::new(ErrorKind::Internal, error.problem))?;
         let url = absolute(&instance, "entity/auth/logout")?;
-        let authorization =
-            grant.as_ref().map_or(Authorization::Cookies, |grant| Authorization::Bearer(&grant.access_token));
+        // The implicit flow's token stands in the mapping alone.
+        let own = connection.filter(|connection| connection.config.place.mapping == record.mapping);
+        let given = own.and_then(|connection| match &connection.config.credentials {
+            Credentials::OAuthImplicit(token) if record.how == SignIn::Bearer => Some(token),
+            _ => None,
+        });
+        let token = grant.as_ref().map(|grant| &grant.access_token).or(given);
+        let authorization = token.map_or(Authorization::Cookies, Authorization::Bearer);
         let request = Request { method: Method::POST, authorization, ..Request::get(url, "the sign-out") };
         let same = |config: &Config| config.instance == instance && config.transport == record.transport;
         match connection.filter(|connection| same(&connection.config)) {

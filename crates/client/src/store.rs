@@ -76,6 +76,8 @@ pub(crate) struct Record {
     pub elsewhere: Option<bool>,
     /// When a sign-in at this place was cut off, if so. What it may have opened nobody can use or close.
     pub lost_seat: Option<Millis>,
+    /// Whose session it is, with OAuth.
+    pub grant: Option<String>,
     pub opened: Millis,
     pub last_used: Millis,
     pub requests: u64,
@@ -99,6 +101,8 @@ impl Record {
 /// What OAuth gave a user mapping.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Grant {
+    /// Tells it from others; renewals do not change it.
+    pub id: String,
     /// Of the options it was given for.
     pub fingerprint: String,
     pub access_token: Secret,
@@ -251,11 +255,24 @@ impl Store {
         Ok(openable(self.read(&format!("pending.{mapping}"), "pending"))?.unwrap_or_default())
     }
 
-    pub fn save_pending(&self, mapping: u32, pending: &[Pending]) -> Result<()> {
-        self.write(&format!("pending.{mapping}"), "pending", pending, Durable::No)
+    /// Changes what is pending. The lock is held for no longer than that.
+    pub fn change_pending(&self, mapping: u32, change: impl FnOnce(&mut Vec<Pending>)) -> Result<()> {
+        let path = self.directory.join(format!("pending.{mapping}.lock"));
+        let lock = open_lock(&path)?;
+        lock.lock().map_err(|reason| inaccessible(&path, reason))?;
+        let mut pending = self.pending(mapping)?;
+        change(&mut pending);
+        self.write(&format!("pending.{mapping}"), "pending", &pending, Durable::No)
     }
 
-    /// Whether a user mapping is no more. Their oids are not used again.
+    /// Whether anything was ever kept for a user mapping in the directory of a server.
+    pub fn knows(directory: &Path, mapping: u32) -> bool {
+        ["user", "grant", "pending"]
+            .iter()
+            .any(|kind| directory.join(format!("{kind}.{mapping}.lock")).exists())
+    }
+
+    /// Whether a user mapping is no more.
     pub fn is_dropped(&self, mapping: u32) -> bool {
         self.directory.join(format!("dropped.{mapping}")).exists()
     }
@@ -362,9 +379,13 @@ async fn hold(path: &Path) -> Result<Held> {
     poll(|| try_hold(path)).await
 }
 
-fn lock(path: &Path, how: fn(&File) -> Result<(), TryLockError>) -> Result<Option<Held>> {
+fn open_lock(path: &Path) -> Result<File> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-    let file = file.map_err(|reason| inaccessible(path, reason))?;
+    file.map_err(|reason| inaccessible(path, reason))
+}
+
+fn lock(path: &Path, how: fn(&File) -> Result<(), TryLockError>) -> Result<Option<Held>> {
+    let file = open_lock(path)?;
     match how(&file) {
         Ok(()) => Ok(Some(Held(file))),
         Err(TryLockError::WouldBlock) => Ok(None),
@@ -385,7 +406,9 @@ pub(crate) async fn poll<T>(mut look: impl FnMut() -> Result<Option<T>>) -> Resu
 }
 
 fn inaccessible(path: &Path, reason: io::Error) -> Error {
-    Error::new(ErrorKind::Storage, format!("could not access \"{}\"", path.display())).detail(reason).hint(
+    // Not the whole path: where the data directory is concerns superusers alone.
+    let name: PathBuf = path.components().rev().take(3).collect::<Vec<_>>().into_iter().rev().collect();
+    Error::new(ErrorKind::Storage, format!("could not access \"acumatica_fdw/{}\"", name.display())).detail(reason).hint(
         "The sessions of the cluster are kept there. It must be writable for the user that runs PostgreSQL.",
     )
 }
@@ -408,6 +431,7 @@ mod tests {
             cookies: [("a".to_owned(), Zeroizing::new("cookie value".to_owned()))].into(),
             elsewhere: None,
             lost_seat: None,
+            grant: None,
             opened: 1,
             last_used: 2,
             requests: 3,
