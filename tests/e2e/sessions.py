@@ -409,6 +409,39 @@ for what, statement in DDL.items():
         test(closes)
 
 
+@test
+def who_cannot_drop_the_extension_signs_nobody_out():
+    with site() as sim, roles("alice") as (alice,):
+        assert count() == ROWS
+        with raises("42501", "must be owner of extension"):
+            alice.execute("DROP EXTENSION acumatica_fdw CASCADE")
+        assert len(sim.sessions()) == 1
+
+
+@test
+def operators_on_the_search_path_are_not_called():
+    with site(), connect() as backend:
+        # Were they, they would run with the rights of whoever runs the command.
+        backend.execute("CREATE SCHEMA trap")
+        for other in ("regclass", "oid"):
+            backend.execute(f"""
+                CREATE FUNCTION trap.sprung(oid, {other}) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE 'sprung'; END$$;
+                CREATE OPERATOR trap.= (LEFTARG = oid, RIGHTARG = {other}, FUNCTION = trap.sprung)""")
+        backend.execute("SET search_path = trap, public, pg_catalog")
+        backend.execute("ALTER SERVER erp OPTIONS (ADD branch 'MAIN'); ALTER USER MAPPING FOR PUBLIC SERVER erp OPTIONS (SET password 'x')")
+        backend.execute("DROP USER MAPPING FOR PUBLIC SERVER erp; DROP SERVER erp CASCADE; RESET search_path; DROP SCHEMA trap CASCADE")
+
+
+@test
+def mappings_of_other_wrappers_leave_no_trace():
+    with site():
+        assert count() == ROWS
+        before = sorted(path.name for path in state_directory().iterdir())
+        db.execute("CREATE FOREIGN DATA WRAPPER dummy; CREATE SERVER other FOREIGN DATA WRAPPER dummy; CREATE USER MAPPING FOR PUBLIC SERVER other")
+        db.execute("DROP FOREIGN DATA WRAPPER dummy CASCADE")
+        assert sorted(path.name for path in state_directory().iterdir()) == before
+
+
 for what in ("SELECT acumatica_disconnect('erp')", DDL["alter_server"], DDL["drop_user_mapping"]):
 
     def between_pages():

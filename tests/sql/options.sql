@@ -131,6 +131,14 @@ CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', client_c
 CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', ca_file 'x');
 CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', proxy 'http://user:password@proxy:3128');
 CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', proxy 'socks5://proxy');
+-- behind a proxy on another machine, this machine is as far as any
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'http://localhost', proxy 'http://proxy:3128');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'https://localhost', proxy 'http://proxy:3128', verify_certificate 'false');
+
+-- the functions of the event triggers are for nobody else
+SELECT acumatica_fdw_altered();
+SELECT acumatica_fdw_dropped();
+SELECT acumatica_fdw_dropping();
 
 -- the validator sees all options on ALTER too
 ALTER SERVER a1 OPTIONS (DROP url);

@@ -104,7 +104,7 @@ impl Drop for Lease {
 /// What a look at all places finds.
 enum Found {
     /// A session that can be used.
-    Session(Slot, Record),
+    Session(Slot, Box<Record>),
     /// A place where one may be opened. Nobody else signs in to the server meanwhile, so that a crash
     /// costs one seat at most.
     Vacancy(Slot, Held),
@@ -134,7 +134,7 @@ impl Connection {
         loop {
             let (slot, turn) = match self.choose(wanted, report).await? {
                 Found::Session(slot, record) => {
-                    let mut lease = Lease::new(slot, record);
+                    let mut lease = Lease::new(slot, *record);
                     self.provide_token(&mut lease).await?;
                     return Ok(lease);
                 }
@@ -222,7 +222,7 @@ impl Connection {
         if let (Rank::Usable | Rank::UsablePerhaps, Some(record)) = (rank, record) {
             // Somebody else may have waited long enough for this place.
             let gives_way = waited < WAY && demand.is_none() && self.store.is_demanded()?;
-            return Ok((!gives_way).then_some(Found::Session(slot, record)));
+            return Ok((!gives_way).then(|| Found::Session(slot, Box::new(record))));
         }
         let crowded = now < self.crowded_until.load(Ordering::Relaxed);
         // A grant has one session, however many places there are.

@@ -81,9 +81,9 @@ impl Sealer {
     }
 
     pub(crate) fn unseal(&self, purpose: &str, text: &str) -> Result<Zeroizing<Vec<u8>>> {
-        let encoded = text.trim().strip_prefix(PREFIX).ok_or_else(|| Self::foreign())?;
+        let encoded = text.trim().strip_prefix(PREFIX).ok_or_else(Self::foreign)?;
         let bytes = STANDARD.decode(encoded).map_err(|_| Self::foreign())?;
-        let (nonce, sealed) = bytes.split_first_chunk::<NONCE_BYTES>().ok_or_else(|| Self::foreign())?;
+        let (nonce, sealed) = bytes.split_first_chunk::<NONCE_BYTES>().ok_or_else(Self::foreign)?;
         let mut plain = Zeroizing::new(sealed.to_vec());
         let length = self
             .key
