@@ -225,11 +225,12 @@ def crashes(strategy, rounds, roles, sign_ins):
             eventually(lambda: len(load.pids) == 8, 20)
             time.sleep(dice.random() * 0.4)
             if sign_ins:
-                # All leave, and whoever comes next signs in. The seat of a sign-in whose answer is lost is lost, too.
+                # Whoever comes next signs in. The seat of a sign-in whose answer is lost is lost, too.
                 sim.control("DELETE", "tokens")
                 sim.fault(SIGN_IN, "delay", ms=150, count=4, processed=dice.random() < 0.5)
                 admin.execute(TERMINATE)
-                eventually(lambda: not any(fault["count"] == 4 for fault in sim.control("GET", "faults")), 20)
+                untouched = lambda: any(fault["count"] == 4 for fault in sim.control("GET", "faults"))  # noqa: E731
+                eventually(lambda: admin.execute("SELECT acumatica_disconnect_all()") and not untouched(), 20)
                 time.sleep(dice.random() * 0.2)
             eventually(lambda: shoot(load, dice))
             load.go.clear()

@@ -720,7 +720,7 @@ def a_wrong_password_is_told():
             db.execute("ALTER USER MAPPING FOR CURRENT_USER SERVER erp OPTIONS (SET password 'pass-of-admin')")
             assert count() == ROWS
             # The password changes while it is in use.
-            sim.control("POST", "users", {"name": "admin", "password": "changed"})
+            sim.control("POST", "users", {"name": "admin", "password": "pass-changed"})
             sim.control("DELETE", "sessions")
             expire(sim, refresh_tokens=True)
             with raises("28000", DENIED):
