@@ -156,15 +156,10 @@ impl Store {
         Ok(Arc::new(Self { directory: directory.to_owned(), sealer, session_purpose }))
     }
 
-    /// The state of all servers of a database.
-    pub fn below(database: &Path, sealer: &Arc<Sealer>) -> Vec<Arc<Self>> {
-        let servers = directories(database).into_iter();
-        servers.filter_map(|directory| Self::open(&directory, Arc::clone(sealer)).ok()).collect()
-    }
-
     /// The state of all servers of all databases.
     pub fn all(root: &Path, sealer: &Arc<Sealer>) -> Vec<Arc<Self>> {
-        directories(root).iter().flat_map(|database| Self::below(database, sealer)).collect()
+        let servers = directories(root).into_iter().flat_map(|database| directories(&database));
+        servers.filter_map(|directory| Self::open(&directory, Arc::clone(sealer)).ok()).collect()
     }
 
     /// The turn to look for a session. Whoever waits has it before whoever comes back for more.
