@@ -4,13 +4,14 @@ use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 
-/// A path that scans `rel` alone, unparameterised and unordered.
+/// A path that scans `rel` alone, unordered, for the values of the relations `outer`.
 ///
 /// # Safety
-/// `root` and `rel` belong to the planner run that is under way.
+/// `root` and `rel` belong to the planner run that is under way; `outer` holds all that `rel` refers to laterally.
 pub unsafe fn create_scan_path(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
+    outer: pg_sys::Relids,
     rows: f64,
     startup_cost: f64,
     total_cost: f64,
@@ -27,12 +28,30 @@ pub unsafe fn create_scan_path(
             startup_cost,
             total_cost,
             null_mut(), // pathkeys
-            (*rel).lateral_relids,
+            outer,
             null_mut(), // fdw_outerpath
             #[cfg(any(feature = "pg17", feature = "pg18"))]
             null_mut(), // fdw_restrictinfo
             null_mut(), // fdw_private
         )
+    }
+}
+
+/// The relations whose columns an expression holds.
+///
+/// # Safety
+/// `node` is an expression of the planner run of `root`.
+pub unsafe fn pull_varnos(root: *mut pg_sys::PlannerInfo, node: *mut pg_sys::Node) -> pg_sys::Relids {
+    // SAFETY: forwarded from the caller.
+    unsafe {
+        #[cfg(feature = "pg13")]
+        {
+            pg_sys::pull_varnos_new(root, node)
+        }
+        #[cfg(not(feature = "pg13"))]
+        {
+            pg_sys::pull_varnos(root, node)
+        }
     }
 }
 

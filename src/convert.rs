@@ -8,8 +8,8 @@ use pgrx::prelude::*;
 use crate::encoding::database_is_utf8;
 
 /// Days and microseconds between the epochs of Unix, 1970, and of PostgreSQL, 2000.
-const EPOCH_DAYS: i32 = 10_957;
-const EPOCH_MICROSECONDS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
+pub const EPOCH_DAYS: i32 = 10_957;
+pub const EPOCH_MICROSECONDS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 
 /// The type that values of a column have in the end: of a domain the one that it is over, with the
 /// modifier that it has there.

@@ -1,7 +1,7 @@
 //! From a foreign table and the columns wanted to a request.
 
 use acumatica_client::decode::{Column, ColumnType};
-use acumatica_client::{ScanRequest, Surface, Target};
+use acumatica_client::{Parameter, ScanRequest, Surface, Target};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
@@ -11,10 +11,13 @@ use crate::convert;
 use crate::encoding::from_server;
 use crate::error::{Refusal, or_raise};
 use crate::option::{Object, Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST, option_list, unfit};
+use crate::setting;
 
 /// Rows of the first request when the planner expects no limit: enough to answer a look at the
 /// table, few enough to be quick.
 const FIRST_PAGE: u32 = 256;
+/// Where most inquiry forms have their results.
+const RESULTS: &str = "Results";
 
 /// What the planner hands to the executor, as a list of plain nodes that PostgreSQL can copy.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub struct Plan {
     /// How many rows are going to be read, if a LIMIT says so and nothing stands between it and the
     /// scan.
     pub limit: Option<u32>,
+    /// Which parameter each expression of the plan is the value of, or, of an array, the values of.
+    pub arguments: Vec<i16>,
 }
 
 impl Plan {
@@ -32,15 +37,17 @@ impl Plan {
     /// # Safety
     /// To be called in the planner, whose memory context the list is made in.
     pub unsafe fn into_list(self) -> *mut pg_sys::List {
+        let numbers = |numbers: Vec<i16>| {
+            // SAFETY: palloc only.
+            let append = |list, number: i16| unsafe { pg_sys::lappend_int(list, number.into()) };
+            numbers.into_iter().fold(std::ptr::null_mut(), append)
+        };
         // SAFETY: palloc and node constructors only.
         unsafe {
-            let attributes = self
-                .attributes
-                .into_iter()
-                .fold(std::ptr::null_mut(), |list, attribute| pg_sys::lappend_int(list, attribute.into()));
             let limit = self.limit.and_then(|limit| i32::try_from(limit).ok()).unwrap_or(0);
-            let list = pg_sys::lappend(std::ptr::null_mut(), attributes.cast());
-            pg_sys::lappend(list, pg_sys::makeInteger(limit).cast())
+            let list = pg_sys::lappend(std::ptr::null_mut(), numbers(self.attributes).cast());
+            let list = pg_sys::lappend(list, pg_sys::makeInteger(limit).cast());
+            pg_sys::lappend(list, numbers(self.arguments).cast())
         }
     }
 
@@ -51,12 +58,18 @@ impl Plan {
         unsafe {
             let parts = PgList::<std::ffi::c_void>::from_pg(list);
             let (Some(attributes), Some(limit)) = (parts.get_ptr(0), parts.get_ptr(1)) else {
-                unreachable!("a plan has two parts")
+                unreachable!("a plan has three parts")
             };
-            let attributes = PgList::<std::ffi::c_void>::from_pg(attributes.cast());
+            // An empty list is no pointer at all.
+            let arguments = parts.get_ptr(2).unwrap_or(std::ptr::null_mut());
+            let numbers = |list: *mut std::ffi::c_void| -> Vec<i16> {
+                let list = PgList::<std::ffi::c_void>::from_pg(list.cast());
+                list.iter_int().map(|number| number as i16).collect()
+            };
             Self {
-                attributes: attributes.iter_int().map(|attribute| attribute as i16).collect(),
+                attributes: numbers(attributes),
                 limit: u32::try_from(compat::integer(limit)).ok().filter(|limit| *limit > 0),
+                arguments: numbers(arguments),
             }
         }
     }
@@ -93,62 +106,86 @@ impl Table {
 
     fn target(&self) -> Result<Target, Refusal> {
         let schema = self.inherited("schema");
-        let (surface, naming, other) = match schema {
-            SCHEMA_ODATA => {
-                (Surface::GenericInquiry, "inquiry", ("entity", [SCHEMA_REST, SCHEMA_DAC].as_slice()))
-            }
-            SCHEMA_DAC => (Surface::Dac, "entity", ("inquiry", [SCHEMA_ODATA].as_slice())),
-            _ => (Surface::Rest, "entity", ("inquiry", [SCHEMA_ODATA].as_slice())),
+        let (surface, namings): (Surface, &[&str]) = match schema {
+            SCHEMA_ODATA => (Surface::GenericInquiry, &["inquiry"]),
+            SCHEMA_DAC => (Surface::Dac, &["entity"]),
+            _ => (Surface::Rest, &["entity", "inquiry"]),
         };
-        let Some(name) = self.options.get(naming) else { return Err(unfit(other.0, schema, other.1)) };
+        let Some((naming, name)) =
+            namings.iter().find_map(|naming| Some((*naming, self.options.get(naming)?)))
+        else {
+            return Err(match schema {
+                SCHEMA_ODATA => unfit("entity", schema, &[SCHEMA_REST, SCHEMA_DAC]),
+                _ => unfit("inquiry", schema, &[SCHEMA_REST, SCHEMA_ODATA]),
+            });
+        };
+        let form = surface == Surface::Rest && naming == "inquiry";
+        let detail = match self.options.get("detail") {
+            Some(_) if surface != Surface::Rest => return Err(unfit("detail", schema, &[SCHEMA_REST])),
+            Some(path) => path.split('/').map(str::to_owned).collect(),
+            None if form => vec![RESULTS.to_owned()],
+            None => Vec::new(),
+        };
         let (endpoint_name, endpoint_version) = self.server.endpoint_for(&self.options);
         Ok(Target {
             surface,
             name: name.to_owned(),
+            form,
+            detail,
             endpoint_name: endpoint_name.to_owned(),
             endpoint_version: endpoint_version.map(str::to_owned),
         })
     }
 
-    /// The request that reads the columns of `plan`.
+    /// The parameters of an inquiry, by attribute number.
+    pub fn parameters(&self, relation: &PgRelation) -> Vec<(i16, Options)> {
+        let attributes = relation.tuple_desc();
+        let attributes = attributes.iter().filter(|attribute| !attribute.attisdropped);
+        attributes
+            .map(|attribute| (attribute.attnum, column_options(relation.oid(), attribute.attnum)))
+            .filter(|(_, options)| options.get("parameter").is_some())
+            .collect()
+    }
+
+    /// The request that reads the columns of `plan`, with no call yet.
     pub fn request(&self, relation: &PgRelation, plan: &Plan) -> ScanRequest {
         let descriptor = relation.tuple_desc();
-        let column = |attribute: &pg_sys::FormData_pg_attribute| {
+        let target = or_raise(self.target());
+        let unpad = self.inherited("unpad") == "true";
+        let mut keys: Vec<(u64, String)> = Vec::new();
+        let mut columns: Vec<Column> = Vec::new();
+        let mut parameters: Vec<Parameter> = Vec::new();
+        let mut may_refuse = false;
+        for attribute in descriptor.iter().filter(|attribute| !attribute.attisdropped) {
             let options = column_options(relation.oid(), attribute.attnum);
             // SAFETY: a name of the catalog.
             let name = unsafe { from_server(attribute.attname.data.as_ptr()) };
-            let path: Vec<String> =
-                options.get("field").unwrap_or(&name).split('/').map(str::to_owned).collect();
-            (Column { ty: convert::column_type(attribute), name, path }, options.integer("key"))
-        };
-        let mut keys: Vec<(u64, String)> = Vec::new();
-        let mut columns: Vec<Column> = Vec::new();
-        let mut may_refuse = false;
-        for attribute in descriptor.iter().filter(|attribute| !attribute.attisdropped) {
-            let (column, key) = column(attribute);
-            keys.extend(key.map(|position| (position, column.path.join("/"))));
-            if plan.attributes.contains(&attribute.attnum) {
-                columns.push(column);
+            let path = path(&target, &options, &name);
+            let wanted = plan.attributes.contains(&attribute.attnum);
+            keys.extend(options.integer("key").map(|position| (position, path.join("/"))));
+            if let Some(kind) = options.get("parameter") {
+                if !target.form && target.surface != Surface::GenericInquiry {
+                    refuse_parameter(&name, &target);
+                }
+                parameters.push(Parameter {
+                    name: path.join("/"),
+                    column: wanted.then_some(columns.len()),
+                    required: kind == "required",
+                });
+            }
+            if wanted {
+                let ty = match convert::column_type(attribute) {
+                    ColumnType::Text if unpad => ColumnType::Unpadded,
+                    ty => ty,
+                };
+                columns.push(Column { ty, name, path });
                 may_refuse |= convert::may_refuse(attribute);
             }
         }
-        keys.sort();
-        if let Some([(position, one), (_, other)]) =
-            keys.array_windows().find(|[(one, _), (other, _)]| one == other)
-        {
-            Refusal::new(
-                PgSqlErrorCode::ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,
-                format!("two columns have the option \"key\" with the value {position}"),
-            )
-            .detail(format!("They are those of the fields \"{one}\" and \"{other}\"."))
-            .hint("Number the columns of the key from 1 on, each once.")
-            .raise();
-        }
-        let key: Vec<String> = keys.into_iter().map(|(_, field)| field).collect();
-        let target = or_raise(self.target());
+        let key = in_order(keys);
         // The decoder names the row of a value that it refuses. For PostgreSQL to do so too, the fields
         // that name it must be among the cells, behind those of the columns.
-        if may_refuse {
+        if may_refuse && !target.form {
             for field in target.surface.row_name(&key) {
                 if !columns.iter().any(|column| column.path.join("/") == field) {
                     let path = field.split('/').map(str::to_owned).collect();
@@ -156,6 +193,9 @@ impl Table {
                 }
             }
         }
+        let own = |name: &str| self.options.get(name).or_else(|| self.server.options.get(name));
+        let mut context = or_raise(setting::context(own));
+        context.show_deleted &= target.surface == Surface::Dac;
         let page_size: u32 = self.inherited("page_size").parse().unwrap_or(10_000);
         ScanRequest {
             // SAFETY: the relation is open.
@@ -163,8 +203,55 @@ impl Table {
             target,
             columns,
             key,
+            parameters,
+            calls: Vec::new(),
+            context,
             page_size,
             first_page: plan.limit.unwrap_or(FIRST_PAGE).min(page_size),
         }
     }
+}
+
+/// Where the field of a column is in a record. Without an option it has the column's name; in a table of details it is
+/// one of the detail.
+fn path(target: &Target, options: &Options, name: &str) -> Vec<String> {
+    let owned = |names: &mut dyn Iterator<Item = &str>| names.map(str::to_owned).collect::<Vec<_>>();
+    if let Some(field) = options.get("field") {
+        return owned(&mut field.split('/'));
+    }
+    if options.get("parameter").is_some() {
+        return vec![name.to_owned()];
+    }
+    let within = match options.get("custom").and_then(|custom| custom.split_once('.')) {
+        Some((view, field)) => owned(&mut ["custom", view, field].into_iter()),
+        None => vec![name.to_owned()],
+    };
+    [target.detail.clone(), within].concat()
+}
+
+fn refuse_parameter(column: &str, target: &Target) -> ! {
+    Refusal::new(
+        PgSqlErrorCode::ERRCODE_FDW_INVALID_OPTION_NAME,
+        format!("column \"{column}\" cannot be a parameter of {target}"),
+    )
+    .detail("Only generic inquiries and inquiry forms have parameters.")
+    .hint("Drop the option parameter, or give the table the option inquiry instead of entity.")
+    .raise()
+}
+
+/// The fields of a key by their positions.
+fn in_order(mut keys: Vec<(u64, String)>) -> Vec<String> {
+    keys.sort();
+    if let Some([(position, one), (_, other)]) =
+        keys.array_windows().find(|[(one, _), (other, _)]| one == other)
+    {
+        Refusal::new(
+            PgSqlErrorCode::ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,
+            format!("two columns have the option \"key\" with the value {position}"),
+        )
+        .detail(format!("They are those of the fields \"{one}\" and \"{other}\"."))
+        .hint("Number the columns of the key from 1 on, each once.")
+        .raise();
+    }
+    keys.into_iter().map(|(_, field)| field).collect()
 }

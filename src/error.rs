@@ -94,6 +94,7 @@ fn code(kind: ErrorKind) -> PgSqlErrorCode {
         ErrorKind::Forbidden => ERRCODE_INSUFFICIENT_PRIVILEGE,
         ErrorKind::NotFound => ERRCODE_FDW_TABLE_NOT_FOUND,
         ErrorKind::UnknownField => ERRCODE_FDW_COLUMN_NAME_NOT_FOUND,
+        ErrorKind::ParameterMissing => ERRCODE_FDW_DYNAMIC_PARAMETER_VALUE_NEEDED,
         ErrorKind::NoRecord | ErrorKind::Server => ERRCODE_FDW_ERROR,
         ErrorKind::CannotOptimize => ERRCODE_FDW_UNABLE_TO_CREATE_EXECUTION,
         ErrorKind::Protocol => ERRCODE_PROTOCOL_VIOLATION,

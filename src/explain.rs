@@ -1,13 +1,15 @@
 //! The callback of EXPLAIN: the request as it will be sent, and after ANALYZE what it cost.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 
 use acumatica_client::{OWN_TENANT, describe};
-use pgrx::PgRelation;
 use pgrx::prelude::*;
+use pgrx::{PgList, PgRelation};
 
 use crate::deparse::{Plan, Table};
+use crate::encoding::{from_server, to_server};
 use crate::error::or_raise;
+use crate::option::Options;
 use crate::scan;
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
@@ -26,12 +28,21 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
             let relation = PgRelation::from_pg((*node).ss.ss_currentRelation);
             let plan: *mut pg_sys::ForeignScan = (*node).ss.ps.plan.cast();
             let table = Table::load(relation.oid());
-            let request = table.request(&relation, &Plan::from_list((*plan).fdw_private));
+            let plan_data = Plan::from_list((*plan).fdw_private);
+            let request = table.request(&relation, &plan_data);
             let server = &table.server;
             let company = server.company().or(server.has_app().then_some(OWN_TENANT));
             let url = describe(&server.instance, company, server.odata_version(), &request);
-            let text = CString::new(format!("GET {}", or_raise(url))).unwrap_or_default();
-            pg_sys::ExplainPropertyText(c"Remote Request".as_ptr(), text.as_ptr(), state);
+            property(c"Remote Request", &or_raise(url), state);
+            let headers = request.context.lines().into_iter();
+            let headers: Vec<String> = headers.map(|(name, value)| format!("{name}: {value}")).collect();
+            if !headers.is_empty() {
+                property(c"Remote Headers", &headers.join(", "), state);
+            }
+            let arguments = arguments(node, state, &table.parameters(&relation), &plan_data.arguments);
+            if !arguments.is_empty() {
+                property(c"Parameters", &arguments, state);
+            }
         }
         if !(*state).analyze {
             return;
@@ -58,5 +69,38 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
                 state,
             );
         }
+    }
+}
+
+unsafe fn property(label: &CStr, value: &str, state: *mut pg_sys::ExplainState) {
+    let value = to_server(value);
+    // SAFETY: EXPLAIN's own state, and texts that end with a NUL.
+    unsafe { pg_sys::ExplainPropertyText(label.as_ptr(), value.as_ptr(), state) };
+}
+
+/// What the parameters of an inquiry are given, as the query says it.
+///
+/// # Safety
+/// As for the callback.
+unsafe fn arguments(
+    node: *mut pg_sys::ForeignScanState,
+    state: *mut pg_sys::ExplainState,
+    parameters: &[(i16, Options)],
+    attributes: &[i16],
+) -> String {
+    // SAFETY: as the caller says.
+    unsafe {
+        let plan = (*node).ss.ps.plan;
+        let context = pg_sys::set_deparse_context_plan((*state).deparse_cxt, plan, std::ptr::null_mut());
+        let qualify = PgList::<std::ffi::c_void>::from_pg((*state).rtable).len() > 1;
+        let values = PgList::<pg_sys::Node>::from_pg((*plan.cast::<pg_sys::ForeignScan>()).fdw_exprs);
+        let shown = attributes.iter().zip(values.iter_ptr()).map(|(attribute, value)| {
+            let name = pg_sys::get_attname((*(*node).ss.ss_currentRelation).rd_id, *attribute, false);
+            let own = parameters.iter().find(|(parameter, _)| parameter == attribute);
+            let field = own.and_then(|(_, options)| options.get("field")).map(str::to_owned);
+            let value = from_server(pg_sys::deparse_expression(value, context, qualify, false));
+            format!("{} = {value}", field.unwrap_or_else(|| from_server(name)))
+        });
+        shown.collect::<Vec<_>>().join(", ")
     }
 }

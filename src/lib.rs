@@ -10,6 +10,8 @@
 //! * `ddl`: what happens to sessions when servers and user mappings are altered or dropped;
 //! * `io`: the thread that waits for the network, and how the backend waits for it;
 //! * `deparse`: from a foreign table and the columns wanted to a request;
+//! * `parameter`: the parameters of inquiries, from WHERE to the request;
+//! * `setting`: what a session can set for all its queries;
 //! * `plan`, `scan`, `explain`: the callbacks of planner and executor;
 //! * `convert`: from decoded cells to datums;
 //! * `error`: failures as PostgreSQL reports them;
@@ -27,8 +29,10 @@ mod error;
 mod explain;
 mod io;
 mod option;
+mod parameter;
 mod plan;
 mod scan;
+mod setting;
 mod state;
 
 use pgrx::prelude::*;
@@ -44,7 +48,8 @@ pub extern "C-unwind" fn _PG_init() {
         // SAFETY: PostgreSQL loads libraries on its only thread, and ours is started later.
         unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
     }
-    state::define_parameters();
+    state::define_key_file();
+    setting::define();
 }
 
 /// The handler function of the foreign data wrapper: its table of callbacks.

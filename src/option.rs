@@ -40,8 +40,14 @@ enum Kind {
     /// One of these, in any case; each with other names for it.
     Choice(&'static [(&'static str, &'static [&'static str])]),
     Url,
-    /// A remote field, or a path to one: `MainContact/Email`.
+    /// A remote field, or a path to one: `MainContact/Email`; `*` is all of the row.
     FieldPath,
+    /// The path to a detail: `Details`.
+    DetailPath,
+    /// A custom field with its view: `Document.UsrPriority`.
+    CustomField,
+    /// A day: `2024-12-31`.
+    Date,
     /// OAuth scopes, separated by spaces.
     Scope,
     /// Where the browser is sent after signing in.
@@ -103,7 +109,7 @@ impl Definition {
 
 use Object::{Column, Server, Table, UserMapping};
 
-static OPTIONS: [Definition; 37] = [
+static OPTIONS: [Definition; 45] = [
     Definition::new(
         "url",
         &[Server],
@@ -201,8 +207,46 @@ static OPTIONS: [Definition; 37] = [
         "Seconds for which the server may send nothing before a request fails, and for which failures that pass are waited for.",
     )
     .default("60"),
-    Definition::new("branch", &[Server], Kind::Text, "Branch to work in."),
-    Definition::new("locale", &[Server], Kind::Text, "Culture of labels and messages, such as en-US."),
+    Definition::new(
+        "branch",
+        &[Server, Table],
+        Kind::Text,
+        "Branch to work in; the setting acumatica_fdw.branch goes before it.",
+    ),
+    Definition::new(
+        "locale",
+        &[Server, Table],
+        Kind::Text,
+        "Culture of labels and messages, such as en-US; the setting acumatica_fdw.locale goes before it.",
+    ),
+    Definition::new(
+        "business_date",
+        &[Server, Table],
+        Kind::Date,
+        "Business date to work on; the setting acumatica_fdw.business_date goes before it.",
+    ),
+    Definition::new(
+        "show_archived",
+        &[Server, Table],
+        Kind::Boolean,
+        "Whether archived records are shown too; the setting acumatica_fdw.show_archived does the same for all tables.",
+    )
+    .default("false"),
+    Definition::new(
+        "show_deleted",
+        &[Server, Table],
+        Kind::Boolean,
+        "Whether deleted records of data access classes are shown too; the setting acumatica_fdw.show_deleted does the \
+         same for all tables.",
+    )
+    .default("false"),
+    Definition::new(
+        "unpad",
+        &[Server, Table],
+        Kind::Boolean,
+        "Whether the spaces are cut off that codes may be padded with.",
+    )
+    .default("false"),
     Definition::new(
         "allow_http",
         &[Server],
@@ -254,7 +298,18 @@ static OPTIONS: [Definition; 37] = [
         Kind::Text,
         "Remote name of a business entity (schema REST) or of a data access class (schema DAC).",
     ),
-    Definition::new("inquiry", &[Table], Kind::Text, "Remote name of a generic inquiry (schema OData)."),
+    Definition::new(
+        "inquiry",
+        &[Table],
+        Kind::Text,
+        "Remote name of a generic inquiry (schema OData) or of an inquiry form (schema REST).",
+    ),
+    Definition::new(
+        "detail",
+        &[Table],
+        Kind::DetailPath,
+        "Path of the detail whose rows the table has, such as Details; of an inquiry form, that of its results.",
+    ),
     Definition::new(
         "rows",
         &[Table],
@@ -268,6 +323,25 @@ static OPTIONS: [Definition; 37] = [
         "Remote field, or path to one such as MainContact/Email; unset, the column's name.",
     ),
     Definition::new("key", &[Column], Kind::Integer(1..=32), "Position of the column in the key, from 1."),
+    Definition::new(
+        "custom",
+        &[Column],
+        Kind::CustomField,
+        "Custom field with its view, such as Document.UsrPriority; instead of field.",
+    ),
+    Definition::new(
+        "parameter",
+        &[Column],
+        Kind::Choice(&[("required", &[]), ("optional", &["true", "on"])]),
+        "Makes the column a parameter of an inquiry, which takes its values from WHERE.",
+    ),
+    Definition::new(
+        "pushdown",
+        &[Column],
+        Kind::Choice(&[("on", &["true"]), ("off", &["false"])]),
+        "Whether conditions on the column may be left to the server.",
+    )
+    .default("on"),
 ];
 
 const PASSWORD: &[&str] = &["Basic", "Cookie", "OAuthPassword"];
@@ -337,7 +411,7 @@ impl Options {
             Server => self.check_server(),
             Table => self.check_table(),
             UserMapping => self.check_mapping(),
-            Column => Ok(()),
+            Column => self.check_column(),
         }
     }
 
@@ -478,6 +552,19 @@ impl Options {
         .hint(format!("auth_strategy \"{strategy}\" uses {}.", uses.join(", "))))
     }
 
+    fn check_column(&self) -> Result<(), Refusal> {
+        const EXCLUDE: [(&str, &str); 3] =
+            [("custom", "field"), ("custom", "parameter"), ("key", "parameter")];
+        match EXCLUDE.iter().find(|(one, other)| self.get(one).is_some() && self.get(other).is_some()) {
+            Some((one, other)) => Err(Refusal::new(
+                PgSqlErrorCode::ERRCODE_FDW_INVALID_OPTION_NAME,
+                format!("options \"{one}\" and \"{other}\" exclude each other"),
+            )
+            .hint("Leave one of them out.")),
+            None => Ok(()),
+        }
+    }
+
     fn check_table(&self) -> Result<(), Refusal> {
         self.check_surface()?;
         match (self.get("entity"), self.get("inquiry")) {
@@ -490,18 +577,22 @@ impl Options {
                 PgSqlErrorCode::ERRCODE_FDW_INVALID_OPTION_NAME,
                 "options \"entity\" and \"inquiry\" exclude each other",
             )
-            .hint("Use entity for a business entity or data access class, inquiry for a generic inquiry.")),
+            .hint(
+                "Use entity for a business entity or data access class, inquiry for a generic inquiry or an inquiry form.",
+            )),
             _ => Ok(()),
         }
     }
 
     /// Options that the schema given beside them cannot use.
     fn check_surface(&self) -> Result<(), Refusal> {
-        const FITS: [(&str, &[&str]); 5] = [
+        const FITS: [(&str, &[&str]); 7] = [
             ("endpoint_name", &[SCHEMA_REST]),
             ("endpoint_version", &[SCHEMA_REST]),
             ("odata_version", &[SCHEMA_ODATA, SCHEMA_DAC]),
-            ("inquiry", &[SCHEMA_ODATA]),
+            ("detail", &[SCHEMA_REST]),
+            ("show_deleted", &[SCHEMA_DAC]),
+            ("inquiry", &[SCHEMA_REST, SCHEMA_ODATA]),
             ("entity", &[SCHEMA_REST, SCHEMA_DAC]),
         ];
         let Some(schema) = self.get("schema") else { return Ok(()) };
@@ -583,14 +674,28 @@ impl Definition {
             }
             Kind::File(_) => Ok(value),
             Kind::FieldPath => {
-                let sound =
-                    value.split('/').all(|part| !part.is_empty() && part.trim() == part && part != "*");
-                if sound {
+                let fields =
+                    value.strip_suffix('*').map_or(value.as_str(), |rest| rest.trim_end_matches('/'));
+                if value == "*" || is_path(fields) {
                     Ok(value)
                 } else {
-                    Err(invalid(self, &value, "It must be a field or a path such as MainContact/Email."))
+                    Err(invalid(self, &value, "It must be a field, a path such as MainContact/Email, or *."))
                 }
             }
+            Kind::DetailPath if is_path(&value) => Ok(value),
+            Kind::DetailPath => {
+                Err(invalid(self, &value, "It must be a detail, or a path such as Details/Allocations."))
+            }
+            Kind::CustomField => match value.split_once('.') {
+                Some((view, name)) if is_path(view) && is_path(name) && !value.contains('/') => Ok(value),
+                _ => {
+                    Err(invalid(self, &value, "It must be a view and a field, such as Document.UsrPriority."))
+                }
+            },
+            Kind::Date => match is_date(&value) {
+                true => Ok(value),
+                false => Err(invalid(self, &value, "It must be a day such as 2024-12-31.")),
+            },
         }
     }
 
@@ -602,6 +707,9 @@ impl Definition {
             Kind::Choice(choices) => choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" | "),
             Kind::Url => "address".into(),
             Kind::FieldPath => "field path".into(),
+            Kind::DetailPath => "detail path".into(),
+            Kind::CustomField => "View.Field".into(),
+            Kind::Date => "date".into(),
             Kind::Scope => "scopes".into(),
             Kind::Callback => "address".into(),
             Kind::Proxy => "address".into(),
@@ -610,6 +718,16 @@ impl Definition {
             Kind::Properties => "name=value;…".into(),
         }
     }
+}
+
+/// Names between slashes; none is empty, or begins or ends with a space.
+fn is_path(value: &str) -> bool {
+    value.split('/').all(|part| !part.is_empty() && part.trim() == part && !part.contains('*'))
+}
+
+/// Whether a text is a day as ISO 8601 writes it.
+pub fn is_date(value: &str) -> bool {
+    chrono::NaiveDate::parse_from_str(value, "%Y-%m-%d").is_ok_and(|day| day.to_string() == value)
 }
 
 /// Scopes that leave one session for all requests.

@@ -1,17 +1,21 @@
 //! The planner's callbacks: how large, at what cost, and which columns. Nothing here asks the server.
 
 use acumatica_client::decode::ColumnType;
-use pgrx::PgRelation;
 use pgrx::prelude::*;
+use pgrx::{PgList, PgRelation};
 
 use crate::compat;
 use crate::convert::column_type;
 use crate::deparse::{Plan, Table, column_options};
+use crate::parameter::{self, Argument};
 
 /// One request and its answer cost about what reading a hundred pages of a local table costs.
 const REQUEST_COST: f64 = 100.0;
 /// A row that comes over the network, beyond what a local one costs.
 const ROW_COST: f64 = 0.02;
+/// More than any plan costs that has the parameters of an inquiry from where the query says: one that has not would
+/// return other rows. As PostgreSQL's own `disable_cost`.
+const UNUSED_PARAMETER_COST: f64 = 1e10;
 /// What is assumed of a table that was never analysed and has no option `rows`.
 const DEFAULT_ROWS: f64 = 10_000.0;
 
@@ -44,17 +48,69 @@ unsafe extern "C-unwind" fn get_foreign_rel_size(
 unsafe extern "C-unwind" fn get_foreign_paths(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
-    _table: pg_sys::Oid,
+    table: pg_sys::Oid,
 ) {
+    let parameters = parameters_of(table);
     // SAFETY: the planner passes its own structures.
     unsafe {
-        // All rows are fetched, whatever passes the filter.
-        let fetched = (*rel).tuples;
-        let startup = REQUEST_COST + (*rel).baserestrictcost.startup;
+        let sets = match parameters.is_empty() {
+            true => Vec::new(),
+            false => parameter::outer_relations(root, rel, &parameters),
+        };
+        let all = sets.iter().fold((*rel).lateral_relids, |all, set| pg_sys::bms_union(all, *set));
+        for outer in std::iter::once((*rel).lateral_relids).chain(sets).chain(std::iter::once(all)) {
+            add_scan_path(root, rel, outer, all, &parameters);
+        }
+    }
+}
+
+/// Adds the path that gets the values of `outer`, out of `all` relations that could give any.
+///
+/// # Safety
+/// As for the callback.
+unsafe fn add_scan_path(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    outer: pg_sys::Relids,
+    all: pg_sys::Relids,
+    parameters: &[(i16, bool)],
+) {
+    // SAFETY: as the caller says.
+    unsafe {
+        let info = match outer.is_null() {
+            true => std::ptr::null_mut(),
+            false => pg_sys::get_baserel_parampathinfo(root, rel, outer),
+        };
+        let rows = if info.is_null() { (*rel).rows } else { (*info).ppi_rows };
+        let mut clauses: Vec<*mut pg_sys::RestrictInfo> =
+            PgList::from_pg((*rel).baserestrictinfo).iter_ptr().collect();
+        if !info.is_null() {
+            clauses.extend(PgList::from_pg((*info).ppi_clauses).iter_ptr());
+        }
+        let given: Vec<i16> = clauses
+            .into_iter()
+            .filter_map(|info| parameter::argument(root, (*rel).relid, parameters, (*info).clause))
+            .map(|argument| argument.attribute)
+            .collect();
+        // All rows are fetched, whatever passes the filter; of an inquiry, those that it has for its parameters.
+        let fetched = if given.is_empty() { (*rel).tuples } else { rows };
+        let mut startup = REQUEST_COST + (*rel).baserestrictcost.startup;
+        // Rows that a parameter decides about are not those of a query that does not use it.
+        let missing = parameters.iter().any(|(attribute, required)| *required && !given.contains(attribute));
+        if missing || !pg_sys::bms_equal(outer, all) {
+            startup += UNUSED_PARAMETER_COST;
+        }
         let per_row = ROW_COST + pg_sys::cpu_tuple_cost + (*rel).baserestrictcost.per_tuple;
-        let path = compat::create_scan_path(root, rel, (*rel).rows, startup, startup + fetched * per_row);
+        let path = compat::create_scan_path(root, rel, outer, rows, startup, startup + fetched * per_row);
         pg_sys::add_path(rel, path.cast());
     }
+}
+
+/// The parameters of a table, by attribute number, and whether each is required.
+fn parameters_of(table: pg_sys::Oid) -> Vec<(i16, bool)> {
+    // SAFETY: the planner holds a lock on the table.
+    let relation = unsafe { PgRelation::with_lock(table, pg_sys::NoLock as pg_sys::LOCKMODE) };
+    parameter::of_table(&Table::load(table), &relation)
 }
 
 #[pg_guard]
@@ -67,16 +123,28 @@ unsafe extern "C-unwind" fn get_foreign_plan(
     clauses: *mut pg_sys::List,
     outer_plan: *mut pg_sys::Plan,
 ) -> *mut pg_sys::ForeignScan {
+    let parameters = parameters_of(table);
     // SAFETY: the planner passes its own structures, and holds a lock on the table.
     unsafe {
-        // All clauses are checked here, by the executor.
+        // All clauses are checked here, by the executor; that of a parameter holds for all its rows.
         let local = pg_sys::extract_actual_clauses(clauses, false);
-        let plan = Plan { attributes: attributes(rel, table, local), limit: limit(root, local) };
+        let given: Vec<Argument> = PgList::<pg_sys::Expr>::from_pg(local)
+            .iter_ptr()
+            .filter_map(|clause| parameter::argument(root, (*rel).relid, &parameters, clause))
+            .collect();
+        let values = given
+            .iter()
+            .fold(std::ptr::null_mut(), |list, argument| pg_sys::lappend(list, argument.value.cast()));
+        let plan = Plan {
+            attributes: attributes(rel, table, local),
+            limit: limit(root, local),
+            arguments: given.iter().map(|argument| argument.attribute).collect(),
+        };
         pg_sys::make_foreignscan(
             target_list,
             local,
             (*rel).relid,
-            std::ptr::null_mut(),
+            values,
             plan.into_list(),
             std::ptr::null_mut(),
             std::ptr::null_mut(),

@@ -15,6 +15,7 @@ use crate::convert::{Converter, readable};
 use crate::deparse::{Plan, Table};
 use crate::error::{Refusal, or_raise};
 use crate::io::Running;
+use crate::parameter::{self, Arguments};
 
 /// A result that is no larger than this is kept, so that a rescan costs no request.
 const REPLAY_BYTES: usize = 4 * 1024 * 1024;
@@ -34,6 +35,9 @@ pub struct Scan {
     pub request: ScanRequest,
     /// Place in the slot, and how to fill it, for each column of the request.
     columns: Vec<(usize, Converter)>,
+    arguments: Arguments,
+    /// The values of the arguments may be others than at the last start.
+    calls_stale: bool,
     /// Not there before the first row is asked for, nor after the last one was had.
     running: Option<Running>,
     started: bool,
@@ -49,7 +53,13 @@ pub struct Scan {
 }
 
 impl Scan {
-    fn new(table: Table, user: pg_sys::Oid, relation: &PgRelation, plan: &Plan) -> Self {
+    fn new(
+        table: Table,
+        user: pg_sys::Oid,
+        relation: &PgRelation,
+        plan: &Plan,
+        arguments: Arguments,
+    ) -> Self {
         let request = table.request(relation, plan);
         let columns = relation
             .tuple_desc()
@@ -62,6 +72,8 @@ impl Scan {
             user,
             request,
             columns,
+            arguments,
+            calls_stale: true,
             running: None,
             started: false,
             batches: Vec::new(),
@@ -71,6 +83,23 @@ impl Scan {
             past: ScanStats::default(),
             waited: Duration::ZERO,
         }
+    }
+
+    /// Works out what the parameters are now. The rows of the same calls need not be asked for again.
+    ///
+    /// # Safety
+    /// `node` is the node of this scan.
+    unsafe fn work_out_calls(&mut self, node: *mut pg_sys::ForeignScanState) {
+        if !std::mem::take(&mut self.calls_stale) {
+            return;
+        }
+        // SAFETY: as the caller says.
+        let calls = unsafe { self.arguments.calls(node, &self.request) };
+        if self.started && calls == self.request.calls {
+            return;
+        }
+        self.request.calls = calls;
+        self.forget();
     }
 
     /// Moves to the next row; false at the end. Waits for it if need be.
@@ -91,6 +120,10 @@ impl Scan {
     }
 
     fn fetch(&mut self) -> Option<Batch> {
+        if !self.started && self.request.calls.is_empty() {
+            // A condition that nothing meets.
+            return None;
+        }
         if !self.started {
             self.running = Some(connection::start_scan(&self.table.server, self.user, self.request.clone()));
             self.started = true;
@@ -182,11 +215,18 @@ impl Scan {
         self.batch = 0;
         self.row = 0;
         if !self.complete {
-            self.stop();
-            self.batches.clear();
-            self.started = false;
-            self.complete = true;
+            self.forget();
         }
+    }
+
+    /// As if no row had been asked for.
+    fn forget(&mut self) {
+        self.stop();
+        self.batches.clear();
+        self.started = false;
+        self.complete = true;
+        self.batch = 0;
+        self.row = 0;
     }
 
     /// Drops the request under way.
@@ -237,9 +277,13 @@ unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanSta
     unsafe {
         let relation = PgRelation::from_pg((*node).ss.ss_currentRelation);
         let plan: *mut pg_sys::ForeignScan = (*node).ss.ps.plan.cast();
+        let expressions = (*plan).fdw_exprs;
         let plan = Plan::from_list((*plan).fdw_private);
         let user = compat::scan_user(node);
-        let scan = Scan::new(Table::load(relation.oid()), user, &relation, &plan);
+        let table = Table::load(relation.oid());
+        let parameters = parameter::of_table(&table, &relation);
+        let arguments = Arguments::begin(node, expressions, &plan.arguments, &parameters);
+        let scan = Scan::new(table, user, &relation, &plan, arguments);
         // An error or a cancel frees the query's memory without a call of EndForeignScan; the scan, and
         // with it the request under way, goes with it.
         let context = (*(*node).ss.ps.state).es_query_cxt;
@@ -255,10 +299,11 @@ unsafe extern "C-unwind" fn iterate_foreign_scan(
     unsafe {
         let slot = (*node).ss.ss_ScanTupleSlot;
         clear(slot);
-        if let Some(scan) = of(node)
-            && scan.advance()
-        {
-            scan.fill(slot);
+        if let Some(scan) = of(node) {
+            scan.work_out_calls(node);
+            if scan.advance() {
+                scan.fill(slot);
+            }
         }
         slot
     }
@@ -280,8 +325,11 @@ unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
 #[pg_guard]
 unsafe extern "C-unwind" fn rescan_foreign_scan(node: *mut pg_sys::ForeignScanState) {
     // SAFETY: the executor passes a node that was begun.
-    if let Some(scan) = unsafe { of(node) } {
-        scan.restart();
+    unsafe {
+        if let Some(scan) = of(node) {
+            scan.calls_stale |= !(*node).ss.ps.chgParam.is_null();
+            scan.restart();
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::error::Refusal;
 static KEY_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"acumatica_fdw/key"));
 
 /// Called once in each backend that loads the library.
-pub fn define_parameters() {
+pub fn define_key_file() {
     GucRegistry::define_string_guc(
         c"acumatica_fdw.key_file",
         c"File with the key that secrets are sealed with.",

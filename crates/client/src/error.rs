@@ -34,6 +34,8 @@ pub enum ErrorKind {
     NoRecord,
     /// A field that the remote table does not have.
     UnknownField,
+    /// An inquiry was asked without a parameter that it needs.
+    ParameterMissing,
     /// The server cannot read the fields asked for in one query (`CannotOptimizeException`).
     CannotOptimize,
     /// Any other refusal by the server, in its own words.

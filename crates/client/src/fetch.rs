@@ -3,15 +3,22 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use reqwest::Method;
+use reqwest::header::HeaderMap;
 use url::Url;
 
 use crate::answer;
 use crate::continuity::{Continuity, Cut, Verdict};
-use crate::decode::{Batch, Cell, Column, ColumnType, DecodeError, RowDecoder, RowSplitter, SplitError};
-use crate::dialect::{Listing, Page, odata, rest};
+use crate::decode::{
+    Batch, Cell, Column, ColumnType, DecodeError, RowDecoder, RowSplitter, SplitError, place,
+};
+use crate::dialect::{Listing, Page, odata, rest_listing};
 use crate::endpoint::FALLBACK_VERSION;
 use crate::error::{Error, ErrorKind, Result};
+use crate::http::Request;
 use crate::lease::Lease;
+use crate::literal::Literal;
+use crate::parameters;
 use crate::request::{ScanRequest, Surface};
 use crate::retry::Retry;
 use crate::scan::{Counters, Shared};
@@ -44,26 +51,43 @@ pub(crate) async fn run(connection: Arc<Connection>, request: ScanRequest, share
         lost: 0,
         retry: Retry::new(connection.config.operation_timeout),
     };
+    for call in &request.calls {
+        parameters::check_given(&request, call)?;
+        access = run_call(&connection, &request, call, access, shared).await?;
+    }
+    Ok(())
+}
+
+/// Reads the rows of one call.
+async fn run_call<'a>(
+    connection: &Arc<Connection>,
+    request: &ScanRequest,
+    call: &[Option<Literal>],
+    mut access: Access<'a>,
+    shared: &Shared,
+) -> Result<Access<'a>> {
     let (listing, lease) = loop {
-        let lease = access.open(&connection, shared).await?;
-        match resolve(&connection, &lease, &request).await {
+        let lease = access.open(connection, shared).await?;
+        match resolve(connection, &lease, request, call).await {
             Ok(listing) => break (listing, lease),
-            Err(error) => access.recover(&connection, lease, error, shared).await?,
+            Err(error) => access.recover(connection, lease, error, shared).await?,
         }
     };
-    let decoder = RowDecoder::new(&request.columns, &listing.identity);
     let mut scan = Scan {
         continuity: Continuity::default(),
         batch: Batch::new(request.columns.len()),
+        rows: 0,
         position: 0,
         page_rows: 0,
         page_bytes: 0,
         page_batches: 0,
-        connection: &connection,
-        request: &request,
-        what: &what,
+        connection,
+        request,
+        call,
+        what: access.what,
         shared,
-        decoder,
+        decoder: parameters::decoder(request, call, &listing.identity),
+        headers: request.context.headers()?,
         lease: Some(lease),
         access,
     };
@@ -74,28 +98,34 @@ pub(crate) async fn run(connection: Arc<Connection>, request: ScanRequest, share
     }
     scan.check_fields(&listing)?;
     scan.hand_over();
-    scan.check_empty().await
+    scan.check_empty().await?;
+    Ok(scan.access)
 }
 
 /// Finds out what only the instance knows: version, layout, key.
-async fn resolve(connection: &Connection, lease: &Lease, request: &ScanRequest) -> Result<Listing> {
+async fn resolve(
+    connection: &Connection,
+    lease: &Lease,
+    request: &ScanRequest,
+    call: &[Option<Literal>],
+) -> Result<Listing> {
     let target = &request.target;
     if target.surface == Surface::Rest {
         if let Some(version) = &target.endpoint_version {
-            return rest::listing(request, &target.endpoint_name, version);
+            return rest_listing(request, &target.endpoint_name, version, call);
         }
         return match connection.newest_endpoint(lease, &target.endpoint_name).await? {
-            Some(endpoint) => rest::listing(request, &endpoint.name, &endpoint.version),
-            None => rest::listing(request, &target.endpoint_name, FALLBACK_VERSION),
+            Some(endpoint) => rest_listing(request, &endpoint.name, &endpoint.version, call),
+            None => rest_listing(request, &target.endpoint_name, FALLBACK_VERSION, call),
         };
     }
     let company = connection.config.company.as_deref();
     let version = connection.odata_version(lease).await?;
     if !request.key.is_empty() {
-        return odata::listing(request, version, company, &request.key);
+        return odata::listing(request, version, company, &request.key, call);
     }
     let key = connection.entity_set(lease, target.surface, &target.name).await?.key;
-    odata::listing(request, version, company, &key)
+    odata::listing(request, version, company, &key, call)
 }
 
 /// What is done about failures before they are told.
@@ -170,17 +200,21 @@ impl Access<'_> {
 }
 
 /// The state of a scan between rows.
-struct Scan<'a> {
+struct Scan<'a, 'b> {
     connection: &'a Arc<Connection>,
     request: &'a ScanRequest,
-    what: &'a str,
+    call: &'a [Option<Literal>],
+    what: &'b str,
     shared: &'a Shared,
+    headers: HeaderMap,
     /// Held during a request, and given back after it.
     lease: Option<Lease>,
-    access: Access<'a>,
+    access: Access<'b>,
     decoder: RowDecoder,
     continuity: Continuity,
     batch: Batch,
+    /// Rows of the table that there have been; a record may have many details, or none.
+    rows: u64,
     /// How many rows of the remote order lie behind us.
     position: u64,
     /// New rows of the page under way.
@@ -201,7 +235,7 @@ enum PageEnd {
     Broken,
 }
 
-impl Scan<'_> {
+impl Scan<'_, '_> {
     /// Reads a listing that can be cut anywhere, in pages of our own.
     ///
     /// A short page proves nothing: whether the server caps pages, and by what, is unknown
@@ -225,7 +259,7 @@ impl Scan<'_> {
             // several pages.
             let page = Page { skip: self.position, top: top.max(2) };
             let url = self.connection.url(&listing.page(page))?;
-            let next_link = match self.page(&url, Some(page), cut).await? {
+            let next_link = match self.page(listing, &url, Some(page), cut).await? {
                 PageEnd::Done { next_link } => next_link,
                 PageEnd::Gap => {
                     Counters::add(&self.shared.stats.retries, 1);
@@ -289,7 +323,7 @@ impl Scan<'_> {
         let mut url = self.connection.url(&listing.path_and_query())?;
         let (mut followed, mut fruitless) = (HashSet::new(), 0);
         loop {
-            let next_link = match self.page(&url, None, Cut::Fresh).await? {
+            let next_link = match self.page(listing, &url, None, Cut::Fresh).await? {
                 PageEnd::Done { next_link } => next_link,
                 PageEnd::Gap | PageEnd::Broken => continue,
             };
@@ -329,12 +363,10 @@ impl Scan<'_> {
         let missing = self.decoder.never_met().find(|index| listing.expected.contains(index));
         let Some(index) = missing else { return Ok(()) };
         let column = &self.request.columns[index];
+        let (_, path) = place(&column.path, &self.request.target.detail);
         Err(Error::new(
             ErrorKind::UnknownField,
-            format!(
-                "field \"{}\" of column \"{}\" is in no row of {}",
-                column.path[0], column.name, self.what
-            ),
+            format!("field \"{}\" of column \"{}\" is in no row of {}", path[0], column.name, self.what),
         )
         .hint(answer::FIELD_HINT))
     }
@@ -343,7 +375,13 @@ impl Scan<'_> {
     /// for an empty one.
     async fn check_empty(&mut self) -> Result<()> {
         let target = &self.request.target;
-        if self.position > 0 || target.surface != Surface::GenericInquiry {
+        if self.rows > 0 {
+            return Ok(());
+        }
+        if target.form {
+            return parameters::check_empty(self.request, self.call);
+        }
+        if target.surface != Surface::GenericInquiry || !self.request.parameters.is_empty() {
             return Ok(());
         }
         let set = loop {
@@ -361,7 +399,10 @@ impl Scan<'_> {
             format!("{} has parameters, without which it returns no rows", self.what),
         )
         .detail("Acumatica answers such a request with zero rows and no error.")
-        .hint("Read an inquiry without parameters, or take the parameters out of this one in Acumatica."))
+        .hint(
+            "Import the inquiry, or give the table a column for each parameter, with the options field and parameter; \
+             queries then set them in WHERE.",
+        ))
     }
 
     /// Rows of the next page: as many as `page_size` allows and memory likes.
@@ -382,7 +423,7 @@ impl Scan<'_> {
 
     /// One answer. A failure that passes is waited for where the scan can go on behind the rows it has
     /// had: in pages of our own anywhere, in those of the server before their first row.
-    async fn page(&mut self, url: &Url, page: Option<Page>, cut: Cut) -> Result<PageEnd> {
+    async fn page(&mut self, listing: &Listing, url: &Url, page: Option<Page>, cut: Cut) -> Result<PageEnd> {
         self.page_rows = 0;
         self.page_bytes = 0;
         self.page_batches = 0;
@@ -391,7 +432,7 @@ impl Scan<'_> {
         if self.lease.is_none() {
             self.lease = Some(self.access.open(self.connection, self.shared).await?);
         }
-        let end = self.answer(url, page).await;
+        let end = self.answer(listing, url, page).await;
         let lease = self.lease.take();
         let end = match end {
             Err(error) if page.is_some() || self.position == begin => {
@@ -413,15 +454,20 @@ impl Scan<'_> {
     }
 
     /// `position` follows row by row, so that it is right wherever the answer breaks.
-    async fn answer(&mut self, url: &Url, page: Option<Page>) -> Result<PageEnd> {
+    async fn answer(&mut self, listing: &Listing, url: &Url, page: Option<Page>) -> Result<PageEnd> {
         let stats = &self.shared.stats;
         Counters::add(&stats.requests, 1);
         let surface = self.request.target.surface;
         let Some(lease) = &self.lease else {
             return Err(Error::new(ErrorKind::Internal, "a request needs a session"));
         };
-        let mut answer = self.connection.get(lease, surface, url.clone(), self.what).await?;
+        let mut request = Request { headers: self.headers.clone(), ..Request::get(url.clone(), self.what) };
         let mut splitter = RowSplitter::new(MAX_ROW_BYTES);
+        if let Some(body) = &listing.body {
+            request = Request { method: Method::PUT, body: Some(body.clone()), ..request };
+            splitter = RowSplitter::single(MAX_ROW_BYTES);
+        }
+        let mut answer = self.connection.send(lease, surface, request).await?;
         while let Some(chunk) = answer.chunk().await? {
             let chunk = chunk.as_ref();
             Counters::add(&stats.bytes, chunk.len() as u64);
@@ -434,9 +480,12 @@ impl Scan<'_> {
                     return Err(Error::new(ErrorKind::Protocol, message)
                         .detail(format!("Asked for {top}; it seems to ignore $top.")));
                 }
-                let before = self.batch.bytes();
+                let (bytes_before, rows_before) = (self.batch.bytes(), self.batch.len());
                 if let Err(error) = self.decoder.decode(row, &mut self.batch) {
                     return Err(unfit(self.request, row, self.position, error));
+                }
+                if listing.body.is_some() {
+                    parameters::check_echo(self.request, self.call, row)?;
                 }
                 match self.continuity.row(self.decoder.identity())? {
                     Verdict::Gap => {
@@ -445,10 +494,12 @@ impl Scan<'_> {
                     }
                     Verdict::Known => self.batch.pop(),
                     Verdict::New => {
-                        Counters::add(&stats.rows, 1);
+                        let rows = (self.batch.len() - rows_before) as u64;
+                        Counters::add(&stats.rows, rows);
+                        self.rows += rows;
                         self.access.progress();
                         self.page_rows += 1;
-                        self.page_bytes += (self.batch.bytes() - before) as u64;
+                        self.page_bytes += (self.batch.bytes() - bytes_before) as u64;
                     }
                 }
                 self.position += 1;

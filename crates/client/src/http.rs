@@ -61,6 +61,8 @@ pub(crate) struct Request<'a> {
     pub what: &'a str,
     pub accept: &'static str,
     pub authorization: Authorization<'a>,
+    /// In place of those that go with every request, where they have the same names.
+    pub headers: HeaderMap,
     pub body: Option<String>,
 }
 
@@ -72,6 +74,7 @@ impl<'a> Request<'a> {
             what,
             accept: "application/json",
             authorization: Authorization::Cookies,
+            headers: HeaderMap::new(),
             body: None,
         }
     }
@@ -112,9 +115,10 @@ impl Http {
     /// unread if it is a success. Cookies of every answer on the way go to `jar`.
     pub async fn send(&self, jar: &Mutex<CookieJar>, request: Request<'_>) -> Result<Answer> {
         let jar = || lock(jar);
-        let Request { method, mut url, what, accept, authorization, body } = request;
+        let Request { method, mut url, what, accept, authorization, headers, body } = request;
         for _ in 0..=MAX_REDIRECTS {
-            let mut builder = self.client.request(method.clone(), url.clone()).header(ACCEPT, accept);
+            let mut builder = self.client.request(method.clone(), url.clone()).headers(headers.clone());
+            builder = builder.header(ACCEPT, accept);
             let cookies = jar().header();
             if let Some(cookies) = cookies {
                 builder = builder.header(COOKIE, cookies);
@@ -126,7 +130,7 @@ impl Http {
                 }
                 Authorization::Bearer(token) => builder.bearer_auth(token.expose()),
             };
-            if method == Method::POST {
+            if method != Method::GET {
                 builder = match &body {
                     Some(json) => builder.header(CONTENT_TYPE, "application/json").body(json.clone()),
                     // IIS answers 411 to a POST without it (acumatica-api.md section 4).

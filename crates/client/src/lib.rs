@@ -7,6 +7,7 @@
 
 mod answer;
 mod callback;
+pub mod catalog;
 mod check;
 mod config;
 mod continuity;
@@ -21,8 +22,10 @@ mod http;
 mod instance;
 mod lease;
 mod listing;
+mod literal;
 mod metadata;
 mod oauth;
+mod parameters;
 mod report;
 mod request;
 mod retry;
@@ -42,9 +45,10 @@ pub use engine::{Client, Engine, Job};
 pub use error::{Error, ErrorKind, Result};
 pub use instance::{InstanceUrl, UrlError};
 pub use listing::{SessionRow, SessionState, forget, knows, sessions};
+pub use literal::Literal;
 pub use oauth::Authorized;
 pub use report::Notice;
-pub use request::{ScanRequest, Surface, Target};
+pub use request::{Context, Parameter, ScanRequest, Surface, Target};
 pub use scan::{Rows, ScanStats};
 pub use seal::{Sealer, is_sealed};
 

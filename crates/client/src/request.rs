@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use reqwest::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue};
+
 use crate::decode::Column;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::literal::Literal;
 
 /// The three data surfaces of an instance (acumatica-api.md section 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +39,12 @@ pub struct ScanRequest {
     pub columns: Vec<Column>,
     /// Remote names of the key, in order; empty if the table does not say.
     pub key: Vec<String>,
+    /// What an inquiry form or a generic inquiry can be told; empty for everything else.
+    pub parameters: Vec<Parameter>,
+    /// The values of the parameters, in their order: the rows are those of all calls, one after the other.
+    /// What has no parameters is called once, with nothing.
+    pub calls: Vec<Vec<Option<Literal>>>,
+    pub context: Context,
     /// Most rows in one request.
     pub page_size: u32,
     /// Rows in the first request; it is small so that reading a few rows is cheap.
@@ -48,11 +57,68 @@ impl ScanRequest {
     pub fn unfit(&self, column: usize, row: &str, value: &str, why: impl fmt::Display) -> Error {
         let Column { name, path, .. } = &self.columns[column];
         let table = &self.table;
+        let path = if path.is_empty() { std::slice::from_ref(name) } else { path.as_slice() };
         Error::new(
             ErrorKind::Value,
             format!("could not convert a value for column \"{name}\" of foreign table \"{table}\": {why}"),
         )
         .detail(format!("Row {row}, field \"{}\", value: {value}", path.join("/")))
+    }
+}
+
+/// A parameter of an inquiry.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    pub name: String,
+    /// Which of the columns shows it, by index.
+    pub column: Option<usize>,
+    /// Without it the inquiry has nothing to show.
+    pub required: bool,
+}
+
+/// In which light the server shows its rows: what goes with each request as a header.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Context {
+    pub branch: Option<String>,
+    /// A culture such as `en-US`; it decides how the server words its labels and messages.
+    pub locale: Option<String>,
+    /// As `2024-12-31`.
+    pub business_date: Option<String>,
+    pub show_archived: bool,
+    /// Data access classes only.
+    pub show_deleted: bool,
+}
+
+impl Context {
+    /// Names and values (acumatica-api.md section 2).
+    pub fn lines(&self) -> Vec<(&'static str, &str)> {
+        let shown = |show: bool| show.then_some("SHOW");
+        let all = [
+            ("Accept-Language", self.locale.as_deref()),
+            ("PX-CbApiBranch", self.branch.as_deref()),
+            ("PX-CbApiBusinessDate", self.business_date.as_deref()),
+            ("PX-ApiArchive", shown(self.show_archived)),
+            ("PX-ApiDeleted", shown(self.show_deleted)),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+
+    /// # Errors
+    /// A value cannot stand in a header.
+    pub(crate) fn headers(&self) -> Result<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        for (name, text) in self.lines() {
+            let value = HeaderValue::from_str(text).map_err(|_| {
+                Error::new(
+                    ErrorKind::Definition,
+                    format!("the value for the header {name} holds a control character"),
+                )
+                .hint("Check the options \"branch\" and \"locale\", and the settings of the same names.")
+            })?;
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap_or(ACCEPT_LANGUAGE);
+            headers.insert(name, value);
+        }
+        Ok(headers)
     }
 }
 
@@ -62,6 +128,11 @@ pub struct Target {
     pub surface: Surface,
     /// Entity, inquiry or DAC.
     pub name: String,
+    /// Contract REST only: the name is that of an inquiry form.
+    pub form: bool,
+    /// Contract REST only: the path of the detail whose rows are wanted; of a form, that of its results. Empty for the
+    /// records themselves.
+    pub detail: Vec<String>,
     /// Contract REST only.
     pub endpoint_name: String,
     /// Contract REST only; unset, the newest that the instance lists.
@@ -71,10 +142,14 @@ pub struct Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.surface {
+            Surface::Rest if self.form => "inquiry form",
             Surface::Rest => "entity",
             Surface::GenericInquiry => "generic inquiry",
             Surface::Dac => "data access class",
         };
+        if !self.form && !self.detail.is_empty() {
+            write!(f, "detail \"{}\" of ", self.detail.join("/"))?;
+        }
         write!(f, "{kind} \"{}\"", self.name)
     }
 }
@@ -91,6 +166,8 @@ pub(crate) mod tests {
             target: Target {
                 surface: Surface::Rest,
                 name: name.into(),
+                form: false,
+                detail: Vec::new(),
                 endpoint_name: "Default".into(),
                 endpoint_version: None,
             },
@@ -103,6 +180,9 @@ pub(crate) mod tests {
                 })
                 .collect(),
             key: key.iter().map(|&field| field.into()).collect(),
+            parameters: Vec::new(),
+            calls: vec![Vec::new()],
+            context: Context::default(),
             page_size: 10_000,
             first_page: 256,
         }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use reqwest::Method;
-use reqwest::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::HeaderMap;
 use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
@@ -28,7 +28,7 @@ use crate::lease::Lease;
 use crate::lock;
 use crate::metadata::{self, EntitySet};
 use crate::oauth::Token;
-use crate::request::Surface;
+use crate::request::{Context, Surface};
 use crate::store::{self, Grant, Held, Record, SignIn, Slot, Store};
 
 /// Lists of endpoints and inquiries are small; what is larger is something else.
@@ -80,19 +80,15 @@ impl Connection {
     /// # Errors
     /// TLS or the shared state cannot be set up. Nothing is sent yet.
     pub fn new(config: Config) -> Result<Self> {
-        let mut headers = HeaderMap::new();
-        let branch = HeaderName::from_static("px-cbapibranch");
-        for (name, option, value) in
-            [(ACCEPT_LANGUAGE, "locale", &config.locale), (branch, "branch", &config.branch)]
-        {
-            let Some(value) = value else { continue };
-            let value = HeaderValue::from_str(value).map_err(|_| {
-                Error::new(ErrorKind::Definition, format!("option \"{option}\" holds a control character"))
-            })?;
-            headers.insert(name, value);
-        }
+        let context =
+            Context { branch: config.branch.clone(), locale: config.locale.clone(), ..Context::default() };
         Ok(Self {
-            http: Http::new(&config.instance, &config.transport, config.operation_timeout, headers)?,
+            http: Http::new(
+                &config.instance,
+                &config.transport,
+                config.operation_timeout,
+                context.headers()?,
+            )?,
             store: Store::open(&config.place.directory, Arc::clone(&config.place.sealer))?,
             fingerprint: config.session_fingerprint(),
             config,
@@ -297,12 +293,17 @@ impl Connection {
 
     /// Reads JSON from `url` in a session.
     pub async fn get(&self, lease: &Lease, surface: Surface, url: Url, what: &str) -> Result<Answer> {
-        let request =
-            Request { authorization: self.authorization(lease, surface), ..Request::get(url, what) };
-        self.send(lease, surface, request).await
+        self.send(lease, surface, Request::get(url, what)).await
     }
 
-    async fn send(&self, lease: &Lease, surface: Surface, request: Request<'_>) -> Result<Answer> {
+    /// Sends a request in a session.
+    pub async fn send<'a>(
+        &'a self,
+        lease: &'a Lease,
+        surface: Surface,
+        request: Request<'a>,
+    ) -> Result<Answer> {
+        let request = Request { authorization: self.authorization(lease, surface), ..request };
         lease.requests.fetch_add(1, Ordering::Relaxed);
         let answer = self.http.send(&lease.jar, request).await?;
         if let Err(error) = self.check_landing(lease) {
@@ -342,7 +343,6 @@ impl Connection {
         let root = surface.root(self.odata_version(lease).await?, self.config.company.as_deref())?;
         let url = self.url(&format!("{root}/$metadata"))?;
         let request = Request {
-            authorization: self.authorization(lease, surface),
             // It exists as XML only: asked for JSON, the server fails.
             accept: "application/xml",
             ..Request::get(url, "the $metadata of the instance")

@@ -40,7 +40,7 @@ pub struct Batch {
     cells: Vec<Cell>,
     arena: String,
     uuids: Vec<[u8; 16]>,
-    /// Where the row begun last begins.
+    /// Where the rows of the record decoded last begin.
     last: Mark,
 }
 
@@ -89,19 +89,39 @@ impl Batch {
         self.uuids.clear();
     }
 
-    /// Takes back the row decoded last, with its text; to be called at most once after each. Panics if there is no row.
+    /// Takes back the rows of the record decoded last, with their text; to be called at most once after each.
     pub(crate) fn pop(&mut self) {
-        self.rows -= 1;
         self.roll_back(self.last);
+    }
+
+    /// What follows are the rows of one record.
+    pub(super) fn begin_record(&mut self) -> Mark {
+        self.last = self.mark();
+        self.last
+    }
+
+    fn mark(&self) -> Mark {
+        let Self { rows, cells, arena, uuids, .. } = self;
+        Mark { rows: *rows, cells: cells.len(), arena: arena.len(), uuids: uuids.len() }
     }
 
     /// Starts a row of NULLs, which counts only once it is committed.
     pub(super) fn begin(&mut self, columns: usize) -> Mark {
         assert_eq!(columns, self.columns, "the batch was made for other columns");
-        let mark = Mark { cells: self.cells.len(), arena: self.arena.len(), uuids: self.uuids.len() };
-        self.last = mark;
+        let mark = self.mark();
         self.cells.resize(mark.cells + self.columns, Cell::Null);
         mark
+    }
+
+    /// Fills the row begun at `mark` with cells of this batch.
+    pub(super) fn copy(&mut self, mark: &Mark, cells: &[Cell]) {
+        self.cells[mark.cells..].copy_from_slice(cells);
+    }
+
+    /// Moves the cells of the row begun at `mark` to `cells`; it is no row any more, but its text stays.
+    pub(super) fn take(&mut self, mark: &Mark, cells: &mut Vec<Cell>) {
+        cells.clear();
+        cells.extend(self.cells.drain(mark.cells..));
     }
 
     pub(super) fn commit(&mut self) {
@@ -109,6 +129,7 @@ impl Batch {
     }
 
     pub(super) fn roll_back(&mut self, mark: Mark) {
+        self.rows = mark.rows;
         self.cells.truncate(mark.cells);
         self.arena.truncate(mark.arena);
         self.uuids.truncate(mark.uuids);
@@ -148,9 +169,10 @@ impl Batch {
     }
 }
 
-/// The state of a batch before a row.
+/// The state of a batch before a row or record.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Mark {
+    rows: usize,
     cells: usize,
     arena: usize,
     uuids: usize,

@@ -32,6 +32,7 @@ mod value;
 pub use batch::{Batch, Cell, Span};
 pub use error::{DecodeError, ErrorKind};
 pub use row::RowDecoder;
+pub(crate) use row::place;
 pub use split::{Envelope, RowSplitter, SplitError};
 
 use std::fmt;
@@ -55,6 +56,8 @@ pub enum ColumnType {
     Numeric,
     /// A string, or the text of a number or boolean.
     Text,
+    /// As `Text`, without the spaces at its end: codes may be padded with them (acumatica-api.md section 3).
+    Unpadded,
     /// The calendar day as written, whatever the zone.
     Date,
     /// Converted to UTC.
@@ -78,7 +81,7 @@ impl fmt::Display for ColumnType {
             Self::Float4 => "real",
             Self::Float8 => "double precision",
             Self::Numeric => "numeric",
-            Self::Text => "text",
+            Self::Text | Self::Unpadded => "text",
             Self::Date => "date",
             Self::Timestamp => "timestamp without time zone",
             Self::TimestampTz => "timestamp with time zone",
@@ -94,7 +97,7 @@ pub struct Column {
     /// For messages only.
     pub name: String,
     /// The names on the way to the field, such as `["ShipToAddress", "City"]`, in the case of the remote side; `["*"]`
-    /// is the whole row.
+    /// is the whole row, nothing a column without a field.
     pub path: Vec<String>,
     /// What to make of the field.
     pub ty: ColumnType,

@@ -1,4 +1,4 @@
-//! The fields of one row.
+//! The fields of one row, or of the rows that the details of one record are.
 //!
 //! The wanted paths form a trie. Its nodes walk the members of the objects they meet, whatever their order; but since
 //! rows of one answer have the same members in the same order, each node first tries the member that followed the last
@@ -10,6 +10,7 @@ use super::scan::{name, next_member, peek, skip, space};
 use super::value::{self, Token};
 use super::{Column, ColumnType};
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// Names remembered for each object, wanted ones not counted. A stream of ever new names must not fill the memory.
 const MAX_MEMBERS: usize = 4096;
@@ -17,12 +18,23 @@ const MAX_MEMBERS: usize = 4096;
 /// Decodes the rows of one answer into the columns of a [`Batch`].
 pub struct RowDecoder {
     columns: usize,
-    /// The trie; the first node is the row.
-    nodes: Vec<Node>,
-    /// The identity fields of the row last decoded.
-    identity: Vec<Option<String>>,
+    /// The record, then what each step of the detail's path leads to.
+    levels: Vec<Fields>,
+    /// Cells that every row has, whatever the server sends: column, type and text.
+    constants: Vec<(usize, ColumnType, String)>,
     identity_bytes: Vec<u8>,
-    rows: u64,
+}
+
+/// What is wanted of one kind of object.
+struct Fields {
+    /// The trie; the first node is the object.
+    nodes: Vec<Node>,
+    /// The identity fields of the object last read.
+    identity: Vec<Option<String>>,
+    /// Objects read so far.
+    met: u64,
+    /// The cells of the object last read, for the rows below it.
+    cells: Vec<Cell>,
 }
 
 /// A path or the beginning of one.
@@ -45,6 +57,8 @@ struct Node {
 enum Sink {
     Column(usize, ColumnType),
     Identity(usize),
+    /// The next step on the way to the rows of a detail.
+    Rows,
 }
 
 struct Member {
@@ -65,22 +79,155 @@ enum Target {
 }
 
 impl RowDecoder {
-    /// A decoder for these columns. `identity` gives the paths of the fields that together tell rows apart.
+    /// A decoder for these columns. `identity` gives the paths of the fields that together tell records apart.
     pub fn new(columns: &[Column], identity: &[Vec<String>]) -> Self {
-        let mut decoder = Self {
-            columns: columns.len(),
-            nodes: vec![Node::new()],
-            identity: vec![None; identity.len()],
-            identity_bytes: Vec::new(),
-            rows: 0,
-        };
+        Self::of_detail(columns, identity, &[])
+    }
+
+    /// A decoder whose rows are those of a detail: each object that the path `detail` leads to, through objects and
+    /// arrays alike, gives a row, which holds the fields of the objects above it too. Paths of columns begin at the
+    /// record, whichever object they belong to; a column without a path has no field.
+    pub fn of_detail(columns: &[Column], identity: &[Vec<String>], detail: &[String]) -> Self {
+        let mut levels: Vec<Fields> = (0..=detail.len()).map(|_| Fields::new()).collect();
         for (i, column) in columns.iter().enumerate() {
-            decoder.add(&column.path, Sink::Column(i, column.ty));
+            if !column.path.is_empty() {
+                let (level, path) = place(&column.path, detail);
+                levels[level].add(path, Sink::Column(i, column.ty));
+            }
         }
+        for (level, step) in detail.iter().enumerate() {
+            levels[level].add(std::slice::from_ref(step), Sink::Rows);
+        }
+        levels[0].identity = vec![None; identity.len()];
         for (i, path) in identity.iter().enumerate() {
-            decoder.add(path, Sink::Identity(i));
+            levels[0].add(path, Sink::Identity(i));
         }
-        decoder
+        Self { columns: columns.len(), levels, constants: Vec::new(), identity_bytes: Vec::new() }
+    }
+
+    /// Gives all rows the value that `text` stands for, in a column without a field.
+    pub fn set_constant(&mut self, column: usize, ty: ColumnType, text: String) {
+        self.constants.push((column, ty, text));
+    }
+
+    /// Appends the row, a JSON object, to `batch`, which must have been made for as many columns; of a detail, all
+    /// rows that the record has. On error the batch is left as it was; the rest of the record is still read for its
+    /// identity.
+    pub fn decode(&mut self, row: &[u8], batch: &mut Batch) -> Result<(), DecodeError> {
+        let start = batch.begin_record();
+        let decoded = self.descend(0, row, batch);
+        if decoded.is_err() {
+            batch.roll_back(start);
+        }
+        decoded
+    }
+
+    fn descend(&mut self, level: usize, object: &[u8], batch: &mut Batch) -> Result<(), DecodeError> {
+        let mark = batch.begin(self.columns);
+        match level.checked_sub(1) {
+            Some(above) => batch.copy(&mark, &self.levels[above].cells),
+            None => self.fill_constants(batch, &mark)?,
+        }
+        let filled = self.levels[level].fill(object, batch, &mark);
+        if level == 0 {
+            self.encode_identity();
+        }
+        let below = filled?;
+        if level + 1 == self.levels.len() {
+            batch.commit();
+            return Ok(());
+        }
+        batch.take(&mark, &mut self.levels[level].cells);
+        let Some(below) = below else { return Ok(()) };
+        objects(object, below, |object| self.descend(level + 1, object, batch))
+    }
+
+    fn fill_constants(&self, batch: &mut Batch, mark: &Mark) -> Result<(), DecodeError> {
+        for (column, ty, text) in &self.constants {
+            let token = Token::String { raw: text.as_bytes(), escaped: false };
+            let cell = value::cell(token, *ty, batch).map_err(|kind| DecodeError {
+                column: Some(*column),
+                kind,
+                value: excerpt(text.as_bytes(), 60),
+            })?;
+            batch.set(mark, *column, cell);
+        }
+        Ok(())
+    }
+
+    /// The identity fields of the record last decoded, each as its length in four bytes and its text, so that they cannot
+    /// run together; NULL is a value like any other. `None` if one is missing, or if there are none. It is there even after most errors.
+    pub fn identity(&self) -> Option<&[u8]> {
+        Some(&self.identity_bytes[..]).filter(|bytes| !bytes.is_empty())
+    }
+
+    /// The columns for which no object so far had the first member of their path, where there were objects at all.
+    pub fn never_met(&self) -> impl Iterator<Item = usize> {
+        self.levels.iter().filter(|fields| fields.met > 0).flat_map(Fields::never_met)
+    }
+
+    #[cfg(test)]
+    pub(super) fn members(&self) -> usize {
+        self.levels[0].nodes.iter().map(|node| node.members.len()).sum()
+    }
+
+    fn encode_identity(&mut self) {
+        self.identity_bytes.clear();
+        for field in &self.levels[0].identity {
+            let Some(field) = field else { return self.identity_bytes.clear() };
+            // A row is shorter than 4 GiB wherever this is used; if not, only the length is cut, not the text.
+            self.identity_bytes.extend_from_slice(&(field.len() as u32).to_le_bytes());
+            self.identity_bytes.extend_from_slice(field.as_bytes());
+        }
+    }
+}
+
+/// The object on the way to a detail that a path belongs to, and what is left of the path there.
+pub(crate) fn place<'a>(path: &'a [String], detail: &[String]) -> (usize, &'a [String]) {
+    let common = path.iter().zip(detail).take_while(|(one, other)| one == other).count();
+    // The detail itself, as a whole, is a field of the object above it.
+    let level = common.min(path.len().saturating_sub(1));
+    (level, &path[level..])
+}
+
+/// Calls `act` for the object at `range`, or for each one in the array there; for nothing, `null` and `{}`, which is
+/// how REST says "no value", for none.
+fn objects(
+    row: &[u8],
+    range: Range<usize>,
+    mut act: impl FnMut(&[u8]) -> Result<(), DecodeError>,
+) -> Result<(), DecodeError> {
+    let fault = |kind, at: usize| DecodeError {
+        column: None,
+        kind,
+        value: excerpt(row.get(at..).unwrap_or_default(), 60),
+    };
+    let mut one = |at: usize, end: usize| match peek(row, at) {
+        b'{' if peek(row, space(row, at + 1)) == b'}' => Ok(()),
+        b'{' => act(&row[at..end]),
+        b'n' => Ok(()),
+        _ => Err(fault(ErrorKind::Malformed("an object or an array of objects"), at)),
+    };
+    if peek(row, range.start) != b'[' {
+        return one(range.start, range.end);
+    }
+    let mut at = space(row, range.start + 1);
+    while peek(row, at) != b']' {
+        let end = skip(row, at).map_err(|Fault { kind, at }| fault(kind, at))?;
+        one(at, end)?;
+        at = space(row, end);
+        match peek(row, at) {
+            b',' => at = space(row, at + 1),
+            b']' => {}
+            _ => return Err(fault(ErrorKind::Malformed("a comma or the end of the array"), at)),
+        }
+    }
+    Ok(())
+}
+
+impl Fields {
+    fn new() -> Self {
+        Self { nodes: vec![Node::new()], identity: Vec::new(), met: 0, cells: Vec::new() }
     }
 
     fn add(&mut self, path: &[String], sink: Sink) {
@@ -98,46 +245,37 @@ impl RowDecoder {
         self.nodes[node].sinks.push(sink);
     }
 
-    /// Appends the row, a JSON object, to `batch`, which must have been made for as many columns. On error the batch is
-    /// left as it was; the rest of the row is still read for its identity.
-    pub fn decode(&mut self, row: &[u8], batch: &mut Batch) -> Result<(), DecodeError> {
-        self.rows += 1;
+    /// Reads an object into the row begun at `mark`, and tells where the way to the detail goes on.
+    fn fill(
+        &mut self,
+        row: &[u8],
+        batch: &mut Batch,
+        mark: &Mark,
+    ) -> Result<Option<Range<usize>>, DecodeError> {
+        self.met += 1;
         self.identity.fill(None);
-        let mark = batch.begin(self.columns);
         let mut walk = Walk {
             nodes: &mut self.nodes,
             identity: &mut self.identity,
-            stamp: self.rows,
+            stamp: self.met,
             row,
             batch,
-            mark: &mark,
+            mark,
+            rows: None,
             error: None,
         };
         let walked = walk.row();
-        let error = walk.error.take();
-        self.encode_identity();
-        let result = match (error, walked) {
+        let rows = walk.rows.take();
+        match (walk.error.take(), walked) {
             (Some(error), _) => Err(error),
             (None, Err(Fault { kind, at })) => {
                 Err(DecodeError { column: None, kind, value: excerpt(row.get(at..).unwrap_or_default(), 60) })
             }
-            (None, Ok(())) => Ok(()),
-        };
-        match result {
-            Ok(()) => batch.commit(),
-            Err(_) => batch.roll_back(mark),
+            (None, Ok(())) => Ok(rows),
         }
-        result
     }
 
-    /// The identity fields of the row last decoded, each as its length in four bytes and its text, so that they cannot
-    /// run together; NULL is a value like any other. `None` if one is missing, or if there are none. It is there even after most errors.
-    pub fn identity(&self) -> Option<&[u8]> {
-        Some(&self.identity_bytes[..]).filter(|bytes| !bytes.is_empty())
-    }
-
-    /// The columns for which no row so far had the first member of their path.
-    pub fn never_met(&self) -> impl Iterator<Item = usize> {
+    fn never_met(&self) -> impl Iterator<Item = usize> {
         let row = &self.nodes[0];
         let met = |node: usize| {
             row.members.iter().any(|member| matches!(member.target, Target::Node(target) if target == node))
@@ -145,23 +283,8 @@ impl RowDecoder {
         let missing = row.children.values().filter(move |&&node| !met(node)).map(|&node| &self.nodes[node]);
         missing.flat_map(|node| node.sinks.iter().chain(&node.below)).filter_map(|sink| match sink {
             Sink::Column(column, _) => Some(*column),
-            Sink::Identity(_) => None,
+            Sink::Identity(_) | Sink::Rows => None,
         })
-    }
-
-    #[cfg(test)]
-    pub(super) fn members(&self) -> usize {
-        self.nodes.iter().map(|node| node.members.len()).sum()
-    }
-
-    fn encode_identity(&mut self) {
-        self.identity_bytes.clear();
-        for field in &self.identity {
-            let Some(field) = field else { return self.identity_bytes.clear() };
-            // A row is shorter than 4 GiB wherever this is used; if not, only the length is cut, not the text.
-            self.identity_bytes.extend_from_slice(&(field.len() as u32).to_le_bytes());
-            self.identity_bytes.extend_from_slice(field.as_bytes());
-        }
     }
 }
 
@@ -230,6 +353,8 @@ struct Walk<'a> {
     row: &'a [u8],
     batch: &'a mut Batch,
     mark: &'a Mark,
+    /// Where the way to the detail goes on.
+    rows: Option<Range<usize>>,
     /// The first value that did not fit.
     error: Option<DecodeError>,
 }
@@ -290,10 +415,18 @@ impl Walk<'_> {
 
     #[inline(always)]
     fn leaf(&mut self, sink: Sink, at: usize) -> Result<usize, Fault> {
-        if let Sink::Column(column, ColumnType::Json) = sink {
-            let end = skip(self.row, at)?;
-            self.json(column, at, end);
-            return Ok(end);
+        match sink {
+            Sink::Column(column, ColumnType::Json) => {
+                let end = skip(self.row, at)?;
+                self.json(column, at, end);
+                return Ok(end);
+            }
+            Sink::Rows => {
+                let end = skip(self.row, at)?;
+                self.rows = Some(at..end);
+                return Ok(end);
+            }
+            Sink::Column(..) | Sink::Identity(_) => {}
         }
         let (token, end) = value::token(self.row, at)?;
         self.store(sink, token, at);
@@ -326,6 +459,7 @@ impl Walk<'_> {
             match sink {
                 Sink::Column(column, _) => self.batch.set(self.mark, column, Cell::Null),
                 Sink::Identity(field) => self.identity[field] = None,
+                Sink::Rows => self.rows = None,
             }
         }
     }
@@ -349,6 +483,7 @@ impl Walk<'_> {
                 value::cell(token, ty, self.batch).map(|cell| self.batch.set(self.mark, column, cell))
             }
             Sink::Identity(field) => value::identity(token).map(|text| self.identity[field] = Some(text)),
+            Sink::Rows => return,
         };
         if let Err(kind) = result {
             let text = match token {
@@ -373,7 +508,7 @@ impl Walk<'_> {
     fn fail(&mut self, sink: Sink, kind: ErrorKind, text: &[u8]) {
         let column = match sink {
             Sink::Column(column, _) => Some(column),
-            Sink::Identity(_) => None,
+            Sink::Identity(_) | Sink::Rows => None,
         };
         self.error.get_or_insert_with(|| DecodeError { column, kind, value: excerpt(text, 60) });
     }

@@ -99,6 +99,12 @@ pub(super) fn cell(token: Token<'_>, ty: ColumnType, batch: &mut Batch) -> Resul
         Token::String { raw, escaped } if ty == ColumnType::Text => {
             batch.push_with(|arena| unescape(raw, escaped, arena))
         }
+        Token::String { raw, escaped } if ty == ColumnType::Unpadded => batch.push_with(|arena| {
+            let start = arena.len();
+            unescape(raw, escaped, arena)?;
+            arena.truncate(start + arena[start..].trim_end_matches(' ').len());
+            Ok(())
+        }),
         Token::String { raw, escaped: false } => from_text(raw.trim_ascii(), ty, true, batch),
         Token::String { raw, escaped: true } => {
             let mut text = String::new();
@@ -108,7 +114,7 @@ pub(super) fn cell(token: Token<'_>, ty: ColumnType, batch: &mut Batch) -> Resul
         Token::Number(text) => from_text(text, ty, false, batch),
         Token::Bool(truth) => match ty {
             ColumnType::Bool => Ok(Cell::Bool(truth)),
-            ColumnType::Text => batch.push_text(if truth { "true" } else { "false" }),
+            ColumnType::Text | ColumnType::Unpadded => batch.push_text(if truth { "true" } else { "false" }),
             _ => Err(ErrorKind::Boolean(ty)),
         },
         Token::Object => Err(ErrorKind::Object(ty)),
@@ -136,7 +142,9 @@ pub(super) fn identity(token: Token<'_>) -> Result<String, ErrorKind> {
 fn from_text(text: &[u8], ty: ColumnType, quoted: bool, batch: &mut Batch) -> Result<Cell, ErrorKind> {
     match ty {
         // Only numbers come here for Text; Json never does, it is copied as it stands.
-        ColumnType::Numeric | ColumnType::Text | ColumnType::Json => batch.push_text(decimal_text(text, ty)?),
+        ColumnType::Numeric | ColumnType::Text | ColumnType::Unpadded | ColumnType::Json => {
+            batch.push_text(decimal_text(text, ty)?)
+        }
         ColumnType::Int2 => integer::<i16>(text, ty),
         ColumnType::Int4 => integer::<i32>(text, ty),
         ColumnType::Int8 => integer::<i64>(text, ty),

@@ -9,7 +9,8 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use crate::config::ODataVersion;
 use crate::error::{Error, ErrorKind, Result};
 use crate::instance::InstanceUrl;
-use crate::request::{ScanRequest, Surface};
+use crate::literal::Literal;
+use crate::request::{Parameter, ScanRequest, Surface};
 
 /// IIS refuses a query of more than 2,048 characters by default; the rest is for `$top`, `$skip` and
 /// what the server's proxy may add.
@@ -58,6 +59,8 @@ pub(crate) struct Listing {
     pub path: String,
     /// `$select=…&$expand=…`, percent-encoded; may be empty.
     pub query: String,
+    /// What is sent by `PUT`; without it the list is got.
+    pub body: Option<String>,
     /// The fields by which a row is known again on another page; empty if there are none.
     pub identity: Vec<Vec<String>>,
     /// The columns whose field every row has, by index; objects within a row may be missing.
@@ -114,8 +117,24 @@ pub(crate) fn encode_segment(text: &str) -> String {
 /// What stands for the company in a request that is described, where each user's client ID names it.
 pub const OWN_TENANT: &str = "<tenant>";
 
+/// What is to be read for one call, in an endpoint whose name and version are known.
+///
+/// # Errors
+/// The definition of the table does not fit the surface.
+pub(crate) fn rest_listing(
+    request: &ScanRequest,
+    endpoint: &str,
+    version: &str,
+    call: &[Option<Literal>],
+) -> Result<Listing> {
+    match request.target.form {
+        true => rest::form(request, endpoint, version, call),
+        false => rest::listing(request, endpoint, version),
+    }
+}
+
 /// The first request of a scan as EXPLAIN shows it, without asking the server for anything. What only
-/// the server knows stands in angle brackets.
+/// the server knows stands in angle brackets; so do the values of parameters.
 ///
 /// # Errors
 /// The definition of the table does not fit the surface.
@@ -125,20 +144,27 @@ pub fn describe(
     odata_version: ODataVersion,
     request: &ScanRequest,
 ) -> Result<String> {
-    let listing = match request.target.surface {
+    let target = &request.target;
+    let listing = match target.surface {
         Surface::Rest => {
-            let (name, version) = (&request.target.endpoint_name, request.target.endpoint_version.as_deref());
-            rest::listing(request, name, version.unwrap_or("<newest>"))?
+            let (name, version) = (&target.endpoint_name, target.endpoint_version.as_deref());
+            rest_listing(request, name, version.unwrap_or("<newest>"), &[])?
         }
         _ => {
             let unknown_key = [String::from("<key>")];
             let declared = request.key.as_slice();
             let key = if declared.is_empty() { unknown_key.as_slice() } else { declared };
-            odata::listing(request, odata_version, company, key)?
+            let shown = |parameter: &Parameter| Some(Literal::Integer(format!("<{}>", parameter.name)));
+            let call: Vec<_> = request.parameters.iter().map(shown).collect();
+            odata::listing(request, odata_version, company, key, &call)?
         }
     };
-    let path = instance.path(&listing.page(Page { skip: 0, top: request.first_page.into() }));
-    Ok(path.replace(&encode_segment(OWN_TENANT), OWN_TENANT))
+    let (method, rest) = match listing.body {
+        Some(_) => ("PUT", listing.path_and_query()),
+        None => ("GET", listing.page(Page { skip: 0, top: request.first_page.into() })),
+    };
+    let path = instance.path(&rest);
+    Ok(format!("{method} {}", path.replace(&encode_segment(OWN_TENANT), OWN_TENANT)))
 }
 
 #[cfg(test)]

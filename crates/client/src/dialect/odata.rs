@@ -4,6 +4,7 @@ use super::{Listing, encode_segment, query};
 use crate::config::ODataVersion;
 use crate::decode::ColumnType;
 use crate::error::{Error, ErrorKind, Result};
+use crate::literal::Literal;
 use crate::request::ScanRequest;
 
 /// The list of a generic inquiry or DAC, ordered by `key`. Without a key there is no order in which
@@ -16,17 +17,25 @@ pub(crate) fn listing(
     version: ODataVersion,
     company: Option<&str>,
     key: &[String],
+    call: &[Option<Literal>],
 ) -> Result<Listing> {
     let mut select: Vec<&str> = Vec::new();
+    let mut everything = false;
     for column in &request.columns {
-        let [field] = column.path.as_slice() else {
-            return Err(Error::new(
-                ErrorKind::Definition,
-                format!("column \"{}\" cannot be read through OData: its field is a path", column.name),
-            )
-            .detail(format!("The field is \"{}\".", column.path.join("/")))
-            .hint("Paths lead to linked entities, which only tables of schema \"REST\" have."));
+        let field = match column.path.as_slice() {
+            // A parameter, which is none of the rows' fields.
+            [] => continue,
+            [field] => field,
+            path => {
+                return Err(Error::new(
+                    ErrorKind::Definition,
+                    format!("column \"{}\" cannot be read through OData: its field is a path", column.name),
+                )
+                .detail(format!("The field is \"{}\".", path.join("/")))
+                .hint("Paths lead to linked entities, which only tables of schema \"REST\" have."));
+            }
         };
+        everything |= field == "*";
         if !select.contains(&field.as_str()) {
             select.push(field);
         }
@@ -38,16 +47,50 @@ pub(crate) fn listing(
             select.push(field);
         }
     }
+    if everything {
+        select.clear();
+    }
     let root = request.target.surface.root(version, company)?;
+    let (name, aliases) = called(request, version, call);
+    let order = order.join(",");
+    let mut others = vec![("$orderby", order.as_str())];
+    others.extend(aliases.iter().map(|(alias, value)| (alias.as_str(), value.as_str())));
     Ok(Listing {
-        path: format!("{root}/{}", encode_segment(&request.target.name)),
-        query: query(&select.join(","), &[("$orderby", &order.join(","))]).replace("%3Ckey%3E", "<key>"),
+        path: format!("{root}/{name}"),
+        query: query(&select.join(","), &others).replace("%3Ckey%3E", "<key>"),
+        body: None,
         identity: key.iter().map(|field| vec![field.clone()]).collect(),
         expected: (0..request.columns.len())
-            .filter(|&at| request.columns[at].ty != ColumnType::Json)
+            .filter(|&at| request.columns[at].ty != ColumnType::Json && !request.columns[at].path.is_empty())
             .collect(),
         pageable: !order.is_empty(),
     })
+}
+
+/// The last segment of the path, and the query options that it refers to. An inquiry with parameters is called like a
+/// function; their values stand in the query under aliases, since IIS does not take every character in a path.
+fn called(
+    request: &ScanRequest,
+    version: ODataVersion,
+    call: &[Option<Literal>],
+) -> (String, Vec<(String, String)>) {
+    let name = encode_segment(&request.target.name);
+    if request.parameters.is_empty() {
+        return (name, Vec::new());
+    }
+    let given = request
+        .parameters
+        .iter()
+        .zip(call)
+        .filter_map(|(parameter, value)| Some((parameter, value.as_ref()?)));
+    let (arguments, aliases): (Vec<_>, Vec<_>) = given
+        .enumerate()
+        .map(|(index, (parameter, value))| {
+            let alias = format!("@p{}", index + 1);
+            (format!("{}={alias}", encode_segment(&parameter.name)), (alias, value.odata(version)))
+        })
+        .unzip();
+    (format!("{name}_WithParameters({})", arguments.join(",")), aliases)
 }
 
 #[cfg(test)]
@@ -62,11 +105,11 @@ mod tests {
         let mut request = request("AR-Aging by Customer", &[("Amount", Numeric)], &[]);
         request.target.surface = Surface::GenericInquiry;
         let key = ["Customer".to_owned(), "Nbr".to_owned()];
-        let v4 = listing(&request, ODataVersion::V4, Some("My Company"), &key).unwrap();
+        let v4 = listing(&request, ODataVersion::V4, Some("My Company"), &key, &[]).unwrap();
         assert_eq!(v4.path, "t/My%20Company/api/odata/gi/AR-Aging%20by%20Customer");
         assert_eq!(v4.query, "$select=Amount,Customer,Nbr&$orderby=Customer,Nbr");
         assert!(v4.pageable);
-        let v3 = listing(&request, ODataVersion::V3, None, &[]).unwrap();
+        let v3 = listing(&request, ODataVersion::V3, None, &[], &[]).unwrap();
         assert_eq!((v3.path.as_str(), v3.pageable), ("odata/AR-Aging%20by%20Customer", false));
     }
 
@@ -74,7 +117,10 @@ mod tests {
     fn the_layout_of_2024_r2_names_the_tenant() {
         let mut request = request("X", &[("A", Text)], &["A"]);
         request.target.surface = Surface::Dac;
-        assert_eq!(listing(&request, ODataVersion::V4, None, &[]).unwrap_err().kind, ErrorKind::Definition);
-        assert_eq!(listing(&request, ODataVersion::V3, Some("T"), &[]).unwrap().path, "odatav4/T/X");
+        assert_eq!(
+            listing(&request, ODataVersion::V4, None, &[], &[]).unwrap_err().kind,
+            ErrorKind::Definition
+        );
+        assert_eq!(listing(&request, ODataVersion::V3, Some("T"), &[], &[]).unwrap().path, "odatav4/T/X");
     }
 }

@@ -1,14 +1,20 @@
-//! Contract REST, contract 4 and 5: lists of business entities (acumatica-api.md section 2).
+//! Contract REST, contract 4 and 5: lists of business entities, their details, and inquiry forms (acumatica-api.md
+//! section 2).
 
 use super::{Listing, encode_segment, query};
-use crate::decode::ColumnType;
+use crate::decode::{ColumnType, place};
 use crate::error::{Error, ErrorKind, Result};
+use crate::literal::Literal;
 use crate::request::ScanRequest;
 
 /// Members that a record brings, or does not, unasked. In `$select` they are unknown fields.
 const SYSTEM: [&str; 6] = ["id", "rowNumber", "note", "custom", "error", "_links"];
 /// A member that comes only when expanded, yet is no field.
 const FILES: &str = "files";
+/// Where the custom fields of a record are, by view and name.
+const CUSTOM: &str = "custom";
+/// The whole record.
+const WHOLE: &str = "*";
 
 /// Endpoints from this version on speak contract 5, which is OData 4.01.
 const CONTRACT_5: u32 = 26;
@@ -37,15 +43,27 @@ impl Wanted {
         });
         &mut self.inner[at].1
     }
+
+    fn at(&mut self, path: &[String]) -> &mut Wanted {
+        path.iter().fold(self, |holder, name| holder.object(name))
+    }
+
+    /// Nothing of it in particular.
+    fn is_plain(&self) -> bool {
+        self.whole || self.fields.is_empty() && self.inner.is_empty()
+    }
 }
 
-/// The list of an entity.
+/// The list of an entity or its details.
 ///
 /// # Errors
 /// A column's path is empty.
 pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> Result<Listing> {
+    let contract_5 = is_contract_5(version);
     let mut wanted = Wanted::default();
+    let mut custom: Vec<String> = Vec::new();
     let mut expected = Vec::new();
+    let _ = wanted.at(&request.target.detail);
     for (index, column) in request.columns.iter().enumerate() {
         let Some((last, objects)) = column.path.split_last() else {
             return Err(Error::new(
@@ -53,30 +71,36 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
                 format!("column \"{}\" has no field", column.name),
             ));
         };
-        if objects.is_empty() && SYSTEM.contains(&last.as_str()) {
-            continue;
-        }
-        let holder = objects.iter().fold(&mut wanted, |holder, name| holder.object(name));
-        if column.ty == ColumnType::Json {
-            holder.object(last).whole = true;
-        } else {
-            holder.field(last);
-            if objects.is_empty() && last != FILES {
-                expected.push(index);
+        let is_text = matches!(column.ty, ColumnType::Text | ColumnType::Unpadded);
+        match (last.as_str(), objects) {
+            (WHOLE, _) => wanted.at(objects).whole = true,
+            (name, [inner @ .., kind, view]) if kind == CUSTOM => {
+                let _ = wanted.at(inner);
+                custom.push(format!("{view}.{name}"));
+            }
+            // The code of a drop-down; in a column of type uuid it is the id of a linked entity.
+            ("id", [outer @ .., field]) if contract_5 && is_text => wanted.at(outer).field(field),
+            (name, _) if SYSTEM.contains(&name) => {
+                let _ = wanted.at(objects);
+            }
+            (_, _) if column.ty == ColumnType::Json => wanted.at(objects).object(last).whole = true,
+            _ => {
+                wanted.at(objects).field(last);
+                let (_, within) = place(&column.path, &request.target.detail);
+                if within.len() == 1 && last != FILES {
+                    expected.push(index);
+                }
             }
         }
     }
 
-    let contract_5 = version
-        .split('.')
-        .next()
-        .and_then(|year| year.parse().ok())
-        .is_some_and(|year: u32| year >= CONTRACT_5);
     let (mut select, mut expand) = (Vec::new(), Vec::new());
+    let everything = wanted.whole;
     if contract_5 {
         select = wanted.fields;
         // OData 4.01: what is expanded need not be selected too.
         expand = wanted.inner.iter().map(|(name, inner)| nested(name, inner)).collect();
+        select.append(&mut custom);
     } else {
         flat("", &wanted, &mut select, &mut expand);
     }
@@ -84,19 +108,68 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
     if select.is_empty() {
         select.extend(request.key.iter().take(1).cloned());
     }
+    let select = if everything { String::new() } else { select.join(",") };
     Ok(Listing {
-        path: format!(
-            "entity/{}/{}/{}",
-            encode_segment(endpoint),
-            encode_version(version),
-            encode_segment(&request.target.name)
-        ),
-        query: query(&select.join(","), &[("$expand", &expand.join(","))]),
+        path: path(request, endpoint, version),
+        query: query(&select, &[("$expand", &expand.join(",")), ("$custom", &custom.join(","))]),
+        body: None,
         // The id of a top-level record is stable, and comes whether selected or not.
         identity: vec![vec!["id".to_owned()]],
         expected,
         pageable: true,
     })
+}
+
+/// An inquiry form with the values of its parameters. It knows no paging, and its `$select` is of no use: what comes
+/// besides the results is one record.
+pub(crate) fn form(
+    request: &ScanRequest,
+    endpoint: &str,
+    version: &str,
+    call: &[Option<Literal>],
+) -> Result<Listing> {
+    let mut wanted = Wanted::default();
+    let _ = wanted.at(&request.target.detail);
+    for column in &request.columns {
+        // Linked entities within the results must be expanded; parameters have a path of one step, or none.
+        if let [objects @ .., last] = column.path.as_slice() {
+            let holder = wanted.at(objects);
+            if column.ty == ColumnType::Json && !SYSTEM.contains(&last.as_str()) && last != WHOLE {
+                let _ = holder.object(last);
+            }
+        }
+    }
+    let mut expand = Vec::new();
+    flat("", &wanted, &mut Vec::new(), &mut expand);
+    let given = request.parameters.iter().zip(call).filter_map(|(parameter, value)| {
+        let name = serde_json::Value::from(parameter.name.as_str());
+        Some(format!("{name}:{{\"value\":{}}}", value.as_ref()?.json()))
+    });
+    let expected = (0..request.columns.len()).filter(|&index| {
+        let column = &request.columns[index];
+        let (_, within) = place(&column.path, &request.target.detail);
+        let system =
+            within.iter().any(|name| SYSTEM.contains(&name.as_str()) || name == WHOLE || name == FILES);
+        within.len() == 1 && !system && column.ty != ColumnType::Json
+    });
+    Ok(Listing {
+        path: path(request, endpoint, version),
+        query: query("", &[("$expand", &expand.join(","))]),
+        body: Some(format!("{{{}}}", given.collect::<Vec<_>>().join(","))),
+        identity: Vec::new(),
+        expected: expected.collect(),
+        pageable: false,
+    })
+}
+
+fn path(request: &ScanRequest, endpoint: &str, version: &str) -> String {
+    let (endpoint, name) = (encode_segment(endpoint), encode_segment(&request.target.name));
+    format!("entity/{endpoint}/{}/{name}", encode_version(version))
+}
+
+fn is_contract_5(version: &str) -> bool {
+    let year = version.split('.').next().and_then(|year| year.parse().ok());
+    year.is_some_and(|year: u32| year >= CONTRACT_5)
 }
 
 /// Contract 4: paths in `$select`, and in `$expand` each object on the way. An expanded detail that
@@ -106,8 +179,8 @@ fn flat(prefix: &str, wanted: &Wanted, select: &mut Vec<String>, expand: &mut Ve
     for (name, inner) in &wanted.inner {
         let path = format!("{prefix}{name}");
         expand.push(path.clone());
-        if inner.whole {
-            if path != FILES {
+        if inner.is_plain() {
+            if path != FILES && !path.ends_with("/files") {
                 select.push(path.clone());
             }
             // What lies deeper must still be expanded, but is selected with the whole.
@@ -121,7 +194,7 @@ fn flat(prefix: &str, wanted: &Wanted, select: &mut Vec<String>, expand: &mut Ve
 /// Contract 5: `MainContact($select=Email;$expand=Address($select=City))`.
 fn nested(name: &str, wanted: &Wanted) -> String {
     let mut options = Vec::new();
-    if !wanted.whole && !wanted.fields.is_empty() {
+    if !wanted.is_plain() && !wanted.fields.is_empty() {
         options.push(format!("$select={}", wanted.fields.join(",")));
     }
     if !wanted.inner.is_empty() {

@@ -1,0 +1,129 @@
+//! What an instance says it has: plain data that its own definitions are read into.
+
+/// What a field holds, as far as its definition tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FieldType {
+    Text,
+    /// A drop-down of contract 5, which has a code and a description.
+    Choice,
+    Bool,
+    Int2,
+    Int4,
+    Int8,
+    Float4,
+    Float8,
+    Numeric,
+    Date,
+    TimestampTz,
+    Uuid,
+    /// Anything with an inside.
+    Json,
+}
+
+/// The definition of a contract endpoint (`swagger.json`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contract {
+    /// 4 or 5 (acumatica-api.md section 2).
+    pub number: u32,
+    /// In the order of the definition.
+    pub entities: Vec<Entity>,
+    /// The types of records and of what is in them, by name.
+    pub types: std::collections::HashMap<String, Vec<Member>>,
+}
+
+/// A top-level entity of an endpoint: a list of records, or an inquiry form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entity {
+    /// As in the URL.
+    pub name: String,
+    /// Of its records; a name in [`Contract::types`].
+    pub type_name: String,
+    /// What people call it, such as `Sales Orders (SO301000)`.
+    pub title: Option<String>,
+}
+
+/// A member of a record, system members such as `id`, `note` and `custom` left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub name: String,
+    pub ty: MemberType,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberType {
+    Value(FieldType),
+    /// Another record, of the type named.
+    Linked(String),
+    /// A detail: records of the type named.
+    List(String),
+    /// None that we know; the name that the definition gives it.
+    Unknown(String),
+}
+
+/// A custom field, as the template record of an entity lists it (`$adHocSchema`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CustomField {
+    /// The links and details that lead to the record that has it; empty for the entity itself.
+    pub within: Vec<String>,
+    /// Such as `Document`.
+    pub view: String,
+    /// Such as `UsrPriority`.
+    pub name: String,
+    pub ty: FieldType,
+}
+
+/// The `$metadata` of generic inquiries or of data access classes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Model {
+    /// In the order of the document.
+    pub sets: Vec<EntitySet>,
+    /// What was left out, and why; for people.
+    pub faults: Vec<String>,
+}
+
+/// A generic inquiry or a data access class.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntitySet {
+    /// As in the URL: the longest of its names.
+    pub name: String,
+    /// Other names of sets of the same type, such as `SOOrder` for `PX_Objects_SO_SOOrder`.
+    pub aliases: Vec<String>,
+    /// What people call it.
+    pub title: Option<String>,
+    /// Names of properties, in order; empty if it has no key.
+    pub key: Vec<String>,
+    pub properties: Vec<Property>,
+    /// Of an inquiry that is read through `{name}_WithParameters(…)`; read plainly it is silently empty.
+    pub parameters: Vec<Parameter>,
+    pub relations: Vec<Relation>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Property {
+    pub name: String,
+    pub ty: FieldType,
+    pub nullable: bool,
+    /// Whether it can stand in `$filter` and `$select` (`NonFilterableProperties`).
+    pub filterable: bool,
+    pub title: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    pub name: String,
+    pub ty: FieldType,
+    /// Whether the inquiry cannot be called without it.
+    pub required: bool,
+}
+
+/// Where a navigation property of a set leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relation {
+    pub name: String,
+    /// Name of the target's set, as in [`EntitySet::name`]; of its type if it has no set.
+    pub target: String,
+    /// Whether it leads to many rows.
+    pub many: bool,
+    /// Pairs of a property here and one there; empty if the definition does not tell.
+    pub columns: Vec<(String, String)>,
+}

@@ -1,0 +1,146 @@
+//! Values that go to the server: in the address of an OData request, or in the body of a form.
+
+use std::fmt;
+
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta};
+
+use crate::config::ODataVersion;
+
+/// A value, in the form in which it can be written in any dialect.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Literal {
+    Null,
+    Bool(bool),
+    /// Digits, with a sign if need be.
+    Integer(String),
+    /// A decimal number without exponent.
+    Decimal(String),
+    /// A finite binary number, in the shortest digits that read as the same.
+    Double(String),
+    Text(String),
+    /// `2024-12-31`
+    Date(String),
+    /// In UTC, without zone: `2024-12-31T17:20:45.16`
+    Timestamp(String),
+    /// `00000000-0000-0000-0000-000000000000`
+    Uuid(String),
+}
+
+impl Literal {
+    /// A day, counted from 1970-01-01; `None` if it is not one of the years 1 to 9999.
+    pub fn date(days: i32) -> Option<Self> {
+        let epoch = NaiveDate::from_ymd_opt(1970, 1, 1)?;
+        let day = epoch.checked_add_signed(TimeDelta::days(days.into()))?;
+        (1..=9999).contains(&day.year()).then(|| Self::Date(day.to_string()))
+    }
+
+    /// A moment in microseconds since 1970-01-01 00:00 UTC; `None` as above.
+    pub fn timestamp(microseconds: i64) -> Option<Self> {
+        let moment = DateTime::from_timestamp_micros(microseconds)?.naive_utc();
+        (1..=9999)
+            .contains(&moment.year())
+            .then(|| Self::Timestamp(moment.format("%Y-%m-%dT%H:%M:%S%.f").to_string()))
+    }
+
+    /// As a literal of OData (acumatica-api.md section 3), not yet percent-encoded.
+    pub(crate) fn odata(&self, version: ODataVersion) -> String {
+        let v3 = version == ODataVersion::V3;
+        match self {
+            Self::Null => "null".to_owned(),
+            Self::Bool(value) => value.to_string(),
+            Self::Integer(digits) => digits.clone(),
+            Self::Decimal(digits) if v3 => format!("{digits}M"),
+            Self::Decimal(digits) | Self::Double(digits) => digits.clone(),
+            Self::Text(text) => format!("'{}'", text.replace('\'', "''")),
+            Self::Date(day) if v3 => format!("datetime'{day}T00:00:00'"),
+            Self::Date(day) => day.clone(),
+            Self::Timestamp(moment) if v3 => format!("datetime'{moment}'"),
+            Self::Timestamp(moment) => format!("{moment}Z"),
+            Self::Uuid(uuid) if v3 => format!("guid'{uuid}'"),
+            Self::Uuid(uuid) => uuid.clone(),
+        }
+    }
+
+    /// As JSON, which contract REST wraps into `{"value": …}`.
+    pub(crate) fn json(&self) -> String {
+        match self {
+            Self::Null => "null".to_owned(),
+            Self::Bool(value) => value.to_string(),
+            Self::Integer(digits) | Self::Decimal(digits) | Self::Double(digits) => digits.clone(),
+            Self::Text(text) | Self::Uuid(text) => serde_json::Value::from(text.as_str()).to_string(),
+            Self::Date(day) => format!("\"{day}T00:00:00+00:00\""),
+            Self::Timestamp(moment) => format!("\"{moment}+00:00\""),
+        }
+    }
+
+    /// As the text that decodes to the same value again; `None` for NULL.
+    pub(crate) fn text(&self) -> Option<String> {
+        match self {
+            Self::Null => None,
+            Self::Bool(value) => Some(value.to_string()),
+            Self::Integer(text)
+            | Self::Decimal(text)
+            | Self::Double(text)
+            | Self::Text(text)
+            | Self::Date(text)
+            | Self::Uuid(text) => Some(text.clone()),
+            Self::Timestamp(moment) => Some(format!("{moment}Z")),
+        }
+    }
+}
+
+/// As people read it.
+impl fmt::Display for Literal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "'{text}'"),
+            other => f.write_str(&other.text().unwrap_or_else(|| "NULL".to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ODataVersion::{V3, V4};
+
+    #[test]
+    fn quotes_are_doubled_and_nothing_else_is_touched() {
+        assert_eq!(Literal::Text("O'Neill & Söhne + 5%".into()).odata(V4), "'O''Neill & Söhne + 5%'");
+    }
+
+    #[test]
+    fn the_versions_differ_where_the_document_says_so() {
+        let both = |literal: Literal| (literal.odata(V4), literal.odata(V3));
+        let pair = |v4: &str, v3: &str| (v4.to_owned(), v3.to_owned());
+        assert_eq!(
+            both(Literal::Timestamp("2022-07-13T00:00:00".into())),
+            pair("2022-07-13T00:00:00Z", "datetime'2022-07-13T00:00:00'")
+        );
+        assert_eq!(
+            both(Literal::Date("2022-07-13".into())),
+            pair("2022-07-13", "datetime'2022-07-13T00:00:00'")
+        );
+        assert_eq!(both(Literal::Uuid("0-0".into())), pair("0-0", "guid'0-0'"));
+        assert_eq!(both(Literal::Decimal("1.50".into())), pair("1.50", "1.50M"));
+        assert_eq!(both(Literal::Null), pair("null", "null"));
+    }
+
+    #[test]
+    fn days_and_moments_of_our_calendar() {
+        assert_eq!(Literal::date(19_723), Some(Literal::Date("2024-01-01".into())));
+        assert_eq!(Literal::date(i32::MAX), None);
+        assert_eq!(Literal::date(-800_000), None);
+        let moment = Literal::timestamp(1_704_067_200_160_000).unwrap();
+        assert_eq!(moment, Literal::Timestamp("2024-01-01T00:00:00.160".into()));
+        assert_eq!(Literal::timestamp(i64::MAX), None);
+    }
+
+    #[test]
+    fn json_keeps_every_digit() {
+        assert_eq!(Literal::Decimal("0.10".into()).json(), "0.10");
+        assert_eq!(Literal::Integer("-5".into()).json(), "-5");
+        assert_eq!(Literal::Text("a\"b".into()).json(), r#""a\"b""#);
+        assert_eq!(Literal::Timestamp("2024-01-31T10:00:00".into()).json(), r#""2024-01-31T10:00:00+00:00""#);
+    }
+}

@@ -1,0 +1,193 @@
+//! Parameters of inquiries: which are needed, and whether the server took them.
+
+use crate::decode::{Batch, Cell, Column, ColumnType, RowDecoder};
+use crate::error::{Error, ErrorKind, Result};
+use crate::literal::Literal;
+use crate::request::{Parameter, ScanRequest};
+
+/// Before a generic inquiry is called: it cannot be without what it needs.
+///
+/// # Errors
+/// A required parameter has no value. A form is asked all the same, since it may have a default.
+pub(crate) fn check_given(request: &ScanRequest, call: &[Option<Literal>]) -> Result<()> {
+    match missing(request, call) {
+        Some(parameter) if !request.target.form => Err(required(request, &[parameter])),
+        _ => Ok(()),
+    }
+}
+
+/// After a form has shown nothing: without a parameter that it needs, it says nothing of that.
+///
+/// # Errors
+/// A required parameter, or any parameter at all, was not given.
+pub(crate) fn check_empty(request: &ScanRequest, call: &[Option<Literal>]) -> Result<()> {
+    let all: Vec<&Parameter> = request.parameters.iter().collect();
+    match missing(request, call) {
+        Some(parameter) => Err(required(request, &[parameter])),
+        None if !all.is_empty() && call.iter().all(Option::is_none) => Err(required(request, &all)),
+        None => Ok(()),
+    }
+}
+
+fn missing<'a>(request: &'a ScanRequest, call: &[Option<Literal>]) -> Option<&'a Parameter> {
+    let given = call.iter().chain(std::iter::repeat(&None));
+    request.parameters.iter().zip(given).find(|(p, value)| p.required && value.is_none()).map(|(p, _)| p)
+}
+
+fn required(request: &ScanRequest, parameters: &[&Parameter]) -> Error {
+    let names: Vec<String> = parameters.iter().map(|parameter| format!("\"{}\"", parameter.name)).collect();
+    let (message, which) = match names.as_slice() {
+        [name] => (format!("{} needs a value for the parameter {name}", request.target), "it"),
+        _ => (format!("{} shows nothing without a parameter", request.target), "one of them"),
+    };
+    Error::new(ErrorKind::ParameterMissing, message)
+        .detail(format!("Parameters of foreign table \"{}\": {}.", request.table, names.join(", ")))
+        .hint(format!("Set {which} in WHERE, as column = value, column IN (…), or by joining on the column."))
+}
+
+/// A decoder for the rows of one call: the columns of parameters hold what the call was given.
+pub(crate) fn decoder(
+    request: &ScanRequest,
+    call: &[Option<Literal>],
+    identity: &[Vec<String>],
+) -> RowDecoder {
+    let mut columns = request.columns.clone();
+    let given = request
+        .parameters
+        .iter()
+        .zip(call)
+        .filter_map(|(parameter, value)| Some((parameter.column?, value.as_ref()?)));
+    let given: Vec<(usize, &Literal)> = given.collect();
+    for (column, _) in &given {
+        columns[*column].path.clear();
+    }
+    if !request.target.form {
+        // A field of the rows may have the name of a parameter.
+        for column in request.parameters.iter().filter_map(|parameter| parameter.column) {
+            columns[column].path.clear();
+        }
+    }
+    let mut decoder = RowDecoder::of_detail(&columns, identity, &request.target.detail);
+    for (column, value) in given {
+        if let Some(text) = value.text() {
+            decoder.set_constant(column, columns[column].ty, text);
+        }
+    }
+    decoder
+}
+
+/// Whether a form shows the parameters as they were given: what it does not know it ignores (acumatica-api.md section
+/// 2), and the results would be those of other parameters.
+///
+/// # Errors
+/// One is missing in the answer, or another value stands there.
+pub(crate) fn check_echo(request: &ScanRequest, call: &[Option<Literal>], record: &[u8]) -> Result<()> {
+    for (parameter, value) in request.parameters.iter().zip(call) {
+        let Some(text) = value.as_ref().and_then(Literal::text) else { continue };
+        let ty = parameter.column.map_or(ColumnType::Text, |column| request.columns[column].ty);
+        let column = |path| Column { name: parameter.name.clone(), path, ty };
+        let (mut sent, mut shown) = (Batch::new(1), Batch::new(1));
+        let mut constant = RowDecoder::new(&[column(Vec::new())], &[]);
+        constant.set_constant(0, ty, text);
+        let mut echo = RowDecoder::new(&[column(vec![parameter.name.clone()])], &[]);
+        let unreadable = |reason| {
+            Error::new(ErrorKind::Protocol, format!("could not read the parameters of {}", request.target))
+                .detail(reason)
+        };
+        constant.decode(b"{}", &mut sent).map_err(unreadable)?;
+        echo.decode(record, &mut shown).map_err(unreadable)?;
+        if echo.never_met().next().is_some() {
+            return Err(Error::new(
+                ErrorKind::UnknownField,
+                format!("{} has no parameter \"{}\"", request.target, parameter.name),
+            ));
+        }
+        if !same(&sent, &shown) {
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                format!("{} did not take the parameter \"{}\"", request.target, parameter.name),
+            )
+            .detail(format!("It was given {}, and shows {}.", readable(&sent), readable(&shown)))
+            .hint("Check that the value is one that the form accepts."));
+        }
+    }
+    Ok(())
+}
+
+/// Text as SQL Server compares it, without case and the spaces at its end; numbers by value.
+fn same(sent: &Batch, shown: &Batch) -> bool {
+    match (sent.row(0)[0], shown.row(0)[0]) {
+        (Cell::Text(one), Cell::Text(other)) => {
+            let (one, other) = (sent.text(one), shown.text(other));
+            one.trim_end().to_lowercase() == other.trim_end().to_lowercase() || plain(one) == plain(other)
+        }
+        (Cell::Uuid(one), Cell::Uuid(other)) => sent.uuid(one) == shown.uuid(other),
+        (one, other) => one == other,
+    }
+}
+
+/// A decimal number without the zeroes that do not count.
+fn plain(number: &str) -> &str {
+    if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
+}
+
+fn readable(batch: &Batch) -> String {
+    match batch.row(0)[0] {
+        Cell::Text(span) => format!("\"{}\"", batch.text(span)),
+        Cell::Null => "nothing".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::tests::request;
+
+    fn form(value: Option<Literal>) -> (ScanRequest, Vec<Option<Literal>>) {
+        let mut request =
+            request("Form", &[("Item", ColumnType::Text), ("Results/Qty", ColumnType::Numeric)], &[]);
+        request.target.form = true;
+        request.target.detail = vec!["Results".into()];
+        request.parameters = vec![Parameter { name: "Item".into(), column: Some(0), required: true }];
+        (request, vec![value])
+    }
+
+    #[test]
+    fn what_was_given_must_be_shown() {
+        let (request, call) = form(Some(Literal::Text("aa ".into())));
+        let check = |record: &str| check_echo(&request, &call, record.as_bytes()).map_err(|error| error.kind);
+        assert_eq!(check(r#"{"Item":{"value":"AA"},"Results":[]}"#), Ok(()));
+        assert_eq!(check(r#"{"Item":{},"Results":[]}"#), Err(ErrorKind::Protocol));
+        assert_eq!(check(r#"{"Item":{"value":"BB"}}"#), Err(ErrorKind::Protocol));
+        assert_eq!(check(r#"{"Results":[]}"#), Err(ErrorKind::UnknownField));
+    }
+
+    #[test]
+    fn an_empty_form_without_its_parameter_is_an_error() {
+        let (request, call) = form(None);
+        assert!(check_given(&request, &call).is_ok());
+        let error = check_empty(&request, &call).unwrap_err();
+        assert!(error.message.contains("\"Item\""), "{error}");
+        let (request, call) = form(Some(Literal::Text("x".into())));
+        assert!(check_empty(&request, &call).is_ok());
+    }
+
+    #[test]
+    fn a_generic_inquiry_is_not_called_without_it() {
+        let (mut request, call) = form(None);
+        request.target.form = false;
+        assert_eq!(check_given(&request, &call).unwrap_err().kind, ErrorKind::ParameterMissing);
+    }
+
+    #[test]
+    fn rows_show_the_parameter_as_it_was_given() {
+        let (request, call) = form(Some(Literal::Text("aa ".into())));
+        let mut batch = Batch::new(2);
+        let record = br#"{"Item":{"value":"AA"},"Results":[{"Qty":{"value":1.5}},{"Qty":{}}]}"#;
+        decoder(&request, &call, &[]).decode(record, &mut batch).unwrap();
+        assert_eq!(batch.len(), 2);
+        let Cell::Text(span) = batch.row(1)[0] else { panic!() };
+        assert_eq!((batch.text(span), batch.row(1)[1]), ("aa ", Cell::Null));
+    }
+}

@@ -1,0 +1,365 @@
+//! The parameters of inquiries: from conditions in WHERE to the values of the calls.
+//!
+//! A condition that says what a parameter is, `column = value`, is no filter of rows that are there anyway: it decides
+//! which rows there are. So whenever a query holds such a condition it is used, in whichever plan; it is checked
+//! locally too, which costs nothing, since rows show the parameters as they were given.
+
+use std::ffi::c_void;
+
+use acumatica_client::{Literal, ScanRequest};
+use pgrx::prelude::*;
+use pgrx::{PgList, PgRelation};
+
+use crate::compat;
+use crate::convert::{EPOCH_DAYS, EPOCH_MICROSECONDS};
+use crate::deparse::Table;
+use crate::encoding::from_server;
+use crate::error::Refusal;
+
+/// A condition that gives a parameter its value.
+#[derive(Clone, Copy, Debug)]
+pub struct Argument {
+    pub attribute: i16,
+    /// Of the column's type or one like it, or an array of such values.
+    pub value: *mut pg_sys::Expr,
+}
+
+/// The parameters that a table has, by attribute number, and whether each is required.
+pub fn of_table(table: &Table, relation: &PgRelation) -> Vec<(i16, bool)> {
+    let parameters = table.parameters(relation).into_iter();
+    parameters.map(|(attribute, options)| (attribute, options.get("parameter") == Some("required"))).collect()
+}
+
+/// What `clause` says about a parameter of the relation `relid`, if it does.
+///
+/// # Safety
+/// `clause` is an expression of the planner run of `root`.
+pub unsafe fn argument(
+    root: *mut pg_sys::PlannerInfo,
+    relid: pg_sys::Index,
+    parameters: &[(i16, bool)],
+    clause: *mut pg_sys::Expr,
+) -> Option<Argument> {
+    // SAFETY: as the caller says; each node is looked at as what its tag says it is.
+    unsafe {
+        let parameter = |node| column(relid, parameters, node);
+        let boolean = |attribute, truth| {
+            let value = pg_sys::makeBoolConst(truth, false).cast();
+            Some(Argument { attribute, value })
+        };
+        match (*clause.cast::<pg_sys::Node>()).type_ {
+            pg_sys::NodeTag::T_Var => boolean(parameter(clause)?, true),
+            pg_sys::NodeTag::T_BoolExpr => {
+                let not: *mut pg_sys::BoolExpr = clause.cast();
+                let inner = PgList::<pg_sys::Expr>::from_pg((*not).args).get_ptr(0)?;
+                let is_not = (*not).boolop == pg_sys::BoolExprType::NOT_EXPR;
+                if is_not { boolean(parameter(inner)?, false) } else { None }
+            }
+            pg_sys::NodeTag::T_OpExpr => {
+                let operation: *mut pg_sys::OpExpr = clause.cast();
+                let arguments = PgList::<pg_sys::Expr>::from_pg((*operation).args);
+                let (left, right) = (arguments.get_ptr(0)?, arguments.get_ptr(1)?);
+                let (attribute, value, mine) = match (parameter(left), parameter(right)) {
+                    (Some(attribute), None) => (attribute, right, left),
+                    (None, Some(attribute)) => (attribute, left, right),
+                    _ => return None,
+                };
+                let ty = pg_sys::exprType(value.cast());
+                let says = is_equality((*operation).opno, left)
+                    && are_alike(pg_sys::exprType(mine.cast()), ty)
+                    && is_given(root, relid, value);
+                says.then_some(Argument { attribute, value })
+            }
+            pg_sys::NodeTag::T_ScalarArrayOpExpr => {
+                let operation: *mut pg_sys::ScalarArrayOpExpr = clause.cast();
+                let arguments = PgList::<pg_sys::Expr>::from_pg((*operation).args);
+                let (left, value) = (arguments.get_ptr(0)?, arguments.get_ptr(1)?);
+                let attribute = parameter(left)?;
+                let element = pg_sys::get_element_type(pg_sys::exprType(value.cast()));
+                let says = (*operation).useOr
+                    && is_equality((*operation).opno, left)
+                    && are_alike(pg_sys::exprType(left.cast()), element)
+                    && is_given(root, relid, value);
+                says.then_some(Argument { attribute, value })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The parameter that an expression is, under whichever of its binary-compatible types.
+///
+/// # Safety
+/// `node` is an expression.
+pub unsafe fn column(
+    relid: pg_sys::Index,
+    parameters: &[(i16, bool)],
+    mut node: *mut pg_sys::Expr,
+) -> Option<i16> {
+    // SAFETY: as the caller says.
+    unsafe {
+        while (*node.cast::<pg_sys::Node>()).type_ == pg_sys::NodeTag::T_RelabelType {
+            node = (*node.cast::<pg_sys::RelabelType>()).arg;
+        }
+        if (*node.cast::<pg_sys::Node>()).type_ != pg_sys::NodeTag::T_Var {
+            return None;
+        }
+        let var: *mut pg_sys::Var = node.cast();
+        let own = (*var).varno as pg_sys::Index == relid && (*var).varlevelsup == 0;
+        let attribute = (*var).varattno;
+        (own && parameters.iter().any(|(parameter, _)| *parameter == attribute)).then_some(attribute)
+    }
+}
+
+/// Whether an operator is the `=` of the type of its left side.
+unsafe fn is_equality(operator: pg_sys::Oid, left: *mut pg_sys::Expr) -> bool {
+    // SAFETY: an expression, and a look-up in the catalog.
+    unsafe { pg_sys::op_mergejoinable(operator, pg_sys::exprType(left.cast())) }
+}
+
+/// Whether values of one type can be sent for a parameter of the other.
+fn are_alike(one: pg_sys::Oid, other: pg_sys::Oid) -> bool {
+    const INTEGERS: [pg_sys::Oid; 3] = [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID];
+    const TEXTS: [pg_sys::Oid; 3] = [pg_sys::TEXTOID, pg_sys::VARCHAROID, pg_sys::NAMEOID];
+    const FLOATS: [pg_sys::Oid; 2] = [pg_sys::FLOAT4OID, pg_sys::FLOAT8OID];
+    let both = |types: &[pg_sys::Oid]| types.contains(&one) && types.contains(&other);
+    one == other || both(&INTEGERS) || both(&TEXTS) || both(&FLOATS)
+}
+
+/// Whether a value is known before the relation is read, and stays as it is meanwhile.
+unsafe fn is_given(root: *mut pg_sys::PlannerInfo, relid: pg_sys::Index, value: *mut pg_sys::Expr) -> bool {
+    // SAFETY: an expression of this planner run.
+    unsafe {
+        !pg_sys::bms_is_member(relid as i32, compat::pull_varnos(root, value.cast()))
+            && !pg_sys::contain_volatile_functions(value.cast())
+    }
+}
+
+/// The values of a plan's expressions, each ready to be worked out.
+#[derive(Debug)]
+pub struct Arguments {
+    /// Of each expression: which parameter it is for, its state, its type, and the type of its elements if it is an array.
+    expressions: Vec<(usize, *mut pg_sys::ExprState, pg_sys::Oid, Option<pg_sys::Oid>)>,
+}
+
+impl Arguments {
+    /// `attributes` tells the parameter of each of the plan's expressions.
+    ///
+    /// # Safety
+    /// `node` is being begun, in the memory context of the query; `expressions` are those of its plan.
+    pub unsafe fn begin(
+        node: *mut pg_sys::ForeignScanState,
+        expressions: *mut pg_sys::List,
+        attributes: &[i16],
+        parameters: &[(i16, bool)],
+    ) -> Self {
+        // SAFETY: as the caller says.
+        unsafe {
+            let given = PgList::<pg_sys::Expr>::from_pg(expressions);
+            let states =
+                PgList::<pg_sys::ExprState>::from_pg(pg_sys::ExecInitExprList(expressions, node.cast()));
+            let expressions = given.iter_ptr().zip(states.iter_ptr()).zip(attributes).filter_map(
+                |((expression, state), attribute)| {
+                    let place = parameters.iter().position(|(parameter, _)| parameter == attribute)?;
+                    let ty = pg_sys::exprType(expression.cast());
+                    let element = Some(pg_sys::get_element_type(ty)).filter(|ty| *ty != pg_sys::InvalidOid);
+                    Some((place, state, ty, element))
+                },
+            );
+            Self { expressions: expressions.collect() }
+        }
+    }
+
+    /// The calls to make: all combinations of what the parameters may be. None if one of them can be nothing.
+    ///
+    /// # Safety
+    /// `node` is the scan that this was begun for.
+    pub unsafe fn calls(
+        &self,
+        node: *mut pg_sys::ForeignScanState,
+        request: &ScanRequest,
+    ) -> Vec<Vec<Option<Literal>>> {
+        let mut values: Vec<Option<Vec<Literal>>> = vec![None; request.parameters.len()];
+        for (place, state, ty, element) in &self.expressions {
+            // SAFETY: as the caller says.
+            let given = unsafe { evaluate(node, *state, *ty, *element, &request.parameters[*place].name) };
+            // Two conditions on one parameter: what both allow.
+            values[*place] = Some(match values[*place].take() {
+                Some(before) => before.into_iter().filter(|value| given.contains(value)).collect(),
+                None => given,
+            });
+        }
+        values.into_iter().fold(vec![Vec::new()], |calls, values| {
+            let choices = match values {
+                Some(values) => values.into_iter().map(Some).collect(),
+                None => vec![None],
+            };
+            let extended = |call: &Vec<Option<Literal>>| -> Vec<Vec<Option<Literal>>> {
+                choices.iter().map(|value| [call.as_slice(), std::slice::from_ref(value)].concat()).collect()
+            };
+            calls.iter().flat_map(extended).collect()
+        })
+    }
+}
+
+/// The values that an expression stands for, each once; NULL is none, since nothing equals it.
+unsafe fn evaluate(
+    node: *mut pg_sys::ForeignScanState,
+    state: *mut pg_sys::ExprState,
+    ty: pg_sys::Oid,
+    element: Option<pg_sys::Oid>,
+    parameter: &str,
+) -> Vec<Literal> {
+    // SAFETY: the node's expression context is there as long as the node. `ExecEvalExpr` is an inline function in C,
+    // called as C would, behind a guard; what it palloc's lives until the next row.
+    unsafe {
+        let context = (*node).ss.ps.ps_ExprContext;
+        let mut is_null = false;
+        let Some(evaluate) = (*state).evalfunc else { return Vec::new() };
+        let before = pg_sys::MemoryContextSwitchTo((*context).ecxt_per_tuple_memory);
+        let value = pg_sys::ffi::pg_guard_ffi_boundary(|| evaluate(state, context, &raw mut is_null));
+        let datums = match (is_null, element) {
+            (true, _) => Vec::new(),
+            (false, None) => vec![value],
+            (false, Some(element)) => elements(value, element),
+        };
+        let ty = element.unwrap_or(ty);
+        let mut values: Vec<Literal> = Vec::new();
+        for datum in datums {
+            let value = literal(datum, ty, parameter);
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        pg_sys::MemoryContextSwitchTo(before);
+        values
+    }
+}
+
+/// The elements of an array that are not NULL.
+unsafe fn elements(array: pg_sys::Datum, element: pg_sys::Oid) -> Vec<pg_sys::Datum> {
+    let (mut length, mut by_value, mut align) = (0, false, 0);
+    let (mut datums, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+    // SAFETY: a value of an array type; what is returned is palloc'd, with one entry for each element.
+    unsafe {
+        pg_sys::get_typlenbyvalalign(element, &mut length, &mut by_value, &mut align);
+        let array: *mut pg_sys::ArrayType = pg_sys::pg_detoast_datum(array.cast_mut_ptr()).cast();
+        pg_sys::deconstruct_array(
+            array,
+            element,
+            length.into(),
+            by_value,
+            align,
+            &mut datums,
+            &mut nulls,
+            &mut count,
+        );
+        let count = usize::try_from(count).unwrap_or(0);
+        (0..count).filter(|index| !*nulls.add(*index)).map(|index| *datums.add(index)).collect()
+    }
+}
+
+/// A value as it is sent.
+unsafe fn literal(datum: pg_sys::Datum, ty: pg_sys::Oid, parameter: &str) -> Literal {
+    // SAFETY: a value of the base type of `ty`, that is not NULL.
+    unsafe {
+        let base = pg_sys::getBaseType(ty);
+        let text = || {
+            let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
+            pg_sys::getTypeOutputInfo(base, &mut function, &mut is_varlena);
+            from_server(pg_sys::OidOutputFunctionCall(function, datum))
+        };
+        let finite = |text: String| text.ends_with(|c: char| c.is_ascii_digit()).then_some(text);
+        let literal = match base {
+            pg_sys::BOOLOID => Some(Literal::Bool(datum.value() != 0)),
+            pg_sys::INT2OID | pg_sys::INT4OID | pg_sys::INT8OID => Some(Literal::Integer(text())),
+            pg_sys::NUMERICOID => finite(text()).map(Literal::Decimal),
+            pg_sys::FLOAT4OID => {
+                let value = f32::from_datum(datum, false).filter(|value| value.is_finite());
+                value.map(|value| Literal::Double(format!("{value:?}")))
+            }
+            pg_sys::FLOAT8OID => {
+                let value = f64::from_datum(datum, false).filter(|value| value.is_finite());
+                value.map(|value| Literal::Double(format!("{value:?}")))
+            }
+            pg_sys::DATEOID => (datum.value() as i32).checked_add(EPOCH_DAYS).and_then(Literal::date),
+            pg_sys::TIMESTAMPOID | pg_sys::TIMESTAMPTZOID => {
+                (datum.value() as i64).checked_add(EPOCH_MICROSECONDS).and_then(Literal::timestamp)
+            }
+            pg_sys::UUIDOID => Some(Literal::Uuid(text())),
+            _ => Some(Literal::Text(text())),
+        };
+        literal.unwrap_or_else(|| {
+            Refusal::new(
+                PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("parameter \"{parameter}\" cannot be given the value {}", text()),
+            )
+            .hint("Give it a finite number, or a day in the years 1 to 9999.")
+            .raise()
+        })
+    }
+}
+
+/// Adds to `sets` the other relations that must be read first for their values to be given to parameters.
+///
+/// # Safety
+/// `rel` is the relation being planned, whose parameters these are.
+pub unsafe fn outer_relations(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    parameters: &[(i16, bool)],
+) -> Vec<pg_sys::Relids> {
+    let mut sets: Vec<pg_sys::Relids> = Vec::new();
+    // SAFETY: as the caller says; the sets are copies in the planner's memory.
+    unsafe {
+        let mut clauses: Vec<*mut pg_sys::RestrictInfo> =
+            PgList::from_pg((*rel).joininfo).iter_ptr().collect();
+        if (*rel).has_eclass_joins {
+            for (attribute, _) in parameters {
+                let mut wanted = Wanted { relid: (*rel).relid, attribute: *attribute };
+                let implied = pg_sys::generate_implied_equalities_for_column(
+                    root,
+                    rel,
+                    Some(is_member_of_class),
+                    (&raw mut wanted).cast(),
+                    (*rel).lateral_referencers,
+                );
+                clauses.extend(PgList::from_pg(implied).iter_ptr());
+            }
+        }
+        for info in clauses {
+            if !pg_sys::join_clause_is_movable_to(info, rel)
+                || argument(root, (*rel).relid, parameters, (*info).clause).is_none()
+            {
+                continue;
+            }
+            let outer = pg_sys::bms_union((*info).clause_relids, (*rel).lateral_relids);
+            let outer = pg_sys::bms_del_member(outer, (*rel).relid as i32);
+            if !outer.is_null() && !sets.iter().any(|set| pg_sys::bms_equal(*set, outer)) {
+                sets.push(outer);
+            }
+        }
+    }
+    sets
+}
+
+struct Wanted {
+    relid: pg_sys::Index,
+    attribute: i16,
+}
+
+/// Called by the planner for each member of an equivalence class.
+#[pg_guard]
+unsafe extern "C-unwind" fn is_member_of_class(
+    _root: *mut pg_sys::PlannerInfo,
+    _rel: *mut pg_sys::RelOptInfo,
+    _class: *mut pg_sys::EquivalenceClass,
+    member: *mut pg_sys::EquivalenceMember,
+    wanted: *mut c_void,
+) -> bool {
+    // SAFETY: the planner passes its own structures, and back what it was given above.
+    unsafe {
+        let wanted = &*wanted.cast::<Wanted>();
+        column(wanted.relid, &[(wanted.attribute, false)], (*member).em_expr).is_some()
+    }
+}

@@ -1,0 +1,93 @@
+//! What a session can set for all its queries: the light in which the server shows its rows.
+
+use std::ffi::CString;
+
+use acumatica_client::Context;
+use pgrx::prelude::*;
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+use crate::encoding::from_server;
+use crate::error::Refusal;
+use crate::option::is_date;
+
+type Text = GucSetting<Option<CString>>;
+
+static BRANCH: Text = Text::new(None);
+static LOCALE: Text = Text::new(None);
+static BUSINESS_DATE: Text = Text::new(None);
+static SHOW_ARCHIVED: GucSetting<bool> = GucSetting::<bool>::new(false);
+static SHOW_DELETED: GucSetting<bool> = GucSetting::<bool>::new(false);
+
+/// Called once in each backend that loads the library.
+pub fn define() {
+    let flags = GucFlags::empty();
+    GucRegistry::define_string_guc(
+        c"acumatica_fdw.branch",
+        c"Branch to work in.",
+        c"Empty: the one that the options of table and server say.",
+        &BRANCH,
+        GucContext::Userset,
+        flags,
+    );
+    GucRegistry::define_string_guc(
+        c"acumatica_fdw.locale",
+        c"Culture of labels and messages, such as en-US.",
+        c"Empty: the one that the options of table and server say.",
+        &LOCALE,
+        GucContext::Userset,
+        flags,
+    );
+    GucRegistry::define_string_guc(
+        c"acumatica_fdw.business_date",
+        c"Business date to work on, such as 2024-12-31.",
+        c"Empty: the one that the options of table and server say.",
+        &BUSINESS_DATE,
+        GucContext::Userset,
+        flags,
+    );
+    GucRegistry::define_bool_guc(
+        c"acumatica_fdw.show_archived",
+        c"Shows archived records too.",
+        c"Off: as the options of table and server say.",
+        &SHOW_ARCHIVED,
+        GucContext::Userset,
+        flags,
+    );
+    GucRegistry::define_bool_guc(
+        c"acumatica_fdw.show_deleted",
+        c"Shows deleted records of data access classes too.",
+        c"Off: as the options of table and server say.",
+        &SHOW_DELETED,
+        GucContext::Userset,
+        flags,
+    );
+}
+
+fn text(setting: &Text) -> Option<String> {
+    // SAFETY: a C string of the backend, in the encoding of the database.
+    setting.get().map(|text| unsafe { from_server(text.as_ptr()) }).filter(|text| !text.is_empty())
+}
+
+/// The context of a request: the session's settings, else the options that `inherited` finds.
+///
+/// # Errors
+/// A setting is not what it should be.
+pub fn context<'a>(inherited: impl Fn(&str) -> Option<&'a str>) -> Result<Context, Refusal> {
+    let own = |setting: &Text, option: &str| text(setting).or_else(|| inherited(option).map(str::to_owned));
+    let shown = |setting: &GucSetting<bool>, option: &str| setting.get() || inherited(option) == Some("true");
+    let business_date = own(&BUSINESS_DATE, "business_date");
+    if let Some(day) = business_date.as_deref().filter(|day| !is_date(day)) {
+        return Err(Refusal::new(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("invalid value for parameter \"acumatica_fdw.business_date\": \"{day}\""),
+        )
+        .hint("It must be a day such as 2024-12-31."));
+    }
+    Ok(Context {
+        branch: own(&BRANCH, "branch"),
+        locale: own(&LOCALE, "locale"),
+        business_date,
+        show_archived: shown(&SHOW_ARCHIVED, "show_archived"),
+        show_deleted: shown(&SHOW_DELETED, "show_deleted"),
+    })
+}
