@@ -1,5 +1,6 @@
 //! What the simulator can be told on its command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
@@ -107,9 +108,20 @@ pub struct Config {
     /// Seconds by which the server's clock is ahead (negative: behind), as the Date header of every answer shows
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub clock_offset: i64,
-    /// Adds this many empty types of 19 properties to the DAC metadata (a real site has 2,265)
+    /// Adds this many types without rows to the DAC metadata: 2245 make it as long as that of a real site, some
+    /// 20 MB with 42,000 properties. Their sets are PX_Objects_Filler_Type0001 or FillerType0001
     #[arg(long, default_value_t = 0)]
     pub dac_filler: usize,
+    /// Serves one more contract endpoint, made from this endpoint definition (a swagger.json); repeatable. It takes
+    /// the place of a bundled endpoint of the same name and version
+    #[arg(long = "definition", value_name = "FILE")]
+    pub definitions: Vec<PathBuf>,
+    /// Rows of each entity of those endpoints
+    #[arg(long, default_value_t = 25)]
+    pub definition_rows: u64,
+    /// Size of each attachment; without it an attachment is one sentence
+    #[arg(long)]
+    pub file_bytes: Option<u64>,
 }
 
 #[derive(Parser)]

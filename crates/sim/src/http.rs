@@ -20,7 +20,7 @@ use crate::faults::{Cut, Interruption, Plan};
 use crate::log::Entry;
 use crate::reply::{Body, Filled, Reply, http_date};
 use crate::state::State;
-use crate::{control, oauth, routes};
+use crate::{control, headers, oauth, routes};
 
 const LARGEST_BODY: usize = 64 << 20;
 /// Rows are collected up to about this much before they are sent.
@@ -152,6 +152,7 @@ pub async fn handle(
         path: request.path.clone(),
         query,
         raw_query: request.raw_query.clone(),
+        headers: headers::logged(&request),
         bearer: request.bearer().is_some(),
         grant_type: oauth::grant_type(&request),
         ..Entry::default()

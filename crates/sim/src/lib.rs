@@ -19,6 +19,8 @@ mod data;
 mod dump;
 mod faults;
 mod filter;
+mod generated;
+mod headers;
 mod http;
 mod limits;
 mod log;
@@ -57,16 +59,18 @@ impl Simulator {
     /// Starts, and returns when it listens.
     ///
     /// # Panics
-    /// If it cannot listen or start a thread.
+    /// As `try_start` fails.
     pub fn start(config: Config) -> Simulator {
         Simulator::try_start(config).unwrap_or_else(|error| panic!("cannot start the simulator: {error}"))
     }
 
+    /// # Errors
+    /// If it cannot listen or start a thread, or an endpoint definition cannot be read.
     pub fn try_start(config: Config) -> std::io::Result<Simulator> {
         let listener = TcpListener::bind(&config.listen)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let state = Arc::new(State::new(config));
+        let state = Arc::new(State::new(config)?);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let shared = state.clone();

@@ -1,6 +1,6 @@
 //! The requests seen, for `/__sim/requests`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
 use serde::Serialize;
@@ -20,6 +20,8 @@ pub struct Entry {
     pub status: u16,
     pub ms: u64,
     pub session: String,
+    /// Those that change what Acumatica answers, by their names in lower case.
+    pub headers: BTreeMap<String, String>,
     /// It came with an `Authorization: Bearer` header.
     pub bearer: bool,
     /// Of a call to the token endpoint.

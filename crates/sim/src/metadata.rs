@@ -1,15 +1,12 @@
 //! `$metadata` of OData, as XML (acumatica-api.md §3).
 
+pub mod filler;
+
 use std::fmt::Write;
 
 use crate::data::value::Kind;
 use crate::filter::Dialect;
-use crate::views::{NavTo, View};
-
-/// The name of a type that only makes the document longer.
-pub fn filler_name(number: usize) -> String {
-    format!("PX_Objects_Filler_Type{number:04}")
-}
+use crate::views::{Nav, NavTo, Prop, View};
 
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
@@ -77,24 +74,38 @@ fn entity_type(out: &mut String, views: &[View], view: &View, dialect: Dialect) 
     for nav in &view.navs {
         let target = format!("{}.{}", namespace(dialect), views[nav.view].type_name());
         let target = if matches!(nav.to, NavTo::Many(_)) { format!("Collection({target})") } else { target };
-        let _ = write!(out, "<NavigationProperty Name=\"{}\" Type=\"{target}\"/>", nav.name);
+        let _ = write!(out, "<NavigationProperty Name=\"{}\" Type=\"{target}\"", nav.name);
+        match constraints(view, nav, &views[nav.view]) {
+            Some(pairs) => {
+                out.push('>');
+                for (from, to) in pairs {
+                    let _ = write!(
+                        out,
+                        "<ReferentialConstraint Property=\"{from}\" ReferencedProperty=\"{to}\"/>"
+                    );
+                }
+                out.push_str("</NavigationProperty>");
+            }
+            None => out.push_str("/>"),
+        }
     }
     out.push_str("</EntityType>");
 }
 
-fn filler_type(out: &mut String, number: usize) {
-    let name = filler_name(number);
-    let _ = write!(out, "<EntityType Name=\"{name}\"><Key><PropertyRef Name=\"RecordID\"/></Key>");
-    out.push_str("<Property Name=\"RecordID\" Type=\"Edm.Int32\" Nullable=\"false\"/>");
-    for i in 1..19 {
-        let kind = ["Edm.String", "Edm.Decimal", "Edm.DateTimeOffset", "Edm.Boolean", "Edm.Guid"][i % 5];
-        let _ = write!(
-            out,
-            "<Property Name=\"CuryFillerAmount{i}\" Type=\"{kind}\"><Annotation \
-             Term=\"Org.OData.Core.V1.Description\" String=\"Filler Amount &amp; Text {i}\"/></Property>"
-        );
-    }
-    out.push_str("</EntityType>");
+/// For each key of the target the property of the same value, if this view has all of them.
+fn constraints<'a>(view: &'a View, nav: &Nav, target: &'a View) -> Option<Vec<(&'a str, &'a str)>> {
+    let NavTo::One(link) = nav.to else { return None };
+    let pair = |key: &usize| {
+        let key = &target.props[*key];
+        let same = |prop: &&Prop| {
+            let (here, there) = (&prop.field.access, &key.field.access);
+            let hops = here.hops.split_first();
+            hops == Some((&(view.table, link), &there.hops[..]))
+                && (here.table, here.col) == (there.table, there.col)
+        };
+        Some((view.props.iter().find(same)?.name, key.name))
+    };
+    target.keys.iter().map(pair).collect()
 }
 
 /// `FilterRestrictions.NonFilterableProperties` of a set.
@@ -128,12 +139,13 @@ pub fn document(views: &[View], dialect: Dialect, filler: usize) -> String {
         false => "http://docs.oasis-open.org/odata/ns/edm",
     };
     let _ = write!(out, "<Schema Namespace=\"{space}\" xmlns=\"{edm_space}\">");
-    for view in views {
+    let listed = || views.iter().filter(|v| !v.unlisted);
+    for view in listed() {
         entity_type(&mut out, views, view, dialect);
     }
-    (0..filler).for_each(|i| filler_type(&mut out, i));
+    (0..filler).for_each(|i| filler::entity_type(&mut out, space, i, filler));
     let function = |view: &View| escape(&format!("{}_WithParameters", view.name));
-    let with_parameters = || views.iter().filter(|v| !v.params.is_empty());
+    let with_parameters = || listed().filter(|v| !v.params.is_empty());
     if !v3 {
         for view in with_parameters() {
             let _ = write!(out, "<Function Name=\"{}\">", function(view));
@@ -145,7 +157,7 @@ pub fn document(views: &[View], dialect: Dialect, filler: usize) -> String {
     }
     let default = if v3 { " m:IsDefaultEntityContainer=\"true\"" } else { "" };
     let _ = write!(out, "<EntityContainer Name=\"Default\"{default}>");
-    for view in views {
+    for view in listed() {
         for name in [Some(view.name.as_str()), view.alias].into_iter().flatten() {
             let kind = format!("{space}.{}", view.type_name());
             let _ = write!(out, "<EntitySet Name=\"{}\" EntityType=\"{}\">", escape(name), escape(&kind));
@@ -157,10 +169,7 @@ pub fn document(views: &[View], dialect: Dialect, filler: usize) -> String {
             out.push_str("</EntitySet>");
         }
     }
-    for i in 0..filler {
-        let name = filler_name(i);
-        let _ = write!(out, "<EntitySet Name=\"{name}\" EntityType=\"{space}.{name}\"/>");
-    }
+    (0..filler).for_each(|i| filler::entity_sets(&mut out, space, i, filler));
     for view in with_parameters() {
         let (name, set) = (function(view), escape(&view.name));
         if v3 {

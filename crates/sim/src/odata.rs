@@ -7,15 +7,16 @@ mod write;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::data::Order;
 use crate::data::value::Val;
+use crate::data::{Data, Order};
 use crate::faults::Plan;
 use crate::filter::Dialect;
 use crate::filter::eval::{Expr, bind};
 use crate::filter::lexer::{Token, tokens};
 use crate::filter::parser::{Ast, Op, parse};
+use crate::headers;
 use crate::http::Request;
-use crate::metadata;
+use crate::metadata::{self, filler};
 use crate::query::{Cursor, sorted};
 use crate::reply::Reply;
 use crate::state::State;
@@ -98,6 +99,7 @@ impl<'a> Call<'a> {
             },
             [name, "$count"] if self.surface == Surface::Dac => match self.view(name) {
                 Some(view) => self.count(view),
+                None if self.is_filler(name) => Ok(Reply::new(200, "text/plain", "0")),
                 None => Ok(Reply::not_found_json(name)),
             },
             _ => Ok(Reply::not_found_json(&self.request.path)),
@@ -107,8 +109,7 @@ impl<'a> Call<'a> {
     }
 
     fn is_filler(&self, name: &str) -> bool {
-        let count = self.state.config.dac_filler;
-        self.surface == Surface::Dac && (0..count).any(|i| metadata::filler_name(i) == name)
+        self.surface == Surface::Dac && filler::is_filler(name, self.state.config.dac_filler)
     }
 
     fn empty_set(&self, name: &str) -> Result<Reply, Reply> {
@@ -117,9 +118,8 @@ impl<'a> Call<'a> {
     }
 
     fn service_document(&self) -> Result<Reply, Reply> {
-        let filler = (0..self.state.config.dac_filler)
-            .filter(|_| self.surface == Surface::Dac)
-            .map(metadata::filler_name);
+        let filler =
+            (0..self.state.config.dac_filler).filter(|_| self.surface == Surface::Dac).map(filler::name);
         let names: Vec<String> = self.views().iter().map(|v| v.name.clone()).chain(filler).collect();
         let entry = |name: &String| {
             let url = segment(name);
@@ -227,7 +227,7 @@ impl<'a> Call<'a> {
         }
         let data = self.state.data(self.tenant);
         let shape = Shape::new(self.views(), view, self.request).map_err(|e| self.bad(&e))?;
-        let order = sorted(&data, &data.order(view.table), Some(&Expr::And(tests)), &[], 1);
+        let order = sorted(&data, &self.order(&data, view), Some(&Expr::And(tests)), &[], 1);
         if order.is_empty() {
             return Err(Reply::empty(404));
         }
@@ -238,6 +238,14 @@ impl<'a> Call<'a> {
         shape.write_members(&data, order.row(0), &mut out);
         out.push(b'}');
         Ok(Reply::new(200, "application/json; odata.metadata=minimal", out))
+    }
+
+    /// Generic inquiries never show what is hidden.
+    fn order(&self, data: &Data, view: &View) -> Order {
+        match self.surface {
+            Surface::Gi => data.order(view.table),
+            Surface::Dac => data.order_with(view.table, headers::shown(self.request, true)),
+        }
     }
 
     fn number(&self, name: &str) -> Result<Option<u64>, Reply> {
@@ -292,7 +300,7 @@ impl<'a> Call<'a> {
         let mut filter = self.filter(view)?;
         let by = self.orderby()?;
         let (skip, top) = (self.number("$skip")?.unwrap_or(0), self.number("$top")?);
-        let mut order = data.order(view.table);
+        let mut order = self.order(&data, view);
         if let Some(parameters) = parameters {
             filter = Some(match filter {
                 Some(filter) => Expr::And(vec![parameters, filter]),
@@ -313,7 +321,7 @@ impl<'a> Call<'a> {
         let count =
             (self.surface == Surface::Dac && self.request.option("$count") == Some("true")).then(|| {
                 self.filter(view)
-                    .map(|f| Cursor::new(data.clone(), data.order(view.table), f, 0, u64::MAX).count())
+                    .map(|f| Cursor::new(data.clone(), self.order(&data, view), f, 0, u64::MAX).count())
             });
         let count = count.transpose()?;
         if !by.is_empty() && !view.is_natural(&data, &by) {
@@ -372,7 +380,7 @@ impl<'a> Call<'a> {
 
     fn count(&self, view: &View) -> Result<Reply, Reply> {
         let data = self.state.data(self.tenant);
-        let order = data.order(view.table);
+        let order = self.order(&data, view);
         let count = Cursor::new(data, order, self.filter(view)?, 0, u64::MAX).count();
         Ok(Reply::new(200, "text/plain", count.to_string()))
     }

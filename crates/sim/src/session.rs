@@ -1,7 +1,7 @@
 //! API sessions: the seats of the licence, the cookies they live in, cookie login and logout (acumatica-api.md §4).
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -22,6 +22,8 @@ pub struct Session {
     pub how: &'static str,
     /// The OAuth grant it belongs to.
     pub grant: Option<u64>,
+    /// As the login asked for.
+    pub locale: OnceLock<String>,
     opened: SystemTime,
     used: Mutex<(Instant, SystemTime)>,
     requests: AtomicU64,
@@ -82,6 +84,7 @@ impl Sessions {
             tenant,
             how,
             grant,
+            locale: OnceLock::new(),
             opened: now,
             used: Mutex::new((Instant::now(), now)),
             requests: AtomicU64::new(0),
@@ -172,12 +175,13 @@ impl Session {
             site if site.is_empty() => "/".to_string(),
             site => site,
         };
+        let culture = self.locale.get().map_or("en-US", String::as_str);
         let plain = [
             ("ASP.NET_SessionId", self.id.clone(), "; HttpOnly; SameSite=Lax"),
             ("UserBranch", "16".to_string(), ""),
             (
                 "Locale",
-                "TimeZone=GMTE0000U&Culture=en-US".to_string(),
+                format!("TimeZone=GMTE0000U&Culture={}", cookie_value(culture)),
                 "; expires=Wed, 31-Dec-2098 23:59:59 GMT",
             ),
             (
@@ -218,7 +222,12 @@ pub fn login(state: &State, request: &Request) -> Reply {
         return Reply::exception(500, "PX.Data.PXException", message);
     };
     match state.sessions.open(state, user, tenant, "cookie", None) {
-        Ok(session) => session.set_cookies(state, Reply::empty(204)),
+        Ok(session) => {
+            if !text("locale").is_empty() {
+                let _ = session.locale.set(text("locale").to_string());
+            }
+            session.set_cookies(state, Reply::empty(204))
+        }
         Err(NoSeat) => Reply::exception(
             state.config.login_limit_status,
             "PX.Data.PXException",

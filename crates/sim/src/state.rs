@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use crate::config::Config;
 use crate::data::Data;
 use crate::faults::Faults;
+use crate::generated::Definition;
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::oauth::OAuth;
@@ -17,6 +18,8 @@ pub struct State {
     pub config: Config,
     pub tenants: Vec<(String, Arc<Data>)>,
     pub views: Views,
+    /// Endpoints made from definitions.
+    pub definitions: Vec<Definition>,
     /// Names and passwords.
     users: Mutex<Vec<(String, String)>>,
     pub secrets: Secrets,
@@ -30,7 +33,7 @@ pub struct State {
 }
 
 impl State {
-    pub fn new(config: Config) -> State {
+    pub fn new(config: Config) -> std::io::Result<State> {
         let tenants = config.tenants.iter().map(|name| {
             let data = Data::new(config.seed, config.scale, name);
             (name.clone(), Arc::new(data))
@@ -39,6 +42,7 @@ impl State {
         let state = State {
             tenants: tenants.collect(),
             views: Views::new(),
+            definitions: config.definitions.iter().map(|f| Definition::read(f)).collect::<Result<_, _>>()?,
             users: Mutex::default(),
             secrets: Secrets::default(),
             sessions: Sessions::default(),
@@ -56,7 +60,7 @@ impl State {
             let (id, secret) = text.split_once(':').unwrap_or((text, ""));
             state.set_client(id, secret);
         }
-        state
+        Ok(state)
     }
 
     /// Seconds since 1970 by the server's clock, which may be off.

@@ -37,6 +37,8 @@ pub struct View {
     pub alias: Option<&'static str>,
     pub table: usize,
     pub restricted: bool,
+    /// Left out of `$metadata`.
+    pub unlisted: bool,
     pub props: Vec<Prop>,
     pub keys: Vec<usize>,
     pub params: Vec<(&'static str, Field)>,
@@ -128,6 +130,7 @@ fn parse(text: &'static str, wanted: &str) -> Vec<View> {
 
 fn header(kind: &str, rest: &'static str) -> View {
     let (rest, restricted) = rest.strip_suffix(" restricted").map_or((rest, false), |r| (r, true));
+    let (rest, unlisted) = rest.strip_suffix(" unlisted").map_or((rest, false), |r| (r, true));
     let (name, table) = rest.rsplit_once(' ').unwrap_or_else(|| panic!("views.txt: {rest}"));
     let dac = kind == "dac";
     View {
@@ -135,6 +138,7 @@ fn header(kind: &str, rest: &'static str) -> View {
         alias: name.rsplit('.').next().filter(|_| dac),
         table: SCHEMA.id(table),
         restricted,
+        unlisted,
         props: Vec::new(),
         keys: Vec::new(),
         params: Vec::new(),

@@ -89,6 +89,8 @@ pub enum Gen {
         detail: usize,
         col: usize,
     },
+    /// Whether the row is one of the deleted.
+    Deleted,
     /// A parameter of an inquiry form: no value of its own.
     Parameter,
 }
@@ -137,6 +139,7 @@ impl Gen {
             "guid" => (Gen::Guid, Kind::Guid),
             "mul" => (Gen::MulNames(arg(1)?, arg(2)?, scale(3)?), Kind::Dec(scale(3)?)),
             "sum" => (Gen::SumNames(arg(1)?, arg(2)?), Kind::Dec(scale(3)?)),
+            "deleted" => (Gen::Deleted, Kind::Bool),
             "parameter" => match arg(1)? {
                 "bool" => (Gen::Parameter, Kind::Bool),
                 _ => (Gen::Parameter, Kind::Text),
@@ -248,6 +251,7 @@ impl Data {
                 }
                 Val::Dec(sum, scale)
             }
+            Gen::Deleted => Val::Bool(row & INSERTED == 0 && row >= self.count(t)),
             Gen::Parameter => Val::Null,
             Gen::RefName(..) | Gen::MulNames(..) | Gen::SumNames(..) => {
                 unreachable!("bound when the tables are read")

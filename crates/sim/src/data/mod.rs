@@ -1,6 +1,7 @@
 //! The deterministic ERP data set: rows are computed when they are read, never stored.
 
 pub mod generate;
+pub mod german;
 pub mod schema;
 pub mod value;
 pub mod words;
@@ -9,7 +10,7 @@ use std::ops::Range;
 use std::sync::{Arc, RwLock};
 
 use generate::mix;
-use schema::{How, Link, Role, SCHEMA, Schema, salt_of};
+use schema::{Hidden, How, Link, Role, SCHEMA, Schema, salt_of};
 use value::Val;
 
 /// Marks the number of a row that a test inserted through `/__sim/rows`.
@@ -32,6 +33,13 @@ pub struct Data {
     orders: RwLock<Vec<Option<Arc<Vec<u64>>>>>,
 }
 
+/// Which of the hidden rows are wanted.
+#[derive(Clone, Copy, Default)]
+pub struct Shown {
+    pub archived: bool,
+    pub deleted: bool,
+}
+
 /// The rows of a table as they stood when a request began.
 #[derive(Clone)]
 pub enum Order {
@@ -49,6 +57,13 @@ impl Order {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    fn contains(&self, row: u64) -> bool {
+        match self {
+            Order::Natural(count) => row < *count,
+            Order::Moved(rows) => rows.contains(&row),
+        }
     }
 
     pub fn row(&self, index: u64) -> u64 {
@@ -115,6 +130,23 @@ impl Data {
         }
     }
 
+    /// The rows of a table with the hidden ones that are wanted, which stand last.
+    pub fn order_with(&self, t: usize, shown: Shown) -> Order {
+        let order = self.order(t);
+        let more = match self.schema.tables[t].hidden {
+            Some((Hidden::Archived, every)) if shown.archived => self.counts[t] / every,
+            Some((Hidden::Deleted, every)) if shown.deleted => self.counts[t] / every,
+            _ => return order,
+        };
+        match order {
+            Order::Natural(count) => Order::Natural(count + more),
+            Order::Moved(rows) => {
+                let hidden = self.counts[t]..self.counts[t] + more;
+                Order::Moved(Arc::new(rows.iter().copied().chain(hidden).collect()))
+            }
+        }
+    }
+
     /// The row at the other end of a link.
     pub fn follow(&self, t: usize, link: &Link, row: u64) -> u64 {
         let base = || if row & INSERTED != 0 { self.inserted_after(row).0 } else { row };
@@ -163,17 +195,11 @@ impl Data {
         u128::from(high) << 64 | u128::from(low)
     }
 
-    pub fn row_of_guid(&self, t: usize, guid: u128) -> Option<u64> {
+    /// The row of an `id`, if it is one of these.
+    pub fn row_of_guid(&self, t: usize, guid: u128, of: &Order) -> Option<u64> {
         let (high, low) = ((guid >> 64) as u64, guid as u64);
         let row = low ^ mix(high ^ self.schema.tables[t].salt);
-        let known = row < self.counts[t] || (row & INSERTED != 0);
-        if !known || self.guid(t, row) != guid {
-            return None;
-        }
-        match self.order(t) {
-            Order::Natural(count) => (row < count).then_some(row),
-            Order::Moved(rows) => rows.contains(&row).then_some(row),
-        }
+        (of.contains(row) && self.guid(t, row) == guid).then_some(row)
     }
 
     fn inserted_after(&self, row: u64) -> (u64, String) {

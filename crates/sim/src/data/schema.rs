@@ -29,6 +29,13 @@ pub struct Col {
     pub sql: Sql,
 }
 
+/// Rows that are there for those only who ask for them by a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hidden {
+    Archived,
+    Deleted,
+}
+
 /// From a row of one table to one row of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
@@ -84,6 +91,8 @@ pub struct Table {
     pub links: Vec<Link>,
     pub details: Vec<Detail>,
     pub blocks: Vec<(&'static Choice, u64)>,
+    /// Behind the rows that everybody sees, one more for each so many of them.
+    pub hidden: Option<(Hidden, u64)>,
     pub salt: u64,
 }
 
@@ -211,6 +220,10 @@ fn header(word: &str, rest: &'static str, names: &HashMap<&'static str, usize>) 
         "inquiry" => Role::Inquiry { results: id("results") },
         _ => Role::Satellite,
     };
+    let hidden = [("archived", Hidden::Archived), ("deleted", Hidden::Deleted)]
+        .into_iter()
+        .find(|(key, _)| settings.contains_key(key))
+        .map(|(key, hidden)| (hidden, number(key)));
     let (mut links, salt) = (Vec::new(), salt_of(&[name]));
     if let Role::Detail { parent, .. } = role {
         links.push(Link { name: "Parent", to: parent, how: How::Parent, salt, rest: false });
@@ -227,6 +240,7 @@ fn header(word: &str, rest: &'static str, names: &HashMap<&'static str, usize>) 
         links,
         details: Vec::new(),
         blocks: Vec::new(),
+        hidden,
         salt,
     }
 }

@@ -66,8 +66,10 @@ fn details_know_their_parents() {
 #[test]
 fn ids_lead_back_to_their_rows() {
     let (data, t) = (data(), SCHEMA.id("Customer"));
-    assert_eq!(data.row_of_guid(t, data.guid(t, 77)), Some(77));
-    assert_eq!(data.row_of_guid(t, 77), None);
+    let order = data.order(t);
+    assert_eq!(data.row_of_guid(t, data.guid(t, 77), &order), Some(77));
+    assert_eq!(data.row_of_guid(t, 77, &order), None);
+    assert_eq!(data.row_of_guid(t, data.guid(t, 77), &Order::Natural(77)), None);
     assert_ne!(data.guid(t, 77), data.guid(SCHEMA.id("Vendor"), 77));
 }
 
@@ -111,4 +113,30 @@ fn inserted_rows_take_their_place_in_the_order_of_the_key() {
     }
     data.reset_rows();
     assert_eq!(data.order(t).len(), 20_000);
+}
+
+#[test]
+fn hidden_rows_stand_last_and_their_keys_go_on_ascending() {
+    let data = data();
+    for (name, shown) in [
+        ("Bill", Shown { archived: true, deleted: false }),
+        ("Vendor", Shown { archived: false, deleted: true }),
+    ] {
+        let t = SCHEMA.id(name);
+        let (seen, all) = (data.order(t), data.order_with(t, shown));
+        assert_eq!(all.len(), seen.len() + seen.len() / 20, "{name}");
+        let code = |v| if let Val::Choice(c) = v { Val::text(c.code) } else { v };
+        let key = |at| -> Vec<Val> {
+            let keys = SCHEMA.tables[t].keys.iter();
+            keys.map(|c| code(data.value(t, *c, all.row(at)))).collect()
+        };
+        for at in seen.len()..all.len() {
+            let (a, b) = (key(at - 1), key(at));
+            let order = a.iter().zip(&b).map(|(x, y)| compare(x, y).unwrap()).find(|o| o.is_ne());
+            assert_eq!(order, Some(Ordering::Less), "{name}: {a:?} {b:?}");
+        }
+        data.delete(t, 0).unwrap();
+        assert_eq!(data.order_with(t, shown).len(), all.len() - 1, "{name}");
+        assert_eq!(data.order_with(t, Shown::default()).len(), seen.len() - 1, "{name}");
+    }
 }

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::parser::{Ast, Func, Op};
+use crate::data::german::{ENTITY, german};
 use crate::data::value::{Kind, Val, compare};
 use crate::data::{Access, Data};
 
@@ -14,6 +15,8 @@ use crate::data::{Access, Data};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Show {
     Label,
+    /// The label, in German if there is one.
+    German,
     Code,
 }
 
@@ -30,9 +33,12 @@ pub struct Field {
 impl Field {
     pub fn value(&self, data: &Data, row: u64) -> Val {
         match self.access.value(data, row) {
-            Val::Choice(choice) => {
-                Val::text(if self.show == Show::Code { choice.code } else { choice.label })
-            }
+            Val::Choice(choice) => Val::text(match self.show {
+                Show::Label => choice.label,
+                Show::German if data.schema.tables[self.access.table].name == ENTITY => german(choice).label,
+                Show::German => choice.label,
+                Show::Code => choice.code,
+            }),
             Val::Text(text) if self.pad > 0 => {
                 let missing = self.pad.saturating_sub(text.chars().count());
                 if missing == 0 {

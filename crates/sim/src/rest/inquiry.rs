@@ -13,14 +13,7 @@ impl Call<'_> {
         match (self.request.method.as_str(), rest) {
             ("PUT", []) => self.inquire(table, results),
             ("GET", ["$adHocSchema"]) => Ok(self.template(table)),
-            ("GET", _) => {
-                let message = "The inquiry form cannot be read by GET: View Filter has no records.";
-                Err(Reply::exception(
-                    500,
-                    "PX.Api.ContractBased.OptimizedExport.CannotOptimizeException",
-                    message,
-                ))
-            }
+            ("GET", _) => Err(super::form_by_get()),
             _ => Err(Reply::exception(
                 405,
                 "System.NotSupportedException",

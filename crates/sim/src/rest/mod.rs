@@ -12,25 +12,28 @@ mod write;
 
 use serde_json::{Value, json};
 
-use crate::data::generate::mix;
-use crate::data::schema::{Role, SCHEMA, Table, salt_of};
+use crate::data::german;
+use crate::data::schema::{Role, SCHEMA, Table};
 use crate::data::value::{Style, Val, compare_text, parse_guid};
 use crate::data::{Access, Data, Order};
 use crate::faults::Plan;
 use crate::filter::Dialect;
-use crate::http::Request;
+use crate::generated;
+use crate::headers;
+use crate::http::{CHUNK, Request};
 use crate::query::Cursor;
-use crate::reply::Reply;
+use crate::reply::{Filled, Reply, Source};
 use crate::session::Session;
 use crate::state::State;
-use shape::{Ask, Node};
-pub use write::note;
-use write::{Context, Rows};
+use shape::Node;
+pub use shape::{Ask, STANDARD, below, sub_select};
+use write::Rows;
+pub use write::{Context, note};
 
 /// Endpoints beside Default that show the same entities; names are matched without regard to case.
 const OTHERS: &[(&str, &str)] = &[("eCommerce", "22.200.001"), ("MANUFACTURING", "21.200.001")];
 
-fn all_endpoints(state: &State) -> Vec<(&'static str, &'static str)> {
+fn bundled_endpoints(state: &State) -> Vec<(&'static str, &'static str)> {
     let versions = state.config.release.endpoint_versions().iter();
     versions.map(|v| ("Default", *v)).chain(OTHERS.iter().copied()).collect()
 }
@@ -39,7 +42,10 @@ fn all_endpoints(state: &State) -> Vec<(&'static str, &'static str)> {
 pub fn endpoints(state: &State) -> Reply {
     let site = state.config.site();
     let entry = |(name, version): (&str, &str)| json!({ "name": name, "version": version, "href": format!("{site}/entity/{name}/{version}/") });
-    let list: Vec<Value> = all_endpoints(state).into_iter().map(entry).collect();
+    let replaced = |(name, version): &(&str, &str)| state.definitions.iter().any(|d| d.is(name, version));
+    let bundled = bundled_endpoints(state).into_iter().filter(|e| !replaced(e));
+    let defined = state.definitions.iter().map(|d| (d.endpoint(), d.version()));
+    let list: Vec<Value> = bundled.chain(defined).map(entry).collect();
     let build = state.config.release.build();
     if state.config.release.is_old() {
         return Reply::json(200, &json!(list));
@@ -61,8 +67,14 @@ struct Call<'a> {
 
 pub fn answer(state: &State, request: &Request, plan: &Plan, session: &Session, rest: &[&str]) -> Reply {
     let [endpoint, version, rest @ ..] = rest else { return Reply::not_found_html() };
+    if let Err(refused) = headers::check_branch(request) {
+        return refused;
+    }
+    if let Some(definition) = state.definitions.iter().find(|d| d.is(endpoint, version)) {
+        return generated::answer(state, request, plan, session, definition, rest);
+    }
     let known =
-        all_endpoints(state).into_iter().find(|(e, v)| e.eq_ignore_ascii_case(endpoint) && v == version);
+        bundled_endpoints(state).into_iter().find(|(e, v)| e.eq_ignore_ascii_case(endpoint) && v == version);
     let Some((endpoint, version)) = known else { return Reply::not_found_html() };
     let dialect =
         if version >= "26" && endpoint == "Default" { Dialect::Contract5 } else { Dialect::Contract4 };
@@ -77,7 +89,7 @@ impl Call<'_> {
             return Ok(swagger::document(self.state, self.endpoint, self.version, self.dialect));
         }
         if let ["files", id] = rest {
-            return Ok(self.file(id));
+            return Ok(file(self.state, self.request, id));
         }
         let [name, rest @ ..] = rest else { return Err(Reply::not_found_html()) };
         let table = SCHEMA
@@ -91,45 +103,38 @@ impl Call<'_> {
             ("GET", []) => self.list(table),
             ("GET", ["$adHocSchema"]) => Ok(self.template(table)),
             ("GET", keys) => self.record(table, keys),
-            _ => {
-                let message =
-                    "The requested resource does not support this method: the simulator is read only.";
-                Err(Reply::exception(405, "System.NotSupportedException", message))
-            }
+            _ => Err(read_only()),
         }
     }
 
     fn context(&self) -> Context {
-        Context {
-            root: format!("{}/entity/{}/{}", self.state.config.site(), self.endpoint, self.version),
-            // Ids of detail rows live as long as the session.
-            session: mix(salt_of(&[&self.session.id])),
-        }
-    }
-
-    fn number(&self, name: &str) -> Result<Option<u64>, Reply> {
-        let text = self.request.option(name);
-        let bad = |t: &str| {
-            Reply::exception(500, "System.FormatException", &format!("Invalid value '{t}' for {name}."))
-        };
-        text.map(|t| t.parse().map_err(|_| bad(t))).transpose()
+        let root = format!("{}/entity/{}/{}", self.state.config.site(), self.endpoint, self.version);
+        Context::new(&root, self.session)
     }
 
     fn ask(&self, list: bool) -> Result<Ask, Reply> {
-        let option = |name: &str| self.request.option(name).unwrap_or("");
-        Ask::parse(option("$select"), option("$expand"), option("$custom"), list, self.dialect)
-            .map_err(|e| Reply::exception(500, "Microsoft.OData.ODataException", &e))
+        Ask::read(self.request, list, self.dialect)
+    }
+
+    fn is_german(&self) -> bool {
+        headers::is_german(self.request, self.session)
+    }
+
+    fn node(&self, table: usize, ask: &Ask) -> Result<Node, Reply> {
+        let mut node = Node::new(table, ask, self.dialect)?;
+        node.german = self.is_german() && SCHEMA.tables[table].name == german::ENTITY;
+        Ok(node)
     }
 
     fn list(&self, table: usize) -> Result<Reply, Reply> {
         let ask = self.ask(true)?;
-        let node = Node::new(table, &ask, self.dialect)?;
+        let node = self.node(table, &ask)?;
         let data = self.state.data(self.session.tenant);
-        let mut rows = data.order(table);
+        let mut rows = data.order_with(table, headers::shown(self.request, false));
         let mut blocked = node.not_optimizable();
         let mut filter = None;
         if let Some(text) = self.request.option("$filter") {
-            let found = scope::filter(table, text, self.dialect)?;
+            let found = scope::filter(table, text, self.dialect, self.is_german())?;
             blocked.extend(found.blocked);
             if found.nothing {
                 rows = Order::Natural(0);
@@ -144,7 +149,8 @@ impl Call<'_> {
         if ask.too_many_custom() {
             rows = Order::Natural(0);
         }
-        let (skip, top) = (self.number("$skip")?.unwrap_or(0), self.number("$top")?.unwrap_or(u64::MAX));
+        let (skip, top) = (number(self.request, "$skip")?, number(self.request, "$top")?);
+        let (skip, top) = (skip.unwrap_or(0), top.unwrap_or(u64::MAX));
         let cap = self.plan.page_cap.unwrap_or(u64::MAX);
         let cursor = Cursor::new(data, rows, filter, skip, top.min(cap));
         let rows = Rows::new(cursor, node, self.context());
@@ -153,12 +159,13 @@ impl Call<'_> {
 
     /// By keys in the order of the form, or by id.
     fn record(&self, table: usize, keys: &[&str]) -> Result<Reply, Reply> {
-        let node = Node::new(table, &self.ask(false)?, self.dialect)?;
+        let node = self.node(table, &self.ask(false)?)?;
         let data = self.state.data(self.session.tenant);
+        let order = data.order_with(table, headers::shown(self.request, false));
         let id = if let [id] = keys { parse_guid(id) } else { None };
         let row = match id {
-            Some(id) => data.row_of_guid(table, id),
-            None => find(&data, table, keys, self.dialect),
+            Some(id) => data.row_of_guid(table, id, &order),
+            None => find(&data, table, &order, keys, self.dialect),
         };
         let row = row.ok_or_else(Reply::no_entity)?;
         let mut out = Vec::new();
@@ -169,22 +176,64 @@ impl Call<'_> {
     /// A template whose `custom` lists the custom fields with their types.
     fn template(&self, table: usize) -> Reply {
         let mut out = Vec::new();
-        shape::write_template(table, self.dialect, &mut out);
+        shape::write_template(table, &mut out);
         Reply::new(200, "application/json; charset=utf-8", out)
     }
+}
 
-    /// The content of an attachment is a sentence that names it.
-    fn file(&self, id: &str) -> Reply {
-        if parse_guid(id).is_none() || self.request.method != "GET" {
-            return Reply::not_found_json(&self.request.path);
+/// The number in a query option.
+pub fn number(request: &Request, name: &str) -> Result<Option<u64>, Reply> {
+    let bad = |t: &str| {
+        Reply::exception(500, "System.FormatException", &format!("Invalid value '{t}' for {name}."))
+    };
+    request.option(name).map(|t| t.parse().map_err(|_| bad(t))).transpose()
+}
+
+pub fn read_only() -> Reply {
+    let message = "The requested resource does not support this method: the simulator is read only.";
+    Reply::exception(405, "System.NotSupportedException", message)
+}
+
+/// What an inquiry form answers to a GET.
+pub fn form_by_get() -> Reply {
+    let message = "The inquiry form cannot be read by GET: View Filter has no records.";
+    Reply::exception(500, "PX.Api.ContractBased.OptimizedExport.CannotOptimizeException", message)
+}
+
+/// The content of an attachment: a sentence that names it, or as many bytes as the configuration says.
+pub fn file(state: &State, request: &Request, id: &str) -> Reply {
+    if parse_guid(id).is_none() || request.method != "GET" {
+        return Reply::not_found_json(&request.path);
+    }
+    let content = "application/octet-stream";
+    let sentence = format!("This is the content of file {id}.\n");
+    let reply = match state.config.file_bytes {
+        None => Reply::new(200, content, sentence),
+        Some(left) => Reply::stream(content, Box::new(Content { sentence, left })),
+    };
+    reply.header("content-disposition", "attachment; filename=\"spec.pdf\"")
+}
+
+/// The sentence over and over.
+struct Content {
+    sentence: String,
+    left: u64,
+}
+
+impl Source for Content {
+    fn fill(&mut self, out: &mut Vec<u8>, _: usize) -> Filled {
+        while self.left > 0 && out.len() < CHUNK {
+            let part = self.sentence.as_bytes();
+            let part = &part[..part.len().min(self.left.try_into().unwrap_or(usize::MAX))];
+            out.extend_from_slice(part);
+            self.left -= part.len() as u64;
         }
-        Reply::new(200, "application/octet-stream", format!("This is the content of file {id}.\n"))
-            .header("content-disposition", "attachment; filename=\"spec.pdf\"")
+        if self.left == 0 { Filled::Done } else { Filled::Rows(0) }
     }
 }
 
 /// The row whose key fields have these values. Drop-downs go by label, in contract 5 by id too.
-fn find(data: &Data, table: usize, keys: &[&str], dialect: Dialect) -> Option<u64> {
+fn find(data: &Data, table: usize, order: &Order, keys: &[&str], dialect: Dialect) -> Option<u64> {
     let of: &Table = &SCHEMA.tables[table];
     if keys.len() != of.keys.len() {
         return None;
@@ -198,7 +247,6 @@ fn find(data: &Data, table: usize, keys: &[&str], dialect: Dialect) -> Option<u6
         Val::Text(text) => compare_text(&text, key).is_eq(),
         other => other.to_plain(Style::REST) == key,
     };
-    let order = data.order(table);
     // The last key varies fastest: comparing it first settles most rows.
     let rows = (0..order.len()).map(|i| order.row(i));
     rows.into_iter().find(|row| accesses.iter().zip(keys).rev().all(|(access, key)| equal(access, *row, key)))

@@ -69,7 +69,7 @@ impl Scope for RestScope {
     }
 }
 
-pub fn filter(table: usize, text: &str, dialect: Dialect) -> Result<Found, Reply> {
+pub fn filter(table: usize, text: &str, dialect: Dialect, german: bool) -> Result<Found, Reply> {
     let failed = |message: &str| Reply::exception(500, "Microsoft.OData.ODataException", message);
     let ast = parse(text, dialect).map_err(|e| failed(&e))?;
     if dialect == Dialect::Contract4 && negates_substringof(&ast) {
@@ -81,7 +81,11 @@ pub fn filter(table: usize, text: &str, dialect: Dialect) -> Result<Found, Reply
     {
         return Ok(Found { expr: None, blocked: Vec::new(), nothing: true });
     }
-    let show = if dialect == Dialect::Contract5 { Show::Code } else { Show::Label };
+    let show = match dialect {
+        Dialect::Contract5 => Show::Code,
+        _ if german => Show::German,
+        _ => Show::Label,
+    };
     let scope = RestScope { table, show, blocked: RefCell::default(), unknown: RefCell::default() };
     match bind(&ast, &scope) {
         Ok(expr) => Ok(Found { expr: Some(expr), blocked: scope.blocked.into_inner(), nothing: false }),

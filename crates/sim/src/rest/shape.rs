@@ -3,25 +3,32 @@
 use crate::data::schema::{SCHEMA, Sql, Table};
 use crate::data::value::{Kind, Style, write_json_text};
 use crate::filter::Dialect;
+use crate::http::Request;
 use crate::reply::Reply;
 
 /// More custom fields than this in one request, and nothing comes back (acumatica-api.md §2).
 const MOST_CUSTOM: usize = 100;
 
 /// Names that every record has beside its fields.
-const STANDARD: &[&str] = &["id", "rowNumber", "note", "custom", "files", "_links"];
+pub const STANDARD: &[&str] = &["id", "rowNumber", "note", "custom", "files", "_links"];
 
 /// What a request asked for.
 pub struct Ask {
-    select: Option<Vec<String>>,
-    expand: Vec<String>,
+    pub select: Option<Vec<String>>,
+    pub expand: Vec<String>,
     /// `$select` inside `$expand`, with the path in front.
-    inner: Vec<String>,
-    custom: Vec<String>,
-    list: bool,
+    pub inner: Vec<String>,
+    pub custom: Vec<String>,
+    pub list: bool,
 }
 
 impl Ask {
+    pub fn read(request: &Request, list: bool, dialect: Dialect) -> Result<Ask, Reply> {
+        let option = |name: &str| request.option(name).unwrap_or("");
+        Ask::parse(option("$select"), option("$expand"), option("$custom"), list, dialect)
+            .map_err(|e| Reply::exception(500, "Microsoft.OData.ODataException", &e))
+    }
+
     pub fn parse(
         select: &str,
         expand: &str,
@@ -114,10 +121,12 @@ pub struct Node {
     pub custom: Vec<usize>,
     pub top: bool,
     pub files: bool,
+    /// Its drop-downs show German labels.
+    pub german: bool,
 }
 
 /// Entries below `name`: `None` if there is none, empty if only `name` itself is there.
-fn below(paths: &[String], name: &str) -> Option<Vec<String>> {
+pub fn below(paths: &[String], name: &str) -> Option<Vec<String>> {
     let prefix = format!("{name}/");
     let inner: Vec<String> = paths.iter().filter_map(|p| p.strip_prefix(&prefix).map(String::from)).collect();
     (!inner.is_empty() || paths.iter().any(|p| p == name)).then_some(inner)
@@ -126,16 +135,25 @@ fn below(paths: &[String], name: &str) -> Option<Vec<String>> {
 impl Node {
     pub fn new(table: usize, ask: &Ask, dialect: Dialect) -> Result<Node, Reply> {
         let mut node = Node::build(table, ask.select.as_deref(), &ask.expand, &ask.inner, ask.list, dialect)?;
-        let of = &SCHEMA.tables[table];
         node.top = true;
         node.files = ask.select.as_ref().is_none_or(|s| s.iter().any(|n| n == "files"));
-        for path in &ask.custom {
-            // Unknown custom fields are left out without a word.
-            let name = path.split_once('.').filter(|(view, _)| *view == of.view).map(|(_, name)| name);
-            let col = name.and_then(|n| of.col(n)).filter(|c| of.cols[*c].custom);
-            node.custom.extend(col.filter(|c| !node.custom.contains(c)));
+        node.add_custom(&ask.custom);
+        for (_, part) in &mut node.parts {
+            if let Part::Detail(_, lines) = part {
+                lines.add_custom(&ask.custom);
+            }
         }
         Ok(node)
+    }
+
+    /// Unknown custom fields are left out without a word.
+    fn add_custom(&mut self, paths: &[String]) {
+        let of = &SCHEMA.tables[self.table];
+        for path in paths {
+            let name = path.split_once('.').filter(|(view, _)| *view == of.view).map(|(_, name)| name);
+            let col = name.and_then(|n| of.col(n)).filter(|c| of.cols[*c].custom);
+            self.custom.extend(col.filter(|c| !self.custom.contains(c)));
+        }
     }
 
     fn build(
@@ -208,6 +226,7 @@ impl Node {
             custom: Vec::new(),
             top: false,
             files: false,
+            german: false,
         })
     }
 
@@ -227,7 +246,7 @@ impl Node {
 }
 
 /// The part of `$select` below a link or detail; all of it if only its own name is there, or nothing of it.
-fn sub_select(select: Option<&[String]>, inner: &[String], name: &str) -> Option<Vec<String>> {
+pub fn sub_select(select: Option<&[String]>, inner: &[String], name: &str) -> Option<Vec<String>> {
     let nested = below(inner, name).filter(|i| !i.is_empty());
     nested.or_else(|| below(select.unwrap_or(&[]), name)).filter(|s| !s.is_empty())
 }
@@ -251,16 +270,32 @@ pub fn custom_type(kind: Kind) -> &'static str {
     }
 }
 
-/// The record of `$adHocSchema`: fields without values, custom fields with their types.
-pub fn write_template(table: usize, dialect: Dialect, out: &mut Vec<u8>) {
+/// The record of `$adHocSchema`: fields without values, custom fields with their types, those of a detail inside it.
+pub fn write_template(table: usize, out: &mut Vec<u8>) {
+    write_blank(table, out);
+    out.pop();
+    out.extend_from_slice(b",\"files\":[]}");
+}
+
+fn write_blank(table: usize, out: &mut Vec<u8>) {
     let of = &SCHEMA.tables[table];
+    let has_custom = |t: usize| SCHEMA.tables[t].cols.iter().any(|c| c.custom);
+    let fields = (0..of.cols.len()).filter(|c| shown(of, *c)).map(|c| (of.cols[c].name, None));
+    let details =
+        of.details.iter().filter(|d| d.rest && has_custom(d.child)).map(|d| (d.name, Some(d.child)));
+    let mut members: Vec<(&str, Option<usize>)> = fields.chain(details).collect();
+    members.sort_by_key(|(name, _)| name.to_lowercase());
     out.extend_from_slice(b"{\"id\":\"00000000-0000-0000-0000-000000000000\",\"rowNumber\":1,\"note\":null");
-    let ask = Ask { select: None, expand: Vec::new(), inner: Vec::new(), custom: Vec::new(), list: false };
-    if let Ok(node) = Node::new(table, &ask, dialect) {
-        for (label, _) in &node.parts {
-            out.push(b',');
-            out.extend_from_slice(label);
-            out.extend_from_slice(b"{}");
+    for (name, detail) in members {
+        out.push(b',');
+        write_json_text(out, name);
+        match detail {
+            None => out.extend_from_slice(b":{}"),
+            Some(child) => {
+                out.extend_from_slice(b":[");
+                write_blank(child, out);
+                out.push(b']');
+            }
         }
     }
     let custom = of.cols.iter().filter(|c| c.custom);
@@ -270,5 +305,5 @@ pub fn write_template(table: usize, dialect: Dialect, out: &mut Vec<u8>) {
     if !fields.is_empty() {
         out.extend_from_slice(format!("\"{}\":{{{}}}", of.view, fields.join(",")).as_bytes());
     }
-    out.extend_from_slice(b"},\"files\":[]}");
+    out.extend_from_slice(b"}}");
 }

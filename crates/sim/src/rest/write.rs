@@ -3,11 +3,13 @@
 use super::shape::{Node, Part, custom_type};
 use crate::data::Data;
 use crate::data::generate::mix;
-use crate::data::schema::{How, SCHEMA};
+use crate::data::german::german;
+use crate::data::schema::{How, SCHEMA, salt_of};
 use crate::data::value::{Val, write_guid, write_int, write_json_text};
 use crate::http::CHUNK;
 use crate::query::{Cursor, Next};
 use crate::reply::{Filled, Source};
+use crate::session::Session;
 
 /// What links and ids depend on.
 pub struct Context {
@@ -15,6 +17,13 @@ pub struct Context {
     pub root: String,
     /// A number of the session.
     pub session: u64,
+}
+
+impl Context {
+    pub fn new(root: &str, session: &Session) -> Context {
+        // Ids of detail rows live as long as the session.
+        Context { root: root.to_string(), session: mix(salt_of(&[&session.id])) }
+    }
 }
 
 /// The note of a record: none, empty or a text.
@@ -27,6 +36,13 @@ pub fn note(data: &Data, table: usize, row: u64) -> Option<&'static str> {
 }
 
 fn write_value(value: &Val, node: &Node, out: &mut Vec<u8>) {
+    if let (Val::Choice(choice), true) = (value, node.german) {
+        return write_translated(&Val::Choice(german(choice)), node, out);
+    }
+    write_translated(value, node, out);
+}
+
+fn write_translated(value: &Val, node: &Node, out: &mut Vec<u8>) {
     match value {
         Val::Null => out.extend_from_slice(b"{}"),
         Val::Choice(choice) if node.contract5 => {

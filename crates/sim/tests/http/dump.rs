@@ -76,10 +76,10 @@ fn inquiries_and_dacs_answer_what_dump_prints() {
         let sets = client.get(path).json()["value"].as_array().unwrap().clone();
         for set in sets {
             let name = set["name"].as_str().unwrap();
-            if matches!(name, "Inventory by Warehouse" | "HR-Salaries") {
+            if matches!(name, "Inventory by Warehouse" | "Order Lines & Totals" | "HR-Salaries") {
                 continue;
             }
-            let rows = client.get(&format!("{path}{name}")).rows();
+            let rows = client.get(&format!("{path}{}", set["url"].as_str().unwrap())).rows();
             let fields: Vec<&str> = rows[0].as_object().unwrap().keys().map(String::as_str).collect();
             let truth = truth(&config, &format!("{surface}/{name}"), &fields);
             compare(name, &truth, &rows, |row, field| row[field].clone());

@@ -4,6 +4,8 @@ mod client;
 mod control;
 mod dump;
 mod faults;
+mod generated;
+mod headers;
 mod oauth;
 mod odata;
 mod rest;

@@ -184,6 +184,53 @@ fn ad_hoc_schema_lists_custom_fields_with_their_types() {
 }
 
 #[test]
+fn custom_fields_of_a_detail_are_inside_it_in_the_schema_and_in_the_lines() {
+    let (_sim, client) = signed_in(small());
+    let template = client.entity("SalesOrder/$adHocSchema").json();
+    let wanted = json!({ "Transactions": {
+        "UsrLineNote": { "type": "CustomStringField" }, "UsrLineRating": { "type": "CustomDecimalField" } } });
+    assert_eq!(template["Details"].as_array().unwrap().len(), 1);
+    assert_eq!(template["Details"][0]["custom"], wanted);
+    assert!(template.get("Shipments").is_none(), "it has none");
+    let lines = |query: &str| -> Vec<Value> {
+        let rows = client.entity(&format!("SalesOrder?$top=50&$expand=Details{query}")).rows();
+        rows.iter().flat_map(|r| r["Details"].as_array().unwrap().clone()).collect()
+    };
+    assert!(lines("").iter().all(|l| l["custom"] == json!({})));
+    let lines = lines("&$custom=Transactions.UsrLineNote,Document.UsrPriority");
+    let note = |l: &Value| l["custom"]["Transactions"]["UsrLineNote"].clone();
+    assert!(
+        lines.iter().all(|l| note(l)["type"] == "CustomStringField" && l["custom"].get("Document").is_none())
+    );
+    assert!(
+        lines.iter().any(|l| note(l)["value"].is_string())
+            && lines.iter().any(|l| note(l).get("value").is_none())
+    );
+}
+
+#[test]
+fn attachments_are_a_sentence_or_as_long_as_told() {
+    let (_sim, client) = signed_in(small());
+    let href = |client: &crate::client::Client| {
+        let row = client.entity("SalesOrder?$top=1&$select=files").rows().remove(0);
+        let href = row["files"][0]["href"].as_str().unwrap().to_string();
+        assert_eq!(
+            href,
+            format!("/Site/entity/Default/24.200.001/files/{}", row["files"][0]["id"].as_str().unwrap())
+        );
+        href["/Site".len()..].to_string()
+    };
+    assert!(client.get(&href(&client)).text().starts_with("This is the content of file "));
+    for bytes in [0, 10, 1_000_000] {
+        let (_sim, client) = signed_in(Config { file_bytes: Some(bytes), ..small() });
+        let answer = client.get(&href(&client));
+        assert_eq!((answer.status, answer.text().len() as u64), (200, bytes));
+        assert_eq!(answer.all("content-type"), ["application/octet-stream"]);
+    }
+    assert_eq!(client.entity("files/nonsense").status, 404);
+}
+
+#[test]
 fn custom_fields_are_asked_for_and_filtered_in_their_own_way() {
     let (_sim, client) = signed_in(small());
     let query = "$custom=Document.UsrPriority&$filter=cf.String(f='Document.UsrPriority') eq 'high'";
