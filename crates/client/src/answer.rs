@@ -79,7 +79,8 @@ pub(crate) fn failure(what: &str, status: StatusCode, body: &str) -> Error {
             told(ErrorKind::NoRecord, format!("{what} has no such record"))
         }
         _ if exception.ends_with("KeyNotFoundException")
-            || words.contains("The given key was not present") =>
+            || words.contains("The given key was not present")
+            || words.contains("Could not find a property named") =>
         {
             told(ErrorKind::UnknownField, format!("a field asked for does not exist in {what}"))
                 .hint(FIELD_HINT)

@@ -14,17 +14,20 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
 use crate::callback;
+use crate::catalog::Model;
 use crate::check::{self, Expected, Step};
 use crate::config::Config;
+use crate::discover::{Asker, EndpointDefinition};
+use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::fetch;
 use crate::lock;
 use crate::oauth::{self, Authorized};
 use crate::report::{Notice, Report, Waker};
-use crate::request::ScanRequest;
+use crate::request::{ScanRequest, Surface};
 use crate::scan::{EndGuard, Rows, Shared};
 use crate::seal::Sealer;
-use crate::session::{self, Connection, SIGN_OUT_PATIENCE};
+use crate::session::{self, Connection, Reader, SIGN_OUT_PATIENCE};
 use crate::store::Store;
 
 /// Runs scans on one thread of its own. All methods return at once, but for [`Engine::shut_down`].
@@ -189,6 +192,59 @@ impl Engine {
             finish(connection, answer, report).await
         });
         Ok((job, url))
+    }
+
+    /// The contract endpoints that the instance lists; empty if it does not.
+    pub fn endpoints(&self, client: &Client) -> Job<Result<Vec<Endpoint>>> {
+        self.ask(client, |asker| async move { asker.endpoints().await })
+    }
+
+    /// What an endpoint has; unset, its version is the newest that the instance lists. `custom` tells for which
+    /// entities the custom fields are asked for too.
+    pub fn endpoint_definition(
+        &self,
+        client: &Client,
+        name: String,
+        version: Option<String>,
+        custom: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Job<Result<EndpointDefinition>> {
+        self.ask(
+            client,
+            |asker| async move { asker.endpoint_definition(&name, version.as_deref(), custom).await },
+        )
+    }
+
+    /// What the instance has of generic inquiries or data access classes: those by the `names` given, written in any
+    /// way, or all. With `check`, inquiries that the user may not read are told among the faults, and left out.
+    pub fn model(
+        &self,
+        client: &Client,
+        surface: Surface,
+        names: Option<Vec<String>>,
+        check: bool,
+    ) -> Job<Result<Model>> {
+        self.ask(client, move |asker| async move { asker.definitions(surface, names, check).await })
+    }
+
+    /// The content of an attachment, which may have at most `limit` bytes.
+    pub fn file(&self, client: &Client, href: String, limit: usize) -> Job<Result<Vec<u8>>> {
+        self.ask(client, move |asker| async move { asker.file(&href, limit).await })
+    }
+
+    fn ask<T, F>(&self, client: &Client, question: impl FnOnce(Asker) -> F) -> Job<Result<T>>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let connection = Arc::clone(&client.0);
+        self.job(|report| {
+            let reader = Reader(Arc::clone(&connection));
+            let answer = question(Asker::new(connection, report));
+            async move {
+                let _reader = reader;
+                answer.await
+            }
+        })
     }
 
     fn job<T, F>(&self, start: impl FnOnce(Arc<Report>) -> F) -> Job<T>

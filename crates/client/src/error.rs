@@ -42,6 +42,8 @@ pub enum ErrorKind {
     Server,
     /// An answer that is not what the interface promises: empty, HTML, cut off, wrong shape.
     Protocol,
+    /// An answer of more bytes than allowed.
+    TooLarge,
     /// The rows changed places between two pages, so that some could be missed.
     RowsMoved,
     /// A value that its column cannot hold.

@@ -7,20 +7,22 @@ use reqwest::Method;
 use reqwest::header::HeaderMap;
 use url::Url;
 
+use crate::access::Access;
 use crate::answer;
 use crate::continuity::{Continuity, Cut, Verdict};
 use crate::decode::{
     Batch, Cell, Column, ColumnType, DecodeError, RowDecoder, RowSplitter, SplitError, place,
 };
 use crate::dialect::{Listing, Page, odata, rest_listing};
+use crate::discover::Asker;
 use crate::endpoint::FALLBACK_VERSION;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Request;
 use crate::lease::Lease;
 use crate::literal::Literal;
 use crate::parameters;
+use crate::rename;
 use crate::request::{ScanRequest, Surface};
-use crate::retry::Retry;
 use crate::scan::{Counters, Shared};
 use crate::session::{Connection, Reader};
 
@@ -35,44 +37,55 @@ const OVERSIZED_PAGE: u64 = 4 * PAGE_BYTES;
 const MAX_ROW_BYTES: usize = 256 * 1024 * 1024;
 /// How much further back a page begins each time rows were found to be missing.
 const STEP_BACK: u64 = 16;
-/// Sessions that were lost one after the other, though others had opened them, before it is not put down
-/// to chance any more.
-const LOST_WITHOUT_ROWS: u32 = 16;
 /// A server that sends pages without a new row, and says that there is more, is not asked forever.
 const PAGES_WITHOUT_ROWS: u32 = 8;
 
 /// Reads all of it.
 pub(crate) async fn run(connection: Arc<Connection>, request: ScanRequest, shared: &Shared) -> Result<()> {
     let _reader = Reader(Arc::clone(&connection));
-    let what = request.target.to_string();
-    let mut access = Access {
-        surface: request.target.surface,
-        what: &what,
-        lost: 0,
-        retry: Retry::new(connection.config.operation_timeout),
+    let request = match connection.renames.get(&request).await {
+        Some(renames) => rename::apply(&request, &renames),
+        None => request,
     };
+    let unknown = match read(&connection, &request, shared).await {
+        Err(error) if error.kind == ErrorKind::UnknownField => error,
+        outcome => return outcome,
+    };
+    let asker = Asker::new(Arc::clone(&connection), Arc::clone(&shared.report));
+    let renames = rename::find(&asker, &request, unknown.clone()).await?;
+    if renames.is_empty() || shared.has_begun() {
+        return Err(unknown);
+    }
+    let renames = connection.renames.add(&request, renames).await;
+    read(&connection, &rename::apply(&request, &renames), shared).await
+}
+
+/// Reads the rows of all calls.
+async fn read(connection: &Arc<Connection>, request: &ScanRequest, shared: &Shared) -> Result<()> {
+    let what = request.target.to_string();
+    let mut access =
+        Access::new(connection, request.target.surface, &what, &shared.report, &shared.stats.retries);
     for call in &request.calls {
-        parameters::check_given(&request, call)?;
-        access = run_call(&connection, &request, call, access, shared).await?;
+        parameters::check_given(request, call)?;
+        run_call(request, call, &mut access, shared).await?;
     }
     Ok(())
 }
 
 /// Reads the rows of one call.
-async fn run_call<'a>(
-    connection: &Arc<Connection>,
+async fn run_call(
     request: &ScanRequest,
     call: &[Option<Literal>],
-    mut access: Access<'a>,
+    access: &mut Access<'_>,
     shared: &Shared,
-) -> Result<Access<'a>> {
-    let (listing, lease) = loop {
-        let lease = access.open(connection, shared).await?;
-        match resolve(connection, &lease, request, call).await {
-            Ok(listing) => break (listing, lease),
-            Err(error) => access.recover(connection, lease, error, shared).await?,
-        }
-    };
+) -> Result<()> {
+    let connection = access.connection;
+    let (lease, listing) = access
+        .ask(|lease| async {
+            let listing = resolve(connection, &lease, request, call).await;
+            (lease, listing)
+        })
+        .await?;
     let mut scan = Scan {
         continuity: Continuity::default(),
         batch: Batch::new(request.columns.len()),
@@ -98,8 +111,7 @@ async fn run_call<'a>(
     }
     scan.check_fields(&listing)?;
     scan.hand_over();
-    scan.check_empty().await?;
-    Ok(scan.access)
+    scan.check_empty().await
 }
 
 /// Finds out what only the instance knows: version, layout, key.
@@ -128,88 +140,17 @@ async fn resolve(
     odata::listing(request, version, company, &key, call)
 }
 
-/// What is done about failures before they are told.
-struct Access<'a> {
-    surface: Surface,
-    what: &'a str,
-    /// Sessions, since the last row.
-    lost: u32,
-    retry: Retry,
-}
-
-impl Access<'_> {
-    /// A session, as soon as the server and other queries leave one.
-    async fn open(&mut self, connection: &Arc<Connection>, shared: &Shared) -> Result<Lease> {
-        loop {
-            match connection.lease(self.surface, &shared.report).await {
-                Ok(lease) => return Ok(lease),
-                Err(error) => self.retry.pause(error, &shared.report).await?,
-            }
-            Counters::add(&shared.stats.retries, 1);
-        }
-    }
-
-    /// Deals with a failed request, so that it can be sent again: a lost session is given up, a failure
-    /// that passes is waited for.
-    ///
-    /// # Errors
-    /// It does not pass. If the server does not accept a session that was opened just now, the user, not
-    /// the session, lacks something; that session is closed again.
-    async fn recover(
-        &mut self,
-        connection: &Arc<Connection>,
-        lease: Lease,
-        error: Error,
-        shared: &Shared,
-    ) -> Result<()> {
-        Counters::add(&shared.stats.retries, 1);
-        match error.kind {
-            ErrorKind::SessionLost => {}
-            ErrorKind::NoSeat => {
-                drop(lease);
-                if connection.make_room().await {
-                    return Ok(());
-                }
-                return self.retry.pause(error, &shared.report).await;
-            }
-            _ => {
-                // Others need not wait for our pause.
-                drop(lease);
-                return self.retry.pause(error, &shared.report).await;
-            }
-        }
-        let opened_just_now = lease.fresh;
-        connection.lost(lease, self.surface).await;
-        self.lost += 1;
-        if !opened_just_now && self.lost <= LOST_WITHOUT_ROWS {
-            return Ok(());
-        }
-        let message = format!("the server does not let this user read {}", self.what);
-        let refusal = Error::new(ErrorKind::Forbidden, message).hint(
-            "It signs the user in, but then refuses the session. Check the user's roles, and that the inquiry is \
-             exposed via OData.",
-        );
-        Err(connection.unless_clock(Error { detail: error.detail, ..refusal }))
-    }
-
-    /// A new row came.
-    fn progress(&mut self) {
-        self.lost = 0;
-        self.retry.progress();
-    }
-}
-
 /// The state of a scan between rows.
 struct Scan<'a, 'b> {
     connection: &'a Arc<Connection>,
     request: &'a ScanRequest,
     call: &'a [Option<Literal>],
-    what: &'b str,
+    what: &'a str,
     shared: &'a Shared,
     headers: HeaderMap,
     /// Held during a request, and given back after it.
     lease: Option<Lease>,
-    access: Access<'b>,
+    access: &'a mut Access<'b>,
     decoder: RowDecoder,
     continuity: Continuity,
     batch: Batch,
@@ -384,21 +325,26 @@ impl Scan<'_, '_> {
         if target.surface != Surface::GenericInquiry || !self.request.parameters.is_empty() {
             return Ok(());
         }
-        let set = loop {
-            let lease = self.access.open(self.connection, self.shared).await?;
-            match self.connection.entity_set(&lease, target.surface, &target.name).await {
-                Ok(set) => break set,
-                Err(error) => self.access.recover(self.connection, lease, error, self.shared).await?,
-            }
-        };
-        if !set.has_parameters {
+        let connection = self.connection;
+        let (_, set) = self
+            .access
+            .ask(|lease| async {
+                let set = connection.entity_set(&lease, target.surface, &target.name).await;
+                (lease, set)
+            })
+            .await?;
+        if set.parameters.is_empty() {
             return Ok(());
         }
+        let names: Vec<&str> = set.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
         Err(Error::new(
             ErrorKind::Definition,
             format!("{} has parameters, without which it returns no rows", self.what),
         )
-        .detail("Acumatica answers such a request with zero rows and no error.")
+        .detail(format!(
+            "They are {}. Acumatica answers a request without them with zero rows and no error.",
+            names.join(", ")
+        ))
         .hint(
             "Import the inquiry, or give the table a column for each parameter, with the options field and parameter; \
              queries then set them in WHERE.",
@@ -430,7 +376,7 @@ impl Scan<'_, '_> {
         self.continuity.begin_page(cut);
         let begin = self.position;
         if self.lease.is_none() {
-            self.lease = Some(self.access.open(self.connection, self.shared).await?);
+            self.lease = Some(self.access.open().await?);
         }
         let end = self.answer(listing, url, page).await;
         let lease = self.lease.take();
@@ -439,9 +385,9 @@ impl Scan<'_, '_> {
                 // A pause must not keep back the rows that are there.
                 self.hand_over();
                 match lease {
-                    Some(lease) => self.access.recover(self.connection, lease, error, self.shared).await?,
+                    Some(lease) => self.access.recover(lease, error).await?,
                     // Given back in the middle of the answer, which has broken since.
-                    None => self.access.retry.pause(error, &self.shared.report).await?,
+                    None => self.access.pause(error).await?,
                 }
                 PageEnd::Broken
             }

@@ -326,15 +326,29 @@ impl Answer {
     ///
     /// # Errors
     /// As [`Answer::chunk`]; also if there are more than `limit` bytes.
-    pub async fn text(mut self, limit: usize) -> Result<String> {
-        let mut bytes = Vec::new();
-        while let Some(chunk) = self.chunk().await? {
-            bytes.extend_from_slice(chunk.as_ref());
-            if bytes.len() > limit {
-                return Err(Error::new(ErrorKind::Protocol, "the answer is larger than expected"));
-            }
+    pub async fn text(self, limit: usize) -> Result<String> {
+        Ok(String::from_utf8_lossy(&self.bytes(limit).await?).into_owned())
+    }
+
+    /// The whole body.
+    ///
+    /// # Errors
+    /// As [`Answer::chunk`]; also if there are more than `limit` bytes.
+    pub async fn bytes(mut self, limit: usize) -> Result<Vec<u8>> {
+        let announced = self.response.content_length().and_then(|length| usize::try_from(length).ok());
+        let too_large =
+            || Error::new(ErrorKind::TooLarge, format!("the answer is larger than {limit} bytes"));
+        if announced.is_some_and(|length| length > limit) {
+            return Err(too_large());
         }
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        let mut bytes = Vec::with_capacity(announced.unwrap_or(0));
+        while let Some(chunk) = self.chunk().await? {
+            if bytes.len() + chunk.len() > limit {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(chunk.as_ref());
+        }
+        Ok(bytes)
     }
 
     /// The body as a stream, for readers that bring their own buffering.

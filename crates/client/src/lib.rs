@@ -5,6 +5,8 @@
 //! brings it, batch by batch, as it arrives. Remote facts come from `acumatica-api.md`.
 #![forbid(unsafe_code)]
 
+mod access;
+mod adhoc;
 mod answer;
 mod callback;
 pub mod catalog;
@@ -12,8 +14,10 @@ mod check;
 mod config;
 mod continuity;
 mod cookies;
+mod csdl;
 pub mod decode;
 mod dialect;
+mod discover;
 mod endpoint;
 mod engine;
 mod error;
@@ -23,9 +27,10 @@ mod instance;
 mod lease;
 mod listing;
 mod literal;
-mod metadata;
 mod oauth;
+mod openapi;
 mod parameters;
+mod rename;
 mod report;
 mod request;
 mod retry;
@@ -40,7 +45,8 @@ pub use config::{
     App, Config, Credentials, Login, ODataVersion, Place, Proxy, Secret, Transport, check_tenant,
 };
 pub use dialect::{OWN_TENANT, describe};
-pub use endpoint::FALLBACK_VERSION;
+pub use discover::{EndpointDefinition, loose};
+pub use endpoint::{Endpoint, FALLBACK_VERSION};
 pub use engine::{Client, Engine, Job};
 pub use error::{Error, ErrorKind, Result};
 pub use instance::{InstanceUrl, UrlError};

@@ -98,7 +98,7 @@ pub(crate) struct Shared {
     queue: Mutex<Queue>,
     /// The consumer took a batch, or began to wait for one.
     taken: Notify,
-    pub report: Report,
+    pub report: Arc<Report>,
     pub stats: Counters,
 }
 
@@ -109,6 +109,8 @@ struct Queue {
     end: Option<Result<()>>,
     /// The consumer found nothing and sleeps.
     waiting: bool,
+    /// There were rows.
+    begun: bool,
 }
 
 impl fmt::Debug for Shared {
@@ -122,7 +124,7 @@ impl Shared {
         Arc::new(Self {
             queue: Mutex::default(),
             taken: Notify::new(),
-            report: Report::new(waker),
+            report: Arc::new(Report::new(waker)),
             stats: Counters::default(),
         })
     }
@@ -136,7 +138,13 @@ impl Shared {
         let mut queue = self.queue();
         queue.bytes += batch.bytes();
         queue.batches.push_back(batch);
+        queue.begun = true;
         self.wake(queue);
+    }
+
+    /// Whether the consumer has been given rows.
+    pub fn has_begun(&self) -> bool {
+        self.queue().begun
     }
 
     /// Ends the scan; only the first end counts.

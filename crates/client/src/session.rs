@@ -18,16 +18,19 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::answer;
+use crate::catalog::EntitySet;
 use crate::config::{Config, Credentials, Login, ODataVersion, Secret};
 use crate::cookies::CookieJar;
+use crate::csdl;
+use crate::discover::loose;
 use crate::endpoint::{self, Endpoint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Answer, Authorization, Http, Request};
 use crate::instance::InstanceUrl;
 use crate::lease::Lease;
 use crate::lock;
-use crate::metadata::{self, EntitySet};
 use crate::oauth::Token;
+use crate::rename;
 use crate::request::{Context, Surface};
 use crate::store::{self, Grant, Held, Record, SignIn, Slot, Store};
 
@@ -58,6 +61,7 @@ pub(crate) struct Connection {
     odata_version: OnceCell<ODataVersion>,
     endpoints: OnceCell<Vec<Endpoint>>,
     entity_sets: AsyncMutex<HashMap<(Surface, String), EntitySet>>,
+    pub renames: rename::Known,
 }
 
 /// A scan under way. One that goes on after its user mapping was dropped may have opened the session
@@ -100,6 +104,7 @@ impl Connection {
             odata_version: OnceCell::new(),
             endpoints: OnceCell::new(),
             entity_sets: AsyncMutex::default(),
+            renames: rename::Known::default(),
         })
     }
 
@@ -348,7 +353,9 @@ impl Connection {
             ..Request::get(url, "the $metadata of the instance")
         };
         let document = self.send(lease, surface, request).await?;
-        let set = metadata::entity_set(document.reader(), name).await?;
+        let wanted = |other: &str| loose(other) == loose(name);
+        let model = csdl::parse(document.reader(), &wanted).await?;
+        let set = csdl::find(&model, name).cloned().unwrap_or_default();
         known.insert(key, set.clone());
         Ok(set)
     }
@@ -365,7 +372,16 @@ impl Connection {
     /// # Errors
     /// The instance lists its endpoints, and this is none of them.
     pub async fn newest_endpoint(&self, lease: &Lease, name: &str) -> Result<Option<Endpoint>> {
-        let endpoints = self
+        let endpoints = self.endpoints(lease).await?;
+        if endpoints.is_empty() {
+            return Ok(None);
+        }
+        endpoint::newest(endpoints, name).cloned().map(Some)
+    }
+
+    /// The endpoints that the instance lists, asked for once; empty if it does not say what it has.
+    pub async fn endpoints(&self, lease: &Lease) -> Result<&[Endpoint]> {
+        let listed = self
             .endpoints
             .get_or_try_init(|| async {
                 let what = "the list of endpoints";
@@ -376,10 +392,7 @@ impl Connection {
                 }
             })
             .await?;
-        if endpoints.is_empty() {
-            return Ok(None);
-        }
-        endpoint::newest(endpoints, name).cloned().map(Some)
+        Ok(listed)
     }
 
     /// An absolute URL from a percent-encoded path and query below the site.

@@ -1,0 +1,332 @@
+//! Asking an instance what it has.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use serde::Deserialize;
+use url::Url;
+
+use crate::access::Access;
+use crate::adhoc;
+use crate::catalog::{Contract, CustomField, Model};
+use crate::csdl;
+use crate::dialect::encode_segment;
+use crate::endpoint::{Endpoint, FALLBACK_VERSION};
+use crate::error::{Error, ErrorKind, Result};
+use crate::http::{Answer, Request};
+use crate::openapi;
+use crate::report::Report;
+use crate::request::Surface;
+use crate::session::{Connection, LIST_BYTES};
+
+/// A definition of an endpoint is 3 MB; more than this is none.
+const DEFINITION_BYTES: usize = 64 * 1024 * 1024;
+
+/// Someone who asks.
+pub(crate) struct Asker {
+    connection: Arc<Connection>,
+    report: Arc<Report>,
+    retries: AtomicU64,
+}
+
+impl Asker {
+    pub fn new(connection: Arc<Connection>, report: Arc<Report>) -> Self {
+        Self { connection, report, retries: AtomicU64::new(0) }
+    }
+
+    fn access<'a>(&'a self, surface: Surface, what: &'a str) -> Access<'a> {
+        Access::new(&self.connection, surface, what, &self.report, &self.retries)
+    }
+
+    /// The answer to a `GET`, whose body `read` makes something of; all of it is repeated if it fails in a way that
+    /// passes.
+    async fn get<T, F>(
+        &self,
+        surface: Surface,
+        path: &str,
+        what: &str,
+        read: impl Fn(Answer) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        self.get_as(surface, path, "application/json", what, read).await
+    }
+
+    async fn get_as<T, F>(
+        &self,
+        surface: Surface,
+        path: &str,
+        accept: &'static str,
+        what: &str,
+        read: impl Fn(Answer) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let url = &self.connection.url(path)?;
+        self.get_url(surface, url, accept, what, read).await
+    }
+
+    async fn get_url<T, F>(
+        &self,
+        surface: Surface,
+        url: &Url,
+        accept: &'static str,
+        what: &str,
+        read: impl Fn(Answer) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let (connection, read) = (&self.connection, &read);
+        let mut access = self.access(surface, what);
+        let (_, outcome) = access
+            .ask(|lease| async move {
+                let request = Request { accept, ..Request::get(url.clone(), what) };
+                let outcome = match connection.send(&lease, surface, request).await {
+                    Ok(answer) => read(answer).await,
+                    Err(error) => Err(error),
+                };
+                (lease, outcome)
+            })
+            .await?;
+        Ok(outcome)
+    }
+
+    /// The contract endpoints that the instance lists; empty if it does not.
+    pub async fn endpoints(&self) -> Result<Vec<Endpoint>> {
+        let connection = &self.connection;
+        let mut access = self.access(Surface::Rest, "the list of endpoints");
+        let (_, endpoints) = access
+            .ask(|lease| async move {
+                let endpoints = connection.endpoints(&lease).await.map(<[Endpoint]>::to_vec);
+                (lease, endpoints)
+            })
+            .await?;
+        Ok(endpoints)
+    }
+
+    /// The endpoint by this name in that version, else in the newest that there is.
+    pub async fn endpoint(&self, name: &str, version: Option<&str>) -> Result<Endpoint> {
+        let listed = self.endpoints().await?;
+        let newest = match listed.is_empty() {
+            true => Endpoint { name: name.to_owned(), version: FALLBACK_VERSION.to_owned() },
+            false => crate::endpoint::newest(&listed, name)?.clone(),
+        };
+        Ok(match version {
+            Some(version) => Endpoint { version: version.to_owned(), ..newest },
+            None => newest,
+        })
+    }
+
+    /// The definition of an endpoint.
+    pub async fn contract(&self, endpoint: &Endpoint) -> Result<Contract> {
+        let what = format!("the definition of endpoint \"{}\" {}", endpoint.name, endpoint.version);
+        let path = format!("{}/swagger.json", root(endpoint));
+        let read = async |answer: Answer| openapi::parse(&answer.bytes(DEFINITION_BYTES).await?);
+        self.get(Surface::Rest, &path, &what, read).await
+    }
+
+    /// The definition of an endpoint with the custom fields of those entities that `custom` says.
+    pub async fn endpoint_definition(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        custom: impl Fn(&str) -> bool,
+    ) -> Result<EndpointDefinition> {
+        let endpoint = self.endpoint(name, version).await?;
+        let contract = self.contract(&endpoint).await?;
+        let (mut fields, mut faults) = (HashMap::new(), Vec::new());
+        for entity in contract.entities.iter().filter(|entity| custom(&entity.name)) {
+            match self.custom_fields(&endpoint, &entity.name).await {
+                Ok(found) => {
+                    fields.insert(entity.name.clone(), found);
+                }
+                Err(error) if is_about_one(&error) => {
+                    faults.push(format!("entity \"{}\" without custom fields: {error}", entity.name));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(EndpointDefinition { endpoint, contract, custom: fields, faults })
+    }
+
+    /// The definitions of inquiries or data access classes; see [`crate::Engine::model`].
+    pub async fn definitions(
+        &self,
+        surface: Surface,
+        names: Option<Vec<String>>,
+        check: bool,
+    ) -> Result<Model> {
+        let names: Option<HashSet<String>> =
+            names.map(|names| names.iter().map(|name| loose(name)).collect());
+        let mut model = self.model(surface, names.as_ref()).await?;
+        if surface != Surface::GenericInquiry {
+            return Ok(model);
+        }
+        for name in self.sets(surface).await? {
+            let wanted = names.as_ref().is_none_or(|names| names.contains(&loose(&name)));
+            if wanted && csdl::find(&model, &name).is_none() {
+                model.faults.push(format!("generic inquiry \"{name}\": the $metadata does not define it"));
+            }
+        }
+        if check {
+            let mut readable = Vec::new();
+            for set in std::mem::take(&mut model.sets) {
+                match self.check_inquiry(&set.name).await {
+                    Ok(()) => readable.push(set),
+                    Err(error) if is_about_one(&error) => {
+                        model.faults.push(format!("generic inquiry \"{}\": {error}", set.name));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            model.sets = readable;
+        }
+        Ok(model)
+    }
+
+    /// The custom fields of an entity.
+    pub async fn custom_fields(&self, endpoint: &Endpoint, entity: &str) -> Result<Vec<CustomField>> {
+        let what = format!("the custom fields of entity \"{entity}\"");
+        let path = format!("{}/{}/$adHocSchema", root(endpoint), encode_segment(entity));
+        let read = async |answer: Answer| adhoc::parse(&answer.bytes(LIST_BYTES).await?);
+        self.get(Surface::Rest, &path, &what, read).await
+    }
+
+    /// The inquiries or data access classes by the names that are `wanted`; all without.
+    pub async fn model(&self, surface: Surface, wanted: Option<&HashSet<String>>) -> Result<Model> {
+        let path = format!("{}/$metadata", self.odata_root(surface).await?);
+        let fits = |name: &str| wanted.is_none_or(|wanted| wanted.contains(&loose(name)));
+        let fits = &fits;
+        let read = async |answer: Answer| csdl::parse(answer.reader(), fits).await;
+        // It exists as XML only: asked for JSON, the server fails (acumatica-api.md section 3).
+        self.get_as(surface, &path, "application/xml", "the $metadata of the instance", read).await
+    }
+
+    /// The names that the service document lists.
+    pub async fn sets(&self, surface: Surface) -> Result<Vec<String>> {
+        let path = self.odata_root(surface).await?;
+        let what = "the list of inquiries or data access classes";
+        let read = async |answer: Answer| parse_service(&answer.bytes(LIST_BYTES).await?);
+        self.get(surface, &path, what, read).await
+    }
+
+    /// Whether the user may read an inquiry: its first row is asked for.
+    pub async fn check_inquiry(&self, name: &str) -> Result<()> {
+        let root = self.odata_root(Surface::GenericInquiry).await?;
+        let what = format!("generic inquiry \"{name}\"");
+        let path = format!("{root}/{}?$top=1", encode_segment(name));
+        self.get(Surface::GenericInquiry, &path, &what, async |_| Ok(())).await
+    }
+
+    /// The content of an attachment, which may have at most `limit` bytes.
+    pub async fn file(&self, href: &str, limit: usize) -> Result<Vec<u8>> {
+        let url = self.connection.config.instance.resolve(href).ok_or_else(|| {
+            Error::new(ErrorKind::Definition, "the address of the file leads to another site")
+                .detail(format!("The address is \"{href}\"."))
+                .hint("Give the href that the column files shows.")
+        })?;
+        let read = async |answer: Answer| answer.bytes(limit).await;
+        let content = self.get_url(Surface::Rest, &url, "*/*", "the file", read).await;
+        content.map_err(|error| match error.kind {
+            ErrorKind::TooLarge => {
+                error.hint("Raise the last argument of acumatica_file(), which is in bytes.")
+            }
+            _ => error,
+        })
+    }
+
+    async fn odata_root(&self, surface: Surface) -> Result<String> {
+        let connection = &self.connection;
+        let mut access = self.access(surface, "the list of inquiries or data access classes");
+        let (_, version) = access
+            .ask(|lease| async move {
+                let version = connection.odata_version(&lease).await;
+                (lease, version)
+            })
+            .await?;
+        surface.root(version, connection.config.company.as_deref())
+    }
+}
+
+/// An endpoint with all that it has.
+#[derive(Clone, Debug)]
+pub struct EndpointDefinition {
+    pub endpoint: Endpoint,
+    pub contract: Contract,
+    /// By entity.
+    pub custom: HashMap<String, Vec<CustomField>>,
+    /// What could not be read, and why; for people.
+    pub faults: Vec<String>,
+}
+
+/// Whether a failure is one of the thing asked for, so that others may still be read.
+fn is_about_one(error: &Error) -> bool {
+    use ErrorKind::*;
+    matches!(
+        error.kind,
+        Forbidden
+            | NotFound
+            | NoRecord
+            | UnknownField
+            | CannotOptimize
+            | Server
+            | Protocol
+            | TooLarge
+            | ParameterMissing
+    )
+}
+
+fn root(endpoint: &Endpoint) -> String {
+    format!("entity/{}/{}", encode_segment(&endpoint.name), encode_segment(&endpoint.version))
+}
+
+/// A name without what people leave out or change when they write it in SQL: case, and all that is no letter or digit.
+pub fn loose(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// The service document: `{"value":[{"name":…}]}`, in OData v3 and v4.
+fn parse_service(body: &[u8]) -> Result<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Set {
+        name: String,
+        #[serde(default)]
+        kind: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct Service {
+        value: Vec<Set>,
+    }
+    let service: Service = serde_json::from_slice(body).map_err(|reason| {
+        Error::new(ErrorKind::Protocol, "could not read the list of inquiries or data access classes")
+            .detail(reason)
+            .hint("Check the server options \"url\" and \"company\".")
+    })?;
+    let is_set = |set: &Set| set.kind.as_deref().is_none_or(|kind| kind == "EntitySet");
+    Ok(service.value.into_iter().filter(is_set).map(|set| set.name).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn service_documents_of_both_versions() {
+        let v4 = br#"{"@odata.context":"x","value":[{"name":"A-B c","kind":"EntitySet","url":"A-B%20c"},
+            {"name":"F","kind":"FunctionImport","url":"F"}]}"#;
+        assert_eq!(parse_service(v4).unwrap(), ["A-B c"]);
+        assert_eq!(parse_service(br#"{"value":[{"name":"A","url":"A"}]}"#).unwrap(), ["A"]);
+        assert_eq!(parse_service(b"<html>").unwrap_err().kind, ErrorKind::Protocol);
+    }
+
+    #[test]
+    fn loose_names_forget_how_they_are_written() {
+        assert_eq!(loose("AR-Aging by Customer"), loose("ar_aging_by_customer"));
+        assert_eq!(loose("OrderNbr"), loose("order_nbr"));
+        assert_ne!(loose("Größe"), loose("Grosse"));
+    }
+}
