@@ -127,3 +127,11 @@ CREATE FUNCTION acumatica_fdw_dropping() RETURNS event_trigger
 CREATE EVENT TRIGGER acumatica_fdw_dropping ON ddl_command_start
     WHEN TAG IN ('DROP EXTENSION')
     EXECUTE FUNCTION acumatica_fdw_dropping();
+
+CREATE FUNCTION acumatica_fdw_imported() RETURNS event_trigger
+    AS 'MODULE_PATHNAME', 'acumatica_fdw_imported'
+    LANGUAGE C
+    SET search_path = pg_catalog, pg_temp;
+CREATE EVENT TRIGGER acumatica_fdw_imported ON ddl_command_end
+    WHEN TAG IN ('IMPORT FOREIGN SCHEMA')
+    EXECUTE FUNCTION acumatica_fdw_imported();

@@ -37,6 +37,22 @@ pub unsafe fn create_scan_path(
     }
 }
 
+/// Memory that lives as long as the statement that is being run as a command. Before 14 that may be one of the plan
+/// cache, as of a function, which PostgreSQL does not copy first.
+pub fn statement_context() -> pg_sys::MemoryContext {
+    // SAFETY: reads variables of the backend.
+    unsafe {
+        #[cfg(feature = "pg13")]
+        {
+            pg_sys::TopMemoryContext
+        }
+        #[cfg(not(feature = "pg13"))]
+        {
+            pg_sys::CurrentMemoryContext
+        }
+    }
+}
+
 /// The relations whose columns an expression holds.
 ///
 /// # Safety

@@ -48,7 +48,7 @@ fn touched(source: &str) -> Vec<(Touched, String)> {
 ///
 /// # Safety
 /// `call` is that of a function.
-unsafe fn event(call: pg_sys::FunctionCallInfo) -> *mut pg_sys::EventTriggerData {
+pub unsafe fn event(call: pg_sys::FunctionCallInfo) -> *mut pg_sys::EventTriggerData {
     // SAFETY: as the caller says; a context is a node.
     unsafe {
         let context = (*call).context;
@@ -57,7 +57,7 @@ unsafe fn event(call: pg_sys::FunctionCallInfo) -> *mut pg_sys::EventTriggerData
                 PgSqlErrorCode::ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED,
                 "this function is for the event triggers of acumatica_fdw",
             )
-            .hint("Drop or alter a server or user mapping, and PostgreSQL calls it.")
+            .hint("Drop or alter a server or user mapping, or import a schema, and PostgreSQL calls it.")
             .raise();
         }
         context.cast()

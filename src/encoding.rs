@@ -28,6 +28,17 @@ pub fn to_server(name: &str) -> CString {
     text.and_then(|text| CString::new(text).ok()).unwrap_or_default()
 }
 
+/// A text in the encoding of the database; raises if that lacks a character. `None` if it holds a NUL.
+pub fn to_server_exactly(text: &str) -> Option<CString> {
+    let text = CString::new(text).ok()?;
+    // SAFETY: ends with a NUL; returns its argument or palloc'd memory, or raises.
+    unsafe {
+        let length = text.count_bytes() as i32;
+        let server = pg_sys::pg_any_to_server(text.as_ptr(), length, pg_sys::pg_enc::PG_UTF8 as i32);
+        Some(CStr::from_ptr(server).to_owned())
+    }
+}
+
 /// A text for people, as any database can show it: where it is not in UTF-8, what is not ASCII is
 /// replaced, since an error must not fail for a character that it quotes.
 pub fn for_display(text: String) -> String {

@@ -13,6 +13,8 @@
 //! * `parameter`: the parameters of inquiries, from WHERE to the request;
 //! * `setting`: what a session can set for all its queries;
 //! * `plan`, `scan`, `explain`: the callbacks of planner and executor;
+//! * `import`: IMPORT FOREIGN SCHEMA;
+//! * `discover`: what an instance has, and what has changed since the import, as functions;
 //! * `convert`: from decoded cells to datums;
 //! * `error`: failures as PostgreSQL reports them;
 //! * `encoding`: text in the encoding of the database;
@@ -27,6 +29,7 @@ mod deparse;
 mod encoding;
 mod error;
 mod explain;
+mod import;
 mod io;
 mod option;
 mod parameter;
@@ -63,6 +66,7 @@ pub extern "C-unwind" fn acumatica_fdw_handler(_call: pg_sys::FunctionCallInfo) 
         plan::register(&mut *routine);
         scan::register(&mut *routine);
         explain::register(&mut *routine);
+        import::register(&mut *routine);
         pg_sys::Datum::from(routine)
     }
 }

@@ -18,6 +18,8 @@ pub enum Object {
     UserMapping,
     Table,
     Column,
+    /// `IMPORT FOREIGN SCHEMA`.
+    Import,
 }
 
 impl Object {
@@ -27,6 +29,7 @@ impl Object {
             Object::UserMapping => "user mapping",
             Object::Table => "foreign table",
             Object::Column => "column",
+            Object::Import => "schema import",
         }
     }
 }
@@ -107,9 +110,9 @@ impl Definition {
     }
 }
 
-use Object::{Column, Server, Table, UserMapping};
+use Object::{Column, Import, Server, Table, UserMapping};
 
-static OPTIONS: [Definition; 45] = [
+static OPTIONS: [Definition; 54] = [
     Definition::new(
         "url",
         &[Server],
@@ -125,11 +128,11 @@ static OPTIONS: [Definition; 45] = [
         "Which interface tables are read through: REST (entities), OData (generic inquiries) or DAC.",
     )
     .default(SCHEMA_REST),
-    Definition::new("endpoint_name", &[Server, Table], Kind::Text, "Contract endpoint of REST tables.")
+    Definition::new("endpoint_name", &[Server, Table, Import], Kind::Text, "Contract endpoint of REST tables.")
         .default("Default"),
     Definition::new(
         "endpoint_version",
-        &[Server, Table],
+        &[Server, Table, Import],
         Kind::Text,
         "Version of the contract endpoint; unset, the newest that the instance lists.",
     ),
@@ -242,7 +245,7 @@ static OPTIONS: [Definition; 45] = [
     .default("false"),
     Definition::new(
         "unpad",
-        &[Server, Table],
+        &[Server, Table, Import],
         Kind::Boolean,
         "Whether the spaces are cut off that codes may be padded with.",
     )
@@ -342,6 +345,52 @@ static OPTIONS: [Definition; 45] = [
         "Whether conditions on the column may be left to the server.",
     )
     .default("on"),
+    Definition::new(
+        "case",
+        &[Import],
+        Kind::Choice(&[("snake", &[]), ("preserve", &[])]),
+        "How tables and columns are named: order_nbr, or as the remote side names them.",
+    )
+    .default("snake"),
+    Definition::new("prefix", &[Import], Kind::Text, "What the names of all tables begin with."),
+    Definition::new(
+        "linked",
+        &[Import],
+        Kind::Choice(&[("flatten", &[]), ("jsonb", &[]), ("skip", &[])]),
+        "What becomes of linked entities: a column for each field, two levels deep, one jsonb column, or nothing.",
+    )
+    .default("flatten"),
+    Definition::new(
+        "details",
+        &[Import],
+        Kind::Choice(&[("skip", &[]), ("jsonb", &[])]),
+        "Whether an entity has a jsonb column for each of its details too, which have tables of their own.",
+    )
+    .default("skip"),
+    Definition::new(
+        "custom_fields",
+        &[Import],
+        Kind::Boolean,
+        "Whether entities get columns for their custom fields; one request for each entity.",
+    )
+    .default("false"),
+    Definition::new("import_keys", &[Import], Kind::Boolean, "Whether columns say their place in the key.")
+        .default("true"),
+    Definition::new(
+        "import_not_null",
+        &[Import],
+        Kind::Boolean,
+        "Whether ids and keys of entities and data access classes are NOT NULL.",
+    )
+    .default("true"),
+    Definition::new("import_comments", &[Import], Kind::Boolean, "Whether titles become comments.").default("true"),
+    Definition::new(
+        "check_rights",
+        &[Import],
+        Kind::Boolean,
+        "Whether one row of each generic inquiry is asked for, to leave out those that the user may not read.",
+    )
+    .default("true"),
 ];
 
 const PASSWORD: &[&str] = &["Basic", "Cookie", "OAuthPassword"];
@@ -412,6 +461,7 @@ impl Options {
             Table => self.check_table(),
             UserMapping => self.check_mapping(),
             Column => self.check_column(),
+            Import => Ok(()),
         }
     }
 

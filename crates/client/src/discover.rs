@@ -129,63 +129,48 @@ impl Asker {
         self.get(Surface::Rest, &path, &what, read).await
     }
 
-    /// The definition of an endpoint with the custom fields of those entities that `custom` says.
-    pub async fn endpoint_definition(
+    /// The custom fields of entities, and which of these could not be asked for them.
+    pub async fn all_custom_fields(
         &self,
-        name: &str,
-        version: Option<&str>,
-        custom: impl Fn(&str) -> bool,
-    ) -> Result<EndpointDefinition> {
-        let endpoint = self.endpoint(name, version).await?;
-        let contract = self.contract(&endpoint).await?;
+        endpoint: &Endpoint,
+        entities: &[String],
+    ) -> Result<(CustomFields, Vec<Error>)> {
         let (mut fields, mut faults) = (HashMap::new(), Vec::new());
-        for entity in contract.entities.iter().filter(|entity| custom(&entity.name)) {
-            match self.custom_fields(&endpoint, &entity.name).await {
-                Ok(found) => {
-                    fields.insert(entity.name.clone(), found);
-                }
-                Err(error) if is_about_one(&error) => {
-                    faults.push(format!("entity \"{}\" without custom fields: {error}", entity.name));
-                }
+        for entity in entities {
+            match self.custom_fields(endpoint, entity).await {
+                Ok(found) => drop(fields.insert(entity.clone(), found)),
+                Err(error) if is_about_one(&error) => faults.push(error),
                 Err(error) => return Err(error),
             }
         }
-        Ok(EndpointDefinition { endpoint, contract, custom: fields, faults })
+        Ok((fields, faults))
     }
 
-    /// The definitions of inquiries or data access classes; see [`crate::Engine::model`].
-    pub async fn definitions(
-        &self,
-        surface: Surface,
-        names: Option<Vec<String>>,
-        check: bool,
-    ) -> Result<Model> {
-        let names: Option<HashSet<String>> =
-            names.map(|names| names.iter().map(|name| loose(name)).collect());
-        let mut model = self.model(surface, names.as_ref()).await?;
-        if surface != Surface::GenericInquiry {
-            return Ok(model);
-        }
-        for name in self.sets(surface).await? {
-            let wanted = names.as_ref().is_none_or(|names| names.contains(&loose(&name)));
-            if wanted && csdl::find(&model, &name).is_none() {
-                model.faults.push(format!("generic inquiry \"{name}\": the $metadata does not define it"));
-            }
-        }
-        if check {
-            let mut readable = Vec::new();
-            for set in std::mem::take(&mut model.sets) {
-                match self.check_inquiry(&set.name).await {
-                    Ok(()) => readable.push(set),
-                    Err(error) if is_about_one(&error) => {
-                        model.faults.push(format!("generic inquiry \"{}\": {error}", set.name));
-                    }
-                    Err(error) => return Err(error),
+    /// What the `$metadata` says of all inquiries or data access classes, and what it does not say of inquiries that
+    /// the service document lists.
+    pub async fn definitions(&self, surface: Surface) -> Result<Model> {
+        let mut model = self.model(surface, None).await?;
+        if surface == Surface::GenericInquiry {
+            for name in self.sets(surface).await? {
+                if csdl::find(&model, &name).is_none() {
+                    model.faults.push(format!("generic inquiry \"{name}\" is not defined in the $metadata"));
                 }
             }
-            model.sets = readable;
         }
         Ok(model)
+    }
+
+    /// Which of the inquiries the user cannot read, and why.
+    pub async fn check_inquiries(&self, names: &[String]) -> Result<Vec<(String, Error)>> {
+        let mut refused = Vec::new();
+        for name in names {
+            match self.check_inquiry(name).await {
+                Ok(()) => {}
+                Err(error) if is_about_one(&error) => refused.push((name.clone(), error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(refused)
     }
 
     /// The custom fields of an entity.
@@ -252,16 +237,8 @@ impl Asker {
     }
 }
 
-/// An endpoint with all that it has.
-#[derive(Clone, Debug)]
-pub struct EndpointDefinition {
-    pub endpoint: Endpoint,
-    pub contract: Contract,
-    /// By entity.
-    pub custom: HashMap<String, Vec<CustomField>>,
-    /// What could not be read, and why; for people.
-    pub faults: Vec<String>,
-}
+/// Custom fields by entity.
+pub type CustomFields = HashMap<String, Vec<CustomField>>;
 
 /// Whether a failure is one of the thing asked for, so that others may still be read.
 fn is_about_one(error: &Error) -> bool {

@@ -14,12 +14,12 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
 use crate::callback;
-use crate::catalog::Model;
+use crate::catalog::{Contract, Model};
 use crate::check::{self, Expected, Step};
 use crate::config::Config;
-use crate::discover::{Asker, EndpointDefinition};
+use crate::discover::{Asker, CustomFields};
 use crate::endpoint::Endpoint;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fetch;
 use crate::lock;
 use crate::oauth::{self, Authorized};
@@ -199,31 +199,38 @@ impl Engine {
         self.ask(client, |asker| async move { asker.endpoints().await })
     }
 
-    /// What an endpoint has; unset, its version is the newest that the instance lists. `custom` tells for which
-    /// entities the custom fields are asked for too.
-    pub fn endpoint_definition(
+    /// What an endpoint has; unset, its version is the newest that the instance lists.
+    pub fn contract(
         &self,
         client: &Client,
         name: String,
         version: Option<String>,
-        custom: impl Fn(&str) -> bool + Send + Sync + 'static,
-    ) -> Job<Result<EndpointDefinition>> {
-        self.ask(
-            client,
-            |asker| async move { asker.endpoint_definition(&name, version.as_deref(), custom).await },
-        )
+    ) -> Job<Result<(Endpoint, Contract)>> {
+        self.ask(client, |asker| async move {
+            let endpoint = asker.endpoint(&name, version.as_deref()).await?;
+            let contract = asker.contract(&endpoint).await?;
+            Ok((endpoint, contract))
+        })
     }
 
-    /// What the instance has of generic inquiries or data access classes: those by the `names` given, written in any
-    /// way, or all. With `check`, inquiries that the user may not read are told among the faults, and left out.
-    pub fn model(
+    /// The custom fields of entities, and which of these could not be asked for them.
+    pub fn custom_fields(
         &self,
         client: &Client,
-        surface: Surface,
-        names: Option<Vec<String>>,
-        check: bool,
-    ) -> Job<Result<Model>> {
-        self.ask(client, move |asker| async move { asker.definitions(surface, names, check).await })
+        endpoint: Endpoint,
+        entities: Vec<String>,
+    ) -> Job<Result<(CustomFields, Vec<Error>)>> {
+        self.ask(client, |asker| async move { asker.all_custom_fields(&endpoint, &entities).await })
+    }
+
+    /// What the instance has of generic inquiries or data access classes.
+    pub fn model(&self, client: &Client, surface: Surface) -> Job<Result<Model>> {
+        self.ask(client, move |asker| async move { asker.definitions(surface).await })
+    }
+
+    /// Which of the inquiries the user cannot read, and why; the first row of each is asked for.
+    pub fn check_inquiries(&self, client: &Client, names: Vec<String>) -> Job<Result<Vec<(String, Error)>>> {
+        self.ask(client, |asker| async move { asker.check_inquiries(&names).await })
     }
 
     /// The content of an attachment, which may have at most `limit` bytes.

@@ -45,7 +45,7 @@ pub use config::{
     App, Config, Credentials, Login, ODataVersion, Place, Proxy, Secret, Transport, check_tenant,
 };
 pub use dialect::{OWN_TENANT, describe};
-pub use discover::{EndpointDefinition, loose};
+pub use discover::CustomFields;
 pub use endpoint::{Endpoint, FALLBACK_VERSION};
 pub use engine::{Client, Engine, Job};
 pub use error::{Error, ErrorKind, Result};

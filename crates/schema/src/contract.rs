@@ -1,0 +1,271 @@
+//! Tables of a contract endpoint: entities, their details, inquiry forms.
+
+use std::collections::{HashMap, HashSet};
+
+use acumatica_client::catalog::{Contract, CustomField, Entity, MemberType};
+
+use crate::draft::{self, Draft, Remote, TableDraft, sql_type};
+use crate::keys::{self, Key};
+use crate::known::Known;
+use crate::record::{LINK_DEPTH, Reader, Record, Shape, values};
+use crate::{Kind, REST, Schema, Settings};
+
+/// Lists that make an entity without a key an inquiry form.
+const RESULTS: [&str; 2] = ["Results", "Result"];
+
+/// Without these, the form has nothing to tell.
+const REQUIRED_PARAMETERS: [(&str, &str); 2] =
+    [("InventoryAllocationInquiry", "InventoryID"), ("InventorySummaryInquiry", "InventoryID")];
+
+/// The tables of an endpoint, given its name and version; `custom` holds the custom fields of those
+/// entities that they are known of.
+pub fn contract_tables(
+    contract: &Contract,
+    endpoint: (&str, &str),
+    custom: &HashMap<String, Vec<CustomField>>,
+    settings: &Settings,
+) -> Schema {
+    let reader = Reader::new(contract, settings.case);
+    let mut forms = Forms { reader, endpoint, custom, settings, tables: Vec::new() };
+    for entity in &contract.entities {
+        forms.add(entity);
+    }
+    let Forms { reader: Reader { mut notices, .. }, tables, .. } = forms;
+    Schema {
+        surface: REST,
+        tables: draft::finish(tables, settings, &mut notices),
+        notices,
+        endpoint: Some((endpoint.0.to_owned(), endpoint.1.to_owned())),
+        known: Known::of_contract(contract, custom),
+    }
+}
+
+struct Forms<'a> {
+    reader: Reader<'a>,
+    endpoint: (&'a str, &'a str),
+    custom: &'a HashMap<String, Vec<CustomField>>,
+    settings: &'a Settings,
+    tables: Vec<TableDraft>,
+}
+
+/// An entity that tables are made of.
+#[derive(Clone, Copy)]
+struct Form<'a> {
+    entity: &'a Entity,
+    key: Option<Key>,
+}
+
+impl<'a> Forms<'a> {
+    fn add(&mut self, entity: &'a Entity) {
+        if !self.reader.contract.types.contains_key(&entity.type_name) {
+            self.reader.notices.push(format!("\"{}\" is left out: its definition is missing", entity.name));
+            return;
+        }
+        let members = self.reader.members(&entity.type_name);
+        let form = Form { entity, key: keys::key(&entity.name, members) };
+        let root = Record::of_entity(&entity.name, &entity.type_name);
+        let lists = self.lists(&root);
+        let is_result = |list: &Record| RESULTS.contains(&list.container());
+        let is_inquiry =
+            entity.name.ends_with("Inquiry") || (form.key.is_none() && lists.iter().any(is_result));
+        if is_inquiry && !lists.is_empty() {
+            self.add_inquiry(form, &root, &lists);
+        } else {
+            let first = self.tables.len();
+            self.add_entity(form, &root);
+            self.add_details(form, &root, &[], 0);
+            self.tell_of_custom_fields(form, first);
+        }
+    }
+
+    fn lists(&mut self, record: &Record<'a>) -> Vec<Record<'a>> {
+        let members = self.reader.members(record.type_name());
+        let mut lists = Vec::new();
+        for member in members {
+            if let Shape::List(type_name) = self.reader.shape(record, member) {
+                lists.push(record.inner(&member.name, type_name));
+            }
+        }
+        lists
+    }
+
+    fn add_entity(&mut self, form: Form<'a>, root: &Record<'a>) {
+        let mut fields = self.reader.fields(root);
+        let id = Draft { not_null: self.settings.not_null, ..root.field(&["id"], "uuid", Kind::Id) };
+        let mut columns = vec![id];
+        for (index, field) in form.key.iter().flat_map(|key| key.fields).enumerate() {
+            let is_part = |draft: &mut Draft| is_field(draft, field);
+            let part: Vec<Draft> = fields.extract_if(.., is_part).collect();
+            columns.extend(part.into_iter().map(|draft| self.as_key(draft, index)));
+        }
+        columns.append(&mut fields);
+        columns.extend(self.attached(root));
+        self.push("entity", form, root, columns);
+    }
+
+    /// The field as part of the key; the code of a drop-down only goes with it.
+    fn as_key(&self, draft: Draft, index: usize) -> Draft {
+        if draft.kind == Kind::Code {
+            return draft;
+        }
+        Draft { kind: Kind::Key, key: Some(index + 1), not_null: self.settings.not_null, ..draft }
+    }
+
+    /// Tables of all lists that the record leads to, given the lists that it is within itself and the
+    /// links since the last of them.
+    fn add_details(&mut self, form: Form<'a>, record: &Record<'a>, outer: &[Record<'a>], links: usize) {
+        for member in self.reader.members(record.type_name()) {
+            match self.reader.shape(record, member) {
+                Shape::List(type_name) if !record.types.contains(&type_name) => {
+                    let list = record.inner(&member.name, type_name);
+                    self.add_detail(form, &list, outer);
+                    let outer = [outer, std::slice::from_ref(&list)].concat();
+                    self.add_details(form, &list, &outer, 0);
+                }
+                Shape::Linked(type_name) if links < LINK_DEPTH && !record.types.contains(&type_name) => {
+                    self.add_details(form, &record.inner(&member.name, type_name), outer, links + 1);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn add_detail(&mut self, form: Form<'a>, list: &Record<'a>, outer: &[Record<'a>]) {
+        let mut columns = self.parent(form);
+        columns.extend(outer.iter().map(|outer| {
+            let words = [&outer.path[..], &["rowNumber"]].concat();
+            Draft { words: words.into_iter().map(str::to_owned).collect(), ..row_number(outer) }
+        }));
+        columns.push(row_number(list));
+        columns.extend(self.reader.fields(list));
+        columns.extend(self.attached(list));
+        self.push("entity", form, list, columns);
+    }
+
+    /// What tells which record of the entity a detail belongs to.
+    fn parent(&self, form: Form<'a>) -> Vec<Draft> {
+        let root = Record::of_entity(&form.entity.name, &form.entity.type_name);
+        let Some(key) = form.key else {
+            let words = vec!["parent_id".to_owned()];
+            let id = root.field(&["id"], "uuid", Kind::Id);
+            return vec![Draft { words, not_null: self.settings.not_null, ..id }];
+        };
+        let members = self.reader.members(&form.entity.type_name);
+        let parts = key.fields.iter().enumerate().flat_map(|(index, field)| {
+            let ty = members.iter().find_map(|member| match member.ty {
+                MemberType::Value(ty) if member.name == *field => Some(ty),
+                _ => None,
+            });
+            let drafts = ty.map_or_else(Vec::new, |ty| values(&root, &[field], ty, Kind::Own));
+            drafts.into_iter().map(move |draft| self.as_key(draft, index))
+        });
+        parts.collect()
+    }
+
+    /// What every record may carry besides its fields.
+    fn attached(&self, record: &Record<'a>) -> Vec<Draft> {
+        let mut columns = vec![
+            record.field(&["note"], "text", Kind::Attached),
+            record.field(&["files"], "jsonb", Kind::Attached),
+        ];
+        let custom = self.custom.get(record.entity).into_iter().flatten();
+        columns.extend(custom.filter(|field| field.within == record.path).map(|field| {
+            let remote = Remote::Custom(format!("{}.{}", field.view, field.name));
+            Draft::new(&[&field.name], remote, sql_type(field.ty), Kind::Custom).within(&field.view)
+        }));
+        columns
+    }
+
+    /// Custom fields of linked records: there is no asking for these.
+    fn tell_of_custom_fields(&mut self, form: Form<'a>, first: usize) {
+        let name = &form.entity.name;
+        let paths: HashSet<&str> = self.tables[first..].iter().map(|table| table.remote.as_str()).collect();
+        let custom = self.custom.get(name).into_iter().flatten();
+        let left_out = custom.filter(|field| {
+            let path = [std::slice::from_ref(name), &field.within].concat().join("/");
+            !paths.contains(path.as_str())
+        });
+        let names: Vec<String> = left_out
+            .map(|field| format!("{}/{}.{}", field.within.join("/"), field.view, field.name))
+            .collect();
+        if !names.is_empty() {
+            self.reader.notices.push(format!(
+                "\"{name}\": custom fields of linked records are left out: {}",
+                names.join(", ")
+            ));
+        }
+    }
+
+    fn add_inquiry(&mut self, form: Form<'a>, root: &Record<'a>, lists: &[Record<'a>]) {
+        for list in lists {
+            let mut columns = self.parameters(root);
+            columns.push(row_number(list));
+            columns.extend(self.reader.fields(list));
+            self.push("inquiry", form, list, columns);
+            let table = self.tables.last_mut().expect("it was just added");
+            if lists.len() == 1 || list.container() == RESULTS[0] {
+                table.words.truncate(1);
+                table.remote.clone_from(&form.entity.name);
+            }
+        }
+    }
+
+    fn parameters(&mut self, root: &Record<'a>) -> Vec<Draft> {
+        let mut columns = Vec::new();
+        for member in self.reader.members(root.type_name()) {
+            if let Shape::Value(ty) = self.reader.shape(root, member) {
+                let name = member.name.clone();
+                let required = REQUIRED_PARAMETERS.contains(&(root.entity, &name));
+                let remote = Remote::Parameter { name, required };
+                columns.push(
+                    Draft::new(&[&member.name], remote, sql_type(ty), Kind::Parameter).within(root.entity),
+                );
+            }
+        }
+        columns
+    }
+
+    fn push(&mut self, what: &'static str, form: Form<'a>, record: &Record<'a>, columns: Vec<Draft>) {
+        let entity = form.entity;
+        let words: Vec<String> = std::iter::once(entity.name.as_str())
+            .chain(record.path.iter().copied())
+            .map(str::to_owned)
+            .collect();
+        let detail = (!record.path.is_empty()).then(|| record.path.join("/"));
+        let mut options = vec![
+            ("schema", REST.to_owned()),
+            (what, entity.name.clone()),
+            ("endpoint_name", self.endpoint.0.to_owned()),
+            ("endpoint_version", self.endpoint.1.to_owned()),
+        ];
+        let comment = match &detail {
+            Some(path) if what == "entity" => {
+                Some(format!("{path} of {}", entity.title.as_ref().unwrap_or(&entity.name)))
+            }
+            _ => entity.title.clone(),
+        };
+        options.extend(detail.map(|path| ("detail", path)));
+        self.tables.push(TableDraft {
+            remote: words.join("/"),
+            words,
+            aliases: Vec::new(),
+            comment,
+            options,
+            columns,
+            key_order_known: form.key.is_none_or(|key| key.order_known),
+        });
+    }
+}
+
+fn row_number(list: &Record<'_>) -> Draft {
+    list.field(&["rowNumber"], "bigint", Kind::RowNumber)
+}
+
+/// Whether the column is that of the entity's field, or of its code.
+fn is_field(draft: &Draft, field: &str) -> bool {
+    let Remote::Field(path) = &draft.remote else { return false };
+    path == field || (draft.kind == Kind::Code && path.strip_suffix("/id") == Some(field))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+//! What has changed since tables were made, and the statements that bring them up to date.
+//!
+//! Nobody wrote down how a table was imported, so its columns tell: columns of kinds that it has none of
+//! were not wanted. What people made by hand stays as long as the definition still has it.
+
+mod remote;
+
+use std::collections::HashSet;
+
+use remote::Remote;
+
+use crate::draft::MAX_COLUMNS;
+use crate::names::Names;
+use crate::sql::literal;
+use crate::{Column, Kind, REST, Schema, Table};
+
+/// A foreign table that there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Existing {
+    pub name: String,
+    /// With its schema, in quotes where it needs them.
+    pub quoted: String,
+    /// In their proper form; `schema` and `endpoint_name` are the server's where the table has none.
+    pub options: Vec<(String, String)>,
+    pub columns: Vec<ExistingColumn>,
+}
+
+/// A column of a foreign table that there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExistingColumn {
+    pub name: String,
+    /// As `format_type` prints it.
+    pub sql_type: String,
+    pub options: Vec<(String, String)>,
+}
+
+/// A difference, and what mends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Local name.
+    pub table: String,
+    pub kind: ChangeKind,
+    /// For people.
+    pub change: String,
+    pub statement: String,
+}
+
+/// What has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChangeKind {
+    NewTable,
+    GoneTable,
+    Version,
+    NewColumn,
+    GoneColumn,
+    Type,
+    /// Key, parameter or pushdown.
+    Option,
+}
+
+/// The changes that lead from the tables that there are to what the definition says now: those of each
+/// table, then the new tables. Tables of other surfaces and endpoints are none of its business.
+pub fn diff(
+    existing: &[Existing],
+    current: &Schema,
+    server: &str,
+    into_schema_quoted: &str,
+    quote: &dyn Fn(&str) -> String,
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let mut met: HashSet<&str> = HashSet::new();
+    for existing in existing.iter().filter(|table| is_covered(table, current)) {
+        let table = current.tables.iter().find(|table| is_same(existing, table));
+        met.extend(table.map(|table| table.remote.as_str()));
+        Comparison { existing, table, current, quote }.run(&mut changes);
+    }
+    for table in current.tables.iter().filter(|table| !met.contains(table.remote.as_str())) {
+        let relation = format!("{into_schema_quoted}.{}", quote(&table.name));
+        changes.push(Change {
+            table: table.name.clone(),
+            kind: ChangeKind::NewTable,
+            change: format!("\"{}\" is new", table.remote),
+            statement: table.create_as(&relation, server, quote),
+        });
+    }
+    changes
+}
+
+fn is_covered(existing: &Existing, current: &Schema) -> bool {
+    let is =
+        |name, default, value: &str| existing.option(name).unwrap_or(default).eq_ignore_ascii_case(value);
+    is("schema", REST, current.surface)
+        && current.endpoint.as_ref().is_none_or(|(name, _)| is("endpoint_name", "Default", name))
+}
+
+fn is_same(existing: &Existing, table: &Table) -> bool {
+    let named = |option| match (existing.option(option), table.option(option)) {
+        (Some(here), Some(there)) => here == there || table.aliases.iter().any(|alias| alias == here),
+        (here, there) => here == there,
+    };
+    named("entity") && named("inquiry") && existing.option("detail") == table.option("detail")
+}
+
+/// One table, beside what it would be now, if it would be at all.
+struct Comparison<'a> {
+    existing: &'a Existing,
+    table: Option<&'a Table>,
+    current: &'a Schema,
+    quote: &'a dyn Fn(&str) -> String,
+}
+
+impl Comparison<'_> {
+    fn run(&self, changes: &mut Vec<Change>) {
+        let Some(root) = self.existing.option("entity").or(self.existing.option("inquiry")) else { return };
+        if !self.current.known.has(root, self.existing.option("detail").unwrap_or_default()) {
+            let change = format!("\"{}\" is gone{}", self.existing.remote(), self.doubt());
+            let statement = format!("DROP FOREIGN TABLE {};", self.existing.quoted);
+            changes.push(self.change(ChangeKind::GoneTable, change, statement));
+            return;
+        }
+        changes.extend(self.version());
+        changes.extend(self.gone_columns(root));
+        let Some(table) = self.table else { return };
+        let pairs = self.pairs(table);
+        for (column, now) in &pairs {
+            changes.extend(self.column_type(column, now));
+            changes.extend(self.column_options(column, now));
+        }
+        changes.extend(self.keys(table, &pairs));
+        changes.extend(self.new_columns(table, &pairs));
+    }
+
+    fn change(&self, kind: ChangeKind, change: String, statement: String) -> Change {
+        Change { table: self.existing.name.clone(), kind, change, statement }
+    }
+
+    fn alter(&self, kind: ChangeKind, change: String, action: &str) -> Change {
+        self.change(kind, change, format!("ALTER FOREIGN TABLE {} {action};", self.existing.quoted))
+    }
+
+    /// What could not be read looks as if it was gone.
+    fn doubt(&self) -> &'static str {
+        if self.current.known.incomplete {
+            ", or in a part of the definition that could not be read"
+        } else {
+            ""
+        }
+    }
+
+    fn version(&self) -> Option<Change> {
+        let (_, now) = self.current.endpoint.as_ref()?;
+        self.existing.option("endpoint_version").filter(|version| version != now)?;
+        let action = format!("OPTIONS (SET endpoint_version {})", literal(now));
+        Some(self.alter(ChangeKind::Version, format!("endpoint_version is {now} now"), &action))
+    }
+
+    fn gone_columns(&self, root: &str) -> Vec<Change> {
+        let has_parameter =
+            |remote| self.table.is_none_or(|table| table.columns.iter().any(|now| now.remote() == remote));
+        let gone = self.existing.columns.iter().filter(|column| match column.remote() {
+            Remote::Field(path) => !self.current.known.has(root, path),
+            Remote::Custom(field) => !self.current.known.has_custom(root, field),
+            parameter @ Remote::Parameter(_) => !has_parameter(parameter),
+        });
+        let change = |column: &ExistingColumn| {
+            let text = format!("{} is gone{}", column.remote(), self.doubt());
+            self.alter(ChangeKind::GoneColumn, text, &format!("DROP COLUMN {}", (self.quote)(&column.name)))
+        };
+        gone.map(change).collect()
+    }
+
+    /// Columns beside what they would be now; of several for the same field, the one in the key.
+    fn pairs<'b>(&'b self, table: &'b Table) -> Vec<(&'b ExistingColumn, &'b Column)> {
+        let find = |now: &'b Column| {
+            let same = || self.existing.columns.iter().filter(|column| column.remote() == now.remote());
+            Some((same().find(|column| column.option("key").is_some()).or_else(|| same().next())?, now))
+        };
+        table.columns.iter().filter_map(find).collect()
+    }
+
+    fn column_type(&self, column: &ExistingColumn, now: &Column) -> Option<Change> {
+        if column.sql_type == now.sql_type {
+            return None;
+        }
+        let (remote, was, now) = (now.remote(), &column.sql_type, now.sql_type);
+        let change = if may_be_chosen(was, now) {
+            format!("definition says {now} for {remote}; the column is {was}")
+        } else {
+            format!("{remote} is {now} now, no longer {was}")
+        };
+        let action = format!("ALTER COLUMN {} TYPE {now}", (self.quote)(&column.name));
+        Some(self.alter(ChangeKind::Type, change, &action))
+    }
+
+    /// That a field cannot be pushed down is a fact; that it should not be may be anyone's wish.
+    fn column_options(&self, column: &ExistingColumn, now: &Column) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if let Some(wanted) = now.option("parameter")
+            && column.option("parameter") != Some(wanted)
+        {
+            changes.push(self.set_option(
+                column,
+                "parameter",
+                Some(wanted),
+                format!("{} is {wanted} now", now.remote()),
+            ));
+        }
+        if now.option("pushdown").is_some() && column.option("pushdown").is_none() {
+            let text = format!("{} cannot be filtered by any more", now.remote());
+            changes.push(self.set_option(column, "pushdown", Some("off"), text));
+        }
+        changes
+    }
+
+    /// Keys are compared where both have one: none may be on purpose, or made by hand for want of any.
+    /// Where their order is a guess, an order made by hand is as good.
+    fn keys(&self, table: &Table, pairs: &[(&ExistingColumn, &Column)]) -> Vec<Change> {
+        let here = self.existing.columns.iter().filter(|column| column.option("key").is_some());
+        let there = table.included().filter(|column| column.option("key").is_some());
+        let here: HashSet<Remote<'_>> = here.map(ExistingColumn::remote).collect();
+        let there: HashSet<Remote<'_>> = there.map(Column::remote).collect();
+        if here.is_empty() || there.is_empty() || (here == there && !table.key_order_known) {
+            return Vec::new();
+        }
+        let differing = pairs.iter().filter(|(column, now)| column.option("key") != now.option("key"));
+        let change = |(column, now): &(&ExistingColumn, &Column)| {
+            let place = now.option("key");
+            let text = match place {
+                Some(place) => format!("{} is number {place} of the key now", now.remote()),
+                None => format!("{} is no part of the key any more", now.remote()),
+            };
+            self.set_option(column, "key", place, text)
+        };
+        differing.map(change).collect()
+    }
+
+    fn set_option(&self, column: &ExistingColumn, name: &str, value: Option<&str>, change: String) -> Change {
+        let action = match (value, column.option(name)) {
+            (None, _) => format!("DROP {name}"),
+            (Some(value), None) => format!("ADD {name} {}", literal(value)),
+            (Some(value), Some(_)) => format!("SET {name} {}", literal(value)),
+        };
+        let action = format!("ALTER COLUMN {} OPTIONS ({action})", (self.quote)(&column.name));
+        self.alter(ChangeKind::Option, change, &action)
+    }
+
+    fn new_columns(&self, table: &Table, pairs: &[(&ExistingColumn, &Column)]) -> Vec<Change> {
+        let had: HashSet<Remote<'_>> = pairs.iter().map(|(column, _)| column.remote()).collect();
+        let kinds: HashSet<Kind> = pairs.iter().map(|(_, now)| now.kind).collect();
+        let mut names = Names::new(self.existing.columns.iter().map(|column| column.name.as_str()));
+        let room = MAX_COLUMNS.saturating_sub(self.existing.columns.len());
+        let new =
+            table.columns.iter().filter(|now| !had.contains(&now.remote()) && is_wanted(now.kind, &kinds));
+        let change = |now: &Column| {
+            let name = names.claim(std::slice::from_ref(&now.name), now.remote().text());
+            let column = Column { name, ..now.clone() };
+            let action = format!("ADD COLUMN {}", column.sql(self.quote));
+            self.alter(ChangeKind::NewColumn, format!("{} is new", now.remote()), &action)
+        };
+        new.take(room).map(change).collect()
+    }
+}
+
+/// Whether a table that has columns of these kinds wants one of that kind.
+fn is_wanted(kind: Kind, had: &HashSet<Kind>) -> bool {
+    match kind {
+        Kind::Parameter | Kind::Key | Kind::Own | Kind::Code => true,
+        // These are always there, so a table without them was made so.
+        Kind::Id | Kind::RowNumber | Kind::Attached => false,
+        Kind::Custom | Kind::Flattened | Kind::Link | Kind::Detail => had.contains(&kind),
+    }
+}
+
+/// Whether people may have given a column this type for reasons of their own: none that an import gives,
+/// or one that holds what the other does.
+fn may_be_chosen(was: &str, now: &str) -> bool {
+    const IMPORTED: [&str; 11] = [
+        "boolean",
+        "smallint",
+        "integer",
+        "bigint",
+        "real",
+        "double precision",
+        "numeric",
+        "date",
+        "timestamp with time zone",
+        "uuid",
+        "jsonb",
+    ];
+    !IMPORTED.contains(&was) || (was == "date" && now == "timestamp with time zone")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+//! From what a table could have to what it gets: names, limits, options.
+
+use acumatica_client::catalog::FieldType;
+
+use crate::names::{self, Names};
+use crate::{Column, Details, Kind, Linked, Settings, Table};
+
+/// The most columns that a table of PostgreSQL holds (`MaxHeapAttributeNumber`).
+pub(crate) const MAX_COLUMNS: usize = 1600;
+
+/// A table before its name is settled.
+#[derive(Debug)]
+pub(crate) struct TableDraft {
+    /// What the name is made of.
+    pub words: Vec<String>,
+    pub remote: String,
+    pub aliases: Vec<String>,
+    pub comment: Option<String>,
+    pub options: Vec<(&'static str, String)>,
+    pub columns: Vec<Draft>,
+    pub key_order_known: bool,
+}
+
+/// A column before its name is settled.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    /// What the name is made of.
+    pub words: Vec<String>,
+    /// What goes in front of a name that is taken.
+    pub container: Option<String>,
+    pub remote: Remote,
+    pub kind: Kind,
+    pub sql_type: &'static str,
+    pub not_null: bool,
+    /// Its place in the key, from 1.
+    pub key: Option<usize>,
+    pub pushdown: bool,
+    pub comment: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Remote {
+    /// An absolute path.
+    Field(String),
+    Parameter {
+        name: String,
+        required: bool,
+    },
+    /// View and name.
+    Custom(String),
+}
+
+impl Draft {
+    pub(crate) fn new(words: &[&str], remote: Remote, sql_type: &'static str, kind: Kind) -> Self {
+        Self {
+            words: words.iter().map(|word| (*word).to_owned()).collect(),
+            container: None,
+            remote,
+            kind,
+            sql_type,
+            not_null: false,
+            key: None,
+            pushdown: true,
+            comment: None,
+        }
+    }
+
+    pub(crate) fn within(self, container: &str) -> Self {
+        Self { container: Some(container.to_owned()), ..self }
+    }
+
+    /// The names that it may have, the best first.
+    fn names(&self, settings: &Settings) -> Vec<String> {
+        let name = |words: &[&String]| names::column_name(settings.case, words);
+        let own: Vec<&String> = self.words.iter().collect();
+        let long = self.container.iter().map(|container| name(&[&[container], &own[..]].concat()));
+        std::iter::once(name(&own)).chain(long).collect()
+    }
+
+    fn options(&self, settings: &Settings) -> Vec<(&'static str, String)> {
+        let mut options = match &self.remote {
+            Remote::Custom(custom) => vec![("custom", custom.clone())],
+            Remote::Field(name) | Remote::Parameter { name, .. } => vec![("field", name.clone())],
+        };
+        options.extend(self.key.filter(|_| settings.keys).map(|place| ("key", place.to_string())));
+        if let Remote::Parameter { required, .. } = self.remote {
+            options.push(("parameter", if required { "required" } else { "optional" }.into()));
+        }
+        if !self.pushdown {
+            options.push(("pushdown", "off".into()));
+        }
+        options
+    }
+
+    fn finish(self, name: String, included: bool, settings: &Settings) -> Column {
+        Column {
+            name,
+            sql_type: self.sql_type,
+            not_null: self.not_null,
+            options: self.options(settings),
+            comment: self.comment.filter(|_| settings.comments),
+            kind: self.kind,
+            included,
+        }
+    }
+}
+
+impl Remote {
+    /// What tells it from all others of its table.
+    fn text(&self) -> &str {
+        match self {
+            Self::Field(text) | Self::Parameter { name: text, .. } | Self::Custom(text) => text,
+        }
+    }
+}
+
+/// The type that holds a field.
+pub(crate) fn sql_type(ty: FieldType) -> &'static str {
+    match ty {
+        FieldType::Text | FieldType::Choice => "text",
+        FieldType::Bool => "boolean",
+        FieldType::Int2 => "smallint",
+        FieldType::Int4 => "integer",
+        FieldType::Int8 => "bigint",
+        FieldType::Float4 => "real",
+        FieldType::Float8 => "double precision",
+        FieldType::Numeric => "numeric",
+        FieldType::Date => "date",
+        FieldType::TimestampTz => "timestamp with time zone",
+        FieldType::Uuid => "uuid",
+        FieldType::Json => "jsonb",
+    }
+}
+
+/// Gives every table its name, which depends on what else there is but not on its order.
+pub(crate) fn finish(drafts: Vec<TableDraft>, settings: &Settings, notices: &mut Vec<String>) -> Vec<Table> {
+    let mut tables = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        let words = draft.words.clone();
+        let table = finish_table(draft, settings, notices);
+        if table.included().next().is_some() {
+            tables.push((words, table));
+        } else {
+            notices.push(format!("\"{}\" is left out: it has no columns", table.remote));
+        }
+    }
+    let mut order: Vec<usize> = (0..tables.len()).collect();
+    order.sort_by(|one, other| tables[*one].1.remote.cmp(&tables[*other].1.remote));
+    let mut names = Names::default();
+    for index in order {
+        let (words, table) = &mut tables[index];
+        let wanted = names::table_name(settings.case, &settings.prefix, words);
+        table.name = names.claim(&[wanted], &table.remote);
+    }
+    tables.into_iter().map(|(_, table)| table).collect()
+}
+
+fn finish_table(draft: TableDraft, settings: &Settings, notices: &mut Vec<String>) -> Table {
+    let mut included: Vec<bool> =
+        draft.columns.iter().map(|column| is_wanted(column.kind, settings)).collect();
+    notices.extend(cut(&draft.columns, &mut included).map(|cut| format!("\"{}\": {cut}", draft.remote)));
+    let names = column_names(&draft.columns, &included, settings);
+    let columns = draft.columns.into_iter().zip(names).zip(included);
+    let mut options = draft.options;
+    options.extend(settings.unpad.then(|| ("unpad", "true".into())));
+    Table {
+        name: String::new(),
+        remote: draft.remote,
+        aliases: draft.aliases,
+        comment: draft.comment.filter(|_| settings.comments),
+        options,
+        columns: columns.map(|((column, name), included)| column.finish(name, included, settings)).collect(),
+        key_order_known: draft.key_order_known,
+    }
+}
+
+fn is_wanted(kind: Kind, settings: &Settings) -> bool {
+    match kind {
+        Kind::Flattened => settings.linked == Linked::Flatten,
+        Kind::Link => settings.linked == Linked::Jsonb,
+        Kind::Detail => settings.details == Details::Jsonb,
+        _ => true,
+    }
+}
+
+/// Takes out what a table has no room for; what to tell about it.
+fn cut(columns: &[Draft], included: &mut [bool]) -> Option<String> {
+    let mut order: Vec<usize> = (0..columns.len()).filter(|index| included[*index]).collect();
+    order.sort_by_key(|index| columns[*index].kind);
+    let out = order.get(MAX_COLUMNS..).filter(|out| !out.is_empty())?;
+    out.iter().for_each(|index| included[*index] = false);
+    let remedy = if out.iter().any(|index| columns[*index].kind == Kind::Flattened) {
+        "import it with linked 'jsonb' to have them"
+    } else {
+        "create the table by hand with the columns that you need"
+    };
+    Some(format!(
+        "{} columns are left out, since PostgreSQL has room for {MAX_COLUMNS} in a table; {remedy}",
+        out.len()
+    ))
+}
+
+/// Columns that the settings want choose first, so that the others do not change their names.
+fn column_names(columns: &[Draft], included: &[bool], settings: &Settings) -> Vec<String> {
+    let mut order: Vec<usize> = (0..columns.len()).collect();
+    order.sort_by_key(|index| (!included[*index], columns[*index].kind));
+    let mut names = Names::default();
+    let mut given = vec![String::new(); columns.len()];
+    for index in order {
+        given[index] = names.claim(&columns[index].names(settings), columns[index].remote.text());
+    }
+    given
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! What an instance has, as PostgreSQL foreign tables: names, types, options, statements, differences.
+//!
+//! It knows the SQL of PostgreSQL and nothing of its C; definitions come in as
+//! [`acumatica_client::catalog`] has them.
+#![forbid(unsafe_code)]
+
+mod contract;
+mod diff;
+mod draft;
+mod keys;
+mod known;
+mod model;
+mod names;
+mod record;
+mod select;
+mod sql;
+
+pub use contract::contract_tables;
+pub use diff::{Change, ChangeKind, Existing, ExistingColumn, diff};
+pub use keys::{Key, key, last_modified};
+pub use model::{dac_tables, inquiry_tables};
+pub use names::Case;
+pub use select::{NotFound, Selection};
+
+use known::Known;
+
+/// How definitions become tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub case: Case,
+    /// Goes in front of the name of every table.
+    pub prefix: String,
+    pub linked: Linked,
+    pub details: Details,
+    /// Whether columns say their place in the key.
+    pub keys: bool,
+    /// Whether what identifies a record is `NOT NULL`.
+    pub not_null: bool,
+    pub comments: bool,
+    /// Whether tables take the padding off codes.
+    pub unpad: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            case: Case::Snake,
+            prefix: String::new(),
+            linked: Linked::Flatten,
+            details: Details::Skip,
+            keys: true,
+            not_null: false,
+            comments: true,
+            unpad: false,
+        }
+    }
+}
+
+/// What becomes of a record that is linked to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linked {
+    /// A column for each of its fields, and of the fields of what is linked to it.
+    Flatten,
+    /// One column for all of it.
+    Jsonb,
+    Skip,
+}
+
+/// What becomes of the details of a record, which have tables of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Details {
+    Skip,
+    /// A column for each detail, besides.
+    Jsonb,
+}
+
+/// The tables that definitions give.
+#[derive(Clone, Debug)]
+pub struct Schema {
+    /// As the table option `schema` says it.
+    pub surface: &'static str,
+    /// In the order of the definition, details behind what they belong to.
+    pub tables: Vec<Table>,
+    /// For people: what could not be taken over, and what to do.
+    pub notices: Vec<String>,
+    /// Name and version of the contract endpoint.
+    pub(crate) endpoint: Option<(String, String)>,
+    pub(crate) known: Known,
+}
+
+/// A foreign table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    pub name: String,
+    /// Such as `SalesOrder`, `SalesOrder/Details` or `AR-Aging by Customer`.
+    pub remote: String,
+    /// Other names of the same thing.
+    pub aliases: Vec<String>,
+    pub comment: Option<String>,
+    pub options: Vec<(&'static str, String)>,
+    /// All that the table can have; [`Column::included`] tells which it gets.
+    pub columns: Vec<Column>,
+    /// Whether the order of the key is a fact and not a guess.
+    pub key_order_known: bool,
+}
+
+/// A column, or one that there could be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    pub name: String,
+    pub sql_type: &'static str,
+    pub not_null: bool,
+    pub comment: Option<String>,
+    pub options: Vec<(&'static str, String)>,
+    pub kind: Kind,
+    /// Whether the settings want it; the others are what a table imported with other settings may have.
+    pub included: bool,
+}
+
+/// What a column comes from. Where names collide, or a table gets too wide, the earlier kind stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    Parameter,
+    /// Part of the key of the entity.
+    Key,
+    /// The `id` of the entity.
+    Id,
+    /// Place of a detail, or of one that it is within.
+    RowNumber,
+    /// A field of the record itself.
+    Own,
+    /// The code of a drop-down.
+    Code,
+    /// The note and the files of a record.
+    Attached,
+    Custom,
+    /// A field of a linked record.
+    Flattened,
+    /// A whole linked record.
+    Link,
+    /// All of a detail.
+    Detail,
+}
+
+impl Table {
+    /// The columns that the settings want.
+    pub fn included(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| column.included)
+    }
+
+    /// The value of an option.
+    pub fn option(&self, name: &str) -> Option<&str> {
+        self.options.iter().find(|(option, _)| *option == name).map(|(_, value)| value.as_str())
+    }
+}
+
+pub(crate) const REST: &str = "REST";
+pub(crate) const ODATA: &str = "OData";
+pub(crate) const DAC: &str = "DAC";

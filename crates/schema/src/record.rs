@@ -1,0 +1,262 @@
+//! The fields of a record of the contract, and of what is linked to it, as columns.
+
+use std::collections::HashSet;
+
+use acumatica_client::catalog::{Contract, FieldType, Member, MemberType};
+
+use crate::draft::{Draft, Remote, sql_type};
+use crate::names::snake;
+use crate::{Case, Kind, keys};
+
+/// Links from one record to the next, at most.
+pub(crate) const LINK_DEPTH: usize = 2;
+
+/// A record as the entity leads to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Record<'a> {
+    pub entity: &'a str,
+    /// Links and lists from the entity on; none for the entity itself.
+    pub path: Vec<&'a str>,
+    /// From the entity's to its own.
+    pub types: Vec<&'a str>,
+}
+
+impl<'a> Record<'a> {
+    pub(crate) fn of_entity(entity: &'a str, type_name: &'a str) -> Self {
+        Self { entity, path: Vec::new(), types: vec![type_name] }
+    }
+
+    /// The one that a link or a list leads to.
+    pub(crate) fn inner(&self, name: &'a str, type_name: &'a str) -> Self {
+        let mut inner = self.clone();
+        inner.path.push(name);
+        inner.types.push(type_name);
+        inner
+    }
+
+    pub(crate) fn type_name(&self) -> &'a str {
+        self.types[self.types.len() - 1]
+    }
+
+    pub(crate) fn field(&self, relative: &[&str], sql_type: &'static str, kind: Kind) -> Draft {
+        let path = [&self.path[..], relative].concat().join("/");
+        Draft::new(relative, Remote::Field(path), sql_type, kind).within(self.container())
+    }
+
+    /// What a name of the record gets in front where it is taken.
+    pub(crate) fn container(&self) -> &'a str {
+        self.path.last().copied().unwrap_or(self.entity)
+    }
+}
+
+/// What a member is, as far as the definition goes.
+pub(crate) enum Shape<'a> {
+    Value(FieldType),
+    Linked(&'a str),
+    List(&'a str),
+    Unknown,
+}
+
+/// Reads records.
+pub(crate) struct Reader<'a> {
+    pub contract: &'a Contract,
+    pub case: Case,
+    pub notices: Vec<String>,
+    unknown: HashSet<&'a str>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(contract: &'a Contract, case: Case) -> Self {
+        Self { contract, case, notices: Vec::new(), unknown: HashSet::new() }
+    }
+
+    pub(crate) fn members(&self, type_name: &str) -> &'a [Member] {
+        self.contract.types.get(type_name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Types that the definition lacks are told of once.
+    pub(crate) fn shape(&mut self, record: &Record<'a>, member: &'a Member) -> Shape<'a> {
+        let is_defined = |name: &String| self.contract.types.contains_key(name);
+        let name = match &member.ty {
+            MemberType::Value(ty) => return Shape::Value(*ty),
+            MemberType::Linked(name) if is_defined(name) => return Shape::Linked(name),
+            MemberType::List(name) if is_defined(name) => return Shape::List(name),
+            MemberType::Linked(name) | MemberType::List(name) | MemberType::Unknown(name) => name,
+        };
+        if self.unknown.insert(name) {
+            self.notices.push(format!(
+                "type \"{name}\" of \"{}\" of \"{}\" is not known: fields of this type become jsonb",
+                member.name, record.entity
+            ));
+        }
+        Shape::Unknown
+    }
+
+    /// Everything that a table of these records may have of them and of what is linked to them.
+    pub(crate) fn fields(&mut self, record: &Record<'a>) -> Vec<Draft> {
+        let mut drafts = Vec::new();
+        self.read(record, &[], &record.types, &mut drafts);
+        drafts
+    }
+
+    fn read(&mut self, record: &Record<'a>, links: &[&'a str], types: &[&'a str], drafts: &mut Vec<Draft>) {
+        let members = self.members(types[types.len() - 1]);
+        let kind = if links.is_empty() { Kind::Own } else { Kind::Flattened };
+        let (mut linked, mut lists) = (Vec::new(), Vec::new());
+        for member in members {
+            let path = [links, &[member.name.as_str()]].concat();
+            match self.shape(record, member) {
+                Shape::Value(ty) => drafts.extend(values(record, &path, ty, kind)),
+                Shape::Unknown => drafts.push(record.field(&path, "jsonb", kind)),
+                Shape::Linked(type_name) => linked.push((path, type_name)),
+                Shape::List(_) => lists.push(path),
+            }
+        }
+        if links.is_empty() {
+            self.rename_last_modified(members, drafts);
+        }
+        for (path, type_name) in linked {
+            if links.is_empty() {
+                drafts.push(record.field(&path, "jsonb", Kind::Link));
+            }
+            if path.len() <= LINK_DEPTH && !types.contains(&type_name) {
+                self.read(record, &path, &[types, &[type_name]].concat(), drafts);
+            }
+        }
+        if links.is_empty() {
+            drafts.extend(lists.iter().map(|path| record.field(path, "jsonb", Kind::Detail)));
+        }
+    }
+
+    /// One name for the time of change, however the record calls it.
+    fn rename_last_modified(&self, members: &[Member], drafts: &mut [Draft]) {
+        const NAME: &str = "LastModified";
+        let Some(field) = keys::last_modified(members).filter(|_| self.case == Case::Snake) else { return };
+        let taken = |member: &&Member| member.name != field && snake(&member.name) == snake(NAME);
+        if members.iter().any(|member| taken(&member)) {
+            return;
+        }
+        for draft in drafts.iter_mut().filter(|draft| draft.words == [field]) {
+            draft.words = vec![NAME.to_owned()];
+        }
+    }
+}
+
+/// The column of a field; drop-downs have one for their code, too.
+pub(crate) fn values(record: &Record<'_>, path: &[&str], ty: FieldType, kind: Kind) -> Vec<Draft> {
+    let mut drafts = vec![record.field(path, sql_type(ty), kind)];
+    if ty == FieldType::Choice {
+        let kind = if kind == Kind::Flattened { kind } else { Kind::Code };
+        drafts.push(record.field(&[path, &["id"]].concat(), "text", kind));
+    }
+    drafts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(name: &str, ty: MemberType) -> Member {
+        Member { name: name.into(), ty }
+    }
+
+    fn text(name: &str) -> Member {
+        member(name, MemberType::Value(FieldType::Text))
+    }
+
+    fn link(name: &str, ty: &str) -> Member {
+        member(name, MemberType::Linked(ty.into()))
+    }
+
+    fn contract(types: Vec<(&str, Vec<Member>)>) -> Contract {
+        let types = types.into_iter().map(|(name, members)| (name.to_owned(), members)).collect();
+        Contract { number: 4, types, ..Contract::default() }
+    }
+
+    /// Name and kind of the columns of records of type `T`, within `path`.
+    fn read(contract: &Contract, path: &[&'static str], case: Case) -> (Vec<(String, Kind)>, Vec<String>) {
+        let mut reader = Reader::new(contract, case);
+        let record = Record { entity: "E", path: path.to_vec(), types: vec!["T"] };
+        let drafts = reader.fields(&record);
+        let name = |draft: &Draft| match &draft.remote {
+            Remote::Field(path) => format!("{}={path}", draft.words.join("_")),
+            other => panic!("{other:?}"),
+        };
+        (drafts.iter().map(|draft| (name(draft), draft.kind)).collect(), reader.notices)
+    }
+
+    #[test]
+    fn links_are_followed_twice_and_never_to_where_they_come_from() {
+        let contract = contract(vec![
+            ("T", vec![link("Contact", "C"), text("A")]),
+            ("C", vec![link("Address", "D"), text("Email"), link("Back", "T")]),
+            ("D", vec![text("City"), link("Country", "F")]),
+            ("F", vec![text("Name")]),
+        ]);
+        let (columns, notices) = read(&contract, &["Details"], Case::Snake);
+        let expected = [
+            ("A=Details/A", Kind::Own),
+            ("Contact=Details/Contact", Kind::Link),
+            ("Contact_Email=Details/Contact/Email", Kind::Flattened),
+            ("Contact_Address_City=Details/Contact/Address/City", Kind::Flattened),
+        ];
+        assert_eq!(columns, expected.map(|(name, kind)| (name.to_owned(), kind)));
+        assert_eq!(notices, [""; 0]);
+    }
+
+    #[test]
+    fn drop_downs_have_a_code_and_lists_are_whole() {
+        let contract = contract(vec![(
+            "T",
+            vec![
+                member("Lines", MemberType::List("T".into())),
+                member("Status", MemberType::Value(FieldType::Choice)),
+            ],
+        )]);
+        let (columns, _) = read(&contract, &[], Case::Snake);
+        let expected = [
+            ("Status=Status", Kind::Own),
+            ("Status_id=Status/id", Kind::Code),
+            ("Lines=Lines", Kind::Detail),
+        ];
+        assert_eq!(columns, expected.map(|(name, kind)| (name.to_owned(), kind)));
+    }
+
+    #[test]
+    fn unknown_types_are_told_of_once() {
+        let unknown = |name| member(name, MemberType::Unknown("OddValue".into()));
+        let contract = contract(vec![("T", vec![unknown("A"), unknown("B"), link("L", "Missing")])]);
+        let (columns, notices) = read(&contract, &[], Case::Snake);
+        assert_eq!(columns.len(), 3);
+        assert!(columns.iter().all(|(_, kind)| *kind == Kind::Own));
+        assert_eq!(
+            notices,
+            [
+                "type \"OddValue\" of \"A\" of \"E\" is not known: fields of this type become jsonb",
+                "type \"Missing\" of \"L\" of \"E\" is not known: fields of this type become jsonb",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_time_of_change_has_one_name() {
+        let names = |fields: &[&str], case| -> Vec<String> {
+            let contract = contract(vec![("T", fields.iter().map(|name| text(name)).collect())]);
+            read(&contract, &[], case).0.into_iter().map(|(name, _)| name).collect()
+        };
+        assert_eq!(names(&["LastModifiedDateTime"], Case::Snake), ["LastModified=LastModifiedDateTime"]);
+        assert_eq!(
+            names(&["LastModifiedDateTime", "LastModified"], Case::Snake),
+            ["LastModifiedDateTime=LastModifiedDateTime", "LastModified=LastModified"]
+        );
+        assert_eq!(names(&["LastModifiedDateTime", "Last_Modified"], Case::Snake).len(), 2);
+        assert_eq!(
+            names(&["LastModifiedDateTime", "Last_Modified"], Case::Snake)[0],
+            "LastModifiedDateTime=LastModifiedDateTime"
+        );
+        assert_eq!(
+            names(&["LastModifiedDateTime"], Case::Preserve),
+            ["LastModifiedDateTime=LastModifiedDateTime"]
+        );
+    }
+}

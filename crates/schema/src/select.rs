@@ -1,0 +1,148 @@
+//! Which of the tables are wanted, by any name that people have for them.
+
+use crate::{Schema, Table};
+
+/// Which tables are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    All,
+    Only(Vec<String>),
+    Except(Vec<String>),
+}
+
+/// No table goes by that name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotFound {
+    pub name: String,
+    /// Local names of tables that may have been meant, the closest first.
+    pub close: Vec<String>,
+}
+
+/// Names that are offered in place of one that does not exist.
+const MAX_CLOSE: usize = 3;
+
+impl Schema {
+    /// The tables that are selected, in the order of the schema.
+    ///
+    /// # Errors
+    /// A name is that of no table.
+    pub fn select(&self, selection: &Selection) -> Result<Vec<&Table>, NotFound> {
+        let (names, only) = match selection {
+            Selection::All => return Ok(self.tables.iter().collect()),
+            Selection::Only(names) => (names, true),
+            Selection::Except(names) => (names, false),
+        };
+        let mut named = vec![!only; self.tables.len()];
+        for name in names {
+            for index in self.find(name)? {
+                named[index] = only;
+            }
+        }
+        Ok(self.tables.iter().zip(named).filter_map(|(table, named)| named.then_some(table)).collect())
+    }
+
+    /// The tables that go by a name, as closely as any does.
+    fn find(&self, name: &str) -> Result<Vec<usize>, NotFound> {
+        let loose = squash(name);
+        let found = self
+            .matching(|table| table.name == name)
+            .or_else(|| self.matching(|table| remote_names(table).any(|remote| remote == name)))
+            .or_else(|| self.matching(|table| names(table).any(|other| squash(other) == loose)));
+        found.ok_or_else(|| NotFound { name: name.to_owned(), close: self.close(&loose) })
+    }
+
+    fn matching(&self, matches: impl Fn(&Table) -> bool) -> Option<Vec<usize>> {
+        let found: Vec<usize> =
+            (0..self.tables.len()).filter(|index| matches(&self.tables[*index])).collect();
+        (!found.is_empty()).then_some(found)
+    }
+
+    fn close(&self, loose: &str) -> Vec<String> {
+        let distance = |other: &str| strsim::damerau_levenshtein(loose, &squash(other));
+        let mut close: Vec<(usize, &str)> = self
+            .tables
+            .iter()
+            .filter_map(|table| Some((names(table).map(distance).min()?, table.name.as_str())))
+            // A third of the letters may be wrong, which catches slips and not guesses.
+            .filter(|(distance, _)| *distance <= loose.chars().count().div_ceil(3))
+            .collect();
+        close.sort_unstable();
+        close.into_iter().take(MAX_CLOSE).map(|(_, name)| name.to_owned()).collect()
+    }
+}
+
+fn remote_names(table: &Table) -> impl Iterator<Item = &str> {
+    std::iter::once(&table.remote).chain(&table.aliases).map(String::as_str)
+}
+
+fn names(table: &Table) -> impl Iterator<Item = &str> {
+    std::iter::once(table.name.as_str()).chain(remote_names(table))
+}
+
+/// What `SalesOrder`, `sales_order` and `Sales Order` have in common.
+fn squash(name: &str) -> String {
+    let squashed: String =
+        name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    if squashed.is_empty() { name.to_owned() } else { squashed }
+}
+
+#[cfg(test)]
+mod tests {
+    use acumatica_client::catalog::{EntitySet, FieldType, Model, Property};
+
+    use super::*;
+    use crate::{Settings, dac_tables, inquiry_tables};
+
+    fn model(names: &[(&str, &[&str])]) -> Model {
+        let property =
+            Property { name: "A".into(), ty: FieldType::Text, nullable: true, filterable: true, title: None };
+        let sets = names.iter().map(|(name, aliases)| EntitySet {
+            name: (*name).into(),
+            aliases: aliases.iter().map(|alias| (*alias).into()).collect(),
+            properties: vec![property.clone()],
+            ..EntitySet::default()
+        });
+        Model { sets: sets.collect(), faults: Vec::new() }
+    }
+
+    fn select<'a>(schema: &'a Schema, names: &[&str]) -> Result<Vec<&'a str>, NotFound> {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        let tables = schema.select(&Selection::Only(names))?;
+        Ok(tables.into_iter().map(|table| table.remote.as_str()).collect())
+    }
+
+    #[test]
+    fn any_name_will_do() {
+        let schema = dac_tables(
+            &model(&[("PX_Objects_SO_SOOrder", &["SOOrder"]), ("PX_Objects_AR_Customer", &["Customer"])]),
+            &Settings { prefix: "erp_".into(), ..Settings::default() },
+        );
+        for name in
+            ["erp_so_order", "SOOrder", "PX_Objects_SO_SOOrder", "soorder", "ERP_SO_ORDER", "so order"]
+        {
+            assert_eq!(select(&schema, &[name]).unwrap(), ["PX_Objects_SO_SOOrder"], "{name}");
+        }
+        assert_eq!(select(&schema, &["Customer", "SOOrder", "customer"]).unwrap().len(), 2);
+        assert_eq!(schema.select(&Selection::All).unwrap().len(), 2);
+        let rest = schema.select(&Selection::Except(vec!["soorder".into()])).unwrap();
+        assert_eq!(rest.iter().map(|table| table.name.as_str()).collect::<Vec<_>>(), ["erp_customer"]);
+    }
+
+    #[test]
+    fn the_exact_name_goes_first_and_a_loose_one_takes_all() {
+        let schema = inquiry_tables(&model(&[("AR-Aging", &[]), ("AR Aging", &[])]), &Settings::default());
+        assert_eq!(select(&schema, &["ar_aging"]).unwrap(), ["AR Aging"]);
+        assert_eq!(select(&schema, &["AR-Aging"]).unwrap(), ["AR-Aging"]);
+        assert_eq!(select(&schema, &["ArAging"]).unwrap(), ["AR-Aging", "AR Aging"]);
+    }
+
+    #[test]
+    fn slips_are_met_with_names_that_are_close() {
+        let schema = inquiry_tables(&model(&[("SalesOrders", &[]), ("Stock", &[])]), &Settings::default());
+        let error = select(&schema, &["SalseOrders"]).unwrap_err();
+        assert_eq!(error, NotFound { name: "SalseOrders".into(), close: vec!["sales_orders".into()] });
+        assert_eq!(select(&schema, &["Payroll"]).unwrap_err().close, [""; 0]);
+        assert_eq!(select(&schema, &["---"]).unwrap_err().close, [""; 0]);
+        assert!(schema.select(&Selection::Except(vec!["Payroll".into()])).is_err());
+    }
+}

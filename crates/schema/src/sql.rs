@@ -1,0 +1,110 @@
+//! Statements.
+
+use crate::{Column, Table};
+
+/// A name in quotes.
+pub(crate) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A string, whatever `standard_conforming_strings` says.
+pub(crate) fn literal(value: &str) -> String {
+    let quoted = value.replace('\'', "''");
+    if quoted.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+}
+
+impl Table {
+    /// The statement that creates the table in the schema that is current.
+    pub fn create(&self, server: &str) -> String {
+        self.create_as(&identifier(&self.name), server, &identifier)
+    }
+
+    pub(crate) fn create_as(&self, relation: &str, server: &str, quote: &dyn Fn(&str) -> String) -> String {
+        let columns: Vec<String> =
+            self.included().map(|column| format!("\n    {}", column.sql(quote))).collect();
+        format!(
+            "CREATE FOREIGN TABLE {relation} ({}\n) SERVER {}{};",
+            columns.join(","),
+            quote(server),
+            options(&self.options),
+        )
+    }
+
+    /// The statements that put the comments of the table and its columns on it, once it is there.
+    pub fn comment_on(&self, schema_quoted: &str) -> Vec<String> {
+        let relation = format!("{schema_quoted}.{}", identifier(&self.name));
+        let on_table =
+            self.comment.iter().map(|text| format!("FOREIGN TABLE {relation} IS {};", literal(text)));
+        let on_columns = self.included().filter_map(|column| {
+            let text = literal(column.comment.as_ref()?);
+            Some(format!("COLUMN {relation}.{} IS {text};", identifier(&column.name)))
+        });
+        on_table.chain(on_columns).map(|what| format!("COMMENT ON {what}")).collect()
+    }
+}
+
+impl Column {
+    /// The definition of the column.
+    pub(crate) fn sql(&self, quote: &dyn Fn(&str) -> String) -> String {
+        let not_null = if self.not_null { " NOT NULL" } else { "" };
+        format!("{} {}{}{not_null}", quote(&self.name), self.sql_type, options(&self.options))
+    }
+}
+
+fn options(options: &[(&'static str, String)]) -> String {
+    if options.is_empty() {
+        return String::new();
+    }
+    let options: Vec<String> =
+        options.iter().map(|(name, value)| format!("{name} {}", literal(value))).collect();
+    format!(" OPTIONS ({})", options.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kind;
+
+    fn table() -> Table {
+        let column = |name: &str, field: &str, included| Column {
+            name: name.into(),
+            sql_type: "text",
+            not_null: field == "Type",
+            comment: (field == "Type").then(|| "It's a \\".into()),
+            options: vec![("field", field.into())],
+            kind: Kind::Own,
+            included,
+        };
+        Table {
+            name: "odd \"name\"".into(),
+            remote: "Odd".into(),
+            aliases: Vec::new(),
+            comment: Some("Odd".into()),
+            options: vec![("schema", "OData".into()), ("inquiry", "Bob's \\ inquiry".into())],
+            columns: vec![column("type", "Type", true), column("a", "A'B", true), column("b", "B", false)],
+            key_order_known: true,
+        }
+    }
+
+    #[test]
+    fn everything_is_quoted() {
+        assert_eq!(
+            table().create("my \"erp\""),
+            r#"CREATE FOREIGN TABLE "odd ""name""" (
+    "type" text OPTIONS (field 'Type') NOT NULL,
+    "a" text OPTIONS (field 'A''B')
+) SERVER "my ""erp""" OPTIONS (schema 'OData', inquiry E'Bob''s \\ inquiry');"#
+        );
+    }
+
+    #[test]
+    fn comments_are_for_what_is_included() {
+        assert_eq!(
+            table().comment_on("s"),
+            [
+                r#"COMMENT ON FOREIGN TABLE s."odd ""name""" IS 'Odd';"#,
+                r#"COMMENT ON COLUMN s."odd ""name"""."type" IS E'It''s a \\';"#,
+            ]
+        );
+    }
+}

@@ -1,0 +1,347 @@
+//! IMPORT FOREIGN SCHEMA: from what an instance says it has to foreign tables.
+
+use std::cell::RefCell;
+use std::ffi::CString;
+
+use acumatica_client::catalog::{Contract, Model};
+use acumatica_client::{Client, CustomFields, Endpoint, Engine, Error, Job, Surface};
+use acumatica_schema::{
+    Case, Details, Linked, NotFound, Schema, Selection, Settings, Table, contract_tables, dac_tables,
+    inquiry_tables,
+};
+use pgrx::prelude::*;
+use pgrx::{PgList, PgTryBuilder};
+
+use crate::compat;
+use crate::connection::{Mapping, Server, with_client};
+use crate::ddl::event;
+use crate::encoding::{from_server, to_server, to_server_exactly};
+use crate::error::{Refusal, notice, or_raise};
+use crate::option::{Object, Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST, option_list};
+
+pub fn register(routine: &mut pg_sys::FdwRoutine) {
+    routine.ImportForeignSchema = Some(import_foreign_schema);
+}
+
+/// Comments that are due: PostgreSQL takes nothing but CREATE FOREIGN TABLE from an import, so they follow when its
+/// event trigger is called, at the end of the command.
+struct Comments {
+    /// That of the command; one that failed must not leave comments for another.
+    transaction: pg_sys::TransactionId,
+    local_schema: String,
+    tables: Vec<Table>,
+}
+
+thread_local! {
+    static COMMENTS: RefCell<Option<Comments>> = const { RefCell::new(None) };
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn import_foreign_schema(
+    statement: *mut pg_sys::ImportForeignSchemaStmt,
+    server: pg_sys::Oid,
+) -> *mut pg_sys::List {
+    // SAFETY: PostgreSQL passes the statement that it runs.
+    let (remote_schema, local_schema, options, selection) = unsafe {
+        let statement = &*statement;
+        (
+            from_server(statement.remote_schema),
+            from_server(statement.local_schema),
+            option_list(statement.options),
+            selection(statement),
+        )
+    };
+    COMMENTS.take();
+    let options = or_raise(Options::check(Object::Import, options));
+    let source = or_raise(Source::open(Server::load(server), &remote_schema, &options));
+    let mut definitions = or_raise(source.read());
+    let settings = settings(&options);
+    let mut schema = definitions.schema(&settings);
+    let mut chosen = or_raise(select(&schema, &selection, &source));
+    if options.get_or_default("custom_fields") == "true" {
+        or_raise(source.add_custom_fields(&mut definitions, entities(&chosen)));
+        schema = definitions.schema(&settings);
+        chosen = or_raise(select(&schema, &selection, &source));
+    }
+    if source.surface == Surface::GenericInquiry && options.get_or_default("check_rights") == "true" {
+        let refused = or_raise(source.refused(&chosen));
+        chosen.retain(|table| !refused.contains(&table.remote));
+    }
+    if !matches!(selection, Selection::Only(_)) {
+        schema.notices.iter().for_each(|fault| left_out(fault));
+    }
+
+    let mut statements = std::ptr::null_mut();
+    let mut created = Vec::new();
+    for table in chosen {
+        let Some(text) = in_database_encoding(&table.create(&source.server.name)) else {
+            let message = format!(
+                "\"{}\" was left out: its names cannot be written in the encoding of the database",
+                table.remote
+            );
+            notice(message, "Use a database in UTF-8.".to_owned());
+            continue;
+        };
+        // SAFETY: palloc only; the copy lives as long as the command.
+        unsafe { statements = pg_sys::lappend(statements, pg_sys::pstrdup(text.as_ptr()).cast()) };
+        created.push(table);
+    }
+    if let Selection::Only(_) = selection {
+        // SAFETY: as above.
+        unsafe { ask_for(statement, &created) };
+    }
+    if options.get_or_default("import_comments") == "true" {
+        // SAFETY: the command is going to write, so that it needs a transaction ID anyway.
+        let transaction = unsafe { pg_sys::GetCurrentTransactionId() };
+        COMMENTS.set(Some(Comments { transaction, local_schema, tables: created }));
+    }
+    statements
+}
+
+/// What the statement asks for, by whichever names.
+unsafe fn selection(statement: &pg_sys::ImportForeignSchemaStmt) -> Selection {
+    // SAFETY: the list of a statement holds range variables.
+    let names = || unsafe {
+        let list = PgList::<pg_sys::RangeVar>::from_pg(statement.table_list);
+        list.iter_ptr().map(|table| from_server((*table).relname)).collect()
+    };
+    match statement.list_type {
+        pg_sys::ImportForeignSchemaType::FDW_IMPORT_SCHEMA_LIMIT_TO => Selection::Only(names()),
+        pg_sys::ImportForeignSchemaType::FDW_IMPORT_SCHEMA_EXCEPT => Selection::Except(names()),
+        _ => Selection::All,
+    }
+}
+
+/// PostgreSQL drops the tables that LIMIT TO does not name, and knows only their local names: lets the statement ask for
+/// these.
+unsafe fn ask_for(statement: *mut pg_sys::ImportForeignSchemaStmt, tables: &[Table]) {
+    // SAFETY: the nodes are made in the memory that the statement lives in.
+    unsafe {
+        let before = pg_sys::MemoryContextSwitchTo(compat::statement_context());
+        let mut list = std::ptr::null_mut();
+        for table in tables {
+            let name = pg_sys::pstrdup(to_server(&table.name).as_ptr());
+            list = pg_sys::lappend(list, pg_sys::makeRangeVar(std::ptr::null_mut(), name, -1).cast());
+        }
+        (*statement).table_list = list;
+        pg_sys::MemoryContextSwitchTo(before);
+    }
+}
+
+/// A statement as PostgreSQL parses it, if its encoding has all the characters.
+fn in_database_encoding(statement: &str) -> Option<CString> {
+    let statement = std::panic::AssertUnwindSafe(statement);
+    PgTryBuilder::new(|| to_server_exactly(&statement))
+        .catch_when(PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, |_| None)
+        .execute()
+}
+
+fn settings(options: &Options) -> Settings {
+    let is = |name: &str| options.get_or_default(name) == "true";
+    Settings {
+        case: match options.get_or_default("case") {
+            "preserve" => Case::Preserve,
+            _ => Case::Snake,
+        },
+        prefix: options.get("prefix").unwrap_or_default().to_owned(),
+        linked: match options.get_or_default("linked") {
+            "jsonb" => Linked::Jsonb,
+            "skip" => Linked::Skip,
+            _ => Linked::Flatten,
+        },
+        details: match options.get_or_default("details") {
+            "jsonb" => Details::Jsonb,
+            _ => Details::Skip,
+        },
+        keys: is("import_keys"),
+        not_null: is("import_not_null"),
+        comments: is("import_comments"),
+        unpad: is("unpad"),
+    }
+}
+
+/// The tables that are asked for.
+fn select(schema: &Schema, selection: &Selection, source: &Source) -> Result<Vec<Table>, Refusal> {
+    let found = schema.select(selection).map(|tables| tables.into_iter().cloned().collect());
+    found.map_err(|NotFound { name, close }| {
+        let refusal = Refusal::new(
+            PgSqlErrorCode::ERRCODE_FDW_TABLE_NOT_FOUND,
+            format!(
+                "remote schema \"{}\" of server \"{}\" has no table \"{name}\"",
+                schema.surface, source.server.name
+            ),
+        );
+        match close.is_empty() {
+            true => refusal.hint("Import without LIMIT TO to see which tables there are."),
+            false => refusal.hint(format!("Perhaps you meant \"{}\".", close.join("\" or \""))),
+        }
+    })
+}
+
+fn entities(tables: &[Table]) -> Vec<String> {
+    let mut entities: Vec<String> =
+        tables.iter().filter_map(|table| table.option("entity").map(str::to_owned)).collect();
+    entities.sort();
+    entities.dedup();
+    entities
+}
+
+fn left_out(fault: &str) {
+    notice(fault.to_owned(), String::new());
+}
+
+/// Where definitions come from.
+pub struct Source {
+    pub server: Server,
+    mapping: Mapping,
+    surface: Surface,
+    endpoint_name: String,
+    endpoint_version: Option<String>,
+}
+
+/// What a surface has.
+pub enum Definitions {
+    Contract(Endpoint, Contract, CustomFields),
+    Inquiries(Model),
+    Dacs(Model),
+}
+
+impl Definitions {
+    /// As tables.
+    pub fn schema(&self, settings: &Settings) -> Schema {
+        match self {
+            Self::Contract(endpoint, contract, custom) => {
+                contract_tables(contract, (&endpoint.name, &endpoint.version), custom, settings)
+            }
+            Self::Inquiries(model) => inquiry_tables(model, settings),
+            Self::Dacs(model) => dac_tables(model, settings),
+        }
+    }
+}
+
+impl Source {
+    /// A surface of a server, in the eyes of the current user. The endpoint is that of `options`, else that of the server.
+    ///
+    /// # Errors
+    /// There is no such surface, or no user mapping.
+    pub fn open(server: Server, schema: &str, options: &Options) -> Result<Self, Refusal> {
+        let is = |name: &str| schema.eq_ignore_ascii_case(name);
+        let surface = if is(SCHEMA_REST) {
+            Surface::Rest
+        } else if is(SCHEMA_ODATA) {
+            Surface::GenericInquiry
+        } else if is(SCHEMA_DAC) || is("ODataV4") {
+            Surface::Dac
+        } else {
+            return Err(Refusal::new(
+                PgSqlErrorCode::ERRCODE_FDW_SCHEMA_NOT_FOUND,
+                format!("remote schema \"{schema}\" does not exist"),
+            )
+            .hint(
+                "Import \"REST\" for business entities, \"OData\" for generic inquiries, or \"DAC\" for data access classes.",
+            ));
+        };
+        // SAFETY: reads a variable of the backend.
+        let mapping = Mapping::find(&server, unsafe { pg_sys::GetUserId() })?;
+        let (name, version) = server.endpoint_for(options);
+        let (endpoint_name, endpoint_version) = (name.to_owned(), version.map(str::to_owned));
+        Ok(Self { server, mapping, surface, endpoint_name, endpoint_version })
+    }
+
+    /// Waits for what is asked of the server.
+    fn ask<T>(&self, question: impl FnOnce(&Engine, &Client) -> Job<Result<T, Error>>) -> Result<T, Refusal> {
+        let job =
+            with_client(&self.server, &self.mapping, |io, client| Ok(io.job(question(io.engine(), client))))?;
+        Ok(job.wait()?)
+    }
+
+    /// What there is, but for custom fields.
+    ///
+    /// # Errors
+    /// The definitions cannot be read.
+    pub fn read(&self) -> Result<Definitions, Refusal> {
+        Ok(match self.surface {
+            Surface::Rest => {
+                let (name, version) = (self.endpoint_name.clone(), self.endpoint_version.clone());
+                let (endpoint, contract) =
+                    self.ask(|engine, client| engine.contract(client, name, version))?;
+                Definitions::Contract(endpoint, contract, CustomFields::new())
+            }
+            Surface::GenericInquiry => {
+                Definitions::Inquiries(self.ask(|engine, client| engine.model(client, self.surface))?)
+            }
+            Surface::Dac => Definitions::Dacs(self.ask(|engine, client| engine.model(client, self.surface))?),
+        })
+    }
+
+    /// Adds the custom fields of entities; tells of those that cannot be asked for them.
+    ///
+    /// # Errors
+    /// The server cannot be asked.
+    pub fn add_custom_fields(
+        &self,
+        definitions: &mut Definitions,
+        entities: Vec<String>,
+    ) -> Result<(), Refusal> {
+        let Definitions::Contract(endpoint, _, custom) = definitions else { return Ok(()) };
+        let endpoint = endpoint.clone();
+        let (found, faults) = self.ask(|engine, client| engine.custom_fields(client, endpoint, entities))?;
+        custom.extend(found);
+        faults.into_iter().for_each(|fault| notice(fault.message, fault.hint.unwrap_or_default()));
+        Ok(())
+    }
+
+    /// The inquiries among `tables` that the user may not read; tells of them.
+    fn refused(&self, tables: &[Table]) -> Result<Vec<String>, Refusal> {
+        let names = tables.iter().map(|table| table.remote.clone()).collect();
+        let refused = self.ask(|engine, client| engine.check_inquiries(client, names))?;
+        for (name, error) in &refused {
+            let message = format!("generic inquiry \"{name}\" was left out: {}", error.message);
+            notice(message, error.hint.clone().unwrap_or_default());
+        }
+        Ok(refused.into_iter().map(|(name, _)| name).collect())
+    }
+}
+
+/// At the end of IMPORT FOREIGN SCHEMA: the comments, now that the tables are there.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub extern "C-unwind" fn acumatica_fdw_imported(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: PostgreSQL calls it.
+    unsafe { event(call) };
+    let Some(Comments { transaction, local_schema, tables }) = COMMENTS.take() else {
+        return pg_sys::Datum::from(0);
+    };
+    // SAFETY: a transaction is under way; names and comments end with a NUL; the tables were just made by the command,
+    // and by whom they are now commented on.
+    unsafe {
+        if transaction != pg_sys::GetCurrentTransactionId() {
+            return pg_sys::Datum::from(0);
+        }
+        let schema = pg_sys::get_namespace_oid(to_server(&local_schema).as_ptr(), true);
+        for table in tables {
+            let oid = pg_sys::get_relname_relid(to_server(&table.name).as_ptr(), schema);
+            if oid == pg_sys::InvalidOid {
+                continue;
+            }
+            let comment = |place: i32, text: &Option<String>| {
+                if let Some(text) = text {
+                    let text = to_server(text);
+                    pg_sys::CreateComments(oid, pg_sys::RelationRelationId, place, text.as_ptr());
+                }
+            };
+            comment(0, &table.comment);
+            for column in table.included() {
+                let attribute = pg_sys::get_attnum(oid, to_server(&column.name).as_ptr());
+                comment(attribute.into(), &column.comment);
+            }
+        }
+    }
+    pg_sys::Datum::from(0)
+}
+
+/// Tells PostgreSQL how the function is to be called.
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_acumatica_fdw_imported() -> *const pg_sys::Pg_finfo_record {
+    &crate::FUNCTION_V1
+}
