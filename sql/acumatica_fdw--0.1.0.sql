@@ -104,6 +104,61 @@ CREATE FUNCTION acumatica_check(
 COMMENT ON FUNCTION acumatica_check(text) IS
     'goes the whole way to a server step by step, with a session of its own that it closes again';
 
+CREATE FUNCTION acumatica_endpoints(
+        server text,
+        OUT endpoint text,
+        OUT version text)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'acumatica_endpoints_wrapper'
+    LANGUAGE C STRICT VOLATILE ROWS 10;
+COMMENT ON FUNCTION acumatica_endpoints(text) IS
+    'the contract endpoints that the instance of a server lists';
+
+CREATE FUNCTION acumatica_inquiries(
+        server text,
+        OUT inquiry text,
+        OUT title text,
+        OUT parameters text[],
+        OUT key text[],
+        OUT fields integer)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'acumatica_inquiries_wrapper'
+    LANGUAGE C STRICT VOLATILE ROWS 100;
+COMMENT ON FUNCTION acumatica_inquiries(text) IS
+    'the generic inquiries of a server that are exposed via OData';
+
+CREATE FUNCTION acumatica_relations(
+        server text,
+        OUT entity text,
+        OUT relation text,
+        OUT target text,
+        OUT many boolean,
+        OUT fields text[],
+        OUT target_fields text[])
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'acumatica_relations_wrapper'
+    LANGUAGE C STRICT VOLATILE ROWS 10000;
+COMMENT ON FUNCTION acumatica_relations(text) IS
+    'how the data access classes of a server refer to each other';
+
+CREATE FUNCTION acumatica_file(server text, href text, max_bytes bigint DEFAULT 268435456) RETURNS bytea
+    AS 'MODULE_PATHNAME', 'acumatica_file_wrapper'
+    LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION acumatica_file(text, text, bigint) IS
+    'the content of an attachment, by the href that the column files shows';
+
+CREATE FUNCTION acumatica_diff(
+        foreign_schema text,
+        endpoint_version text DEFAULT NULL,
+        OUT foreign_table text,
+        OUT change text,
+        OUT statement text)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'acumatica_diff_wrapper'
+    LANGUAGE C VOLATILE ROWS 10;
+COMMENT ON FUNCTION acumatica_diff(text, text) IS
+    'what has changed since the tables of a schema were imported, as statements to review';
+
 CREATE FUNCTION acumatica_fdw_altered() RETURNS event_trigger
     AS 'MODULE_PATHNAME', 'acumatica_fdw_altered'
     LANGUAGE C

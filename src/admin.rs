@@ -18,7 +18,7 @@ use crate::state;
 const ROLE_PG_READ_ALL_STATS: pg_sys::Oid = pg_sys::Oid::from_u32(3375);
 
 /// A server of this wrapper that the current user may use.
-fn server(name: &str) -> Server {
+pub fn server(name: &str) -> Server {
     // SAFETY: a name that ends with NUL; raises if there is no such server.
     let oid = unsafe { pg_sys::get_foreign_server_oid(to_server(name).as_ptr(), false) };
     if !is_ours(oid) {

@@ -100,7 +100,7 @@ impl Table {
     }
 
     /// The table's own option, else its server's, else the default.
-    fn inherited(&self, name: &str) -> &str {
+    pub fn inherited(&self, name: &str) -> &str {
         self.options.get(name).unwrap_or_else(|| self.server.options.get_or_default(name))
     }
 

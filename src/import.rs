@@ -249,10 +249,33 @@ impl Source {
     }
 
     /// Waits for what is asked of the server.
-    fn ask<T>(&self, question: impl FnOnce(&Engine, &Client) -> Job<Result<T, Error>>) -> Result<T, Refusal> {
+    pub fn ask<T>(
+        &self,
+        question: impl FnOnce(&Engine, &Client) -> Job<Result<T, Error>>,
+    ) -> Result<T, Refusal> {
         let job =
             with_client(&self.server, &self.mapping, |io, client| Ok(io.job(question(io.engine(), client))))?;
         Ok(job.wait()?)
+    }
+
+    /// The same for another endpoint.
+    pub fn of_endpoint(self, endpoint_name: String, endpoint_version: Option<String>) -> Self {
+        Self { endpoint_name, endpoint_version, ..self }
+    }
+
+    /// What there is, in the newest version if the instance no longer has the one that was asked for.
+    ///
+    /// # Errors
+    /// The definitions cannot be read.
+    pub fn read_or_newest(&self) -> Result<Definitions, Refusal> {
+        match self.read() {
+            Err(refusal) if refusal.code == PgSqlErrorCode::ERRCODE_FDW_TABLE_NOT_FOUND => {
+                let name = self.endpoint_name.clone();
+                let (endpoint, contract) = self.ask(|engine, client| engine.contract(client, name, None))?;
+                Ok(Definitions::Contract(endpoint, contract, CustomFields::new()))
+            }
+            outcome => outcome,
+        }
     }
 
     /// What there is, but for custom fields.

@@ -26,6 +26,7 @@ mod connection;
 mod convert;
 mod ddl;
 mod deparse;
+mod discover;
 mod encoding;
 mod error;
 mod explain;

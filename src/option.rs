@@ -432,6 +432,10 @@ impl Options {
         self.get(name).or_else(default).unwrap_or_default()
     }
 
+    pub fn into_pairs(self) -> Vec<(String, String)> {
+        self.0.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
     pub fn integer(&self, name: &str) -> Option<u64> {
         self.get(name)?.parse().ok()
     }

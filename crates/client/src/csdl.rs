@@ -811,53 +811,61 @@ impl Assembly {
     fn apply(&mut self, notes: Vec<(Place, Note)>) {
         let sets: HashMap<Box<str>, usize> =
             self.document.sets.iter().enumerate().map(|(at, set)| (set.name.clone(), at)).collect();
-        let mut optional: HashSet<(Box<str>, Box<str>)> = HashSet::new();
+        let mut optional = HashSet::new();
         for (place, note) in notes {
-            let (holder, part) = match place {
+            match place {
+                Place::Type(of) => self.restrict(Some(of), note),
+                Place::Set(of) => self.restrict(self.type_of_set(of), note),
                 Place::Target(at) => {
-                    let target = &self.document.targets[at];
+                    let target = self.document.targets[at].clone();
                     match target.split_once('/') {
-                        Some((holder, part)) => (holder.to_owned(), Some(part.to_owned())),
-                        None => (target.to_string(), None),
+                        Some((holder, part)) => self.apply_to_part(holder, part, note, &sets, &mut optional),
+                        None => self.apply_to_type(&target, note),
                     }
                 }
-                Place::Type(of) => {
-                    self.restrict(Some(of), note);
-                    continue;
-                }
-                Place::Set(of) => {
-                    self.restrict(self.find_type(&self.document.sets[of].type_name), note);
-                    continue;
-                }
-                Place::Property(..) | Place::Parameter(..) => continue,
-            };
-            let declared = self.declared(&holder);
-            let set = part.as_deref().filter(|_| declared.is_none()).and_then(|name| sets.get(name));
-            match (part, note) {
-                (Some(part), Note::Optional) => {
-                    let function = holder.split('(').next().unwrap_or_default();
-                    if let Some(inquiry) = inquiry(function) {
-                        optional.insert((inquiry.into(), part.into()));
-                    }
-                }
-                (Some(_), note) if let Some(&set) = set => match note {
-                    Note::Title(text) => _ = self.document.sets[set].title.get_or_insert(text),
-                    note => self.restrict(self.find_type(&self.document.sets[set].type_name), note),
-                },
-                (Some(part), Note::Title(text)) => {
-                    if let Some(ty) = self.find_type(&holder) {
-                        self.titles.entry((ty, part.into())).or_insert(text);
-                    }
-                }
-                (None, Note::Title(text)) => {
-                    if let Some(ty) = self.find_type(&holder) {
-                        self.document.types[ty].title.get_or_insert(text);
-                    }
-                }
-                (_, note) => self.restrict(declared, note),
+                // What is left of these says nothing.
+                Place::Property(..) | Place::Parameter(..) => {}
             }
         }
         self.relax(&optional);
+    }
+
+    fn apply_to_type(&mut self, name: &str, note: Note) {
+        let ty = self.find_type(name);
+        match (ty, note) {
+            (Some(ty), Note::Title(text)) => _ = self.document.types[ty].title.get_or_insert(text),
+            (ty, note) => self.restrict(ty, note),
+        }
+    }
+
+    /// `holder` is a type, a function with its types, or what holds the sets.
+    fn apply_to_part(
+        &mut self,
+        holder: &str,
+        part: &str,
+        note: Note,
+        sets: &HashMap<Box<str>, usize>,
+        optional: &mut HashSet<(Box<str>, Box<str>)>,
+    ) {
+        let set = sets.get(part).copied().filter(|_| self.declared(holder).is_none());
+        match (note, set) {
+            (Note::Optional, _) => {
+                let function = holder.split('(').next().and_then(inquiry);
+                optional.extend(function.map(|inquiry| (inquiry.into(), part.into())));
+            }
+            (Note::Title(text), Some(set)) => _ = self.document.sets[set].title.get_or_insert(text),
+            (Note::Title(text), None) => {
+                if let Some(ty) = self.find_type(holder) {
+                    self.titles.entry((ty, part.into())).or_insert(text);
+                }
+            }
+            (note, Some(set)) => self.restrict(self.type_of_set(set), note),
+            (Note::NotFilterable(_), None) => {}
+        }
+    }
+
+    fn type_of_set(&self, set: usize) -> Option<usize> {
+        self.find_type(&self.document.sets[set].type_name)
     }
 
     fn restrict(&mut self, ty: Option<usize>, note: Note) {
@@ -897,8 +905,8 @@ impl Assembly {
 
     fn model(mut self, wanted: &(dyn Fn(&str) -> bool + Sync)) -> Result<Model> {
         let mut faults = std::mem::take(&mut self.document.faults);
-        let mut groups = self.groups(&mut faults);
-        self.add_parameters(&mut groups, &mut faults);
+        let mut groups = self.groups();
+        self.add_parameters(&mut groups, wanted, &mut faults);
         add_short_names(&mut groups);
         let mut names: HashMap<usize, &str> = HashMap::new();
         for group in &groups {
@@ -922,7 +930,7 @@ impl Assembly {
     ///
     /// Two inquiries can have one type, too, since spaces and hyphens are missing in its name: that two sets
     /// have one is not enough.
-    fn groups(&self, faults: &mut Vec<String>) -> Vec<Group<'_>> {
+    fn groups(&self) -> Vec<Group<'_>> {
         let mut sets: HashMap<&str, (usize, Option<usize>)> = HashMap::new();
         for (at, set) in self.document.sets.iter().enumerate() {
             sets.entry(&set.name).or_insert_with(|| (at, self.find_type(&set.type_name)));
@@ -936,12 +944,6 @@ impl Assembly {
             let set = &self.document.sets[at];
             if std::mem::replace(&mut taken[at], true) {
                 continue;
-            }
-            if ty.is_none() {
-                let (name, of) = (shown(&set.name), shown(&set.type_name));
-                fault(faults, || {
-                    format!("the set \"{name}\" has no columns: its type \"{of}\" is not declared")
-                });
             }
             let title = set.title.as_deref();
             let mut group = Group { name: &set.name, aliases: Vec::new(), ty, title, parameters: Vec::new() };
@@ -962,7 +964,12 @@ impl Assembly {
     }
 
     /// Gives the parameters of functions to the sets that they belong to.
-    fn add_parameters<'a>(&'a self, groups: &mut Vec<Group<'a>>, faults: &mut Vec<String>) {
+    fn add_parameters<'a>(
+        &'a self,
+        groups: &mut Vec<Group<'a>>,
+        wanted: &(dyn Fn(&str) -> bool + Sync),
+        faults: &mut Vec<String>,
+    ) {
         let functions = &self.document.functions;
         let mut by_name: HashMap<&str, Vec<&Function>> = HashMap::new();
         for function in functions.iter().filter(|function| function.imports.is_none()) {
@@ -1003,6 +1010,7 @@ impl Assembly {
             });
             match place {
                 Some(place) => groups[place].parameters = parameters(&overloads),
+                None if !wanted(name) => {}
                 None => fault(faults, || {
                     format!("the function \"{}{FUNCTION}\" is left out: it belongs to no set", shown(name))
                 }),
@@ -1123,6 +1131,12 @@ impl<'a> Builder<'a> {
             self.spend(parameter.name.len())?;
             let ty = self.field_type(&parameter.ty, &parameter.name, group.name);
             set.parameters.push(Parameter { name: owned(&parameter.name), ty, required });
+        }
+        if group.ty.is_none() {
+            let name = shown(group.name);
+            fault(&mut self.faults, || {
+                format!("the set \"{name}\" has no columns: its type is not declared")
+            });
         }
         let lineage = group.ty.map(|ty| self.lineage(ty)).unwrap_or_default();
         let types = || lineage.iter().map(|&at| &self.of.document.types[at]);

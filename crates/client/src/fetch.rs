@@ -89,6 +89,7 @@ async fn run_call(
     let mut scan = Scan {
         continuity: Continuity::default(),
         batch: Batch::new(request.columns.len()),
+        settled: false,
         rows: 0,
         position: 0,
         page_rows: 0,
@@ -154,6 +155,8 @@ struct Scan<'a, 'b> {
     decoder: RowDecoder,
     continuity: Continuity,
     batch: Batch,
+    /// All fields have been met that every row has.
+    settled: bool,
     /// Rows of the table that there have been; a record may have many details, or none.
     rows: u64,
     /// How many rows of the remote order lie behind us.
@@ -224,9 +227,8 @@ impl Scan<'_, '_> {
             };
             let rows = self.position - page.skip;
             let short = rows < page.top;
-            if first {
-                self.check_fields(listing)?;
-            } else if rows > 0 {
+            self.check_fields(listing)?;
+            if !first && rows > 0 {
                 self.continuity.check_pageable()?;
             }
             back = 1;
@@ -268,9 +270,7 @@ impl Scan<'_, '_> {
                 PageEnd::Done { next_link } => next_link,
                 PageEnd::Gap | PageEnd::Broken => continue,
             };
-            if followed.is_empty() {
-                self.check_fields(listing)?;
-            }
+            self.check_fields(listing)?;
             let Some(link) = next_link else { return Ok(()) };
             url = self.connection.config.instance.resolve(&link).ok_or_else(|| {
                 Error::new(ErrorKind::Protocol, format!("the server continues {} on another site", self.what))
@@ -297,8 +297,8 @@ impl Scan<'_, '_> {
 
     /// A field that no row of the first page has is none of the record: REST sends `{}` and OData `null`
     /// for a field without value.
-    fn check_fields(&self, listing: &Listing) -> Result<()> {
-        if self.position == 0 {
+    fn check_fields(&mut self, listing: &Listing) -> Result<()> {
+        if self.position == 0 || self.is_settled(listing) {
             return Ok(());
         }
         let missing = self.decoder.never_met().find(|index| listing.expected.contains(index));
@@ -310,6 +310,17 @@ impl Scan<'_, '_> {
             format!("field \"{}\" of column \"{}\" is in no row of {}", path[0], column.name, self.what),
         )
         .hint(answer::FIELD_HINT))
+    }
+
+    /// Whether nothing is missing in the rows so far. Until then none is handed over, so that a field that is written
+    /// otherwise can be looked up and all be read again.
+    fn is_settled(&mut self, listing: &Listing) -> bool {
+        if self.settled {
+            return true;
+        }
+        let complete = !self.decoder.never_met().any(|index| listing.expected.contains(&index));
+        self.settled = complete && self.decoder.has_met_all();
+        complete
     }
 
     /// An inquiry with parameters answers without rows or error when none are given: that must not pass
@@ -450,13 +461,14 @@ impl Scan<'_, '_> {
                 }
                 self.position += 1;
                 if self.batch.bytes() >= BATCH_BYTES {
+                    self.check_fields(listing)?;
                     self.hand_over();
                 }
             }
             if page.is_some() && self.page_bytes > OVERSIZED_PAGE {
                 return Ok(PageEnd::Broken);
             }
-            if self.shared.starving() {
+            if self.shared.starving() && self.is_settled(listing) {
                 self.hand_over();
             }
             if !self.shared.has_room() {

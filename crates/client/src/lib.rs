@@ -58,6 +58,40 @@ pub use request::{Context, Parameter, ScanRequest, Surface, Target};
 pub use scan::{Rows, ScanStats};
 pub use seal::{Sealer, is_sealed};
 
+/// The parsers of remote documents, for `fuzz/`.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub fn openapi(data: &[u8]) {
+        let _ = crate::openapi::parse(data);
+    }
+
+    /// All at once, and in pieces as they come from a connection.
+    pub fn csdl(data: &[u8]) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("it needs nothing");
+        let pieces = tokio::io::BufReader::with_capacity(7, data);
+        let whole = runtime.block_on(crate::csdl::parse(data, &|_| true));
+        let again = runtime.block_on(crate::csdl::parse(pieces, &|_| true));
+        assert_eq!(whole.is_ok(), again.is_ok());
+        if let (Ok(whole), Ok(again)) = (whole, again) {
+            assert_eq!(whole, again);
+            for set in &whole.sets {
+                assert!(crate::csdl::find(&whole, &set.name).is_some());
+            }
+        }
+    }
+
+    pub fn endpoints(data: &[u8]) {
+        if let Ok(text) = std::str::from_utf8(data) {
+            let _ = crate::endpoint::newest(&crate::endpoint::parse_list(text).endpoints, "Default");
+        }
+    }
+
+    pub fn adhoc(data: &[u8]) {
+        let _ = crate::adhoc::parse(data);
+    }
+}
+
 /// Locks a mutex that is never held across anything that could leave its contents half changed, so that
 /// a panic elsewhere is no reason to fail here too.
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {

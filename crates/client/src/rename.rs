@@ -133,7 +133,8 @@ fn walk(contract: &Contract, record: &str, path: &[String]) -> Result<Vec<String
             right.extend_from_slice(&path[index..]);
             return Ok(right);
         };
-        let name = best(members.iter().map(|member| member.name.as_str()), step).map_err(|near| {
+        let names = members.iter().map(|member| member.name.as_str()).chain(["note", "files"]);
+        let name = best(names, step).map_err(|near| {
             near.into_iter().map(|name| [right.as_slice(), &[name]].concat().join("/")).collect::<Vec<_>>()
         })?;
         let member = members.iter().find(|member| member.name == name);

@@ -166,6 +166,11 @@ impl RowDecoder {
         self.levels.iter().filter(|fields| fields.met > 0).flat_map(Fields::never_met)
     }
 
+    /// Whether there has been an object of each kind that columns come from.
+    pub fn has_met_all(&self) -> bool {
+        self.levels.iter().all(|fields| fields.met > 0)
+    }
+
     #[cfg(test)]
     pub(super) fn members(&self) -> usize {
         self.levels[0].nodes.iter().map(|node| node.members.len()).sum()

@@ -180,9 +180,7 @@ fn flat(prefix: &str, wanted: &Wanted, select: &mut Vec<String>, expand: &mut Ve
         let path = format!("{prefix}{name}");
         expand.push(path.clone());
         if inner.is_plain() {
-            if path != FILES && !path.ends_with("/files") {
-                select.push(path.clone());
-            }
+            select.push(path.clone());
             // What lies deeper must still be expanded, but is selected with the whole.
             flat(&format!("{path}/"), inner, &mut Vec::new(), expand);
         } else {
@@ -265,6 +263,6 @@ mod tests {
     fn system_members_are_never_selected() {
         use ColumnType::*;
         assert_eq!(url(&[("id", Uuid), ("note", Text)], "24.200.001"), "$select=OrderNbr");
-        assert_eq!(url(&[("A", Text), ("files", Json)], "24.200.001"), "$select=A&$expand=files");
+        assert_eq!(url(&[("A", Text), ("files", Json)], "24.200.001"), "$select=A,files&$expand=files");
     }
 }

@@ -1,0 +1,248 @@
+//! What an instance has, and what has changed since the import, as functions.
+
+use acumatica_client::Surface;
+use acumatica_client::catalog::Model;
+use acumatica_schema::{Case, Change, ChangeKind, Existing, ExistingColumn, Settings, diff};
+use pgrx::PgRelation;
+use pgrx::prelude::*;
+
+use crate::admin::{is_ours, server};
+use crate::compat;
+use crate::connection::{Server, quoted};
+use crate::deparse::{Table, column_options};
+use crate::encoding::{from_server, to_server};
+use crate::error::{Refusal, notice, or_raise};
+use crate::import::Source;
+use crate::option::{Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST};
+
+fn source(name: &str, schema: &str) -> Source {
+    or_raise(Source::open(server(name), schema, &Options::default()))
+}
+
+/// The contract endpoints that the instance of a server lists.
+#[pg_extern(sql = false)]
+fn acumatica_endpoints(
+    name: &str,
+) -> TableIterator<'static, (name!(endpoint, String), name!(version, String))> {
+    let endpoints = or_raise(source(name, SCHEMA_REST).ask(|engine, client| engine.endpoints(client)));
+    TableIterator::new(endpoints.into_iter().map(|endpoint| (endpoint.name, endpoint.version)))
+}
+
+fn model(name: &str, schema: &str, surface: Surface) -> Model {
+    let model = or_raise(source(name, schema).ask(|engine, client| engine.model(client, surface)));
+    model.faults.iter().for_each(|fault| notice(fault.clone(), String::new()));
+    model
+}
+
+/// The generic inquiries of a server.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)]
+fn acumatica_inquiries(
+    name: &str,
+) -> TableIterator<
+    'static,
+    (
+        name!(inquiry, String),
+        name!(title, Option<String>),
+        name!(parameters, Vec<String>),
+        name!(key, Vec<String>),
+        name!(fields, i32),
+    ),
+> {
+    let sets = model(name, SCHEMA_ODATA, Surface::GenericInquiry).sets;
+    TableIterator::new(sets.into_iter().map(|set| {
+        let parameters = set.parameters.into_iter().map(|parameter| parameter.name).collect();
+        (set.name, set.title, parameters, set.key, i32::try_from(set.properties.len()).unwrap_or(i32::MAX))
+    }))
+}
+
+/// How the data access classes of a server refer to each other.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)]
+fn acumatica_relations(
+    name: &str,
+) -> TableIterator<
+    'static,
+    (
+        name!(entity, String),
+        name!(relation, String),
+        name!(target, String),
+        name!(many, bool),
+        name!(fields, Vec<String>),
+        name!(target_fields, Vec<String>),
+    ),
+> {
+    let sets = model(name, SCHEMA_DAC, Surface::Dac).sets;
+    TableIterator::new(sets.into_iter().flat_map(|set| {
+        let entity = set.name;
+        set.relations.into_iter().map(move |relation| {
+            let (fields, target_fields) = relation.columns.into_iter().unzip();
+            (entity.clone(), relation.name, relation.target, relation.many, fields, target_fields)
+        })
+    }))
+}
+
+/// The most that a value can have, with its header.
+const MOST_BYTES: i64 = 1024 * 1024 * 1024 - 16;
+
+/// The content of an attachment.
+#[pg_extern(sql = false)]
+fn acumatica_file(name: &str, href: String, max_bytes: i64) -> Vec<u8> {
+    let Some(limit) = Some(max_bytes).filter(|bytes| (1..=MOST_BYTES).contains(bytes)) else {
+        Refusal::new(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("max_bytes must be from 1 to {MOST_BYTES}"),
+        )
+        .hint("A value of PostgreSQL has at most 1 GB.")
+        .raise()
+    };
+    or_raise(source(name, SCHEMA_REST).ask(|engine, client| engine.file(client, href, limit as usize)))
+}
+
+/// Tables of one schema that the same definitions are about.
+struct Group {
+    server: Server,
+    schema: String,
+    endpoint_name: String,
+    endpoint_version: Option<String>,
+    tables: Vec<Existing>,
+    not_null: bool,
+}
+
+/// What has changed since the tables of a schema were imported, as statements to review.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)]
+fn acumatica_diff(
+    foreign_schema: &str,
+    endpoint_version: Option<&str>,
+) -> TableIterator<'static, (name!(foreign_table, String), name!(change, String), name!(statement, String))> {
+    let mut changes = Vec::new();
+    for group in groups(foreign_schema) {
+        changes.extend(changes_of(group, foreign_schema, endpoint_version));
+    }
+    TableIterator::new(changes.into_iter().map(|change| (change.table, change.change, change.statement)))
+}
+
+fn groups(foreign_schema: &str) -> Vec<Group> {
+    // SAFETY: a look-up by a name that ends with NUL, which raises if there is no such schema.
+    let namespace = unsafe { pg_sys::get_namespace_oid(to_server(foreign_schema).as_ptr(), false) };
+    let mut groups: Vec<Group> = Vec::new();
+    for oid in foreign_tables(namespace) {
+        // SAFETY: a table of the catalog; the lock is that of a reader, and ends with the transaction.
+        let relation = unsafe { PgRelation::with_lock(oid, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
+        let table = Table::load(oid);
+        // SAFETY: raises the usual error if the user lacks the right.
+        unsafe { compat::check_server_usage(table.server.oid, pg_sys::GetUserId()) };
+        let schema = table.inherited("schema").to_owned();
+        let (name, version) = table.server.endpoint_for(&table.options);
+        let (name, version) = match schema.as_str() {
+            SCHEMA_REST => (name.to_owned(), version.map(str::to_owned)),
+            _ => (String::new(), None),
+        };
+        let (existing, not_null) = existing(&relation, &table, foreign_schema);
+        let same = |group: &&mut Group| {
+            group.server.oid == table.server.oid
+                && group.schema == schema
+                && group.endpoint_name.eq_ignore_ascii_case(&name)
+                && group.endpoint_version == version
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => {
+                group.tables.push(existing);
+                group.not_null |= not_null;
+            }
+            None => groups.push(Group {
+                server: table.server,
+                schema,
+                endpoint_name: name,
+                endpoint_version: version,
+                tables: vec![existing],
+                not_null,
+            }),
+        }
+    }
+    groups
+}
+
+/// The foreign tables of a schema that are ours, by name.
+fn foreign_tables(namespace: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    let query = "SELECT t.ftrelid, t.ftserver FROM pg_catalog.pg_foreign_table t JOIN pg_catalog.pg_class c ON c.oid \
+                 OPERATOR(pg_catalog.=) t.ftrelid WHERE c.relnamespace OPERATOR(pg_catalog.=) $1 ORDER BY c.relname";
+    let found: Result<Vec<(pg_sys::Oid, pg_sys::Oid)>, spi::Error> = Spi::connect(|client| {
+        let rows = client.select(query, None, &[namespace.into()])?;
+        rows.map(|row| {
+            let oid = |column: usize| {
+                Ok::<_, spi::Error>(row.get::<pg_sys::Oid>(column)?.unwrap_or(pg_sys::InvalidOid))
+            };
+            Ok((oid(1)?, oid(2)?))
+        })
+        .collect()
+    });
+    let found = found.unwrap_or_else(|reason| error!("could not read the tables of the schema: {reason}"));
+    found.into_iter().filter(|(_, server)| is_ours(*server)).map(|(table, _)| table).collect()
+}
+
+/// A table as it is, and whether it has a column that is NOT NULL.
+fn existing(relation: &PgRelation, table: &Table, foreign_schema: &str) -> (Existing, bool) {
+    let descriptor = relation.tuple_desc();
+    let mut not_null = false;
+    let columns = descriptor.iter().filter(|attribute| !attribute.attisdropped).map(|attribute| {
+        not_null |= attribute.attnotnull;
+        // SAFETY: a name of the catalog, and a type that exists; the text is palloc'd.
+        let (name, sql_type) = unsafe {
+            let name = from_server(attribute.attname.data.as_ptr());
+            (name, from_server(pg_sys::format_type_with_typemod(attribute.atttypid, attribute.atttypmod)))
+        };
+        let mut options = column_options(relation.oid(), attribute.attnum).into_pairs();
+        if !options.iter().any(|(option, _)| option == "field" || option == "custom") {
+            options.push(("field".to_owned(), name.clone()));
+        }
+        ExistingColumn { name, sql_type, options }
+    });
+    let columns = columns.collect();
+    let mut options = table.options.clone().into_pairs();
+    for name in ["schema", "endpoint_name"] {
+        if table.options.get(name).is_none() {
+            options.push((name.to_owned(), table.inherited(name).to_owned()));
+        }
+    }
+    let name = relation.name().to_owned();
+    let quoted = format!("{}.{}", quoted(foreign_schema), quoted(&name));
+    (Existing { name, quoted, options, columns }, not_null)
+}
+
+fn changes_of(group: Group, foreign_schema: &str, endpoint_version: Option<&str>) -> Vec<Change> {
+    let Group { server, schema, endpoint_name, endpoint_version: pinned, tables, not_null } = group;
+    let name = server.name.clone();
+    let version = endpoint_version.filter(|_| schema == SCHEMA_REST).map(str::to_owned).or(pinned);
+    let source =
+        or_raise(Source::open(server, &schema, &Options::default())).of_endpoint(endpoint_name, version);
+    let mut definitions = or_raise(source.read_or_newest());
+    let has_custom = |table: &&Existing| {
+        table.columns.iter().any(|column| column.options.iter().any(|(option, _)| option == "custom"))
+    };
+    let entity = |table: &Existing| {
+        table.options.iter().find(|(option, _)| option == "entity").map(|(_, e)| e.clone())
+    };
+    let entities: Vec<String> = tables.iter().filter(has_custom).filter_map(entity).collect();
+    or_raise(source.add_custom_fields(&mut definitions, entities));
+    let snake = |name: &str| !name.chars().any(char::is_uppercase);
+    let in_snake_case = tables.iter().all(|table| snake(&table.name));
+    let settings = Settings {
+        case: if in_snake_case { Case::Snake } else { Case::Preserve },
+        not_null,
+        ..Settings::default()
+    };
+    let current = definitions.schema(&settings);
+    let mut changes = diff(&tables, &current, &name, &quoted(foreign_schema), &quoted);
+    // Whoever imported a few tables does not want to hear of all the others.
+    let new = changes.iter().filter(|change| change.kind == ChangeKind::NewTable).count();
+    if new > tables.len() {
+        changes.retain(|change| change.kind != ChangeKind::NewTable);
+        notice(
+            format!("{new} tables of remote schema \"{schema}\" are not in schema \"{foreign_schema}\""),
+            "Import those that you want with LIMIT TO.".to_owned(),
+        );
+    }
+    changes
+}
