@@ -25,6 +25,7 @@ use crate::rename;
 use crate::request::{ScanRequest, Surface};
 use crate::scan::{Counters, Shared};
 use crate::session::{Connection, Reader};
+use crate::supplement::{Pending, check_none};
 
 /// A batch is handed over when it is this large, or when the consumer has nothing else to do.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -34,7 +35,7 @@ const PAGE_BYTES: u64 = 8 * 1024 * 1024;
 /// A page that turns out this large is left, and the scan goes on behind it with a smaller one.
 const OVERSIZED_PAGE: u64 = 4 * PAGE_BYTES;
 /// A larger row than this is not one of an ERP.
-const MAX_ROW_BYTES: usize = 256 * 1024 * 1024;
+pub(crate) const MAX_ROW_BYTES: usize = 256 * 1024 * 1024;
 /// How much further back a page begins each time rows were found to be missing.
 const STEP_BACK: u64 = 16;
 /// A server that sends pages without a new row, and says that there is more, is not asked forever.
@@ -89,6 +90,7 @@ async fn run_call(
     let mut scan = Scan {
         continuity: Continuity::default(),
         batch: Batch::new(request.columns.len()),
+        pending: Pending::default(),
         settled: false,
         rows: 0,
         position: 0,
@@ -112,7 +114,7 @@ async fn run_call(
     }
     scan.check_fields(&listing)?;
     scan.hand_over();
-    scan.check_empty().await
+    scan.check_empty(&listing).await
 }
 
 /// Finds out what only the instance knows: version, layout, key.
@@ -155,6 +157,8 @@ struct Scan<'a, 'b> {
     decoder: RowDecoder,
     continuity: Continuity,
     batch: Batch,
+    /// Rows of the batch that custom fields are still to be asked for.
+    pending: Pending,
     /// All fields have been met that every row has.
     settled: bool,
     /// Rows of the table that there have been; a record may have many details, or none.
@@ -325,13 +329,16 @@ impl Scan<'_, '_> {
 
     /// An inquiry with parameters answers without rows or error when none are given: that must not pass
     /// for an empty one.
-    async fn check_empty(&mut self) -> Result<()> {
+    async fn check_empty(&mut self, listing: &Listing) -> Result<()> {
         let target = &self.request.target;
         if self.rows > 0 {
             return Ok(());
         }
         if target.form {
             return parameters::check_empty(self.request, self.call);
+        }
+        if target.surface == Surface::Rest && self.position == 0 {
+            return check_none(self.request, listing, self.access, &self.shared.stats).await;
         }
         if target.surface != Surface::GenericInquiry || !self.request.parameters.is_empty() {
             return Ok(());
@@ -394,7 +401,9 @@ impl Scan<'_, '_> {
         let end = match end {
             Err(error) if page.is_some() || self.position == begin => {
                 // A pause must not keep back the rows that are there.
-                self.hand_over();
+                if listing.more.is_empty() {
+                    self.hand_over();
+                }
                 match lease {
                     Some(lease) => self.access.recover(lease, error).await?,
                     // Given back in the middle of the answer, which has broken since.
@@ -407,6 +416,9 @@ impl Scan<'_, '_> {
         if !matches!(end, PageEnd::Gap) {
             self.continuity.end_page();
         }
+        let read = Page { skip: begin, top: self.position - begin };
+        let Self { pending, batch, request, access, shared, .. } = self;
+        pending.complete(batch, request, listing, read, access, &shared.stats).await?;
         Ok(end)
     }
 
@@ -452,6 +464,13 @@ impl Scan<'_, '_> {
                     Verdict::Known => self.batch.pop(),
                     Verdict::New => {
                         let rows = (self.batch.len() - rows_before) as u64;
+                        if !listing.more.is_empty() {
+                            self.pending.add(
+                                self.decoder.identity(),
+                                rows_before,
+                                self.batch.len() - rows_before,
+                            );
+                        }
                         Counters::add(&stats.rows, rows);
                         self.rows += rows;
                         self.access.progress();
@@ -460,7 +479,7 @@ impl Scan<'_, '_> {
                     }
                 }
                 self.position += 1;
-                if self.batch.bytes() >= BATCH_BYTES {
+                if self.batch.bytes() >= BATCH_BYTES && listing.more.is_empty() {
                     self.check_fields(listing)?;
                     self.hand_over();
                 }
@@ -468,7 +487,7 @@ impl Scan<'_, '_> {
             if page.is_some() && self.page_bytes > OVERSIZED_PAGE {
                 return Ok(PageEnd::Broken);
             }
-            if self.shared.starving() && self.is_settled(listing) {
+            if self.shared.starving() && listing.more.is_empty() && self.is_settled(listing) {
                 self.hand_over();
             }
             if !self.shared.has_room() {

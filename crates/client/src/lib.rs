@@ -38,6 +38,7 @@ mod scan;
 mod seal;
 mod session;
 mod store;
+mod supplement;
 mod tls;
 
 pub use check::{Expected, Step, unusable};

@@ -94,6 +94,24 @@ impl Batch {
         self.roll_back(self.last);
     }
 
+    /// Puts the value that `from` has in a column of one of its rows into that column of `row`.
+    pub(crate) fn graft(&mut self, row: usize, column: usize, from: &Batch, from_row: usize) {
+        let cell = match from.row(from_row)[column] {
+            Cell::Text(span) => {
+                let text = from.text(span);
+                let start = self.arena.len();
+                self.arena.push_str(text);
+                Cell::Text(Span { start: start as u32, len: text.len() as u32 })
+            }
+            Cell::Uuid(index) => {
+                self.uuids.push(*from.uuid(index));
+                Cell::Uuid(self.uuids.len() as u32 - 1)
+            }
+            cell => cell,
+        };
+        self.cells[row * self.columns + column] = cell;
+    }
+
     /// What follows are the rows of one record.
     pub(super) fn begin_record(&mut self) -> Mark {
         self.last = self.mark();

@@ -61,12 +61,23 @@ pub(crate) struct Listing {
     pub query: String,
     /// What is sent by `PUT`; without it the list is got.
     pub body: Option<String>,
+    /// Custom fields that one request cannot ask for besides the others: the queries that do, of the same rows.
+    pub more: Vec<More>,
     /// The fields by which a row is known again on another page; empty if there are none.
     pub identity: Vec<Vec<String>>,
     /// The columns whose field every row has, by index; objects within a row may be missing.
     pub expected: Vec<usize>,
     /// Whether `$top` and `$skip` cut the set at places that stay where they are.
     pub pageable: bool,
+}
+
+/// Another look at the rows of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct More {
+    /// `$select=…&$custom=…`, percent-encoded.
+    pub query: String,
+    /// The columns that it fills, by index.
+    pub columns: Vec<usize>,
 }
 
 /// A stretch of rows.
@@ -86,6 +97,11 @@ impl Listing {
             url.push_str(&format!("&$skip={}", page.skip));
         }
         url
+    }
+
+    /// The same set with another query.
+    pub fn with(&self, query: &str) -> Self {
+        Self { query: query.to_owned(), ..self.clone() }
     }
 
     /// Path and query of all rows below the site.

@@ -59,6 +59,7 @@ pub(crate) fn listing(
         path: format!("{root}/{name}"),
         query: query(&select.join(","), &others).replace("%3Ckey%3E", "<key>"),
         body: None,
+        more: Vec::new(),
         identity: key.iter().map(|field| vec![field.clone()]).collect(),
         expected: (0..request.columns.len())
             .filter(|&at| request.columns[at].ty != ColumnType::Json && !request.columns[at].path.is_empty())

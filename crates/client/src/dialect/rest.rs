@@ -1,7 +1,7 @@
 //! Contract REST, contract 4 and 5: lists of business entities, their details, and inquiry forms (acumatica-api.md
 //! section 2).
 
-use super::{Listing, encode_segment, query};
+use super::{Listing, MAX_QUERY, More, encode_segment, query};
 use crate::decode::{ColumnType, place};
 use crate::error::{Error, ErrorKind, Result};
 use crate::literal::Literal;
@@ -15,6 +15,9 @@ const FILES: &str = "files";
 const CUSTOM: &str = "custom";
 /// The whole record.
 const WHOLE: &str = "*";
+
+/// Custom fields in one request: asked for very many, the server can return nothing (acumatica-api.md section 2).
+const MOST_CUSTOM: usize = 50;
 
 /// Endpoints from this version on speak contract 5, which is OData 4.01.
 const CONTRACT_5: u32 = 26;
@@ -61,7 +64,7 @@ impl Wanted {
 pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> Result<Listing> {
     let contract_5 = is_contract_5(version);
     let mut wanted = Wanted::default();
-    let mut custom: Vec<String> = Vec::new();
+    let mut custom: Vec<(String, usize)> = Vec::new();
     let mut expected = Vec::new();
     let _ = wanted.at(&request.target.detail);
     for (index, column) in request.columns.iter().enumerate() {
@@ -76,7 +79,7 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
             (WHOLE, _) => wanted.at(objects).whole = true,
             (name, [inner @ .., kind, view]) if kind == CUSTOM => {
                 let _ = wanted.at(inner);
-                custom.push(format!("{view}.{name}"));
+                custom.push((format!("{view}.{name}"), index));
             }
             // The code of a drop-down; in a column of type uuid it is the id of a linked entity.
             ("id", [outer @ .., field]) if contract_5 && is_text => wanted.at(outer).field(field),
@@ -94,30 +97,56 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
         }
     }
 
-    let (mut select, mut expand) = (Vec::new(), Vec::new());
     let everything = wanted.whole;
-    if contract_5 {
-        select = wanted.fields;
-        // OData 4.01: what is expanded need not be selected too.
-        expand = wanted.inner.iter().map(|(name, inner)| nested(name, inner)).collect();
-        select.append(&mut custom);
-    } else {
-        flat("", &wanted, &mut select, &mut expand);
-    }
+    let (mut select, expand) = match contract_5 {
+        true => contract_5_query(wanted),
+        false => contract_4_query(&wanted),
+    };
     // Without a field of the record itself, `$select` would be empty or name only what is expanded.
     if select.is_empty() {
         select.extend(request.key.iter().take(1).cloned());
     }
-    let select = if everything { String::new() } else { select.join(",") };
+    let mut requests = custom.chunks(MOST_CUSTOM).map(|fields| {
+        let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
+        (names, fields.iter().map(|(_, column)| *column).collect::<Vec<_>>())
+    });
+    let ask = |select: &[String], custom: &[&str]| {
+        // Contract 5 has custom fields in `$select`.
+        let (inside, beside) = if contract_5 { (custom, [].as_slice()) } else { ([].as_slice(), custom) };
+        let select: Vec<&str> = select.iter().map(String::as_str).chain(inside.iter().copied()).collect();
+        let select = if everything { String::new() } else { select.join(",") };
+        query(&select, &[("$expand", &expand), ("$custom", &beside.join(","))])
+    };
+    let (first, _) = requests.next().unwrap_or_default();
     Ok(Listing {
         path: path(request, endpoint, version),
-        query: query(&select, &[("$expand", &expand.join(",")), ("$custom", &custom.join(","))]),
+        query: ask(&select, &first),
         body: None,
+        more: requests.map(|(names, columns)| More { query: ask(&select, &names), columns }).collect(),
         // The id of a top-level record is stable, and comes whether selected or not.
         identity: vec![vec!["id".to_owned()]],
         expected,
         pageable: true,
     })
+}
+
+/// `$select` and `$expand`.
+fn contract_4_query(wanted: &Wanted) -> (Vec<String>, String) {
+    let (mut select, mut expand) = (Vec::new(), Vec::new());
+    flat("", wanted, &mut select, &mut expand);
+    (select, expand.join(","))
+}
+
+/// The same in OData 4.01, where what is expanded need not be selected too.
+fn contract_5_query(wanted: Wanted) -> (Vec<String>, String) {
+    let expand = |all: bool| {
+        let inner = wanted.inner.iter().map(|(name, inner)| nested(name, inner, all));
+        inner.collect::<Vec<_>>().join(",")
+    };
+    let narrow = expand(false);
+    // As for `$select` as a whole: fields that would make the address too long are not listed.
+    let expand = if narrow.len() > MAX_QUERY / 2 { expand(true) } else { narrow };
+    (wanted.fields, expand)
 }
 
 /// An inquiry form with the values of its parameters. It knows no paging, and its `$select` is of no use: what comes
@@ -156,6 +185,7 @@ pub(crate) fn form(
         path: path(request, endpoint, version),
         query: query("", &[("$expand", &expand.join(","))]),
         body: Some(format!("{{{}}}", given.collect::<Vec<_>>().join(","))),
+        more: Vec::new(),
         identity: Vec::new(),
         expected: expected.collect(),
         pageable: false,
@@ -165,6 +195,11 @@ pub(crate) fn form(
 fn path(request: &ScanRequest, endpoint: &str, version: &str) -> String {
     let (endpoint, name) = (encode_segment(endpoint), encode_segment(&request.target.name));
     format!("entity/{endpoint}/{}/{name}", encode_version(version))
+}
+
+/// Whether a path leads to a custom field.
+pub(crate) fn is_custom(path: &[String]) -> bool {
+    matches!(path, [.., kind, _, _] if kind == CUSTOM)
 }
 
 fn is_contract_5(version: &str) -> bool {
@@ -189,14 +224,14 @@ fn flat(prefix: &str, wanted: &Wanted, select: &mut Vec<String>, expand: &mut Ve
     }
 }
 
-/// Contract 5: `MainContact($select=Email;$expand=Address($select=City))`.
-fn nested(name: &str, wanted: &Wanted) -> String {
+/// Contract 5: `MainContact($select=Email;$expand=Address($select=City))`; with `all`, each object with all its fields.
+fn nested(name: &str, wanted: &Wanted, all: bool) -> String {
     let mut options = Vec::new();
-    if !wanted.is_plain() && !wanted.fields.is_empty() {
+    if !all && !wanted.is_plain() && !wanted.fields.is_empty() {
         options.push(format!("$select={}", wanted.fields.join(",")));
     }
     if !wanted.inner.is_empty() {
-        let inner: Vec<String> = wanted.inner.iter().map(|(name, inner)| nested(name, inner)).collect();
+        let inner: Vec<String> = wanted.inner.iter().map(|(name, inner)| nested(name, inner, all)).collect();
         options.push(format!("$expand={}", inner.join(",")));
     }
     if options.is_empty() { name.to_owned() } else { format!("{name}({})", options.join(";")) }
@@ -257,6 +292,18 @@ mod tests {
             ),
             "$select=A&$expand=MainContact($select=Email;$expand=Address($select=City)),Details"
         );
+    }
+
+    #[test]
+    fn custom_fields_are_asked_for_in_requests_that_work() {
+        let names: Vec<String> = (0..120).map(|i| format!("custom/Document/Usr{i:03}")).collect();
+        let columns: Vec<_> = names.iter().map(|name| (name.as_str(), ColumnType::Text)).collect();
+        let request = request("SalesOrder", &columns, &["OrderNbr"]);
+        let listing = listing(&request, "Default", "24.200.001").unwrap();
+        assert!(listing.query.starts_with("$select=OrderNbr&$custom=Document.Usr000,"), "{}", listing.query);
+        assert!(listing.query.ends_with("Document.Usr049"), "{}", listing.query);
+        assert_eq!(listing.more.iter().map(|more| more.columns.len()).collect::<Vec<_>>(), [50, 20]);
+        assert!(listing.more[1].query.ends_with("Document.Usr119"), "{:?}", listing.more[1]);
     }
 
     #[test]

@@ -1,0 +1,209 @@
+//! The rest of the rows of a page: what one request could not ask for besides the others.
+
+use std::collections::HashMap;
+
+use crate::access::Access;
+use crate::decode::{Batch, RowDecoder, RowSplitter};
+use crate::dialect::rest::is_custom;
+use crate::dialect::{Listing, More, Page};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fetch::MAX_ROW_BYTES;
+use crate::http::Request;
+use crate::request::ScanRequest;
+use crate::scan::Counters;
+
+/// The records of a page whose rows wait for the rest: where in the batch the rows of each are, and how many.
+#[derive(Debug, Default)]
+pub(crate) struct Pending(HashMap<Vec<u8>, (usize, usize)>);
+
+impl Pending {
+    /// A record was decoded into the rows from `first` on.
+    pub fn add(&mut self, identity: Option<&[u8]>, first: usize, rows: usize) {
+        self.0.insert(identity.unwrap_or_default().to_owned(), (first, rows));
+    }
+
+    /// Fills in what is missing in `batch`, by asking for the same stretch of rows again.
+    ///
+    /// # Errors
+    /// The server fails, or the rows are no longer the same.
+    pub async fn complete(
+        &mut self,
+        batch: &mut Batch,
+        request: &ScanRequest,
+        listing: &Listing,
+        page: Page,
+        access: &mut Access<'_>,
+        counters: &Counters,
+    ) -> Result<()> {
+        let records = std::mem::take(&mut self.0);
+        if records.is_empty() {
+            return Ok(());
+        }
+        for more in &listing.more {
+            let body = again(&listing.with(&more.query), page, request, access, counters).await?;
+            fill(batch, &records, request, listing, more, &body)?;
+        }
+        Ok(())
+    }
+}
+
+/// After a request for custom fields has brought no row: with very many of them that can mean nothing
+/// (acumatica-api.md section 2), so a row is asked for without any.
+///
+/// # Errors
+/// There are rows, or the server fails.
+pub(crate) async fn check_none(
+    request: &ScanRequest,
+    listing: &Listing,
+    access: &mut Access<'_>,
+    counters: &Counters,
+) -> Result<()> {
+    if !request.columns.iter().any(|column| is_custom(&column.path)) {
+        return Ok(());
+    }
+    let plain = listing.with(&request.key.first().map_or_else(String::new, |key| format!("$select={key}")));
+    let body = again(&plain, Page { skip: 0, top: 1 }, request, access, counters).await?;
+    let mut splitter = RowSplitter::new(MAX_ROW_BYTES);
+    splitter.push(&body);
+    match splitter.next_row() {
+        Ok(None) => Ok(()),
+        _ => Err(Error::new(
+            ErrorKind::Protocol,
+            format!("the server returned no rows of {} when it was asked for custom fields", request.target),
+        )
+        .detail("Without custom fields it returns rows.")
+        .hint("Select fewer custom fields at once, and check the options \"custom\" of the columns.")),
+    }
+}
+
+/// The body of one more request for a page.
+async fn again(
+    listing: &Listing,
+    page: Page,
+    request: &ScanRequest,
+    access: &mut Access<'_>,
+    counters: &Counters,
+) -> Result<Vec<u8>> {
+    let url = access.connection.url(&listing.page(page))?;
+    let headers = request.context.headers()?;
+    let (connection, what, surface) = (access.connection, access.what, request.target.surface);
+    let (_, body) = access
+        .ask(|lease| {
+            let again = Request { headers: headers.clone(), ..Request::get(url.clone(), what) };
+            async move {
+                Counters::add(&counters.requests, 1);
+                let body = match connection.send(&lease, surface, again).await {
+                    Ok(answer) => answer.bytes(MAX_ROW_BYTES).await,
+                    Err(error) => Err(error),
+                };
+                (lease, body)
+            }
+        })
+        .await?;
+    Counters::add(&counters.bytes, body.len() as u64);
+    Ok(body)
+}
+
+fn fill(
+    batch: &mut Batch,
+    records: &HashMap<Vec<u8>, (usize, usize)>,
+    request: &ScanRequest,
+    listing: &Listing,
+    more: &More,
+    body: &[u8],
+) -> Result<()> {
+    let mut columns = request.columns.clone();
+    for (index, column) in columns.iter_mut().enumerate() {
+        if !more.columns.contains(&index) {
+            column.path.clear();
+        }
+    }
+    let mut decoder = RowDecoder::of_detail(&columns, &listing.identity, &request.target.detail);
+    let mut splitter = RowSplitter::new(MAX_ROW_BYTES);
+    let unreadable = |reason: &dyn std::fmt::Display| {
+        Error::new(ErrorKind::Protocol, format!("could not read the custom fields of {}", request.target))
+            .detail(reason)
+            .hint("Select fewer custom fields at once.")
+    };
+    splitter.push(body);
+    let mut filled = 0;
+    while let Some(row) = splitter.next_row().map_err(|error| unreadable(&error))? {
+        let mut rest = Batch::new(columns.len());
+        decoder.decode(row, &mut rest).map_err(|error| match error.column {
+            Some(column) => request.unfit(column, "of a custom field", &error.value, error.kind),
+            None => unreadable(&error),
+        })?;
+        let Some(&(first, rows)) = decoder.identity().and_then(|identity| records.get(identity)) else {
+            continue;
+        };
+        if rest.len() != rows {
+            return Err(changed());
+        }
+        for row in 0..rows {
+            for &column in &more.columns {
+                batch.graft(first + row, column, &rest, row);
+            }
+        }
+        filled += 1;
+    }
+    splitter.finish().map_err(|error| unreadable(&error))?;
+    if filled < records.len() { Err(changed()) } else { Ok(()) }
+}
+
+fn changed() -> Error {
+    Error::new(ErrorKind::RowsMoved, "rows changed on the server while their custom fields were read")
+        .detail("They are asked for in several requests, since one with very many can return nothing.")
+        .hint("Run the query again, or select fewer custom fields at once.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::{Cell, ColumnType};
+    use crate::dialect::rest;
+    use crate::request::tests::request;
+
+    /// A request for so many custom fields that it takes two, and its listing.
+    fn asked() -> (ScanRequest, Listing) {
+        let names: Vec<String> = (0..60).map(|i| format!("custom/Document/Usr{i:02}")).collect();
+        let columns: Vec<_> = names.iter().map(|name| (name.as_str(), ColumnType::Text)).collect();
+        let request = request("SalesOrder", &columns, &["OrderNbr"]);
+        let listing = rest::listing(&request, "Default", "24.200.001").unwrap();
+        (request, listing)
+    }
+
+    fn row(id: &str, field: &str, value: &str) -> String {
+        format!(
+            r#"{{"id":"{id}","custom":{{"Document":{{"{field}":{{"type":"CustomStringField","value":"{value}"}}}}}}}}"#
+        )
+    }
+
+    fn filled(body: &str) -> Result<Vec<Option<String>>> {
+        let (request, listing) = asked();
+        let (mut batch, mut pending) = (Batch::new(60), Pending::default());
+        let mut decoder = RowDecoder::new(&request.columns, &listing.identity);
+        for id in ["a", "b"] {
+            decoder.decode(row(id, "Usr00", id).as_bytes(), &mut batch).unwrap();
+            pending.add(decoder.identity(), batch.len() - 1, 1);
+        }
+        fill(&mut batch, &pending.0, &request, &listing, &listing.more[0], body.as_bytes())?;
+        let text = |cell| match cell {
+            Cell::Text(span) => Some(batch.text(span).to_owned()),
+            _ => None,
+        };
+        Ok((0..2).flat_map(|row| [text(batch.row(row)[0]), text(batch.row(row)[55])]).collect())
+    }
+
+    #[test]
+    fn the_rest_goes_to_the_rows_that_it_belongs_to() {
+        let body = format!("[{},{}]", row("b", "Usr55", "of b"), row("a", "Usr55", "of a"));
+        let texts = ["a", "of a", "b", "of b"].map(|text| Some(text.to_owned()));
+        assert_eq!(filled(&body).unwrap(), texts);
+    }
+
+    #[test]
+    fn a_row_that_is_gone_meanwhile_is_an_error() {
+        let body = format!("[{},{}]", row("a", "Usr55", "of a"), row("c", "Usr55", "of c"));
+        assert_eq!(filled(&body).unwrap_err().kind, ErrorKind::RowsMoved);
+    }
+}
