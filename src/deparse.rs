@@ -12,6 +12,7 @@ use crate::encoding::from_server;
 use crate::error::{Refusal, or_raise};
 use crate::option::{Object, Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST, option_list, unfit};
 use crate::setting;
+use crate::shippable::Field;
 
 /// Rows of the first request when the planner expects no limit: enough to answer a look at the
 /// table, few enough to be quick.
@@ -147,6 +148,29 @@ impl Table {
             .collect()
     }
 
+    /// The columns whose conditions can be sent: those of the record, not of its details, and no parameters.
+    pub fn fields(&self, relation: &PgRelation) -> Vec<Field> {
+        let target = or_raise(self.target());
+        let unpad = self.inherited("unpad") == "true";
+        let attributes = relation.tuple_desc();
+        let attributes = attributes.iter().filter(|attribute| !attribute.attisdropped && !target.form);
+        attributes
+            .filter_map(|attribute| {
+                let options = column_options(relation.oid(), attribute.attnum);
+                // SAFETY: a name of the catalog.
+                let name = unsafe { from_server(attribute.attname.data.as_ptr()) };
+                let path = path(&target, &options, &name);
+                let is_field = options.get("parameter").is_none()
+                    && options.get("custom").is_none()
+                    && options.get_or_default("pushdown") == "on"
+                    && (target.detail.is_empty() || !path.starts_with(&target.detail));
+                let vouched = options.get("pushdown").is_some() || options.get("key").is_some();
+                let ty = column_type(attribute, unpad);
+                is_field.then_some(Field { attribute: attribute.attnum, path, ty, vouched })
+            })
+            .collect()
+    }
+
     /// The request that reads the columns of `plan`, with no call yet.
     pub fn request(&self, relation: &PgRelation, plan: &Plan) -> ScanRequest {
         let descriptor = relation.tuple_desc();
@@ -174,11 +198,7 @@ impl Table {
                 });
             }
             if wanted {
-                let ty = match convert::column_type(attribute) {
-                    ColumnType::Text if unpad => ColumnType::Unpadded,
-                    ty => ty,
-                };
-                columns.push(Column { ty, name, path });
+                columns.push(Column { ty: column_type(attribute, unpad), name, path });
                 may_refuse |= convert::may_refuse(attribute);
             }
         }
@@ -205,10 +225,18 @@ impl Table {
             key,
             parameters,
             calls: Vec::new(),
+            filter: None,
             context,
             page_size,
             first_page: plan.limit.unwrap_or(FIRST_PAGE).min(page_size),
         }
+    }
+}
+
+fn column_type(attribute: &pg_sys::FormData_pg_attribute, unpad: bool) -> ColumnType {
+    match convert::column_type(attribute) {
+        ColumnType::Text if unpad => ColumnType::Unpadded,
+        ty => ty,
     }
 }
 

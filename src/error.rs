@@ -98,7 +98,7 @@ fn code(kind: ErrorKind) -> PgSqlErrorCode {
         ErrorKind::NoRecord | ErrorKind::Server => ERRCODE_FDW_ERROR,
         ErrorKind::CannotOptimize => ERRCODE_FDW_UNABLE_TO_CREATE_EXECUTION,
         ErrorKind::TooLarge => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-        ErrorKind::Protocol => ERRCODE_PROTOCOL_VIOLATION,
+        ErrorKind::Empty | ErrorKind::Protocol => ERRCODE_PROTOCOL_VIOLATION,
         ErrorKind::RowsMoved => ERRCODE_T_R_SERIALIZATION_FAILURE,
         ErrorKind::Value => ERRCODE_FDW_INVALID_DATA_TYPE,
         ErrorKind::Definition => ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,

@@ -11,6 +11,7 @@ use crate::encoding::{from_server, to_server};
 use crate::error::or_raise;
 use crate::option::Options;
 use crate::scan;
+use crate::shippable;
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.ExplainForeignScan = Some(explain_foreign_scan);
@@ -29,7 +30,10 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
             let plan: *mut pg_sys::ForeignScan = (*node).ss.ps.plan.cast();
             let table = Table::load(relation.oid());
             let plan_data = Plan::from_list((*plan).fdw_private);
-            let request = table.request(&relation, &plan_data);
+            let mut request = table.request(&relation, &plan_data);
+            let text = |expression: *mut pg_sys::Expr| deparsed(node, state, expression.cast());
+            let (relid, clauses) = ((*plan).scan.scanrelid, (*plan).scan.plan.qual);
+            request.filter = shippable::described(relid, &table.fields(&relation), clauses, text);
             let server = &table.server;
             let company = server.company().or(server.has_app().then_some(OWN_TENANT));
             let url = describe(&server.instance, company, server.odata_version(), &request);
@@ -91,16 +95,32 @@ unsafe fn arguments(
     // SAFETY: as the caller says.
     unsafe {
         let plan = (*node).ss.ps.plan;
-        let context = pg_sys::set_deparse_context_plan((*state).deparse_cxt, plan, std::ptr::null_mut());
-        let qualify = PgList::<std::ffi::c_void>::from_pg((*state).rtable).len() > 1;
         let values = PgList::<pg_sys::Node>::from_pg((*plan.cast::<pg_sys::ForeignScan>()).fdw_exprs);
         let shown = attributes.iter().zip(values.iter_ptr()).map(|(attribute, value)| {
             let name = pg_sys::get_attname((*(*node).ss.ss_currentRelation).rd_id, *attribute, false);
             let own = parameters.iter().find(|(parameter, _)| parameter == attribute);
             let field = own.and_then(|(_, options)| options.get("field")).map(str::to_owned);
-            let value = from_server(pg_sys::deparse_expression(value, context, qualify, false));
+            let value = deparsed(node, state, value);
             format!("{} = {value}", field.unwrap_or_else(|| from_server(name)))
         });
         shown.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// An expression of the plan in SQL.
+///
+/// # Safety
+/// As for the callback.
+unsafe fn deparsed(
+    node: *mut pg_sys::ForeignScanState,
+    state: *mut pg_sys::ExplainState,
+    expression: *mut pg_sys::Node,
+) -> String {
+    // SAFETY: as the caller says; the text is palloc'd.
+    unsafe {
+        let plan = (*node).ss.ps.plan;
+        let context = pg_sys::set_deparse_context_plan((*state).deparse_cxt, plan, std::ptr::null_mut());
+        let qualify = PgList::<std::ffi::c_void>::from_pg((*state).rtable).len() > 1;
+        from_server(pg_sys::deparse_expression(expression, context, qualify, false))
     }
 }

@@ -10,6 +10,8 @@
 //! * `ddl`: what happens to sessions when servers and user mappings are altered or dropped;
 //! * `io`: the thread that waits for the network, and how the backend waits for it;
 //! * `deparse`: from a foreign table and the columns wanted to a request;
+//! * `shippable`: which conditions of a query the server is asked to apply;
+//! * `value`: the values that a query compares columns with, as they are sent;
 //! * `parameter`: the parameters of inquiries, from WHERE to the request;
 //! * `setting`: what a session can set for all its queries;
 //! * `plan`, `scan`, `explain`: the callbacks of planner and executor;
@@ -37,7 +39,9 @@ mod parameter;
 mod plan;
 mod scan;
 mod setting;
+mod shippable;
 mod state;
+mod value;
 
 use pgrx::prelude::*;
 

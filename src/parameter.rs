@@ -11,10 +11,9 @@ use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
 use crate::compat;
-use crate::convert::{EPOCH_DAYS, EPOCH_MICROSECONDS};
 use crate::deparse::Table;
-use crate::encoding::from_server;
 use crate::error::Refusal;
+use crate::value::{Expression, are_alike, is_equality};
 
 /// A condition that gives a parameter its value.
 #[derive(Clone, Copy, Debug)]
@@ -111,22 +110,10 @@ pub unsafe fn column(
     }
 }
 
-/// Whether an operator is the `=` of the type of its left side.
-unsafe fn is_equality(operator: pg_sys::Oid, left: *mut pg_sys::Expr) -> bool {
-    // SAFETY: an expression, and a look-up in the catalog.
-    unsafe { pg_sys::op_mergejoinable(operator, pg_sys::exprType(left.cast())) }
-}
-
-/// Whether values of one type can be sent for a parameter of the other.
-fn are_alike(one: pg_sys::Oid, other: pg_sys::Oid) -> bool {
-    const INTEGERS: [pg_sys::Oid; 3] = [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID];
-    const TEXTS: [pg_sys::Oid; 3] = [pg_sys::TEXTOID, pg_sys::VARCHAROID, pg_sys::NAMEOID];
-    const FLOATS: [pg_sys::Oid; 2] = [pg_sys::FLOAT4OID, pg_sys::FLOAT8OID];
-    let both = |types: &[pg_sys::Oid]| types.contains(&one) && types.contains(&other);
-    one == other || both(&INTEGERS) || both(&TEXTS) || both(&FLOATS)
-}
-
 /// Whether a value is known before the relation is read, and stays as it is meanwhile.
+///
+/// # Safety
+/// `value` is an expression of the planner run of `root`.
 unsafe fn is_given(root: *mut pg_sys::PlannerInfo, relid: pg_sys::Index, value: *mut pg_sys::Expr) -> bool {
     // SAFETY: an expression of this planner run.
     unsafe {
@@ -135,12 +122,9 @@ unsafe fn is_given(root: *mut pg_sys::PlannerInfo, relid: pg_sys::Index, value: 
     }
 }
 
-/// The values of a plan's expressions, each ready to be worked out.
+/// The values of a plan's expressions, each with the parameter that it is for.
 #[derive(Debug)]
-pub struct Arguments {
-    /// Of each expression: which parameter it is for, its state, its type, and the type of its elements if it is an array.
-    expressions: Vec<(usize, *mut pg_sys::ExprState, pg_sys::Oid, Option<pg_sys::Oid>)>,
-}
+pub struct Arguments(Vec<(usize, Expression)>);
 
 impl Arguments {
     /// `attributes` tells the parameter of each of the plan's expressions.
@@ -155,18 +139,12 @@ impl Arguments {
     ) -> Self {
         // SAFETY: as the caller says.
         unsafe {
-            let given = PgList::<pg_sys::Expr>::from_pg(expressions);
-            let states =
-                PgList::<pg_sys::ExprState>::from_pg(pg_sys::ExecInitExprList(expressions, node.cast()));
-            let expressions = given.iter_ptr().zip(states.iter_ptr()).zip(attributes).filter_map(
-                |((expression, state), attribute)| {
-                    let place = parameters.iter().position(|(parameter, _)| parameter == attribute)?;
-                    let ty = pg_sys::exprType(expression.cast());
-                    let element = Some(pg_sys::get_element_type(ty)).filter(|ty| *ty != pg_sys::InvalidOid);
-                    Some((place, state, ty, element))
-                },
-            );
-            Self { expressions: expressions.collect() }
+            let expressions = PgList::<pg_sys::Expr>::from_pg(expressions);
+            let begun = expressions.iter_ptr().zip(attributes).filter_map(|(expression, attribute)| {
+                let place = parameters.iter().position(|(parameter, _)| parameter == attribute)?;
+                Some((place, Expression::begin(node, expression)))
+            });
+            Self(begun.collect())
         }
     }
 
@@ -180,9 +158,14 @@ impl Arguments {
         request: &ScanRequest,
     ) -> Vec<Vec<Option<Literal>>> {
         let mut values: Vec<Option<Vec<Literal>>> = vec![None; request.parameters.len()];
-        for (place, state, ty, element) in &self.expressions {
+        for (place, expression) in &self.0 {
             // SAFETY: as the caller says.
-            let given = unsafe { evaluate(node, *state, *ty, *element, &request.parameters[*place].name) };
+            let given = unsafe { expression.values(node) };
+            let name = &request.parameters[*place].name;
+            let given: Vec<Literal> = given
+                .into_iter()
+                .map(|value| value.unwrap_or_else(|text| refuse_value(name, &text)))
+                .collect();
             // Two conditions on one parameter: what both allow.
             values[*place] = Some(match values[*place].take() {
                 Some(before) => before.into_iter().filter(|value| given.contains(value)).collect(),
@@ -202,102 +185,13 @@ impl Arguments {
     }
 }
 
-/// The values that an expression stands for, each once; NULL is none, since nothing equals it.
-unsafe fn evaluate(
-    node: *mut pg_sys::ForeignScanState,
-    state: *mut pg_sys::ExprState,
-    ty: pg_sys::Oid,
-    element: Option<pg_sys::Oid>,
-    parameter: &str,
-) -> Vec<Literal> {
-    // SAFETY: the node's expression context is there as long as the node. `ExecEvalExpr` is an inline function in C,
-    // called as C would, behind a guard; what it palloc's lives until the next row.
-    unsafe {
-        let context = (*node).ss.ps.ps_ExprContext;
-        let mut is_null = false;
-        let Some(evaluate) = (*state).evalfunc else { return Vec::new() };
-        let before = pg_sys::MemoryContextSwitchTo((*context).ecxt_per_tuple_memory);
-        let value = pg_sys::ffi::pg_guard_ffi_boundary(|| evaluate(state, context, &raw mut is_null));
-        let datums = match (is_null, element) {
-            (true, _) => Vec::new(),
-            (false, None) => vec![value],
-            (false, Some(element)) => elements(value, element),
-        };
-        let ty = element.unwrap_or(ty);
-        let mut values: Vec<Literal> = Vec::new();
-        for datum in datums {
-            let value = literal(datum, ty, parameter);
-            if !values.contains(&value) {
-                values.push(value);
-            }
-        }
-        pg_sys::MemoryContextSwitchTo(before);
-        values
-    }
-}
-
-/// The elements of an array that are not NULL.
-unsafe fn elements(array: pg_sys::Datum, element: pg_sys::Oid) -> Vec<pg_sys::Datum> {
-    let (mut length, mut by_value, mut align) = (0, false, 0);
-    let (mut datums, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
-    // SAFETY: a value of an array type; what is returned is palloc'd, with one entry for each element.
-    unsafe {
-        pg_sys::get_typlenbyvalalign(element, &mut length, &mut by_value, &mut align);
-        let array: *mut pg_sys::ArrayType = pg_sys::pg_detoast_datum(array.cast_mut_ptr()).cast();
-        pg_sys::deconstruct_array(
-            array,
-            element,
-            length.into(),
-            by_value,
-            align,
-            &mut datums,
-            &mut nulls,
-            &mut count,
-        );
-        let count = usize::try_from(count).unwrap_or(0);
-        (0..count).filter(|index| !*nulls.add(*index)).map(|index| *datums.add(index)).collect()
-    }
-}
-
-/// A value as it is sent.
-unsafe fn literal(datum: pg_sys::Datum, ty: pg_sys::Oid, parameter: &str) -> Literal {
-    // SAFETY: a value of the base type of `ty`, that is not NULL.
-    unsafe {
-        let base = pg_sys::getBaseType(ty);
-        let text = || {
-            let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
-            pg_sys::getTypeOutputInfo(base, &mut function, &mut is_varlena);
-            from_server(pg_sys::OidOutputFunctionCall(function, datum))
-        };
-        let finite = |text: String| text.ends_with(|c: char| c.is_ascii_digit()).then_some(text);
-        let literal = match base {
-            pg_sys::BOOLOID => Some(Literal::Bool(datum.value() != 0)),
-            pg_sys::INT2OID | pg_sys::INT4OID | pg_sys::INT8OID => Some(Literal::Integer(text())),
-            pg_sys::NUMERICOID => finite(text()).map(Literal::Decimal),
-            pg_sys::FLOAT4OID => {
-                let value = f32::from_datum(datum, false).filter(|value| value.is_finite());
-                value.map(|value| Literal::Double(format!("{value:?}")))
-            }
-            pg_sys::FLOAT8OID => {
-                let value = f64::from_datum(datum, false).filter(|value| value.is_finite());
-                value.map(|value| Literal::Double(format!("{value:?}")))
-            }
-            pg_sys::DATEOID => (datum.value() as i32).checked_add(EPOCH_DAYS).and_then(Literal::date),
-            pg_sys::TIMESTAMPOID | pg_sys::TIMESTAMPTZOID => {
-                (datum.value() as i64).checked_add(EPOCH_MICROSECONDS).and_then(Literal::timestamp)
-            }
-            pg_sys::UUIDOID => Some(Literal::Uuid(text())),
-            _ => Some(Literal::Text(text())),
-        };
-        literal.unwrap_or_else(|| {
-            Refusal::new(
-                PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-                format!("parameter \"{parameter}\" cannot be given the value {}", text()),
-            )
-            .hint("Give it a finite number, or a day in the years 1 to 9999.")
-            .raise()
-        })
-    }
+fn refuse_value(parameter: &str, text: &str) -> ! {
+    Refusal::new(
+        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        format!("parameter \"{parameter}\" cannot be given the value {text}"),
+    )
+    .hint("Give it a finite number, or a day in the years 1 to 9999.")
+    .raise()
 }
 
 /// Adds to `sets` the other relations that must be read first for their values to be given to parameters.

@@ -16,6 +16,7 @@ use crate::deparse::{Plan, Table};
 use crate::error::{Refusal, or_raise};
 use crate::io::Running;
 use crate::parameter::{self, Arguments};
+use crate::shippable::Conditions;
 
 /// A result that is no larger than this is kept, so that a rescan costs no request.
 const REPLAY_BYTES: usize = 4 * 1024 * 1024;
@@ -36,6 +37,7 @@ pub struct Scan {
     /// Place in the slot, and how to fill it, for each column of the request.
     columns: Vec<(usize, Converter)>,
     arguments: Arguments,
+    conditions: Conditions,
     /// The values of the arguments may be others than at the last start.
     calls_stale: bool,
     /// Not there before the first row is asked for, nor after the last one was had.
@@ -59,6 +61,7 @@ impl Scan {
         relation: &PgRelation,
         plan: &Plan,
         arguments: Arguments,
+        conditions: Conditions,
     ) -> Self {
         let request = table.request(relation, plan);
         let columns = relation
@@ -73,6 +76,7 @@ impl Scan {
             request,
             columns,
             arguments,
+            conditions,
             calls_stale: true,
             running: None,
             started: false,
@@ -85,7 +89,7 @@ impl Scan {
         }
     }
 
-    /// Works out what the parameters are now. The rows of the same calls need not be asked for again.
+    /// Works out what the parameters and conditions are now. The rows of the same calls need not be asked for again.
     ///
     /// # Safety
     /// `node` is the node of this scan.
@@ -94,11 +98,17 @@ impl Scan {
             return;
         }
         // SAFETY: as the caller says.
-        let calls = unsafe { self.arguments.calls(node, &self.request) };
-        if self.started && calls == self.request.calls {
+        let (calls, filter) =
+            unsafe { (self.arguments.calls(node, &self.request), self.conditions.filter(node)) };
+        let (calls, filter) = match filter {
+            Some(filter) => (calls, filter),
+            None => (Vec::new(), None),
+        };
+        if self.started && calls == self.request.calls && filter == self.request.filter {
             return;
         }
         self.request.calls = calls;
+        self.request.filter = filter;
         self.forget();
     }
 
@@ -283,7 +293,8 @@ unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanSta
         let table = Table::load(relation.oid());
         let parameters = parameter::of_table(&table, &relation);
         let arguments = Arguments::begin(node, expressions, &plan.arguments, &parameters);
-        let scan = Scan::new(table, user, &relation, &plan, arguments);
+        let conditions = Conditions::begin(node, &table.fields(&relation));
+        let scan = Scan::new(table, user, &relation, &plan, arguments, conditions);
         // An error or a cancel frees the query's memory without a call of EndForeignScan; the scan, and
         // with it the request under way, goes with it.
         let context = (*(*node).ss.ps.state).es_query_cxt;

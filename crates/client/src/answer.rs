@@ -115,7 +115,7 @@ pub(crate) fn unreadable(what: &str, headers: &HeaderMap) -> Option<Error> {
 /// A success without a body: what a generic inquiry does when asked to filter or sort by a formula
 /// column. Never to be taken for "no rows".
 pub(crate) fn empty(what: &str) -> Error {
-    Error::new(ErrorKind::Protocol, format!("the server sent an empty answer for {what}")).hint(
+    Error::new(ErrorKind::Empty, format!("the server sent an empty answer for {what}")).hint(
         "Acumatica does this when a generic inquiry is filtered or sorted by a formula column. \
          Check the \"key\" options of the columns.",
     )

@@ -36,6 +36,8 @@ pub enum ErrorKind {
     UnknownField,
     /// An inquiry was asked without a parameter that it needs.
     ParameterMissing,
+    /// A success that says nothing, as when an inquiry is filtered by a formula column.
+    Empty,
     /// The server cannot read the fields asked for in one query (`CannotOptimizeException`).
     CannotOptimize,
     /// Any other refusal by the server, in its own words.

@@ -48,7 +48,7 @@ pub(crate) async fn run(connection: Arc<Connection>, request: ScanRequest, share
         Some(renames) => rename::apply(&request, &renames),
         None => request,
     };
-    let unknown = match read(&connection, &request, shared).await {
+    let unknown = match read_somehow(&connection, &request, shared).await {
         Err(error) if error.kind == ErrorKind::UnknownField => error,
         outcome => return outcome,
     };
@@ -58,7 +58,29 @@ pub(crate) async fn run(connection: Arc<Connection>, request: ScanRequest, share
         return Err(unknown);
     }
     let renames = connection.renames.add(&request, renames).await;
-    read(&connection, &rename::apply(&request, &renames), shared).await
+    read_somehow(&connection, &rename::apply(&request, &renames), shared).await
+}
+
+/// Reads the rows, and if the server cannot apply the conditions, all of them: they are checked again anyway.
+async fn read_somehow(connection: &Arc<Connection>, request: &ScanRequest, shared: &Shared) -> Result<()> {
+    let refusal = match read(connection, request, shared).await {
+        Err(error) if request.filter.is_some() && !shared.has_begun() && may_be_of_filter(error.kind) => {
+            error
+        }
+        outcome => return outcome,
+    };
+    read(connection, &ScanRequest { filter: None, ..request.clone() }, shared).await?;
+    shared.report.notice(
+        format!("the server could not filter {}, so all its rows were read: {refusal}", request.target),
+        "Set the option pushdown of the columns that it filtered by to off: then it is not asked to."
+            .to_owned(),
+    );
+    Ok(())
+}
+
+/// Whether a failure may come from a condition that the server cannot apply.
+fn may_be_of_filter(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Empty | ErrorKind::CannotOptimize | ErrorKind::Server)
 }
 
 /// Reads the rows of all calls.

@@ -24,6 +24,8 @@ pub enum Literal {
     Timestamp(String),
     /// `00000000-0000-0000-0000-000000000000`
     Uuid(String),
+    /// What stands for a value in a request that is described before the value is known.
+    Shown(String),
 }
 
 impl Literal {
@@ -58,6 +60,7 @@ impl Literal {
             Self::Timestamp(moment) => format!("{moment}Z"),
             Self::Uuid(uuid) if v3 => format!("guid'{uuid}'"),
             Self::Uuid(uuid) => uuid.clone(),
+            Self::Shown(text) => text.clone(),
         }
     }
 
@@ -66,7 +69,9 @@ impl Literal {
         match self {
             Self::Null => "null".to_owned(),
             Self::Bool(value) => value.to_string(),
-            Self::Integer(digits) | Self::Decimal(digits) | Self::Double(digits) => digits.clone(),
+            Self::Integer(text) | Self::Decimal(text) | Self::Double(text) | Self::Shown(text) => {
+                text.clone()
+            }
             Self::Text(text) | Self::Uuid(text) => serde_json::Value::from(text.as_str()).to_string(),
             Self::Date(day) => format!("\"{day}T00:00:00+00:00\""),
             Self::Timestamp(moment) => format!("\"{moment}+00:00\""),
@@ -83,6 +88,7 @@ impl Literal {
             | Self::Double(text)
             | Self::Text(text)
             | Self::Date(text)
+            | Self::Shown(text)
             | Self::Uuid(text) => Some(text.clone()),
             Self::Timestamp(moment) => Some(format!("{moment}Z")),
         }

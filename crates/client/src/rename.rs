@@ -63,6 +63,9 @@ pub(crate) fn apply(request: &ScanRequest, renames: &Renames) -> ScanRequest {
     for parameter in &mut request.parameters {
         parameter.name = text(&parameter.name);
     }
+    if let Some(filter) = &mut request.filter {
+        filter.rename(&path);
+    }
     request.target.detail = path(&request.target.detail);
     request
 }

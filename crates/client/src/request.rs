@@ -6,6 +6,7 @@ use reqwest::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue};
 
 use crate::decode::Column;
 use crate::error::{Error, ErrorKind, Result};
+use crate::filter::Filter;
 use crate::literal::Literal;
 
 /// The three data surfaces of an instance (acumatica-api.md section 1).
@@ -44,6 +45,8 @@ pub struct ScanRequest {
     /// The values of the parameters, in their order: the rows are those of all calls, one after the other.
     /// What has no parameters is called once, with nothing.
     pub calls: Vec<Vec<Option<Literal>>>,
+    /// What the server may leave out. The rows must still be checked: it may keep more.
+    pub filter: Option<Filter>,
     pub context: Context,
     /// Most rows in one request.
     pub page_size: u32,
@@ -182,6 +185,7 @@ pub(crate) mod tests {
             key: key.iter().map(|&field| field.into()).collect(),
             parameters: Vec::new(),
             calls: vec![Vec::new()],
+            filter: None,
             context: Context::default(),
             page_size: 10_000,
             first_page: 256,

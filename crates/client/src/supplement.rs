@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::access::Access;
 use crate::decode::{Batch, RowDecoder, RowSplitter};
 use crate::dialect::rest::is_custom;
-use crate::dialect::{Listing, More, Page};
+use crate::dialect::{Listing, More, Page, query};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::MAX_ROW_BYTES;
 use crate::http::Request;
@@ -61,7 +61,8 @@ pub(crate) async fn check_none(
     if !request.columns.iter().any(|column| is_custom(&column.path)) {
         return Ok(());
     }
-    let plain = listing.with(&request.key.first().map_or_else(String::new, |key| format!("$select={key}")));
+    let select = request.key.first().map_or("", String::as_str);
+    let plain = listing.with(&query(select, &[("$filter", listing.filter.as_deref().unwrap_or_default())]));
     let body = again(&plain, Page { skip: 0, top: 1 }, request, access, counters).await?;
     let mut splitter = RowSplitter::new(MAX_ROW_BYTES);
     splitter.push(&body);

@@ -17,7 +17,7 @@ use crate::request::{Parameter, ScanRequest, Surface};
 const MAX_QUERY: usize = 1_900;
 
 /// All but what RFC 3986 allows in a query; `+` and `&` and `#` have a meaning of their own there.
-const QUERY: &AsciiSet = &CONTROLS
+pub(crate) const QUERY: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'#')
@@ -61,6 +61,8 @@ pub(crate) struct Listing {
     pub query: String,
     /// What is sent by `PUT`; without it the list is got.
     pub body: Option<String>,
+    /// The condition that the rows meet, as the query has it.
+    pub filter: Option<String>,
     /// Custom fields that one request cannot ask for besides the others: the queries that do, of the same rows.
     pub more: Vec<More>,
     /// The fields by which a row is known again on another page; empty if there are none.
@@ -113,7 +115,7 @@ impl Listing {
 
 /// Joins what is there to a query. A `$select` that would make it too long is left out: the server
 /// then sends all fields, and a field that it does not have shows by its absence.
-fn query(select: &str, others: &[(&str, &str)]) -> String {
+pub(crate) fn query(select: &str, others: &[(&str, &str)]) -> String {
     let part = |(name, value): &(&str, &str)| format!("{name}={}", utf8_percent_encode(value, QUERY));
     let others: Vec<String> = others.iter().filter(|(_, value)| !value.is_empty()).map(part).collect();
     let rest = others.join("&");
@@ -170,7 +172,7 @@ pub fn describe(
             let unknown_key = [String::from("<key>")];
             let declared = request.key.as_slice();
             let key = if declared.is_empty() { unknown_key.as_slice() } else { declared };
-            let shown = |parameter: &Parameter| Some(Literal::Integer(format!("<{}>", parameter.name)));
+            let shown = |parameter: &Parameter| Some(Literal::Shown(format!("<{}>", parameter.name)));
             let call: Vec<_> = request.parameters.iter().map(shown).collect();
             odata::listing(request, odata_version, company, key, &call)?
         }

@@ -4,8 +4,9 @@ use super::{Listing, encode_segment, query};
 use crate::config::ODataVersion;
 use crate::decode::ColumnType;
 use crate::error::{Error, ErrorKind, Result};
+use crate::filter::{self, Dialect};
 use crate::literal::Literal;
-use crate::request::ScanRequest;
+use crate::request::{ScanRequest, Surface};
 
 /// The list of a generic inquiry or DAC, ordered by `key`. Without a key there is no order in which
 /// pages could follow each other, and the set is read in one piece.
@@ -53,12 +54,17 @@ pub(crate) fn listing(
     let root = request.target.surface.root(version, company)?;
     let (name, aliases) = called(request, version, call);
     let order = order.join(",");
-    let mut others = vec![("$orderby", order.as_str())];
+    let filter = request
+        .filter
+        .as_ref()
+        .and_then(|filter| filter::print(filter, Dialect::OData(grammar(request.target.surface, version))));
+    let mut others = vec![("$filter", filter.as_deref().unwrap_or_default()), ("$orderby", order.as_str())];
     others.extend(aliases.iter().map(|(alias, value)| (alias.as_str(), value.as_str())));
     Ok(Listing {
         path: format!("{root}/{name}"),
         query: query(&select.join(","), &others).replace("%3Ckey%3E", "<key>"),
         body: None,
+        filter: filter.clone(),
         more: Vec::new(),
         identity: key.iter().map(|field| vec![field.clone()]).collect(),
         expected: (0..request.columns.len())
@@ -66,6 +72,14 @@ pub(crate) fn listing(
             .collect(),
         pageable: !order.is_empty(),
     })
+}
+
+/// The grammar of conditions: that of data access classes is v4 in every layout.
+fn grammar(surface: Surface, version: ODataVersion) -> ODataVersion {
+    match (surface, version) {
+        (Surface::GenericInquiry, ODataVersion::V3) => ODataVersion::V3,
+        _ => ODataVersion::V4,
+    }
 }
 
 /// The last segment of the path, and the query options that it refers to. An inquiry with parameters is called like a
@@ -98,7 +112,6 @@ fn called(
 mod tests {
     use super::*;
     use crate::decode::ColumnType::*;
-    use crate::request::Surface;
     use crate::request::tests::request;
 
     #[test]

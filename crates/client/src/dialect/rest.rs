@@ -4,6 +4,7 @@
 use super::{Listing, MAX_QUERY, More, encode_segment, query};
 use crate::decode::{ColumnType, place};
 use crate::error::{Error, ErrorKind, Result};
+use crate::filter::{self, Dialect};
 use crate::literal::Literal;
 use crate::request::ScanRequest;
 
@@ -106,6 +107,7 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
     if select.is_empty() {
         select.extend(request.key.iter().take(1).cloned());
     }
+    let filter = remote_filter(request, contract_5);
     let mut requests = custom.chunks(MOST_CUSTOM).map(|fields| {
         let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
         (names, fields.iter().map(|(_, column)| *column).collect::<Vec<_>>())
@@ -115,19 +117,28 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
         let (inside, beside) = if contract_5 { (custom, [].as_slice()) } else { ([].as_slice(), custom) };
         let select: Vec<&str> = select.iter().map(String::as_str).chain(inside.iter().copied()).collect();
         let select = if everything { String::new() } else { select.join(",") };
-        query(&select, &[("$expand", &expand), ("$custom", &beside.join(","))])
+        let custom = beside.join(",");
+        let filter = filter.as_deref().unwrap_or_default();
+        query(&select, &[("$expand", &expand), ("$custom", &custom), ("$filter", filter)])
     };
     let (first, _) = requests.next().unwrap_or_default();
     Ok(Listing {
         path: path(request, endpoint, version),
         query: ask(&select, &first),
         body: None,
+        filter: filter.clone(),
         more: requests.map(|(names, columns)| More { query: ask(&select, &names), columns }).collect(),
         // The id of a top-level record is stable, and comes whether selected or not.
         identity: vec![vec!["id".to_owned()]],
         expected,
         pageable: true,
     })
+}
+
+/// What the server is asked to decide: nothing about details.
+fn remote_filter(request: &ScanRequest, contract_5: bool) -> Option<String> {
+    let dialect = if contract_5 { Dialect::Contract5 } else { Dialect::Contract4 };
+    filter::print(request.filter.as_ref()?, dialect)
 }
 
 /// `$select` and `$expand`.
@@ -185,6 +196,7 @@ pub(crate) fn form(
         path: path(request, endpoint, version),
         query: query("", &[("$expand", &expand.join(","))]),
         body: Some(format!("{{{}}}", given.collect::<Vec<_>>().join(","))),
+        filter: None,
         more: Vec::new(),
         identity: Vec::new(),
         expected: expected.collect(),

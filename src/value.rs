@@ -1,0 +1,151 @@
+//! The values that a query compares columns with, as they are sent to the server.
+
+use acumatica_client::Literal;
+use pgrx::prelude::*;
+
+use crate::convert::{EPOCH_DAYS, EPOCH_MICROSECONDS};
+use crate::encoding::from_server;
+
+/// Whether an operator is the `=` of the type of its left side.
+///
+/// # Safety
+/// `left` is an expression.
+pub unsafe fn is_equality(operator: pg_sys::Oid, left: *mut pg_sys::Expr) -> bool {
+    // SAFETY: an expression, and a look-up in the catalog.
+    unsafe { pg_sys::op_mergejoinable(operator, pg_sys::exprType(left.cast())) }
+}
+
+/// Whether values of one type can be sent for a parameter of the other.
+pub fn are_alike(one: pg_sys::Oid, other: pg_sys::Oid) -> bool {
+    const INTEGERS: [pg_sys::Oid; 3] = [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID];
+    const TEXTS: [pg_sys::Oid; 3] = [pg_sys::TEXTOID, pg_sys::VARCHAROID, pg_sys::NAMEOID];
+    const FLOATS: [pg_sys::Oid; 2] = [pg_sys::FLOAT4OID, pg_sys::FLOAT8OID];
+    let both = |types: &[pg_sys::Oid]| types.contains(&one) && types.contains(&other);
+    one == other || both(&INTEGERS) || both(&TEXTS) || both(&FLOATS)
+}
+
+/// An expression of a plan, ready to be worked out whenever the scan starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Expression {
+    state: *mut pg_sys::ExprState,
+    ty: pg_sys::Oid,
+    /// The type of its elements, if it is an array.
+    element: Option<pg_sys::Oid>,
+}
+
+impl Expression {
+    /// # Safety
+    /// `node` is being begun, in the memory context of the query; `expression` is one of its plan.
+    pub unsafe fn begin(node: *mut pg_sys::ForeignScanState, expression: *mut pg_sys::Expr) -> Self {
+        // SAFETY: as the caller says.
+        unsafe {
+            let ty = pg_sys::exprType(expression.cast());
+            let element = Some(pg_sys::get_element_type(ty)).filter(|ty| *ty != pg_sys::InvalidOid);
+            Self { state: pg_sys::ExecInitExpr(expression, node.cast()), ty, element }
+        }
+    }
+
+    /// What the expression is now: one value, or those of an array, each once. NULL is none of them, since nothing
+    /// equals it. What cannot be sent stands there as its text.
+    ///
+    /// # Safety
+    /// `node` is the scan that this was begun for.
+    pub unsafe fn values(&self, node: *mut pg_sys::ForeignScanState) -> Vec<Result<Literal, String>> {
+        // SAFETY: the node's expression context is there as long as the node. `ExecEvalExpr` is an inline function in C,
+        // called as C would, behind a guard; what it palloc's lives until the next row.
+        unsafe {
+            let context = (*node).ss.ps.ps_ExprContext;
+            let mut is_null = false;
+            let Some(evaluate) = (*self.state).evalfunc else { return Vec::new() };
+            let before = pg_sys::MemoryContextSwitchTo((*context).ecxt_per_tuple_memory);
+            let value =
+                pg_sys::ffi::pg_guard_ffi_boundary(|| evaluate(self.state, context, &raw mut is_null));
+            let values = if is_null { Vec::new() } else { literals(value, self.ty, self.element) };
+            pg_sys::MemoryContextSwitchTo(before);
+            values
+        }
+    }
+}
+
+/// The values that a datum stands for.
+///
+/// # Safety
+/// A value of the type `ty`, an array if its elements are of the type `element`.
+pub unsafe fn literals(
+    value: pg_sys::Datum,
+    ty: pg_sys::Oid,
+    element: Option<pg_sys::Oid>,
+) -> Vec<Result<Literal, String>> {
+    // SAFETY: as the caller says.
+    unsafe {
+        let datums = match element {
+            None => vec![value],
+            Some(element) => elements(value, element),
+        };
+        let mut values = Vec::new();
+        for datum in datums {
+            let value = literal(datum, element.unwrap_or(ty));
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        values
+    }
+}
+
+/// The elements of an array that are not NULL.
+unsafe fn elements(array: pg_sys::Datum, element: pg_sys::Oid) -> Vec<pg_sys::Datum> {
+    let (mut length, mut by_value, mut align) = (0, false, 0);
+    let (mut datums, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+    // SAFETY: a value of an array type; what is returned is palloc'd, with one entry for each element.
+    unsafe {
+        pg_sys::get_typlenbyvalalign(element, &mut length, &mut by_value, &mut align);
+        let array: *mut pg_sys::ArrayType = pg_sys::pg_detoast_datum(array.cast_mut_ptr()).cast();
+        pg_sys::deconstruct_array(
+            array,
+            element,
+            length.into(),
+            by_value,
+            align,
+            &mut datums,
+            &mut nulls,
+            &mut count,
+        );
+        let count = usize::try_from(count).unwrap_or(0);
+        (0..count).filter(|index| !*nulls.add(*index)).map(|index| *datums.add(index)).collect()
+    }
+}
+
+/// A value as it is sent, or its text if it cannot be.
+unsafe fn literal(datum: pg_sys::Datum, ty: pg_sys::Oid) -> Result<Literal, String> {
+    // SAFETY: a value of the base type of `ty`, that is not NULL.
+    unsafe {
+        let base = pg_sys::getBaseType(ty);
+        let text = || {
+            let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
+            pg_sys::getTypeOutputInfo(base, &mut function, &mut is_varlena);
+            from_server(pg_sys::OidOutputFunctionCall(function, datum))
+        };
+        let finite = |text: String| text.ends_with(|c: char| c.is_ascii_digit()).then_some(text);
+        let literal = match base {
+            pg_sys::BOOLOID => Some(Literal::Bool(datum.value() != 0)),
+            pg_sys::INT2OID | pg_sys::INT4OID | pg_sys::INT8OID => Some(Literal::Integer(text())),
+            pg_sys::NUMERICOID => finite(text()).map(Literal::Decimal),
+            pg_sys::FLOAT4OID => {
+                let value = f32::from_datum(datum, false).filter(|value| value.is_finite());
+                value.map(|value| Literal::Double(format!("{value:?}")))
+            }
+            pg_sys::FLOAT8OID => {
+                let value = f64::from_datum(datum, false).filter(|value| value.is_finite());
+                value.map(|value| Literal::Double(format!("{value:?}")))
+            }
+            pg_sys::DATEOID => (datum.value() as i32).checked_add(EPOCH_DAYS).and_then(Literal::date),
+            pg_sys::TIMESTAMPOID | pg_sys::TIMESTAMPTZOID => {
+                (datum.value() as i64).checked_add(EPOCH_MICROSECONDS).and_then(Literal::timestamp)
+            }
+            pg_sys::UUIDOID => Some(Literal::Uuid(text())),
+            _ => Some(Literal::Text(text())),
+        };
+        literal.ok_or_else(text)
+    }
+}
