@@ -164,7 +164,7 @@ impl Table {
                     && options.get("custom").is_none()
                     && options.get_or_default("pushdown") == "on"
                     && (target.detail.is_empty() || !path.starts_with(&target.detail));
-                let vouched = options.get("pushdown").is_some() || options.get("key").is_some();
+                let vouched = options.get("pushdown").is_some();
                 let ty = column_type(attribute, unpad);
                 is_field.then_some(Field { attribute: attribute.attnum, path, ty, vouched })
             })

@@ -18,7 +18,7 @@ pub struct Field {
     pub attribute: i16,
     pub path: Vec<String>,
     pub ty: ColumnType,
-    /// The option `pushdown` says on, or the column is part of the key.
+    /// The option `pushdown` says so, and does not only leave it at that.
     pub vouched: bool,
 }
 

@@ -22,7 +22,7 @@ pub enum Filter {
         ty: ColumnType,
         comparison: Comparison,
         value: Literal,
-        /// Someone has said that the server may be asked, or the field is part of the key.
+        /// Someone has said that the server may be asked.
         vouched: bool,
     },
 }
@@ -263,8 +263,8 @@ mod tests {
         assert_eq!(shown(&text("Status/id", "CL"), Dialect::Contract5), "Status eq 'CL'");
         assert_eq!(shown(&text("Status", "Completed"), Dialect::Contract5), "");
         let Filter::Compare { field, ty, comparison, value, .. } = text("OrderNbr", "1") else { panic!() };
-        let key = Filter::Compare { field, ty, comparison, value, vouched: true };
-        assert_eq!(shown(&key, Dialect::Contract5), "OrderNbr eq '1'");
+        let plain = Filter::Compare { field, ty, comparison, value, vouched: true };
+        assert_eq!(shown(&plain, Dialect::Contract5), "OrderNbr eq '1'");
         assert_eq!(shown(&text("Status", "Completed"), Dialect::Contract4), "Status eq 'Completed'");
     }
 }

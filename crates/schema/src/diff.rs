@@ -205,7 +205,7 @@ impl Comparison<'_> {
                 format!("{} is {wanted} now", now.remote()),
             ));
         }
-        if now.option("pushdown").is_some() && column.option("pushdown").is_none() {
+        if now.option("pushdown") == Some("off") && column.option("pushdown").is_none() {
             let text = format!("{} cannot be filtered by any more", now.remote());
             changes.push(self.set_option(column, "pushdown", Some("off"), text));
         }

@@ -34,7 +34,8 @@ pub(crate) struct Draft {
     pub not_null: bool,
     /// Its place in the key, from 1.
     pub key: Option<usize>,
-    pub pushdown: bool,
+    /// What the option says of conditions, if anything.
+    pub pushdown: Option<bool>,
     pub comment: Option<String>,
 }
 
@@ -60,7 +61,7 @@ impl Draft {
             sql_type,
             not_null: false,
             key: None,
-            pushdown: true,
+            pushdown: None,
             comment: None,
         }
     }
@@ -86,9 +87,8 @@ impl Draft {
         if let Remote::Parameter { required, .. } = self.remote {
             options.push(("parameter", if required { "required" } else { "optional" }.into()));
         }
-        if !self.pushdown {
-            options.push(("pushdown", "off".into()));
-        }
+        let pushdown = self.pushdown.map(|on| if on { "on" } else { "off" });
+        options.extend(pushdown.map(|pushdown| ("pushdown", pushdown.to_owned())));
         options
     }
 

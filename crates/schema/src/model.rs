@@ -67,7 +67,7 @@ fn properties(set: &EntitySet) -> impl Iterator<Item = Draft> {
         Draft {
             container: container.clone(),
             key: key.map(|index| index + 1),
-            pushdown: property.filterable,
+            pushdown: Some(false).filter(|_| !property.filterable),
             comment: telling_title(property),
             ..Draft::new(&[&property.name], remote, sql_type(property.ty), Kind::Own)
         }

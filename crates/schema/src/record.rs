@@ -63,11 +63,16 @@ pub(crate) struct Reader<'a> {
     pub case: Case,
     pub notices: Vec<String>,
     unknown: HashSet<&'a str>,
+    /// Contract 5 compares a drop-down by its code, so that a text must be known to be none: a definition that has
+    /// drop-downs says which fields are.
+    tells_choices: bool,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(contract: &'a Contract, case: Case) -> Self {
-        Self { contract, case, notices: Vec::new(), unknown: HashSet::new() }
+        let is_choice = |member: &Member| member.ty == MemberType::Value(FieldType::Choice);
+        let tells_choices = contract.number >= 5 && contract.types.values().flatten().any(is_choice);
+        Self { contract, case, notices: Vec::new(), unknown: HashSet::new(), tells_choices }
     }
 
     pub(crate) fn members(&self, type_name: &str) -> &'a [Member] {
@@ -106,7 +111,14 @@ impl<'a> Reader<'a> {
         for member in members {
             let path = [links, &[member.name.as_str()]].concat();
             match self.shape(record, member) {
-                Shape::Value(ty) => drafts.extend(values(record, &path, ty, kind)),
+                Shape::Value(ty) => {
+                    let mut columns = values(record, &path, ty, kind);
+                    let plain = ty == FieldType::Text && links.is_empty() && record.path.is_empty();
+                    if self.tells_choices && plain {
+                        columns.iter_mut().for_each(|column| column.pushdown = Some(true));
+                    }
+                    drafts.extend(columns);
+                }
                 Shape::Unknown => drafts.push(record.field(&path, "jsonb", kind)),
                 Shape::Linked(type_name) => linked.push((path, type_name)),
                 Shape::List(_) => lists.push(path),
@@ -166,6 +178,20 @@ mod tests {
 
     fn link(name: &str, ty: &str) -> Member {
         member(name, MemberType::Linked(ty.into()))
+    }
+
+    #[test]
+    fn texts_are_vouched_for_where_drop_downs_are_told_from_them() {
+        let pushdown = |number, status: Member| {
+            let contract = Contract { number, ..contract(vec![("Order", vec![text("OrderNbr"), status])]) };
+            let mut reader = Reader::new(&contract, Case::Snake);
+            let drafts = reader.fields(&Record::of_entity("Order", "Order"));
+            drafts.iter().map(|draft| draft.pushdown).collect::<Vec<_>>()
+        };
+        let choice = || member("Status", MemberType::Value(FieldType::Choice));
+        assert_eq!(pushdown(5, choice()), [Some(true), None, None]);
+        assert_eq!(pushdown(5, text("Status")), [None, None]);
+        assert_eq!(pushdown(4, choice()), [None, None, None]);
     }
 
     fn contract(types: Vec<(&str, Vec<Member>)>) -> Contract {

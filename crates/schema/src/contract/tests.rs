@@ -61,7 +61,7 @@ fn contract() -> Contract {
         ("BareInquiry", vec![text("Name")]),
     ];
     Contract {
-        number: 5,
+        number: 4,
         entities: vec![
             entity("SalesOrder", Some("Sales Orders (SO301000)")),
             entity("Setup", None),

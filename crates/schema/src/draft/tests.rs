@@ -102,7 +102,7 @@ fn table_names_depend_on_all_there_is_and_not_on_its_order() {
 #[test]
 fn settings_decide_on_keys_comments_and_padding() {
     let column =
-        || Draft { key: Some(1), comment: Some("c".into()), pushdown: false, ..field("A", Kind::Key) };
+        || Draft { key: Some(1), comment: Some("c".into()), pushdown: Some(false), ..field("A", Kind::Key) };
     let tables = finish(vec![table("T", vec![column()])], &Settings::default(), &mut Vec::new());
     let options = &tables[0].columns[0].options;
     assert_eq!(options[..], [("field", "A".into()), ("key", "1".into()), ("pushdown", "off".to_owned())]);
