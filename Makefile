@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything that takes more than a line is a script in tests/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop build install install-files test lint bench clean
+.PHONY: help demo demo-stop build install install-files test lint fuzz bench clean
 
 # Which PostgreSQL: pg_config on the PATH, else the newest of Debian's.
 PG_CONFIG ?= $(shell . tests/lib/common.sh && find_pg_config)
@@ -34,6 +34,9 @@ test: ## everything: lint, unit tests, other PostgreSQL versions, SQL and end-to
 
 lint: ## rustfmt, clippy, shellcheck, licences
 	@tests/lint.sh
+
+fuzz: ## fuzz the parsers of what servers send, SECONDS_EACH=60
+	@crates/client/fuzz/run.sh $(or $(SECONDS_EACH),60)
 
 bench: ## run the benchmarks
 	@tests/bench.sh

@@ -179,6 +179,7 @@ impl Table {
         let mut keys: Vec<(u64, String)> = Vec::new();
         let mut columns: Vec<Column> = Vec::new();
         let mut parameters: Vec<Parameter> = Vec::new();
+        let mut unselectable = Vec::new();
         let mut may_refuse = false;
         for attribute in descriptor.iter().filter(|attribute| !attribute.attisdropped) {
             let options = column_options(relation.oid(), attribute.attnum);
@@ -198,6 +199,8 @@ impl Table {
                 });
             }
             if wanted {
+                let refused = target.surface == Surface::Dac && options.get("pushdown") == Some("off");
+                unselectable.extend(refused.then_some(columns.len()));
                 columns.push(Column { ty: column_type(attribute, unpad), name, path });
                 may_refuse |= convert::may_refuse(attribute);
             }
@@ -222,6 +225,7 @@ impl Table {
             table: unsafe { from_server((*(*relation.as_ptr()).rd_rel).relname.data.as_ptr()) },
             target,
             columns,
+            unselectable,
             key,
             parameters,
             calls: Vec::new(),

@@ -214,10 +214,12 @@ fn existing(relation: &PgRelation, table: &Table, foreign_schema: &str) -> (Exis
 fn changes_of(group: Group, foreign_schema: &str, endpoint_version: Option<&str>) -> Vec<Change> {
     let Group { server, schema, endpoint_name, endpoint_version: pinned, tables, not_null } = group;
     let name = server.name.clone();
-    let version = endpoint_version.filter(|_| schema == SCHEMA_REST).map(str::to_owned).or(pinned);
+    let wanted = endpoint_version.filter(|_| schema == SCHEMA_REST).map(str::to_owned);
+    let is_wanted = wanted.is_some();
+    let version = wanted.or(pinned);
     let source =
         or_raise(Source::open(server, &schema, &Options::default())).of_endpoint(endpoint_name, version);
-    let mut definitions = or_raise(source.read_or_newest());
+    let mut definitions = or_raise(if is_wanted { source.read() } else { source.read_or_newest() });
     let has_custom = |table: &&Existing| {
         table.columns.iter().any(|column| column.options.iter().any(|(option, _)| option == "custom"))
     };
@@ -235,6 +237,18 @@ fn changes_of(group: Group, foreign_schema: &str, endpoint_version: Option<&str>
     };
     let current = definitions.schema(&settings);
     let mut changes = diff(&tables, &current, &name, &quoted(foreign_schema), &quoted);
+    if schema == SCHEMA_ODATA {
+        let new = |change: &Change| change.kind == ChangeKind::NewTable;
+        let named = |table: &acumatica_schema::Table| {
+            changes.iter().any(|change| new(change) && change.table == table.name)
+        };
+        let found: Vec<_> = current.tables.iter().filter(|table| named(table)).cloned().collect();
+        let refused = or_raise(source.refused(&found));
+        let is_refused = |change: &Change| {
+            found.iter().any(|table| table.name == change.table && refused.contains(&table.remote))
+        };
+        changes.retain(|change| !(new(change) && is_refused(change)));
+    }
     // Whoever imported a few tables does not want to hear of all the others.
     let new = changes.iter().filter(|change| change.kind == ChangeKind::NewTable).count();
     if new > tables.len() {

@@ -67,9 +67,11 @@ unsafe extern "C-unwind" fn import_foreign_schema(
         let refused = or_raise(source.refused(&chosen));
         chosen.retain(|table| !refused.contains(&table.remote));
     }
-    if !matches!(selection, Selection::Only(_)) {
-        schema.notices.iter().for_each(|fault| left_out(fault));
-    }
+    let about = |fault: &&String| match selection {
+        Selection::Only(_) => chosen.iter().any(|table| is_about(fault, table)),
+        _ => true,
+    };
+    schema.notices.iter().filter(about).for_each(|fault| notice(fault.clone(), String::new()));
 
     let mut statements = std::ptr::null_mut();
     let mut created = Vec::new();
@@ -171,8 +173,13 @@ fn select(schema: &Schema, selection: &Selection, source: &Source) -> Result<Vec
                 schema.surface, source.server.name
             ),
         );
+        let told = schema.notices.iter().find(|notice| notice.contains(&format!("\"{name}\"")));
+        let refusal = match told {
+            Some(notice) => refusal.detail(format!("{notice}.")),
+            None => refusal,
+        };
         match close.is_empty() {
-            true => refusal.hint("Import without LIMIT TO to see which tables there are."),
+            true => refusal.hint("Import all into a schema of its own to see which tables there are."),
             false => refusal.hint(format!("Perhaps you meant \"{}\".", close.join("\" or \""))),
         }
     })
@@ -186,8 +193,12 @@ fn entities(tables: &[Table]) -> Vec<String> {
     entities
 }
 
-fn left_out(fault: &str) {
-    notice(fault.to_owned(), String::new());
+/// Whether a notice names a table, or the entity that it belongs to.
+fn is_about(fault: &str, table: &Table) -> bool {
+    let entity = table.remote.split('/').next().unwrap_or(&table.remote);
+    [table.name.as_str(), table.remote.as_str(), entity]
+        .iter()
+        .any(|name| fault.contains(&format!("\"{name}\"")))
 }
 
 /// Where definitions come from.
@@ -315,7 +326,7 @@ impl Source {
     }
 
     /// The inquiries among `tables` that the user may not read; tells of them.
-    fn refused(&self, tables: &[Table]) -> Result<Vec<String>, Refusal> {
+    pub fn refused(&self, tables: &[Table]) -> Result<Vec<String>, Refusal> {
         let names = tables.iter().map(|table| table.remote.clone()).collect();
         let refused = self.ask(|engine, client| engine.check_inquiries(client, names))?;
         for (name, error) in &refused {

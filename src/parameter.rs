@@ -12,6 +12,7 @@ use pgrx::{PgList, PgRelation};
 
 use crate::compat;
 use crate::deparse::Table;
+use crate::encoding::from_server;
 use crate::error::Refusal;
 use crate::value::{Expression, are_alike, is_equality};
 
@@ -63,11 +64,9 @@ pub unsafe fn argument(
                     (None, Some(attribute)) => (attribute, left, right),
                     _ => return None,
                 };
-                let ty = pg_sys::exprType(value.cast());
-                let says = is_equality((*operation).opno, left)
-                    && are_alike(pg_sys::exprType(mine.cast()), ty)
-                    && is_given(root, relid, value);
-                says.then_some(Argument { attribute, value })
+                let says = is_equality((*operation).opno, left) && is_given(root, relid, value);
+                let value = coerced(value, pg_sys::exprType(mine.cast())).filter(|_| says)?;
+                Some(Argument { attribute, value })
             }
             pg_sys::NodeTag::T_ScalarArrayOpExpr => {
                 let operation: *mut pg_sys::ScalarArrayOpExpr = clause.cast();
@@ -82,6 +81,68 @@ pub unsafe fn argument(
                 says.then_some(Argument { attribute, value })
             }
             _ => None,
+        }
+    }
+}
+
+/// A value in a type that can be sent for a parameter of type `ty`.
+unsafe fn coerced(value: *mut pg_sys::Expr, ty: pg_sys::Oid) -> Option<*mut pg_sys::Expr> {
+    // SAFETY: an expression; what is made of it is palloc'd, null if it cannot be.
+    unsafe {
+        let own = pg_sys::exprType(value.cast());
+        if are_alike(ty, own) {
+            return Some(value);
+        }
+        let coerced = pg_sys::coerce_to_target_type(
+            std::ptr::null_mut(),
+            value.cast(),
+            own,
+            pg_sys::getBaseType(ty),
+            -1,
+            pg_sys::CoercionContext::COERCION_IMPLICIT,
+            pg_sys::CoercionForm::COERCE_IMPLICIT_CAST,
+            -1,
+        );
+        (!coerced.is_null()).then_some(coerced.cast())
+    }
+}
+
+/// Raises if a condition is about a parameter that nothing gives a value: rows show what the inquiry was asked with, so
+/// that it would be met by none, or by chance.
+///
+/// # Safety
+/// `clauses` are all that the plan checks of the relation `relid`.
+pub unsafe fn check_conditions(
+    relid: pg_sys::Index,
+    relation: &PgRelation,
+    parameters: &[(i16, bool)],
+    given: &[Argument],
+    clauses: *mut pg_sys::List,
+) {
+    // SAFETY: as the caller says.
+    unsafe {
+        for clause in PgList::<pg_sys::Expr>::from_pg(clauses).iter_ptr() {
+            if (*clause.cast::<pg_sys::Node>()).type_ == pg_sys::NodeTag::T_NullTest {
+                continue;
+            }
+            let mut used = std::ptr::null_mut();
+            pg_sys::pull_varattnos(clause.cast(), relid, &mut used);
+            for (attribute, _) in parameters {
+                let place = i32::from(*attribute) - pg_sys::FirstLowInvalidHeapAttributeNumber;
+                if !pg_sys::bms_is_member(place, used)
+                    || given.iter().any(|argument| argument.attribute == *attribute)
+                {
+                    continue;
+                }
+                let name = from_server(pg_sys::get_attname(relation.oid(), *attribute, false));
+                Refusal::new(
+                    PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                    format!("cannot tell the value of parameter \"{name}\" from the condition on it"),
+                )
+                .detail("An inquiry shows the rows for the values that its parameters are given; they cannot be filtered by it.")
+                .hint(format!("Write {name} = value, or {name} IN (…)."))
+                .raise();
+            }
         }
     }
 }

@@ -132,6 +132,10 @@ unsafe extern "C-unwind" fn get_foreign_plan(
             .iter_ptr()
             .filter_map(|clause| parameter::argument(root, (*rel).relid, &parameters, clause))
             .collect();
+        if !parameters.is_empty() {
+            let relation = PgRelation::with_lock(table, pg_sys::NoLock as pg_sys::LOCKMODE);
+            parameter::check_conditions((*rel).relid, &relation, &parameters, &given, local);
+        }
         let values = given
             .iter()
             .fold(std::ptr::null_mut(), |list, argument| pg_sys::lappend(list, argument.value.cast()));

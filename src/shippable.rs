@@ -256,7 +256,7 @@ pub unsafe fn described(
         unsafe {
             let constant: *mut pg_sys::Const = expression.cast();
             if (*constant).xpr.type_ != pg_sys::NodeTag::T_Const {
-                return vec![Ok(Literal::Shown(format!("<{}>", text(*expression))))];
+                return vec![Ok(Literal::Shown(format!("{{{}}}", text(*expression))))];
             }
             if (*constant).constisnull {
                 return Vec::new();

@@ -54,8 +54,13 @@ cat <<END
 
 ==> your turn
   $users_psql -h $dir/cluster/sock -p 5432 -U postgres demo
-  SELECT * FROM erp_orders LIMIT 10;                      -- the tables above are still there: \\d
-  EXPLAIN (ANALYZE, VERBOSE) SELECT * FROM erp_orders;    -- what is asked of the server
+  \\dE+ erp.*                                             -- the tables above are still there, with their titles
+  SELECT * FROM erp.customer LIMIT 10;
+  EXPLAIN (ANALYZE, VERBOSE) SELECT customer_name FROM erp.customer;    -- what is asked of the server
+  SELECT * FROM inquiries.inventory_by_warehouse WHERE warehouse = 'MAIN2' AND location = 'R1S2';    -- try it without WHERE
+  SELECT inquiry, parameters FROM acumatica_inquiries('erp');
   SELECT * FROM acumatica_options();                      -- every option
   make demo-stop                                          -- stops PostgreSQL and the simulator
+
+docs/import.md and docs/tables.md go on from here.
 END

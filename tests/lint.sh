@@ -20,7 +20,7 @@ check rustfmt cargo fmt --all --check
 check clippy pg_cargo "$pg_config" clippy --workspace --all-targets -- -D warnings
 check licences tests/licences.sh
 if have shellcheck; then
-	mapfile -t scripts < <(find tests benches .ci -name '*.sh' -o -path .ci/run)
+	mapfile -t scripts < <(find tests benches crates .ci -name '*.sh' -o -path .ci/run)
 	check shellcheck shellcheck -x "${scripts[@]}"
 else
 	echo "skip - shellcheck: not installed"

@@ -177,6 +177,7 @@ export ACUMATICA_TEST_RUN=$run
 if [[ -z $TESTS ]]; then
 	suite lint tests/lint.sh
 	suite client cargo test -p acumatica-client
+	suite schema cargo test -p acumatica-schema
 	suite sim cargo test -p acumatica-sim
 	suite pg16 check_version 16
 	suite pg18 check_version 18

@@ -157,9 +157,15 @@ def an_expanded_detail_must_be_selected_too():
 
 @test
 def an_unknown_field_is_an_error_that_says_so():
-    entity("t", '("orderNbr" text)')
-    with raises("HV005", "does not exist", "case-sensitive"):
+    entity("t", '("OrderNo" text)')
+    with raises("HV005", "does not exist", "Perhaps you meant", "OrderNbr"):
         db.execute("SELECT * FROM t")
+
+
+@test
+def a_field_that_is_written_otherwise_is_found():
+    entity("t", "(order_nbr text, ordertype text)")
+    same_as_truth("SELECT ordertype, order_nbr FROM t", "rest/SalesOrder", ["OrderType", "OrderNbr"], ["text", "text"])
 
 
 @test

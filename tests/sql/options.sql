@@ -77,12 +77,14 @@ EXPLAIN (VERBOSE, COSTS OFF) SELECT * FROM t10;
 CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', schema 'OData', endpoint_name 'Default');
 CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', schema 'REST', odata_version '4');
 CREATE FOREIGN TABLE b ("A" text) SERVER a1 OPTIONS (schema 'OData', entity 'SalesOrder');
-CREATE FOREIGN TABLE b ("A" text) SERVER a1 OPTIONS (schema 'REST', inquiry 'My Inquiry');
+CREATE FOREIGN TABLE b ("A" text) SERVER a1 OPTIONS (schema 'DAC', inquiry 'My Inquiry');
+CREATE FOREIGN TABLE b ("A" text) SERVER a1 OPTIONS (schema 'OData', inquiry 'My Inquiry', detail 'Details');
+CREATE FOREIGN TABLE b ("A" text) SERVER a1 OPTIONS (entity 'Customer', business_date 'yesterday');
 CREATE FOREIGN TABLE b ("A" text) SERVER a1 OPTIONS (schema 'DAC', entity 'SOOrder', endpoint_version '24.200.001');
 CREATE FOREIGN TABLE b ("A" text) SERVER a1;
 CREATE FOREIGN TABLE b ("A" text) SERVER a1 OPTIONS (entity 'SalesOrder', inquiry 'My Inquiry');
 -- where the schema is the server's, this shows at first use
-CREATE FOREIGN TABLE t11 ("A" text) SERVER a1 OPTIONS (inquiry 'My Inquiry');
+CREATE FOREIGN TABLE t11 ("A" text) SERVER a10 OPTIONS (entity 'SalesOrder');
 EXPLAIN (VERBOSE) SELECT * FROM t11;
 CREATE FOREIGN TABLE t12 ("A" text) SERVER a1 OPTIONS (schema 'OData', inquiry 'My Inquiry');
 EXPLAIN (VERBOSE) SELECT * FROM t12;
@@ -91,6 +93,16 @@ EXPLAIN (VERBOSE) SELECT * FROM t12;
 CREATE FOREIGN TABLE b ("A" text OPTIONS (field 'MainContact/')) SERVER a1 OPTIONS (entity 'Customer');
 CREATE FOREIGN TABLE b ("A" text OPTIONS (key '0')) SERVER a1 OPTIONS (entity 'Customer');
 CREATE FOREIGN TABLE b ("A" text OPTIONS (feild 'A')) SERVER a1 OPTIONS (entity 'Customer');
+CREATE FOREIGN TABLE b ("A" text OPTIONS (custom 'UsrX')) SERVER a1 OPTIONS (entity 'Customer');
+CREATE FOREIGN TABLE b ("A" text OPTIONS (custom 'Document.UsrX', field 'A')) SERVER a1 OPTIONS (entity 'Customer');
+CREATE FOREIGN TABLE b ("A" text OPTIONS (parameter 'perhaps')) SERVER a1 OPTIONS (inquiry 'Form');
+CREATE FOREIGN TABLE t13 ("A" text OPTIONS (parameter 'required')) SERVER a1 OPTIONS (entity 'Customer');
+EXPLAIN (VERBOSE) SELECT * FROM t13;
+
+-- imports
+IMPORT FOREIGN SCHEMA "REST" FROM SERVER a1 INTO public OPTIONS (linkd 'skip');
+IMPORT FOREIGN SCHEMA "REST" FROM SERVER a1 INTO public OPTIONS (linked 'somehow');
+IMPORT FOREIGN SCHEMA "Rest of it" FROM SERVER a1 INTO public;
 
 -- a scan needs credentials
 SELECT * FROM t2;

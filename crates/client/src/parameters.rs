@@ -34,14 +34,16 @@ fn missing<'a>(request: &'a ScanRequest, call: &[Option<Literal>]) -> Option<&'a
     request.parameters.iter().zip(given).find(|(p, value)| p.required && value.is_none()).map(|(p, _)| p)
 }
 
-fn required(request: &ScanRequest, parameters: &[&Parameter]) -> Error {
-    let names: Vec<String> = parameters.iter().map(|parameter| format!("\"{}\"", parameter.name)).collect();
+fn required(request: &ScanRequest, missing: &[&Parameter]) -> Error {
+    let quoted = |parameter: &Parameter| format!("\"{}\"", parameter.name);
+    let (names, all): (Vec<String>, Vec<String>) =
+        (missing.iter().copied().map(quoted).collect(), request.parameters.iter().map(quoted).collect());
     let (message, which) = match names.as_slice() {
         [name] => (format!("{} needs a value for the parameter {name}", request.target), "it"),
         _ => (format!("{} shows nothing without a parameter", request.target), "one of them"),
     };
     Error::new(ErrorKind::ParameterMissing, message)
-        .detail(format!("Parameters of foreign table \"{}\": {}.", request.table, names.join(", ")))
+        .detail(format!("Parameters of foreign table \"{}\": {}.", request.table, all.join(", ")))
         .hint(format!("Set {which} in WHERE, as column = value, column IN (…), or by joining on the column."))
 }
 

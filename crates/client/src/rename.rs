@@ -166,7 +166,7 @@ fn best<'a>(names: impl Iterator<Item = &'a str> + Clone, wanted: &str) -> Resul
     let mut near: Vec<(usize, &str)> = names
         .map(|name| (strsim::damerau_levenshtein(&loose(name), &same), name))
         .filter(|(distance, name)| {
-            *distance <= name.chars().count().div_ceil(3) || loose(name).contains(&same)
+            *distance <= name.chars().count().div_ceil(3) || same.len() > 2 && loose(name).contains(&same)
         })
         .collect();
     near.sort();

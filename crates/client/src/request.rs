@@ -38,6 +38,8 @@ pub struct ScanRequest {
     pub target: Target,
     /// The columns wanted, in the order of the cells of a row.
     pub columns: Vec<Column>,
+    /// Which of the columns the server refuses in `$select`, by index (acumatica-api.md section 3).
+    pub unselectable: Vec<usize>,
     /// Remote names of the key, in order; empty if the table does not say.
     pub key: Vec<String>,
     /// What an inquiry form or a generic inquiry can be told; empty for everything else.
@@ -182,6 +184,7 @@ pub(crate) mod tests {
                     ty: *ty,
                 })
                 .collect(),
+            unselectable: Vec::new(),
             key: key.iter().map(|&field| field.into()).collect(),
             parameters: Vec::new(),
             calls: vec![Vec::new()],

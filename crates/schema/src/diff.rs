@@ -179,7 +179,7 @@ impl Comparison<'_> {
     }
 
     fn column_type(&self, column: &ExistingColumn, now: &Column) -> Option<Change> {
-        if column.sql_type == now.sql_type {
+        if column.sql_type == now.sql_type || is_own_choice(&column.sql_type) {
             return None;
         }
         let (remote, was, now) = (now.remote(), &column.sql_type, now.sql_type);
@@ -271,10 +271,10 @@ fn is_wanted(kind: Kind, had: &HashSet<Kind>) -> bool {
     }
 }
 
-/// Whether people may have given a column this type for reasons of their own: none that an import gives,
-/// or one that holds what the other does.
-fn may_be_chosen(was: &str, now: &str) -> bool {
-    const IMPORTED: [&str; 11] = [
+/// Whether people have given a column this type for reasons of their own: an import gives none such.
+fn is_own_choice(was: &str) -> bool {
+    const IMPORTED: [&str; 12] = [
+        "text",
         "boolean",
         "smallint",
         "integer",
@@ -287,7 +287,12 @@ fn may_be_chosen(was: &str, now: &str) -> bool {
         "uuid",
         "jsonb",
     ];
-    !IMPORTED.contains(&was) || (was == "date" && now == "timestamp with time zone")
+    !IMPORTED.contains(&was)
+}
+
+/// Whether people may have: the type holds what the other does.
+fn may_be_chosen(was: &str, now: &str) -> bool {
+    was == "text" || (was == "date" && now == "timestamp with time zone")
 }
 
 #[cfg(test)]

@@ -152,7 +152,7 @@ pub(crate) fn rest_listing(
 }
 
 /// The first request of a scan as EXPLAIN shows it, without asking the server for anything. What only
-/// the server knows stands in angle brackets; so do the values of parameters.
+/// the server knows stands in angle brackets; values that the query is yet to tell, in braces.
 ///
 /// # Errors
 /// The definition of the table does not fit the surface.
@@ -172,7 +172,7 @@ pub fn describe(
             let unknown_key = [String::from("<key>")];
             let declared = request.key.as_slice();
             let key = if declared.is_empty() { unknown_key.as_slice() } else { declared };
-            let shown = |parameter: &Parameter| Some(Literal::Shown(format!("<{}>", parameter.name)));
+            let shown = |parameter: &Parameter| Some(Literal::Shown(format!("{{{}}}", parameter.name)));
             let call: Vec<_> = request.parameters.iter().map(shown).collect();
             odata::listing(request, odata_version, company, key, &call)?
         }

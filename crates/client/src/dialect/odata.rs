@@ -22,10 +22,11 @@ pub(crate) fn listing(
 ) -> Result<Listing> {
     let mut select: Vec<&str> = Vec::new();
     let mut everything = false;
-    for column in &request.columns {
+    let is_parameter =
+        |index: usize| request.parameters.iter().any(|parameter| parameter.column == Some(index));
+    for (index, column) in request.columns.iter().enumerate() {
         let field = match column.path.as_slice() {
-            // A parameter, which is none of the rows' fields.
-            [] => continue,
+            _ if is_parameter(index) => continue,
             [field] => field,
             path => {
                 return Err(Error::new(
@@ -36,7 +37,8 @@ pub(crate) fn listing(
                 .hint("Paths lead to linked entities, which only tables of schema \"REST\" have."));
             }
         };
-        everything |= field == "*";
+        // What cannot stand in `$select` comes without.
+        everything |= field == "*" || request.unselectable.contains(&index);
         if !select.contains(&field.as_str()) {
             select.push(field);
         }
@@ -68,7 +70,7 @@ pub(crate) fn listing(
         more: Vec::new(),
         identity: key.iter().map(|field| vec![field.clone()]).collect(),
         expected: (0..request.columns.len())
-            .filter(|&at| request.columns[at].ty != ColumnType::Json && !request.columns[at].path.is_empty())
+            .filter(|&at| request.columns[at].ty != ColumnType::Json && !is_parameter(at))
             .collect(),
         pageable: !order.is_empty(),
     })

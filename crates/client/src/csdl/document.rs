@@ -1,0 +1,326 @@
+//! What is collected of a document, element by element.
+//!
+//! Elements stand inside each other, so what an open one is about is always the last of its list.
+
+use quick_xml::events::{BytesStart, Event};
+
+use super::annotations::{Notes, Term};
+use super::{Faults, MAX_NAME, cut, edm, malformed, reader, shown};
+use crate::catalog::FieldType;
+use crate::error::Result;
+
+/// Properties and whatever else is kept.
+const MAX_PARTS: usize = 2_000_000;
+/// Types, sets, functions and associations.
+pub(super) const MAX_HOLDERS: usize = 200_000;
+/// Elements inside each other.
+pub(super) const MAX_DEPTH: usize = 200;
+/// What the function of an inquiry with parameters has behind the name of its set.
+pub(super) const FUNCTION: &str = "_WithParameters";
+
+#[derive(Default)]
+pub(super) struct Document {
+    pub types: Vec<Type>,
+    pub sets: Vec<Set>,
+    pub functions: Vec<Function>,
+    pub associations: Vec<Association>,
+    /// Annotations that stand elsewhere than what they are about, with their target.
+    pub elsewhere: Vec<(Box<str>, Notes)>,
+    pub faults: Faults,
+    /// There was an element.
+    begun: bool,
+    /// The elements that are open.
+    pub open: Vec<Element>,
+    namespace: Box<str>,
+    /// Of the element that is [`Element::Text`].
+    text: String,
+    /// What there is so far, in parts.
+    parts: usize,
+}
+
+#[derive(Clone, Copy, Default)]
+pub(super) enum Element {
+    #[default]
+    Other,
+    Type,
+    Key,
+    Property,
+    Navigation,
+    Association,
+    /// Of the end at this place.
+    Role(usize),
+    Set,
+    Function,
+    Parameter,
+    Annotations,
+    Annotation(Term),
+    Text(Term),
+}
+
+pub(super) struct Type {
+    /// With its namespace.
+    pub name: Box<str>,
+    /// What a property of this type holds.
+    pub value: FieldType,
+    pub base: Option<Box<str>>,
+    pub key: Vec<Box<str>>,
+    pub properties: Vec<Field>,
+    pub navigations: Vec<Navigation>,
+    pub notes: Notes,
+}
+
+/// A property or a parameter.
+pub(super) struct Field {
+    pub name: Box<str>,
+    /// One that OData knows, or else the name.
+    pub ty: std::result::Result<FieldType, Box<str>>,
+    pub nullable: bool,
+    pub notes: Notes,
+}
+
+pub(super) struct Navigation {
+    pub name: Box<str>,
+    /// A type in v4, an association in v3.
+    pub to: Box<str>,
+    /// v3.
+    pub role: Option<Box<str>>,
+    /// Pairs of a property here and one there; v4.
+    pub columns: Vec<(Box<str>, Box<str>)>,
+}
+
+/// v3.
+pub(super) struct Association {
+    /// With its namespace.
+    pub name: Box<str>,
+    /// Two.
+    pub ends: Vec<End>,
+}
+
+pub(super) struct End {
+    pub role: Box<str>,
+    pub type_name: Box<str>,
+    pub many: bool,
+    pub properties: Vec<Box<str>>,
+}
+
+pub(super) struct Set {
+    pub name: Box<str>,
+    pub type_name: Box<str>,
+    pub notes: Notes,
+}
+
+/// A function or the import of one.
+pub(super) struct Function {
+    /// Of the inquiry.
+    pub name: Box<str>,
+    pub parameters: Vec<Field>,
+    pub returns: Option<Box<str>>,
+    /// The function that an import of v4 stands for.
+    pub imports: Option<Box<str>>,
+}
+
+impl Document {
+    pub(super) fn read(&mut self, event: &Event<'_>) -> Result<()> {
+        match event {
+            Event::Start(tag) => {
+                let element = self.enter(tag)?;
+                if self.open.len() == MAX_DEPTH {
+                    return Err(malformed("Its elements are nested too deeply."));
+                }
+                self.open.push(element);
+            }
+            Event::Empty(tag) => {
+                let element = self.enter(tag)?;
+                self.leave(element);
+            }
+            Event::End(_) => {
+                let element = self.open.pop().unwrap_or_default();
+                self.leave(element);
+            }
+            Event::Text(text) => self.gather(&text.xml10_content()),
+            Event::CData(text) => self.gather(&text.xml10_content()),
+            Event::GeneralRef(reference) if matches!(self.open.last(), Some(Element::Text(_))) => {
+                let text = reader::expand(reference, &mut self.faults);
+                self.gather(&text);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// This is not the end of a document.
+    pub(super) fn end(&self) -> Result<()> {
+        match self.open.len() {
+            _ if !self.begun => Err(malformed("It is not XML.")),
+            0 => Ok(()),
+            _ => Err(malformed("It ends early.")),
+        }
+    }
+
+    fn enter(&mut self, tag: &BytesStart<'_>) -> Result<Element> {
+        let name = tag.local_name();
+        let name: &str = name.as_ref();
+        // The parser keeps the names of what is open.
+        if tag.name().as_ref().len() > MAX_NAME {
+            return Err(malformed("It has an element with a name of more than 1,000 bytes."));
+        }
+        if !std::mem::replace(&mut self.begun, true) && !matches!(name, "Edmx" | "Schema") {
+            return Err(malformed(format!("It is not OData's XML, but begins with <{}>.", shown(name))));
+        }
+        let parent = self.open.last().copied().unwrap_or_default();
+        let Some(element) = self.collect(tag, name, parent) else { return Ok(Element::Other) };
+        let is_holder =
+            matches!(element, Element::Type | Element::Set | Element::Function | Element::Association);
+        self.parts += if is_holder { MAX_PARTS / MAX_HOLDERS } else { 1 };
+        if self.parts > MAX_PARTS {
+            return Err(malformed("It has more than 200,000 types and sets, or 2,000,000 properties."));
+        }
+        Ok(element)
+    }
+
+    /// `None` if nothing is kept of the element.
+    fn collect(&mut self, tag: &BytesStart<'_>, name: &str, parent: Element) -> Option<Element> {
+        match (name, parent) {
+            ("Schema", _) => {
+                self.namespace = self.name(tag, "Namespace").unwrap_or_default();
+                None
+            }
+            ("EntityType" | "ComplexType", _) => self.declare(tag, FieldType::Json),
+            ("EnumType", _) => self.declare(tag, FieldType::Text),
+            ("TypeDefinition", _) => {
+                let value = self.attribute(tag, "UnderlyingType").and_then(|name| edm(&name));
+                self.declare(tag, value.unwrap_or(FieldType::Text))
+            }
+            ("Key", Element::Type) => Some(Element::Key),
+            ("PropertyRef", Element::Key | Element::Role(_)) => {
+                let name = self.name(tag, "Name")?;
+                match parent {
+                    Element::Role(end) => {
+                        self.associations.last_mut()?.ends.get_mut(end)?.properties.push(name)
+                    }
+                    _ => self.types.last_mut()?.key.push(name),
+                }
+                Some(Element::Other)
+            }
+            ("Property", Element::Type) => {
+                let property = self.field(tag)?;
+                self.types.last_mut()?.properties.push(property);
+                Some(Element::Property)
+            }
+            ("NavigationProperty", Element::Type) => {
+                let (name, role) = (self.name(tag, "Name")?, self.name(tag, "ToRole"));
+                let to = self.name(tag, if role.is_some() { "Relationship" } else { "Type" })?;
+                let navigation = Navigation { name, to, role, columns: Vec::new() };
+                self.types.last_mut()?.navigations.push(navigation);
+                Some(Element::Navigation)
+            }
+            ("ReferentialConstraint", Element::Navigation) => {
+                let columns = (self.name(tag, "Property")?, self.name(tag, "ReferencedProperty")?);
+                self.types.last_mut()?.navigations.last_mut()?.columns.push(columns);
+                Some(Element::Other)
+            }
+            ("Association", _) => {
+                let name = self.qualified(tag)?;
+                self.associations.push(Association { name, ends: Vec::new() });
+                Some(Element::Association)
+            }
+            ("End", Element::Association) => {
+                let (role, type_name) = (self.name(tag, "Role")?, self.name(tag, "Type")?);
+                let many = self.attribute(tag, "Multiplicity").is_some_and(|text| text.trim() == "*");
+                let ends = &mut self.associations.last_mut()?.ends;
+                ends.push(End { role, type_name, many, properties: Vec::new() });
+                Some(Element::Other)
+            }
+            ("ReferentialConstraint", Element::Association) => Some(Element::Association),
+            ("Principal" | "Dependent", Element::Association) => {
+                let role = self.name(tag, "Role")?;
+                let mut ends = self.associations.last()?.ends.iter();
+                ends.position(|end| end.role == role).map(Element::Role)
+            }
+            ("EntitySet", _) => {
+                let (name, type_name) = (self.name(tag, "Name")?, self.name(tag, "EntityType")?);
+                self.sets.push(Set { name, type_name, notes: Notes::default() });
+                Some(Element::Set)
+            }
+            ("Function" | "FunctionImport", _) => {
+                let name = inquiry(&self.name(tag, "Name")?)?.into();
+                let (returns, imports) = (self.name(tag, "ReturnType"), self.name(tag, "Function"));
+                self.functions.push(Function { name, parameters: Vec::new(), returns, imports });
+                Some(Element::Function)
+            }
+            ("Parameter", Element::Function) => {
+                let parameter = self.field(tag)?;
+                if parameter.name.eq_ignore_ascii_case("bindingParameter") {
+                    return None;
+                }
+                self.functions.last_mut()?.parameters.push(parameter);
+                Some(Element::Parameter)
+            }
+            ("ReturnType", Element::Function) => {
+                let name = self.name(tag, "Type")?;
+                self.functions.last_mut()?.returns = Some(name);
+                Some(Element::Other)
+            }
+            _ => self.annotation(tag, name, parent),
+        }
+    }
+
+    fn leave(&mut self, element: Element) {
+        if let Element::Text(term) = element {
+            let text = std::mem::take(&mut self.text);
+            self.annotate(term, &text);
+        }
+    }
+
+    fn gather(&mut self, text: &str) {
+        if matches!(self.open.last(), Some(Element::Text(_))) {
+            let room = (MAX_NAME + 1).saturating_sub(self.text.len());
+            self.text.push_str(cut(text, room));
+        }
+    }
+
+    fn declare(&mut self, tag: &BytesStart<'_>, value: FieldType) -> Option<Element> {
+        let (name, base) = (self.qualified(tag)?, self.name(tag, "BaseType"));
+        let (key, properties, navigations) = Default::default();
+        self.types.push(Type { name, value, base, key, properties, navigations, notes: Notes::default() });
+        Some(Element::Type)
+    }
+
+    fn field(&mut self, tag: &BytesStart<'_>) -> Option<Field> {
+        let name = self.name(tag, "Name")?;
+        let ty = self.name(tag, "Type").unwrap_or_default();
+        let nullable = self.attribute(tag, "Nullable").is_none_or(|text| text.trim() != "false");
+        Some(Field { name, ty: edm(&ty).ok_or(ty), nullable, notes: Notes::default() })
+    }
+
+    pub(super) fn attribute(&mut self, tag: &BytesStart<'_>, name: &str) -> Option<String> {
+        reader::attribute(tag, name, &mut self.faults)
+    }
+
+    /// An attribute that is a name.
+    pub(super) fn name(&mut self, tag: &BytesStart<'_>, attribute: &str) -> Option<Box<str>> {
+        let name = self.attribute(tag, attribute).filter(|name| !name.is_empty())?;
+        if name.len() <= MAX_NAME {
+            return Some(name.into());
+        }
+        self.faults.add(|| {
+            let (name, element) = (shown(&name), tag.local_name());
+            let element: &str = element.as_ref();
+            format!("{element} \"{name}…\" is left out: its {attribute} is longer than 1,000 bytes")
+        });
+        None
+    }
+
+    /// The name of what is declared, with the namespace.
+    fn qualified(&mut self, tag: &BytesStart<'_>) -> Option<Box<str>> {
+        let name = self.name(tag, "Name")?;
+        Some(format!("{}.{name}", self.namespace).into())
+    }
+}
+
+/// The inquiry that a function reads with parameters.
+pub(super) fn inquiry(function: &str) -> Option<&str> {
+    let (inquiry, suffix) = function.split_at_checked(function.len().checked_sub(FUNCTION.len())?)?;
+    (!inquiry.is_empty() && suffix.eq_ignore_ascii_case(FUNCTION)).then_some(inquiry)
+}

@@ -1,0 +1,139 @@
+//! OData `$metadata`: what generic inquiries and data access classes are (acumatica-api.md section 3).
+//!
+//! The document is read as it arrives ([`reader`]), in two steps: what may matter is collected ([`document`]), since
+//! types come before the sets that use them; then the sets that are wanted are put together ([`assemble`]).
+
+mod annotations;
+mod assemble;
+mod document;
+mod names;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt;
+
+use quick_xml::events::Event;
+use tokio::io::AsyncBufRead;
+
+use crate::catalog::{EntitySet, FieldType, Model};
+use crate::error::{Error, ErrorKind, Result};
+
+/// In bytes; no remote name comes near.
+const MAX_NAME: usize = 1_000;
+const MAX_FAULTS: usize = 1_000;
+
+/// Reads the document; sets are kept if one of their names, full or short, is `wanted`.
+///
+/// Names may hold what CSDL and even XML forbid (acumatica-api.md section 3): what cannot be
+/// unescaped is taken as it stands. Entities that a document defines are not expanded.
+///
+/// # Errors
+/// Not OData's XML in UTF-8, larger than any document known, or not to be read to its end.
+pub(crate) async fn parse(
+    document: impl AsyncBufRead + Unpin,
+    wanted: &(dyn Fn(&str) -> bool + Sync),
+) -> Result<Model> {
+    let mut source = reader::Source::new(document);
+    let mut document = document::Document::default();
+    loop {
+        match source.next().await? {
+            Event::Eof => break,
+            event => document.read(&event)?,
+        }
+    }
+    document.end()?;
+    assemble::model(document, wanted)
+}
+
+/// The set of this name: exactly, else without regard to case.
+pub(crate) fn find<'a>(model: &'a Model, name: &str) -> Option<&'a EntitySet> {
+    let named = |fits: &dyn Fn(&str) -> bool| {
+        model.sets.iter().find(|set| fits(&set.name) || set.aliases.iter().any(|alias| fits(alias)))
+    };
+    let folded = name.to_lowercase();
+    named(&|known| known == name).or_else(|| named(&|known| known.to_lowercase() == folded))
+}
+
+fn malformed(reason: impl fmt::Display) -> Error {
+    Error::new(ErrorKind::Protocol, "could not read the $metadata of the instance")
+        .detail(cut(&reason.to_string(), 300))
+        .hint("Give the option \"key\" to the columns that identify a row; then it is not needed.")
+}
+
+/// At most the first `bytes` bytes.
+fn cut(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
+/// A name for a message.
+fn shown(name: &str) -> &str {
+    cut(name, 100)
+}
+
+/// Without its namespace.
+fn short(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(_, short)| short)
+}
+
+/// The type of the items of a collection.
+fn items(name: &str) -> Option<&str> {
+    name.strip_prefix("Collection(")?.strip_suffix(')')
+}
+
+/// A type of OData's own; without `Edm.` as v3 may have it.
+fn edm(name: &str) -> Option<FieldType> {
+    if items(name).is_some() {
+        return Some(FieldType::Json);
+    }
+    Some(match name.strip_prefix("Edm.").unwrap_or(name) {
+        "String" => FieldType::Text,
+        "Boolean" => FieldType::Bool,
+        "Byte" | "SByte" | "Int16" => FieldType::Int2,
+        "Int32" => FieldType::Int4,
+        "Int64" => FieldType::Int8,
+        "Single" => FieldType::Float4,
+        "Double" => FieldType::Float8,
+        "Decimal" => FieldType::Numeric,
+        "Date" => FieldType::Date,
+        "DateTime" | "DateTimeOffset" => FieldType::TimestampTz,
+        "Time" | "TimeOfDay" | "Duration" | "Binary" | "Stream" => FieldType::Text,
+        "Guid" => FieldType::Uuid,
+        "Untyped" | "ComplexType" => FieldType::Json,
+        shape if shape.starts_with("Geography") || shape.starts_with("Geometry") => FieldType::Json,
+        _ => return None,
+    })
+}
+
+/// What was left out, and why; for people.
+#[derive(Default)]
+struct Faults(Vec<String>);
+
+impl Faults {
+    fn add(&mut self, text: impl FnOnce() -> String) {
+        if self.0.len() < MAX_FAULTS {
+            self.0.push(text());
+        }
+    }
+}
+
+/// Where what a document declares is in its list, by the name with the namespace and by the name alone.
+struct Index(HashMap<Box<str>, usize>);
+
+impl Index {
+    fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let mut places = HashMap::new();
+        for (at, name) in names.enumerate() {
+            places.insert(name.into(), at);
+            places.entry(short(name).into()).or_insert(at);
+        }
+        Self(places)
+    }
+
+    /// By the full name, else by the name alone: documents call a namespace by other names too.
+    fn find(&self, name: &str) -> Option<usize> {
+        let name = items(name).unwrap_or(name);
+        self.0.get(name).or_else(|| self.0.get(short(name))).copied()
+    }
+}

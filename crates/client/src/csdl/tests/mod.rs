@@ -1,0 +1,374 @@
+mod limits;
+
+use std::io;
+
+use super::*;
+use crate::catalog::{Parameter, Property, Relation};
+
+const DOCUMENT: &str = r#"<?xml version="1.0"?><edmx:Edmx xmlns:edmx="e" Version="4.0"><edmx:DataServices>
+    <Schema Namespace="PX.Data"><EntityType Name="ARAging"><Key><PropertyRef Name="Customer"/>
+    <PropertyRef Name="RefNbr_2"/></Key><Property Name="Customer" Type="Edm.String"/></EntityType>
+    <EntityType Name="Bare"><Property Name="X" Type="Edm.String"/></EntityType>
+    <Function Name="A&amp;B &lt;odd&gt;"/><Function Name="Bare_WithParameters"><Parameter Name="bindingParameter"
+    Type="PX.Data.Bare"/><Parameter Name="Site" Type="Edm.String"/></Function><EntityContainer Name="Default">
+    <EntitySet Name="AR-Aging by Customer" EntityType="PX.Data.ARAging"/>
+    <EntitySet Name="Bare" EntityType="PX.Data.Bare"/></EntityContainer></Schema></edmx:DataServices></edmx:Edmx>"#;
+
+fn read(document: impl AsRef<[u8]>) -> Result<Model> {
+    read_some(document, &|_| true)
+}
+
+fn read_some(document: impl AsRef<[u8]>, wanted: &(dyn Fn(&str) -> bool + Sync)) -> Result<Model> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    // Pieces of 7 bytes, so that everything is cut somewhere.
+    let pieces = tokio::io::BufReader::with_capacity(7, document.as_ref());
+    runtime.block_on(parse(pieces, wanted))
+}
+
+/// A document of the types in one schema and the sets in another, as DAC has it.
+fn document(types: &str, sets: &str) -> String {
+    format!(
+        r#"<Edmx><DataServices><Schema Namespace="NS">{types}</Schema><Schema Namespace="Default" Alias="D">
+        <EntityContainer Name="C">{sets}</EntityContainer></Schema></DataServices></Edmx>"#
+    )
+}
+
+fn model(types: &str, sets: &str) -> Model {
+    read(document(types, sets)).unwrap()
+}
+
+fn fails(document: impl AsRef<[u8]>) -> String {
+    let error = read(document).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Protocol);
+    assert!(error.hint.is_some());
+    error.detail.unwrap()
+}
+
+const TYPE: &str = r#"<EntityType Name="T"><Key><PropertyRef Name="K"/></Key><Property Name="K" Type="Edm.Int32"
+    Nullable="false"/></EntityType>"#;
+const SET: &str = r#"<EntitySet Name="S" EntityType="NS.T"/>"#;
+
+fn names<'a>(properties: impl IntoIterator<Item = &'a Property>) -> Vec<&'a str> {
+    properties.into_iter().map(|property| &*property.name).collect()
+}
+
+#[test]
+fn the_set_keeps_its_spaces_and_the_type_drops_them() {
+    let model = read(DOCUMENT).unwrap();
+    assert_eq!(find(&model, "AR-Aging by Customer").unwrap().key, ["Customer", "RefNbr_2"]);
+    assert_eq!(find(&model, "ar-aging BY customer"), find(&model, "AR-Aging by Customer"));
+}
+
+#[test]
+fn a_set_with_parameters_has_a_function_beside_it() {
+    let model = read(DOCUMENT).unwrap();
+    let parameter = Parameter { name: "Site".into(), ty: FieldType::Text, required: true };
+    assert_eq!(find(&model, "Bare").unwrap().parameters, [parameter]);
+    assert!(find(&model, "AR-Aging by Customer").unwrap().parameters.is_empty());
+}
+
+#[test]
+fn no_key_or_no_set_is_an_empty_key() {
+    let model = read(DOCUMENT).unwrap();
+    assert!(find(&model, "Bare").unwrap().key.is_empty());
+    assert_eq!(find(&model, "Nothing"), None);
+    assert_eq!(model.faults, [""; 0]);
+}
+
+#[test]
+fn what_is_no_document_is_an_error() {
+    fails("");
+    fails("{\"error\":1}");
+    assert!(fails("<!DOCTYPE html><html><body>Sign in</body></html>").contains("<html>"));
+    for end in 0..DOCUMENT.len() {
+        fails(&DOCUMENT[..end]);
+    }
+    assert!(read(format!("\u{feff}{DOCUMENT}")).is_ok());
+    let latin = DOCUMENT.replace("1.0\"", "1.0\" encoding=\"ISO-8859-1\"");
+    assert!(fails(latin).contains("ISO-8859-1"));
+    fails(DOCUMENT.bytes().map(|byte| if byte == b'A' { 0xC4 } else { byte }).collect::<Vec<_>>());
+    for bom in ["", "\u{feff}"] {
+        let text = format!("{bom}{DOCUMENT}");
+        fails(text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>());
+        fails(text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn the_connection_says_why_the_document_ends() {
+    use futures_util::{StreamExt, stream};
+    let lost = Error::new(ErrorKind::ConnectionLost, "lost");
+    let pieces = stream::iter([Ok(&DOCUMENT.as_bytes()[..100]), Err(io::Error::other(lost))]);
+    let reader = tokio_util::io::StreamReader::new(pieces.boxed());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let error = runtime.block_on(parse(reader, &|_| true)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::ConnectionLost);
+}
+
+#[test]
+fn types_of_properties() {
+    let types = [
+        ("Edm.String", FieldType::Text),
+        ("Edm.Boolean", FieldType::Bool),
+        ("Edm.Byte", FieldType::Int2),
+        ("Edm.SByte", FieldType::Int2),
+        ("Edm.Int16", FieldType::Int2),
+        ("Edm.Int32", FieldType::Int4),
+        ("Edm.Int64", FieldType::Int8),
+        ("Int64", FieldType::Int8),
+        ("Edm.Single", FieldType::Float4),
+        ("Edm.Double", FieldType::Float8),
+        ("Edm.Decimal", FieldType::Numeric),
+        ("Edm.Date", FieldType::Date),
+        ("Edm.DateTime", FieldType::TimestampTz),
+        ("Edm.DateTimeOffset", FieldType::TimestampTz),
+        ("Edm.Time", FieldType::Text),
+        ("Edm.TimeOfDay", FieldType::Text),
+        ("Edm.Duration", FieldType::Text),
+        ("Edm.Binary", FieldType::Text),
+        ("Edm.Stream", FieldType::Text),
+        ("Edm.Guid", FieldType::Uuid),
+        ("Edm.GeographyPoint", FieldType::Json),
+        ("Collection(Edm.String)", FieldType::Json),
+        ("Collection(NS.Color)", FieldType::Json),
+        ("NS.Money", FieldType::Json),
+        ("NS.Color", FieldType::Text),
+        ("NS.Quantity", FieldType::Numeric),
+        ("Edm.New", FieldType::Text),
+        ("Else.Thing", FieldType::Json),
+        ("", FieldType::Text),
+    ];
+    let properties: String = types
+        .iter()
+        .enumerate()
+        .map(|(at, (ty, _))| format!("<Property Name=\"P{at}\" Type=\"{ty}\"/>"))
+        .collect();
+    let declared = r#"<ComplexType Name="Money"><Property Name="X" Type="Edm.Int32"/></ComplexType>
+        <EnumType Name="Color"><Member Name="Red"/></EnumType>
+        <TypeDefinition Name="Quantity" UnderlyingType="Edm.Decimal"/>"#;
+    let model = model(&format!("<EntityType Name=\"T\">{properties}</EntityType>{declared}"), SET);
+    let [set] = &model.sets[..] else { panic!() };
+    for ((ty, expected), property) in types.iter().zip(&set.properties) {
+        assert_eq!(property.ty, *expected, "{ty}");
+        assert!(property.nullable && property.filterable);
+    }
+    assert_eq!(model.faults.len(), 3);
+    assert_eq!(model.faults[0], "the type \"Edm.New\" of \"P26\" in \"S\" is not known: taken as text");
+}
+
+#[test]
+fn what_is_inherited() {
+    let types = r#"<EntityType Name="T" BaseType="NS.B"><Property Name="X" Type="Edm.Int32"/>
+        <Property Name="K" Type="Edm.String"/></EntityType>
+        <EntityType Name="B" BaseType="NS.C"><Key><PropertyRef Name="K"/></Key><Property Name="K" Type="Edm.Guid"
+        Nullable="false"/></EntityType>
+        <EntityType Name="C" BaseType="NS.T"><Property Name="C" Type="Edm.Int32"/></EntityType>"#;
+    let model = model(types, SET);
+    let set = &model.sets[0];
+    assert_eq!(set.key, ["K"]);
+    assert_eq!(names(&set.properties), ["C", "K", "X"]);
+    assert_eq!((set.properties[1].ty, set.properties[1].nullable), (FieldType::Uuid, false));
+}
+
+#[test]
+fn two_names_of_a_set_are_one() {
+    let types = r#"<EntityType Name="T"/><EntityType Name="U"/><EntityType Name="V"/>"#;
+    let sets = r#"<EntitySet Name="SOOrder" EntityType="NS.T"/><EntitySet Name="PX_SO_Line" EntityType="NS.U"/>
+        <EntitySet Name="PX_AR_Line" EntityType="NS.U"/><EntitySet Name="PX_Objects_SO_SOOrder" EntityType="NS.T"/>
+        <EntitySet Name="PX_AR_Invoice" EntityType="NS.V"/><EntitySet Name="AR Aging_2" EntityType="NS.V"/>
+        <EntitySet Name="SOOrder" EntityType="NS.V"/>"#;
+    let model = model(types, sets);
+    let all: Vec<(&str, Vec<&str>)> =
+        model.sets.iter().map(|set| (&*set.name, set.aliases.iter().map(String::as_str).collect())).collect();
+    let expected = [
+        ("PX_Objects_SO_SOOrder", vec!["SOOrder"]),
+        ("PX_SO_Line", vec![]),
+        ("PX_AR_Line", vec![]),
+        ("PX_AR_Invoice", vec!["Invoice"]),
+        ("AR Aging_2", vec![]),
+    ];
+    assert_eq!(all, expected);
+    assert_eq!(find(&model, "invoice").unwrap().name, "PX_AR_Invoice");
+    let document = document(types, sets);
+    for name in ["SOOrder", "PX_Objects_SO_SOOrder", "Invoice"] {
+        assert_eq!(read_some(&document, &|known| known == name).unwrap().sets.len(), 1, "{name}");
+    }
+    assert_eq!(read_some(&document, &|known| known == "Line").unwrap().sets, []);
+}
+
+#[test]
+fn inquiries_that_share_a_type_stay_two() {
+    let model = model(
+        TYPE,
+        r#"<EntitySet Name="AR-T" EntityType="NS.T"/><EntitySet Name="AR T" EntityType="NS.T"/>"#,
+    );
+    assert_eq!(model.sets.len(), 2);
+    assert_eq!(find(&model, "AR T").unwrap().name, "AR T");
+}
+
+#[test]
+fn a_set_whose_type_is_missing() {
+    let model =
+        model("", r#"<EntitySet Name="S" EntityType="NS.T"/><EntitySet Name="PX_S" EntityType="NS.T"/>"#);
+    assert_eq!(model.sets.len(), 2);
+    assert_eq!(model.faults.len(), 2);
+    assert!(model.sets[0].properties.is_empty());
+}
+
+#[test]
+fn a_namespace_has_other_names() {
+    let types = format!("{TYPE}<EntityType Name=\"U\" BaseType=\"Self.T\"/>");
+    let text = document(
+        &types,
+        r#"<EntitySet Name="A" EntityType="Self.U"/><EntitySet Name="B" EntityType="Lost.T"/>"#,
+    );
+    let model = read(text.replace("Namespace=\"NS\"", "Namespace=\"NS\" Alias=\"Self\"")).unwrap();
+    assert_eq!(model.sets.iter().map(|set| &*set.key[0]).collect::<Vec<_>>(), ["K", "K"]);
+}
+
+#[test]
+fn titles_and_restrictions_inside() {
+    let types = r#"<EntityType Name="T"><Property Name="A" Type="Edm.String"><Annotation
+        Term="Org.OData.Core.V1.Description" String="Order &amp; &#x4e;br."/></Property>
+        <Property Name="B" Type="Edm.String"><Annotation Term="Core.Description"><String> B &lt;<![CDATA[&]]>&#33; &x;
+        </String></Annotation></Property><Property Name="C" Type="Edm.String"><Annotation
+        Term="Core.LongDescription" String="no"/><Annotation Term="a.b.Description" String="no"/></Property>
+        <Annotation Term="Core.Description" String="Type"/></EntityType>"#;
+    let restrictions = r#"<EntitySet Name="S" EntityType="NS.T"><Annotation
+        Term="Org.OData.Capabilities.V1.FilterRestrictions"><Record><PropertyValue Property="Filterable" Bool="true"/>
+        <PropertyValue Property="NonFilterableProperties"><Collection><PropertyPath>A</PropertyPath>
+        <PropertyPath> B </PropertyPath></Collection></PropertyValue><PropertyValue Property="RequiredProperties">
+        <Collection><PropertyPath>C</PropertyPath></Collection></PropertyValue></Record></Annotation></EntitySet>"#;
+    let model = model(types, restrictions);
+    let set = &model.sets[0];
+    assert_eq!(set.title.as_deref(), Some("Type"));
+    let titles: Vec<_> = set.properties.iter().map(|property| property.title.as_deref()).collect();
+    assert_eq!(titles, [Some("Order & Nbr."), Some("B <&!"), None]);
+    let filterable: Vec<_> = set.properties.iter().map(|property| property.filterable).collect();
+    assert_eq!(filterable, [false, false, true]);
+    assert_eq!(model.faults, ["the entity \"&x;\" is not expanded"]);
+}
+
+#[test]
+fn titles_and_restrictions_elsewhere() {
+    let types = r#"<EntityType Name="T"><Property Name="A" Type="Edm.String"/><Property Name="B" Type="Edm.String"/>
+        </EntityType><Annotations Target="NS.T/A"><Annotation Term="Core.Description" String="a"/></Annotations>
+        <Annotations Target="NS.T"><Annotation Term="Core.Description" String="t"/></Annotations>
+        <Annotations Target="D.C/S"><Annotation Term="Core.Description" String="s"/>
+        <Annotation Term="Capabilities.FilterRestrictions"><Record><PropertyValue
+        Property="NonFilterableProperties" PropertyPath="B"/></Record></Annotation></Annotations>
+        <Annotations Target="NS.S_WithParameters(Edm.String)/P"><Annotation Term="Core.OptionalParameter"/></Annotations>
+        <Annotations Target="No.Where/At"><Annotation Term="Core.Description" String="x"/></Annotations>
+        <Function Name="S_WithParameters"><Parameter Name="P" Type="Edm.String"/></Function>"#;
+    let model = model(types, SET);
+    let set = &model.sets[0];
+    assert_eq!(set.title.as_deref(), Some("s"));
+    assert_eq!(set.properties[0].title.as_deref(), Some("a"));
+    assert!(set.properties[0].filterable && !set.properties[1].filterable);
+    assert!(!set.parameters[0].required);
+}
+
+#[test]
+fn relations_of_v4() {
+    let types = r#"<EntityType Name="T"><NavigationProperty Name="Lines" Type="Collection(NS.U)"/>
+        <NavigationProperty Name="Customer" Type="NS.V"><ReferentialConstraint Property="CustomerID"
+        ReferencedProperty="BAccountID"/><ReferentialConstraint Property="X" ReferencedProperty="Y"/>
+        </NavigationProperty><NavigationProperty Name="Nowhere"/></EntityType><EntityType Name="U"/>
+        <EntityType Name="V"/>"#;
+    let sets = r#"<EntitySet Name="U" EntityType="NS.U"/><EntitySet Name="PX_U" EntityType="NS.U"/>"#;
+    let text = document(types, &format!("{SET}{sets}"));
+    let model = read_some(text, &|name| name == "S").unwrap();
+    let pair = |here: &str, there: &str| (here.to_owned(), there.to_owned());
+    let expected = [
+        Relation { name: "Lines".into(), target: "PX_U".into(), many: true, columns: vec![] },
+        Relation {
+            name: "Customer".into(),
+            target: "V".into(),
+            many: false,
+            columns: vec![pair("CustomerID", "BAccountID"), pair("X", "Y")],
+        },
+    ];
+    assert_eq!(model.sets[0].relations, expected);
+}
+
+#[test]
+fn relations_of_v3() {
+    let types = r#"<EntityType Name="T"><NavigationProperty Name="Lines" Relationship="NS.A" FromRole="one" ToRole="lines"/>
+        <NavigationProperty Name="Lost" Relationship="NS.Lost" ToRole="lines"/></EntityType><EntityType Name="U">
+        <NavigationProperty Name="Order" Relationship="NS.A" FromRole="lines" ToRole="one"/></EntityType>
+        <Association Name="A"><End Role="one" Type="NS.T" Multiplicity="0..1"/><End Role="lines" Type="NS.U"
+        Multiplicity="*"/><ReferentialConstraint><Principal Role="one"><PropertyRef Name="Nbr"/></Principal>
+        <Dependent Role="lines"><PropertyRef Name="OrderNbr"/></Dependent></ReferentialConstraint></Association>"#;
+    let model = model(types, &format!("{SET}<EntitySet Name=\"U\" EntityType=\"NS.U\"/>"));
+    let relation = |name: &str, target: &str, many, (here, there): (&str, &str)| Relation {
+        name: name.into(),
+        target: target.into(),
+        many,
+        columns: vec![(here.into(), there.into())],
+    };
+    assert_eq!(model.sets[0].relations, [relation("Lines", "U", true, ("Nbr", "OrderNbr"))]);
+    assert_eq!(model.sets[1].relations, [relation("Order", "S", false, ("OrderNbr", "Nbr"))]);
+}
+
+#[test]
+fn inquiries_with_parameters() {
+    let types = format!(
+        r#"{TYPE}<EntityType Name="U"/><Function Name="s_withparameters"><Parameter Name="A" Type="Edm.Int32"/>
+        <Parameter Name="B" Type="Edm.Date"><Annotation Term="Org.OData.Core.V1.OptionalParameter"/></Parameter>
+        <Parameter Name="C" Type="Edm.String"/><ReturnType Type="Collection(NS.T)"/></Function>
+        <Function Name="S_WithParameters"><Parameter Name="A" Type="Edm.Int32"/></Function>
+        <Function Name="U_WithParameters"><Parameter Name="X" Type="Edm.Guid"/>
+        <ReturnType Type="Collection(NS.U)"/></Function>
+        <Function Name="Lost_WithParameters"><Parameter Name="X" Type="Edm.Guid"/>
+        <ReturnType Type="Collection(NS.T)"/></Function><Function Name="Without_WithParameters"/>
+        <Function Name="GetDeletedRecords"><Parameter Name="X" Type="Edm.Guid"/></Function>"#
+    );
+    let imports = r#"<FunctionImport Name="U X_WithParameters" Function="NS.U_WithParameters" EntitySet="no"/>
+        <FunctionImport Name="U_WithParameters" Function="NS.U_WithParameters"/>"#;
+    let model = model(&types.replace("s_with", "S_with"), &format!("{SET}{imports}"));
+    let parameter = |name: &str, ty, required| Parameter { name: name.into(), ty, required };
+    let expected = [
+        parameter("A", FieldType::Int4, true),
+        parameter("B", FieldType::Date, false),
+        parameter("C", FieldType::Text, false),
+    ];
+    assert_eq!(model.sets.iter().map(|set| &*set.name).collect::<Vec<_>>(), ["S", "U X"]);
+    assert_eq!(model.sets[0].parameters, expected);
+    assert_eq!(model.sets[1].parameters, [parameter("X", FieldType::Uuid, true)]);
+    assert_eq!(model.faults, ["the function \"Lost_WithParameters\" is left out: it belongs to no set"]);
+}
+
+#[test]
+fn inquiries_with_parameters_in_v3() {
+    let import = r#"<FunctionImport Name="s_WithParameters" EntitySet="S" ReturnType="Collection(NS.T)">
+        <Parameter Name="A" Type="Edm.DateTime" Mode="In"/></FunctionImport>"#;
+    let model = model(TYPE, &format!("{import}{SET}"));
+    assert_eq!(model.sets[0].parameters[0].ty, FieldType::TimestampTz);
+}
+
+#[test]
+fn names_that_xml_forbids_are_taken_as_they_stand() {
+    let types = format!(
+        "{TYPE}<Function Name=\"R&D <\u{c4}> 'x' &amp; y_WithParameters\"><Parameter Name=\"A&B\" Type=\"Edm.String\"/>
+        <Parameter A Name=unquoted B='x' Name='B' Type='Edm.String' Type='Edm.Int32'/></Function> & "
+    );
+    let model = model(&types, "<EntitySet Name=\"R&D <\u{e4}> 'x' &amp; y\" EntityType=\"NS.T\"/>");
+    assert_eq!(model.sets[0].name, "R&D <\u{e4}> 'x' &amp; y");
+    let parameters: Vec<_> = model.sets[0].parameters.iter().map(|parameter| &*parameter.name).collect();
+    assert_eq!(parameters, ["A&B", "B"]);
+}
+
+#[test]
+fn entities_are_not_expanded() {
+    let mut bomb = "<!DOCTYPE x [<!ENTITY a0 \"ha\">".to_owned();
+    for level in 1..64 {
+        bomb += &format!("<!ENTITY a{level} \"&a{0};&a{0};\">", level - 1);
+    }
+    bomb += "<!ENTITY f SYSTEM \"file:///etc/passwd\">]>";
+    let set = r#"<EntitySet Name="S&a63;" EntityType="NS.T"><Annotation Term="Core.Description"><String>&f;x</String>
+        </Annotation></EntitySet>"#;
+    let model = read(format!("{bomb}{}", document(TYPE, set))).unwrap();
+    assert_eq!(model.sets[0].name, "S&a63;");
+    assert_eq!(model.sets[0].title.as_deref(), Some("x"));
+    assert_eq!(model.faults.len(), 2);
+}

@@ -1,0 +1,182 @@
+//! Where a definition has its parts: the schemas, and what the requests of each entity bring and take.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::shape::Shape;
+use super::{MAX_NAME, unescape};
+
+#[derive(Deserialize)]
+pub(super) struct Document<'a> {
+    #[serde(borrow)]
+    pub info: Option<Info<'a>>,
+    pub paths: Option<Named<Path>>,
+    /// Swagger 2.0.
+    pub definitions: Option<Named<Shape>>,
+    /// Swagger 2.0.
+    pub responses: Option<Named<Answer>>,
+    /// OpenAPI 3.
+    pub components: Option<Components>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Info<'a> {
+    #[serde(borrow)]
+    pub version: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+pub(super) struct Components {
+    pub schemas: Option<Named<Shape>>,
+    pub responses: Option<Named<Answer>>,
+    #[serde(rename = "requestBodies")]
+    pub bodies: Option<Named<Answer>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Tag {
+    pub name: Option<Box<str>>,
+    pub description: Option<Box<str>>,
+}
+
+/// The members of an object, in order.
+pub(super) struct Named<T>(pub Vec<(Box<str>, T)>);
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+pub(super) trait Member {
+    /// The name to keep the member by, if it is to be kept.
+    fn name(key: &str) -> Option<&str> {
+        Some(key)
+    }
+}
+
+impl Member for Shape {}
+impl Member for Answer {}
+impl Member for Path {
+    /// The paths of one segment are those of entities.
+    fn name(path: &str) -> Option<&str> {
+        path.strip_prefix('/').filter(|name| !name.is_empty() && !name.contains(['/', '{']))
+    }
+}
+
+impl<'de, T: Deserialize<'de> + Member> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de> + Member> Visitor<'de> for Members<T> {
+            type Value = Named<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named<T>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    match T::name(&key).filter(|name| name.len() <= MAX_NAME) {
+                        Some(name) => members.push((name.into(), map.next_value()?)),
+                        None => _ = map.next_value::<IgnoredAny>()?,
+                    }
+                }
+                Ok(Named(members))
+            }
+        }
+        deserializer.deserialize_map(Members(PhantomData))
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Path {
+    get: Option<Box<Operation>>,
+    put: Option<Box<Operation>>,
+}
+
+#[derive(Deserialize)]
+struct Operation {
+    responses: Option<Named<Answer>>,
+    /// OpenAPI 3.
+    #[serde(rename = "requestBody")]
+    body: Option<Answer>,
+    /// Swagger 2.0 has the body here.
+    parameters: Option<Vec<Answer>>,
+}
+
+/// The schema of the records in an answer, in the body of a request or in a parameter.
+#[derive(Deserialize)]
+#[serde(from = "AnswerText")]
+pub(super) struct Answer(Option<Type>);
+
+/// The name of a schema, or of the answer elsewhere that tells.
+enum Type {
+    Record(Box<str>),
+    Answer(Box<str>),
+}
+
+#[derive(Deserialize)]
+struct AnswerText {
+    #[serde(rename = "$ref")]
+    reference: Option<String>,
+    /// Swagger 2.0, and of a media type in OpenAPI 3.
+    schema: Option<Shape>,
+    /// OpenAPI 3, by media type.
+    content: Option<Named<Answer>>,
+}
+
+impl From<AnswerText> for Answer {
+    fn from(text: AnswerText) -> Self {
+        if let Some(reference) = text.reference {
+            let name = reference.rsplit_once('/').map_or(&*reference, |(_, name)| name);
+            return Self((name.len() <= MAX_NAME).then(|| Type::Answer(unescape(name))));
+        }
+        let mut content = text.content.into_iter().flat_map(|named| named.0);
+        Self(text.schema.and_then(record).or_else(|| content.find_map(|(_, Answer(ty))| ty)))
+    }
+}
+
+/// The type of a record or of a list of records.
+fn record(shape: Shape) -> Option<Type> {
+    match shape {
+        Shape::Ref(name) => Some(Type::Record(name)),
+        Shape::Array(items) => record(*items),
+        _ => None,
+    }
+}
+
+impl Path {
+    /// Names of schemas that the records of the entity may have: of its list, of what is put, and of the answer to it.
+    pub(super) fn types<'a>(
+        &'a self,
+        answers: &'a HashMap<Box<str>, Answer>,
+    ) -> impl Iterator<Item = &'a str> {
+        let get = self.get.iter().flat_map(|get| get.answers());
+        let put = self.put.iter().flat_map(|put| put.bodies().chain(put.answers()));
+        get.chain(put).filter_map(|answer| match answer.0.as_ref()? {
+            Type::Record(name) => Some(&**name),
+            Type::Answer(name) => match answers.get(name)? {
+                Answer(Some(Type::Record(name))) => Some(&**name),
+                Answer(_) => None,
+            },
+        })
+    }
+}
+
+impl Operation {
+    fn answers(&self) -> impl Iterator<Item = &Answer> {
+        let all = self.responses.iter().flat_map(|named| &named.0);
+        all.filter(|(status, _)| matches!(&**status, "200" | "201" | "default")).map(|(_, answer)| answer)
+    }
+
+    fn bodies(&self) -> impl Iterator<Item = &Answer> {
+        self.body.iter().chain(self.parameters.iter().flatten())
+    }
+}
