@@ -45,7 +45,7 @@ pub(crate) const FIELD_HINT: &str = "Check the option \"field\" of the columns: 
 /// its text.
 pub(crate) fn failure(what: &str, status: StatusCode, body: &str) -> Error {
     let parsed: ErrorBody = serde_json::from_str(body).unwrap_or_default();
-    let words = parsed.text().or_else(|| page_title(body)).unwrap_or_default();
+    let words = parsed.text().or_else(|| field_errors(body)).or_else(|| page_title(body)).unwrap_or_default();
     let exception = parsed.exception_type.as_deref().unwrap_or_default();
     let told = |kind, message: String| Error::new(kind, message).detail(&words);
 
@@ -137,6 +137,14 @@ fn no_seat(words: &str) -> Error {
     )
 }
 
+/// What stands beside the fields of a record that was not accepted (status 422).
+fn field_errors(body: &str) -> Option<String> {
+    let record: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body).ok()?;
+    let told =
+        record.iter().filter_map(|(name, field)| Some(format!("{name}: {}", field.get("error")?.as_str()?)));
+    Some(told.collect::<Vec<_>>().join("; ")).filter(|told| !told.is_empty())
+}
+
 fn page_title(body: &str) -> Option<String> {
     let start = body.find("<title>")? + "<title>".len();
     let end = start + body[start..].find("</title>")?;
@@ -200,6 +208,14 @@ mod tests {
             r#"{"odata.error":{"message":{"lang":"en","value":"v3"}}}"#,
         );
         assert_eq!(error.detail.as_deref(), Some("v3"));
+    }
+
+    #[test]
+    fn a_record_that_is_not_accepted_says_why() {
+        let body =
+            r#"{"id":"x","InventoryID":{"value":"X","error":"'X' cannot be found in the system."},"Qty":{}}"#;
+        let error = failure("X", StatusCode::UNPROCESSABLE_ENTITY, body);
+        assert_eq!(error.detail.as_deref(), Some("InventoryID: 'X' cannot be found in the system."));
     }
 
     #[test]

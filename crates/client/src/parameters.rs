@@ -1,5 +1,10 @@
 //! Parameters of inquiries: which are needed, and whether the server took them.
 
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
 use crate::decode::{Batch, Cell, Column, ColumnType, RowDecoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::literal::Literal;
@@ -104,6 +109,13 @@ pub(crate) fn check_echo(request: &ScanRequest, call: &[Option<Literal>], record
                 format!("{} has no parameter \"{}\"", request.target, parameter.name),
             ));
         }
+        if let Some(refusal) = refusal(record, &parameter.name) {
+            return Err(Error::new(
+                ErrorKind::Server,
+                format!("{} did not accept the parameter \"{}\"", request.target, parameter.name),
+            )
+            .detail(refusal));
+        }
         if !same(&sent, &shown) {
             return Err(Error::new(
                 ErrorKind::Protocol,
@@ -114,6 +126,17 @@ pub(crate) fn check_echo(request: &ScanRequest, call: &[Option<Literal>], record
         }
     }
     Ok(())
+}
+
+/// What a form says beside a parameter that it did not accept.
+fn refusal(record: &[u8], parameter: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Field {
+        error: String,
+    }
+    let fields: HashMap<String, &RawValue> = serde_json::from_slice(record).ok()?;
+    let Field { error } = serde_json::from_str(fields.get(parameter)?.get()).ok()?;
+    Some(error).filter(|text| !text.is_empty())
 }
 
 /// Text as SQL Server compares it, without case and the spaces at its end; numbers by value.
@@ -163,6 +186,7 @@ mod tests {
         assert_eq!(check(r#"{"Item":{},"Results":[]}"#), Err(ErrorKind::Protocol));
         assert_eq!(check(r#"{"Item":{"value":"BB"}}"#), Err(ErrorKind::Protocol));
         assert_eq!(check(r#"{"Results":[]}"#), Err(ErrorKind::UnknownField));
+        assert_eq!(check(r#"{"Item":{"value":"aa","error":"not found"}}"#), Err(ErrorKind::Server));
     }
 
     #[test]

@@ -195,8 +195,7 @@ pub(crate) struct Known(tokio::sync::Mutex<HashMap<String, Arc<Renames>>>);
 
 impl Known {
     fn place(request: &ScanRequest) -> String {
-        let Target { endpoint_name, endpoint_version, .. } = &request.target;
-        format!("{endpoint_name}\n{endpoint_version:?}\n{:?}\n{}", request.target.surface, request.table)
+        format!("{:?}", request.target)
     }
 
     /// Those for a request that hold all that it needs.
