@@ -135,6 +135,7 @@ impl Table {
             detail,
             endpoint_name: endpoint_name.to_owned(),
             endpoint_version: endpoint_version.map(str::to_owned),
+            contract: self.inherited("contract").parse().ok(),
         })
     }
 

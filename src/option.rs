@@ -112,7 +112,7 @@ impl Definition {
 
 use Object::{Column, Import, Server, Table, UserMapping};
 
-static OPTIONS: [Definition; 54] = [
+static OPTIONS: [Definition; 55] = [
     Definition::new(
         "url",
         &[Server],
@@ -135,6 +135,12 @@ static OPTIONS: [Definition; 54] = [
         &[Server, Table, Import],
         Kind::Text,
         "Version of the contract endpoint; unset, the newest that the instance lists.",
+    ),
+    Definition::new(
+        "contract",
+        &[Server, Table],
+        Kind::Choice(&[("4", &[]), ("5", &[])]),
+        "Version of the contract that the endpoint speaks; unset, 5 from endpoint version 26 on, 4 before.",
     ),
     Definition::new(
         "odata_version",
@@ -640,11 +646,12 @@ impl Options {
 
     /// Options that the schema given beside them cannot use.
     fn check_surface(&self) -> Result<(), Refusal> {
-        const FITS: [(&str, &[&str]); 7] = [
+        const FITS: [(&str, &[&str]); 8] = [
             ("endpoint_name", &[SCHEMA_REST]),
             ("endpoint_version", &[SCHEMA_REST]),
             ("odata_version", &[SCHEMA_ODATA, SCHEMA_DAC]),
             ("detail", &[SCHEMA_REST]),
+            ("contract", &[SCHEMA_REST]),
             ("show_deleted", &[SCHEMA_DAC]),
             ("inquiry", &[SCHEMA_REST, SCHEMA_ODATA]),
             ("entity", &[SCHEMA_REST, SCHEMA_DAC]),

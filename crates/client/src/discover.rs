@@ -23,6 +23,9 @@ use crate::session::{Connection, LIST_BYTES};
 /// A definition of an endpoint is 3 MB; more than this is none.
 const DEFINITION_BYTES: usize = 64 * 1024 * 1024;
 
+/// Bytes of a name; what is longer is none that anyone has given.
+const LONGEST_NAME: usize = 1000;
+
 /// Someone who asks.
 pub(crate) struct Asker {
     connection: Arc<Connection>,
@@ -284,7 +287,8 @@ fn parse_service(body: &[u8]) -> Result<Vec<String>> {
             .hint("Check the server options \"url\" and \"company\".")
     })?;
     let is_set = |set: &Set| set.kind.as_deref().is_none_or(|kind| kind == "EntitySet");
-    Ok(service.value.into_iter().filter(is_set).map(|set| set.name).collect())
+    let is_name = |set: &Set| set.name.len() <= LONGEST_NAME;
+    Ok(service.value.into_iter().filter(|set| is_set(set) && is_name(set)).map(|set| set.name).collect())
 }
 
 #[cfg(test)]

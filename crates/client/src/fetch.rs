@@ -49,7 +49,7 @@ pub(crate) async fn run(connection: Arc<Connection>, request: ScanRequest, share
         None => request,
     };
     let unknown = match read_somehow(&connection, &request, shared).await {
-        Err(error) if error.kind == ErrorKind::UnknownField => error,
+        Err(error) if may_be_written_otherwise(&request, error.kind) => error,
         outcome => return outcome,
     };
     let asker = Asker::new(Arc::clone(&connection), Arc::clone(&shared.report));
@@ -76,6 +76,13 @@ async fn read_somehow(connection: &Arc<Connection>, request: &ScanRequest, share
             .to_owned(),
     );
     Ok(())
+}
+
+/// Whether a failure may come from names that the table writes otherwise: a function whose parameters have other names
+/// is not found.
+fn may_be_written_otherwise(request: &ScanRequest, kind: ErrorKind) -> bool {
+    let called = request.target.surface == Surface::GenericInquiry && !request.parameters.is_empty();
+    kind == ErrorKind::UnknownField || kind == ErrorKind::NotFound && called
 }
 
 /// Whether a failure may come from a condition that the server cannot apply.

@@ -34,7 +34,13 @@ pub(crate) async fn find(asker: &Asker, request: &ScanRequest, unknown: Error) -
         let Ok(endpoint) = asker.endpoint(&target.endpoint_name, version).await else { return Err(unknown) };
         let endpoint = Endpoint { name: endpoint.name, ..endpoint };
         let Ok(contract) = asker.contract(&endpoint).await else { return Err(unknown) };
-        let entity = contract.entities.iter().find(|entity| entity.name.eq_ignore_ascii_case(&target.name));
+        let named = |exactly: bool| {
+            let is = |name: &str| {
+                if exactly { name == target.name } else { name.eq_ignore_ascii_case(&target.name) }
+            };
+            contract.entities.iter().find(|entity| is(&entity.name))
+        };
+        let entity = named(true).or_else(|| named(false));
         let Some(entity) = entity else { return Err(unknown) };
         return renames(&Fields::Record(&contract, &entity.type_name), request);
     }

@@ -142,6 +142,8 @@ pub struct Target {
     pub endpoint_name: String,
     /// Contract REST only; unset, the newest that the instance lists.
     pub endpoint_version: Option<String>,
+    /// Contract REST only: 4 or 5; unset, what the version tells.
+    pub contract: Option<u32>,
 }
 
 impl fmt::Display for Target {
@@ -175,6 +177,7 @@ pub(crate) mod tests {
                 detail: Vec::new(),
                 endpoint_name: "Default".into(),
                 endpoint_version: None,
+                contract: None,
             },
             columns: columns
                 .iter()

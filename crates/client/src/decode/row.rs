@@ -237,7 +237,9 @@ impl Fields {
 
     fn add(&mut self, path: &[String], sink: Sink) {
         let mut node = 0;
-        if path != ["*"] {
+        // What is meant is all of the object that the rest leads to.
+        let path = if path.last().is_some_and(|last| last == "*") { &path[..path.len() - 1] } else { path };
+        if !path.is_empty() {
             for name in path {
                 self.nodes[node].below.push(sink);
                 let new = self.nodes.len();
@@ -374,7 +376,7 @@ impl Walk<'_> {
         if space(self.row, end) < self.row.len() {
             return Err(Fault::malformed("the end of the row", end));
         }
-        // Only ["*"] puts sinks here.
+        // Only a path of ["*"] puts sinks here.
         for i in 0..self.nodes[0].sinks.len() {
             match self.nodes[0].sinks[i] {
                 Sink::Column(column, ColumnType::Json) => self.json(column, at, end),

@@ -62,8 +62,10 @@ fn bare(row: &[u8], at: usize) -> Result<(Token<'_>, usize), Fault> {
 fn wrapped(row: &[u8], at: usize) -> Result<(Token<'_>, usize), Fault> {
     let inside = at + WRAPPER.len();
     if row[at..].starts_with(WRAPPER) && peek(row, inside) != b'{' {
-        let (token, end) = bare(row, inside)?;
-        if peek(row, end) == b'}' {
+        // White space, and what is broken, is left to the walk.
+        if let Ok((token, end)) = bare(row, inside)
+            && peek(row, end) == b'}'
+        {
             return Ok((token, end + 1));
         }
     }

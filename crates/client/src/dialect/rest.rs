@@ -58,51 +58,62 @@ impl Wanted {
     }
 }
 
+/// What a request asks for, by the places where it is.
+struct Asked {
+    wanted: Wanted,
+    /// Custom fields with their views, and the columns that show them.
+    custom: Vec<(String, usize)>,
+    /// The columns whose field every record, or every row of the detail, has.
+    expected: Vec<usize>,
+}
+
+impl Asked {
+    fn of(request: &ScanRequest, contract_5: bool) -> Result<Self> {
+        let mut asked = Self { wanted: Wanted::default(), custom: Vec::new(), expected: Vec::new() };
+        let _ = asked.wanted.at(&request.target.detail);
+        for (index, column) in request.columns.iter().enumerate() {
+            let Some((last, objects)) = column.path.split_last() else {
+                return Err(Error::new(
+                    ErrorKind::Definition,
+                    format!("column \"{}\" has no field", column.name),
+                ));
+            };
+            let wanted = &mut asked.wanted;
+            let is_text = matches!(column.ty, ColumnType::Text | ColumnType::Unpadded);
+            match (last.as_str(), objects) {
+                (WHOLE, _) => wanted.at(objects).whole = true,
+                (name, [inner @ .., kind, view]) if kind == CUSTOM => {
+                    let _ = wanted.at(inner);
+                    asked.custom.push((format!("{view}.{name}"), index));
+                }
+                // The code of a drop-down; in a column of type uuid it is the id of a linked entity.
+                ("id", [outer @ .., field]) if contract_5 && is_text => wanted.at(outer).field(field),
+                (name, _) if SYSTEM.contains(&name) => {
+                    let _ = wanted.at(objects);
+                }
+                (_, _) if column.ty == ColumnType::Json => wanted.at(objects).object(last).whole = true,
+                _ => {
+                    wanted.at(objects).field(last);
+                    let (_, within) = place(&column.path, &request.target.detail);
+                    if within.len() == 1 && last != FILES {
+                        asked.expected.push(index);
+                    }
+                }
+            }
+        }
+        Ok(asked)
+    }
+}
+
 /// The list of an entity or its details.
 ///
 /// # Errors
 /// A column's path is empty.
 pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> Result<Listing> {
-    let contract_5 = is_contract_5(version);
-    let mut wanted = Wanted::default();
-    let mut custom: Vec<(String, usize)> = Vec::new();
-    let mut expected = Vec::new();
-    let _ = wanted.at(&request.target.detail);
-    for (index, column) in request.columns.iter().enumerate() {
-        let Some((last, objects)) = column.path.split_last() else {
-            return Err(Error::new(
-                ErrorKind::Definition,
-                format!("column \"{}\" has no field", column.name),
-            ));
-        };
-        let is_text = matches!(column.ty, ColumnType::Text | ColumnType::Unpadded);
-        match (last.as_str(), objects) {
-            (WHOLE, _) => wanted.at(objects).whole = true,
-            (name, [inner @ .., kind, view]) if kind == CUSTOM => {
-                let _ = wanted.at(inner);
-                custom.push((format!("{view}.{name}"), index));
-            }
-            // The code of a drop-down; in a column of type uuid it is the id of a linked entity.
-            ("id", [outer @ .., field]) if contract_5 && is_text => wanted.at(outer).field(field),
-            (name, _) if SYSTEM.contains(&name) => {
-                let _ = wanted.at(objects);
-            }
-            (_, _) if column.ty == ColumnType::Json => wanted.at(objects).object(last).whole = true,
-            _ => {
-                wanted.at(objects).field(last);
-                let (_, within) = place(&column.path, &request.target.detail);
-                if within.len() == 1 && last != FILES {
-                    expected.push(index);
-                }
-            }
-        }
-    }
-
+    let contract_5 = is_contract_5(request, version);
+    let Asked { wanted, custom, expected } = Asked::of(request, contract_5)?;
     let everything = wanted.whole;
-    let (mut select, expand) = match contract_5 {
-        true => contract_5_query(wanted),
-        false => contract_4_query(&wanted),
-    };
+    let (mut select, expand) = select_and_expand(wanted, contract_5);
     // Without a field of the record itself, `$select` would be empty or name only what is expanded.
     if select.is_empty() {
         select.extend(request.key.iter().take(1).cloned());
@@ -135,31 +146,6 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
     })
 }
 
-/// What the server is asked to decide: nothing about details.
-fn remote_filter(request: &ScanRequest, contract_5: bool) -> Option<String> {
-    let dialect = if contract_5 { Dialect::Contract5 } else { Dialect::Contract4 };
-    filter::print(request.filter.as_ref()?, dialect)
-}
-
-/// `$select` and `$expand`.
-fn contract_4_query(wanted: &Wanted) -> (Vec<String>, String) {
-    let (mut select, mut expand) = (Vec::new(), Vec::new());
-    flat("", wanted, &mut select, &mut expand);
-    (select, expand.join(","))
-}
-
-/// The same in OData 4.01, where what is expanded need not be selected too.
-fn contract_5_query(wanted: Wanted) -> (Vec<String>, String) {
-    let expand = |all: bool| {
-        let inner = wanted.inner.iter().map(|(name, inner)| nested(name, inner, all));
-        inner.collect::<Vec<_>>().join(",")
-    };
-    let narrow = expand(false);
-    // As for `$select` as a whole: fields that would make the address too long are not listed.
-    let expand = if narrow.len() > MAX_QUERY / 2 { expand(true) } else { narrow };
-    (wanted.fields, expand)
-}
-
 /// An inquiry form with the values of its parameters. It knows no paging, and its `$select` is of no use: what comes
 /// besides the results is one record.
 pub(crate) fn form(
@@ -168,38 +154,21 @@ pub(crate) fn form(
     version: &str,
     call: &[Option<Literal>],
 ) -> Result<Listing> {
-    let mut wanted = Wanted::default();
-    let _ = wanted.at(&request.target.detail);
-    for column in &request.columns {
-        // Linked entities within the results must be expanded; parameters have a path of one step, or none.
-        if let [objects @ .., last] = column.path.as_slice() {
-            let holder = wanted.at(objects);
-            if column.ty == ColumnType::Json && !SYSTEM.contains(&last.as_str()) && last != WHOLE {
-                let _ = holder.object(last);
-            }
-        }
-    }
-    let mut expand = Vec::new();
-    flat("", &wanted, &mut Vec::new(), &mut expand);
+    let contract_5 = is_contract_5(request, version);
+    let Asked { wanted, expected, .. } = Asked::of(request, contract_5)?;
+    let (_, expand) = select_and_expand(wanted, contract_5);
     let given = request.parameters.iter().zip(call).filter_map(|(parameter, value)| {
         let name = serde_json::Value::from(parameter.name.as_str());
         Some(format!("{name}:{{\"value\":{}}}", value.as_ref()?.json()))
     });
-    let expected = (0..request.columns.len()).filter(|&index| {
-        let column = &request.columns[index];
-        let (_, within) = place(&column.path, &request.target.detail);
-        let system =
-            within.iter().any(|name| SYSTEM.contains(&name.as_str()) || name == WHOLE || name == FILES);
-        within.len() == 1 && !system && column.ty != ColumnType::Json
-    });
     Ok(Listing {
         path: path(request, endpoint, version),
-        query: query("", &[("$expand", &expand.join(","))]),
+        query: query("", &[("$expand", &expand)]),
         body: Some(format!("{{{}}}", given.collect::<Vec<_>>().join(","))),
         filter: None,
         more: Vec::new(),
         identity: Vec::new(),
-        expected: expected.collect(),
+        expected,
         pageable: false,
     })
 }
@@ -214,9 +183,37 @@ pub(crate) fn is_custom(path: &[String]) -> bool {
     matches!(path, [.., kind, _, _] if kind == CUSTOM)
 }
 
-fn is_contract_5(version: &str) -> bool {
-    let year = version.split('.').next().and_then(|year| year.parse().ok());
-    year.is_some_and(|year: u32| year >= CONTRACT_5)
+/// As the table says, else by the version, which of Acumatica's own endpoints begins with the year.
+fn is_contract_5(request: &ScanRequest, version: &str) -> bool {
+    let year = || version.split('.').next()?.parse::<u32>().ok();
+    match request.target.contract {
+        Some(contract) => contract >= 5,
+        None => year().is_some_and(|year| year >= CONTRACT_5),
+    }
+}
+
+/// What the server is asked to decide: nothing about details.
+fn remote_filter(request: &ScanRequest, contract_5: bool) -> Option<String> {
+    let dialect = if contract_5 { Dialect::Contract5 } else { Dialect::Contract4 };
+    filter::print(request.filter.as_ref()?, dialect)
+}
+
+/// `$select` and `$expand`.
+fn select_and_expand(wanted: Wanted, contract_5: bool) -> (Vec<String>, String) {
+    if !contract_5 {
+        let (mut select, mut expand) = (Vec::new(), Vec::new());
+        flat("", &wanted, &mut select, &mut expand);
+        return (select, expand.join(","));
+    }
+    // OData 4.01, where what is expanded need not be selected too.
+    let expand = |all: bool| {
+        let inner = wanted.inner.iter().map(|(name, inner)| nested(name, inner, all));
+        inner.collect::<Vec<_>>().join(",")
+    };
+    let narrow = expand(false);
+    // As for `$select` as a whole: fields that would make the address too long are not listed.
+    let expand = if narrow.len() > MAX_QUERY / 2 { expand(true) } else { narrow };
+    (wanted.fields, expand)
 }
 
 /// Contract 4: paths in `$select`, and in `$expand` each object on the way. An expanded detail that
