@@ -4,7 +4,8 @@ use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 
-/// A path that scans `rel` alone, unordered, for the values of the relations `outer`.
+/// A path that scans `rel` alone, unordered, for the values of the relations `outer`. One of last resort is taken only
+/// if there is no other.
 ///
 /// # Safety
 /// `root` and `rel` belong to the planner run that is under way; `outer` holds all that `rel` refers to laterally.
@@ -15,7 +16,11 @@ pub unsafe fn create_scan_path(
     rows: f64,
     startup_cost: f64,
     total_cost: f64,
+    is_last_resort: bool,
 ) -> *mut pg_sys::ForeignPath {
+    /// More than any plan costs, `disable_cost` included; from 18 on what is disabled is counted instead.
+    const LAST_RESORT_COST: f64 = 1e15;
+    let extra = if is_last_resort { LAST_RESORT_COST } else { 0.0 };
     // SAFETY: forwarded from the caller; null is "default" or "none" for all pointers passed.
     unsafe {
         pg_sys::create_foreignscan_path(
@@ -24,9 +29,9 @@ pub unsafe fn create_scan_path(
             null_mut(), // target: that of the relation
             rows,
             #[cfg(feature = "pg18")]
-            0, // disabled_nodes
-            startup_cost,
-            total_cost,
+            if is_last_resort { 1_000 } else { 0 }, // disabled_nodes
+            startup_cost + extra,
+            total_cost + extra,
             null_mut(), // pathkeys
             outer,
             null_mut(), // fdw_outerpath

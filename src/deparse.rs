@@ -17,6 +17,8 @@ use crate::shippable::Field;
 /// Rows of the first request when the planner expects no limit: enough to answer a look at the
 /// table, few enough to be quick.
 const FIRST_PAGE: u32 = 256;
+/// What the rows of a detail have besides their fields.
+const ROW_MEMBERS: [&str; 7] = ["id", "rowNumber", "note", "files", "custom", "error", "*"];
 /// Where most inquiry forms have their results.
 const RESULTS: &str = "Results";
 
@@ -181,6 +183,7 @@ impl Table {
         let mut columns: Vec<Column> = Vec::new();
         let mut parameters: Vec<Parameter> = Vec::new();
         let mut unselectable = Vec::new();
+        let mut spare = None;
         let mut may_refuse = false;
         for attribute in descriptor.iter().filter(|attribute| !attribute.attisdropped) {
             let options = column_options(relation.oid(), attribute.attnum);
@@ -204,9 +207,23 @@ impl Table {
                 unselectable.extend(refused.then_some(columns.len()));
                 columns.push(Column { ty: column_type(attribute, unpad), name, path });
                 may_refuse |= convert::may_refuse(attribute);
+            } else if column_type(attribute, unpad) == ColumnType::Text && spare.is_none() {
+                let own = path.starts_with(&target.detail) && path.len() == target.detail.len() + 1;
+                let plain = options.get("parameter").is_none()
+                    && !ROW_MEMBERS.contains(&path[path.len() - 1].as_str());
+                spare = (own && plain).then_some(Column { ty: ColumnType::Text, name, path });
             }
         }
         let key = in_order(keys);
+        // Without any field of the detail, all of it would be asked for.
+        let within =
+            |path: &[String]| path.len() == target.detail.len() + 1 && path.starts_with(&target.detail);
+        let is_field = |column: &Column| {
+            within(&column.path) && !ROW_MEMBERS.contains(&column.path[column.path.len() - 1].as_str())
+        };
+        if !target.detail.is_empty() && !columns.iter().any(is_field) {
+            columns.extend(spare.filter(is_field));
+        }
         // The decoder names the row of a value that it refuses. For PostgreSQL to do so too, the fields
         // that name it must be among the cells, behind those of the columns.
         if may_refuse && !target.form {

@@ -1,5 +1,7 @@
 //! What an instance has, and what has changed since the import, as functions.
 
+use std::collections::HashSet;
+
 use acumatica_client::Surface;
 use acumatica_client::catalog::Model;
 use acumatica_schema::{Case, Change, ChangeKind, Existing, ExistingColumn, Settings, diff};
@@ -117,7 +119,20 @@ fn acumatica_diff(
     endpoint_version: Option<&str>,
 ) -> TableIterator<'static, (name!(foreign_table, String), name!(change, String), name!(statement, String))> {
     let mut changes = Vec::new();
-    for group in groups(foreign_schema) {
+    let groups = groups(foreign_schema);
+    let is_rest = |group: &&Group| group.schema == SCHEMA_REST;
+    // Tables of several endpoints cannot have a version in common.
+    let names: HashSet<String> =
+        groups.iter().filter(is_rest).map(|group| group.endpoint_name.to_lowercase()).collect();
+    if let (Some(version), 2..) = (endpoint_version, names.len()) {
+        Refusal::new(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("the tables of schema \"{foreign_schema}\" are of several endpoints, which have no version {version} in common"),
+        )
+        .hint("Keep the tables of each endpoint in a schema of their own, or leave the version out.")
+        .raise();
+    }
+    for group in groups {
         changes.extend(changes_of(group, foreign_schema, endpoint_version));
     }
     TableIterator::new(changes.into_iter().map(|change| (change.table, change.change, change.statement)))
@@ -206,7 +221,8 @@ fn existing(relation: &PgRelation, table: &Table, foreign_schema: &str) -> (Exis
             options.push((name.to_owned(), table.inherited(name).to_owned()));
         }
     }
-    let name = relation.name().to_owned();
+    // SAFETY: the relation is open.
+    let name = unsafe { from_server((*(*relation.as_ptr()).rd_rel).relname.data.as_ptr()) };
     let quoted = format!("{}.{}", quoted(foreign_schema), quoted(&name));
     (Existing { name, quoted, options, columns }, not_null)
 }

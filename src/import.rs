@@ -122,7 +122,9 @@ unsafe fn ask_for(statement: *mut pg_sys::ImportForeignSchemaStmt, tables: &[Tab
         let before = pg_sys::MemoryContextSwitchTo(compat::statement_context());
         let mut list = std::ptr::null_mut();
         for table in tables {
-            let name = pg_sys::pstrdup(to_server(&table.name).as_ptr());
+            // The statement that creates it was written in the encoding of the database, so this can be.
+            let Some(name) = to_server_exactly(&table.name) else { continue };
+            let name = pg_sys::pstrdup(name.as_ptr());
             list = pg_sys::lappend(list, pg_sys::makeRangeVar(std::ptr::null_mut(), name, -1).cast());
         }
         (*statement).table_list = list;
@@ -352,9 +354,11 @@ pub extern "C-unwind" fn acumatica_fdw_imported(call: pg_sys::FunctionCallInfo) 
         if transaction != pg_sys::GetCurrentTransactionId() {
             return pg_sys::Datum::from(0);
         }
-        let schema = pg_sys::get_namespace_oid(to_server(&local_schema).as_ptr(), true);
+        let Some(schema) = to_server_exactly(&local_schema) else { return pg_sys::Datum::from(0) };
+        let schema = pg_sys::get_namespace_oid(schema.as_ptr(), true);
         for table in tables {
-            let oid = pg_sys::get_relname_relid(to_server(&table.name).as_ptr(), schema);
+            let Some(name) = to_server_exactly(&table.name) else { continue };
+            let oid = pg_sys::get_relname_relid(name.as_ptr(), schema);
             if oid == pg_sys::InvalidOid {
                 continue;
             }
@@ -366,8 +370,9 @@ pub extern "C-unwind" fn acumatica_fdw_imported(call: pg_sys::FunctionCallInfo) 
             };
             comment(0, &table.comment);
             for column in table.included() {
-                let attribute = pg_sys::get_attnum(oid, to_server(&column.name).as_ptr());
-                comment(attribute.into(), &column.comment);
+                if let Some(name) = to_server_exactly(&column.name) {
+                    comment(pg_sys::get_attnum(oid, name.as_ptr()).into(), &column.comment);
+                }
             }
         }
     }

@@ -128,23 +128,71 @@ pub unsafe fn check_conditions(
             let mut used = std::ptr::null_mut();
             pg_sys::pull_varattnos(clause.cast(), relid, &mut used);
             for (attribute, _) in parameters {
-                let place = i32::from(*attribute) - pg_sys::FirstLowInvalidHeapAttributeNumber;
-                if !pg_sys::bms_is_member(place, used)
-                    || given.iter().any(|argument| argument.attribute == *attribute)
-                {
-                    continue;
+                let is_given = given.iter().any(|argument| argument.attribute == *attribute);
+                if mentions(used, *attribute) && !is_given {
+                    refuse_condition(relation, *attribute);
                 }
-                let name = from_server(pg_sys::get_attname(relation.oid(), *attribute, false));
-                Refusal::new(
-                    PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-                    format!("cannot tell the value of parameter \"{name}\" from the condition on it"),
-                )
-                .detail("An inquiry shows the rows for the values that its parameters are given; they cannot be filtered by it.")
-                .hint(format!("Write {name} = value, or {name} IN (…)."))
-                .raise();
             }
         }
     }
+}
+
+/// Raises if a join says something of a parameter that this plan does not give it: because of the kind of the condition
+/// or of the join, or since each of two inquiries would have to be asked first.
+///
+/// # Safety
+/// `path` is the one of `rel` that the planner has chosen.
+pub unsafe fn check_joins(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    path: *mut pg_sys::ForeignPath,
+    relation: &PgRelation,
+    parameters: &[(i16, bool)],
+    given: &[Argument],
+) {
+    // SAFETY: as the caller says.
+    unsafe {
+        let info = (*path).path.param_info;
+        let outer = if info.is_null() { std::ptr::null_mut() } else { (*info).ppi_req_outer };
+        for info in join_conditions(root, rel, parameters) {
+            let clause = (*info).clause;
+            if (*clause.cast::<pg_sys::Node>()).type_ == pg_sys::NodeTag::T_NullTest {
+                continue;
+            }
+            let mut used = std::ptr::null_mut();
+            pg_sys::pull_varattnos(clause.cast(), (*rel).relid, &mut used);
+            let needed = pg_sys::bms_del_member(pg_sys::bms_copy((*info).clause_relids), (*rel).relid as i32);
+            let is_used = pg_sys::join_clause_is_movable_to(info, rel)
+                && argument(root, (*rel).relid, parameters, clause).is_some()
+                && pg_sys::bms_is_subset(needed, outer);
+            let is_given = |attribute| given.iter().any(|argument| argument.attribute == attribute);
+            let parameter =
+                parameters.iter().find(|(attribute, _)| mentions(used, *attribute) && !is_given(*attribute));
+            if let (Some((attribute, _)), false) = (parameter, is_used) {
+                refuse_condition(relation, *attribute);
+            }
+        }
+    }
+}
+
+/// Whether a set of attributes, as `pull_varattnos` makes it, holds one.
+unsafe fn mentions(used: *mut pg_sys::Bitmapset, attribute: i16) -> bool {
+    // SAFETY: a bitmap set.
+    unsafe { pg_sys::bms_is_member(i32::from(attribute) - pg_sys::FirstLowInvalidHeapAttributeNumber, used) }
+}
+
+fn refuse_condition(relation: &PgRelation, attribute: i16) -> ! {
+    // SAFETY: an attribute of the relation; the name is palloc'd.
+    let name = unsafe { from_server(pg_sys::get_attname(relation.oid(), attribute, false)) };
+    Refusal::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("cannot tell the value of parameter \"{name}\" from the condition on it"),
+    )
+    .detail("An inquiry shows the rows for the values that its parameters are given; they cannot be filtered by it.")
+    .hint(format!(
+        "Write {name} = value, {name} IN (…), or an inner or left join ON {name} = column with the inquiry on its right."
+    ))
+    .raise()
 }
 
 /// The parameter that an expression is, under whichever of its binary-compatible types.
@@ -267,6 +315,31 @@ pub unsafe fn outer_relations(
     let mut sets: Vec<pg_sys::Relids> = Vec::new();
     // SAFETY: as the caller says; the sets are copies in the planner's memory.
     unsafe {
+        let clauses = join_conditions(root, rel, parameters);
+        for info in clauses {
+            if !pg_sys::join_clause_is_movable_to(info, rel)
+                || argument(root, (*rel).relid, parameters, (*info).clause).is_none()
+            {
+                continue;
+            }
+            let outer = pg_sys::bms_union((*info).clause_relids, (*rel).lateral_relids);
+            let outer = pg_sys::bms_del_member(outer, (*rel).relid as i32);
+            if !outer.is_null() && !sets.iter().any(|set| pg_sys::bms_equal(*set, outer)) {
+                sets.push(outer);
+            }
+        }
+    }
+    sets
+}
+
+/// The conditions of joins that may be about a parameter.
+unsafe fn join_conditions(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    parameters: &[(i16, bool)],
+) -> Vec<*mut pg_sys::RestrictInfo> {
+    // SAFETY: the planner's own structures.
+    unsafe {
         let mut clauses: Vec<*mut pg_sys::RestrictInfo> =
             PgList::from_pg((*rel).joininfo).iter_ptr().collect();
         if (*rel).has_eclass_joins {
@@ -282,20 +355,8 @@ pub unsafe fn outer_relations(
                 clauses.extend(PgList::from_pg(implied).iter_ptr());
             }
         }
-        for info in clauses {
-            if !pg_sys::join_clause_is_movable_to(info, rel)
-                || argument(root, (*rel).relid, parameters, (*info).clause).is_none()
-            {
-                continue;
-            }
-            let outer = pg_sys::bms_union((*info).clause_relids, (*rel).lateral_relids);
-            let outer = pg_sys::bms_del_member(outer, (*rel).relid as i32);
-            if !outer.is_null() && !sets.iter().any(|set| pg_sys::bms_equal(*set, outer)) {
-                sets.push(outer);
-            }
-        }
+        clauses
     }
-    sets
 }
 
 struct Wanted {

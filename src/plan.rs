@@ -13,9 +13,6 @@ use crate::parameter::{self, Argument};
 const REQUEST_COST: f64 = 100.0;
 /// A row that comes over the network, beyond what a local one costs.
 const ROW_COST: f64 = 0.02;
-/// More than any plan costs that has the parameters of an inquiry from where the query says: one that has not would
-/// return other rows. As PostgreSQL's own `disable_cost`.
-const UNUSED_PARAMETER_COST: f64 = 1e10;
 /// What is assumed of a table that was never analysed and has no option `rows`.
 const DEFAULT_ROWS: f64 = 10_000.0;
 
@@ -94,14 +91,20 @@ unsafe fn add_scan_path(
             .collect();
         // All rows are fetched, whatever passes the filter; of an inquiry, those that it has for its parameters.
         let fetched = if given.is_empty() { (*rel).tuples } else { rows };
-        let mut startup = REQUEST_COST + (*rel).baserestrictcost.startup;
+        let startup = REQUEST_COST + (*rel).baserestrictcost.startup;
         // Rows that a parameter decides about are not those of a query that does not use it.
         let missing = parameters.iter().any(|(attribute, required)| *required && !given.contains(attribute));
-        if missing || !pg_sys::bms_equal(outer, all) {
-            startup += UNUSED_PARAMETER_COST;
-        }
+        let is_last_resort = missing || !pg_sys::bms_equal(outer, all);
         let per_row = ROW_COST + pg_sys::cpu_tuple_cost + (*rel).baserestrictcost.per_tuple;
-        let path = compat::create_scan_path(root, rel, outer, rows, startup, startup + fetched * per_row);
+        let path = compat::create_scan_path(
+            root,
+            rel,
+            outer,
+            rows,
+            startup,
+            startup + fetched * per_row,
+            is_last_resort,
+        );
         pg_sys::add_path(rel, path.cast());
     }
 }
@@ -118,7 +121,7 @@ unsafe extern "C-unwind" fn get_foreign_plan(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     table: pg_sys::Oid,
-    _path: *mut pg_sys::ForeignPath,
+    path: *mut pg_sys::ForeignPath,
     target_list: *mut pg_sys::List,
     clauses: *mut pg_sys::List,
     outer_plan: *mut pg_sys::Plan,
@@ -135,6 +138,7 @@ unsafe extern "C-unwind" fn get_foreign_plan(
         if !parameters.is_empty() {
             let relation = PgRelation::with_lock(table, pg_sys::NoLock as pg_sys::LOCKMODE);
             parameter::check_conditions((*rel).relid, &relation, &parameters, &given, local);
+            parameter::check_joins(root, rel, path, &relation, &parameters, &given);
         }
         let values = given
             .iter()

@@ -71,11 +71,12 @@ IMPORT FOREIGN SCHEMA "REST" LIMIT TO (ledger) FROM SERVER erp INTO erp OPTIONS 
 IMPORT FOREIGN SCHEMA "REST" LIMIT TO (ledger) FROM SERVER erp INTO erp OPTIONS (endpoint_name 'ecommerce', prefix 'shop_');
 SELECT * FROM tables;
 SELECT ledger_id, description, type FROM erp.ledger;
+DROP FOREIGN TABLE erp.shop_ledger;
 -- what another version would bring
-SELECT * FROM acumatica_diff('erp', '24.200.001') WHERE foreign_table = 'ledger';
+SELECT * FROM acumatica_diff('erp', '24.200.001');
 ALTER FOREIGN TABLE erp.ledger ALTER COLUMN type TYPE integer, DROP COLUMN currency;
-SELECT * FROM acumatica_diff('erp') WHERE foreign_table = 'ledger';
-DROP FOREIGN TABLE erp.ledger, erp.shop_ledger;
+SELECT * FROM acumatica_diff('erp');
+DROP FOREIGN TABLE erp.ledger;
 
 --
 -- Generic inquiries

@@ -7,6 +7,7 @@ use acumatica_client::catalog::{Contract, CustomField, Entity, MemberType};
 use crate::draft::{self, Draft, Remote, TableDraft, sql_type};
 use crate::keys::{self, Key};
 use crate::known::Known;
+use crate::names::is_step;
 use crate::record::{LINK_DEPTH, Reader, Record, Shape, values};
 use crate::{Kind, REST, Schema, Settings};
 
@@ -57,6 +58,13 @@ struct Form<'a> {
 
 impl<'a> Forms<'a> {
     fn add(&mut self, entity: &'a Entity) {
+        if !is_step(&entity.name) {
+            let name = &entity.name;
+            self.reader.notices.push(format!(
+                "\"{name}\" is left out: its name cannot be written in the options of a table"
+            ));
+            return;
+        }
         if !self.reader.contract.types.contains_key(&entity.type_name) {
             self.reader.notices.push(format!("\"{}\" is left out: its definition is missing", entity.name));
             return;
@@ -244,6 +252,16 @@ impl<'a> Forms<'a> {
             }
             _ => entity.title.clone(),
         };
+        // Endpoints of others have versions of their own, which do not tell.
+        let told = self
+            .endpoint
+            .1
+            .split('.')
+            .next()
+            .and_then(|year| year.parse::<u32>().ok())
+            .is_some_and(|year| year >= 26);
+        let contract = self.reader.contract.number;
+        options.extend((told != (contract >= 5)).then(|| ("contract", contract.clamp(4, 5).to_string())));
         options.extend(detail.map(|path| ("detail", path)));
         self.tables.push(TableDraft {
             remote: words.join("/"),

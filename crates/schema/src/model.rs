@@ -6,7 +6,7 @@ use acumatica_client::catalog::{EntitySet, Model, Property, Relation};
 
 use crate::draft::{self, Draft, Remote, TableDraft, sql_type};
 use crate::known::Known;
-use crate::names::snake;
+use crate::names::{is_step, snake};
 use crate::{DAC, Kind, ODATA, Schema, Settings};
 
 /// In front of a column of an inquiry whose name a parameter has already.
@@ -20,7 +20,7 @@ pub fn inquiry_tables(model: &Model, settings: &Settings) -> Schema {
         aliases: set.aliases.clone(),
         comment: set.title.clone(),
         options: vec![("schema", ODATA.to_owned()), ("inquiry", set.name.clone())],
-        columns: parameters(set).chain(properties(set)).collect(),
+        columns: parameters(set).chain(properties(set)).filter(is_writable).collect(),
         key_order_known: true,
     });
     schema(ODATA, model, tables.collect(), settings)
@@ -35,7 +35,7 @@ pub fn dac_tables(model: &Model, settings: &Settings) -> Schema {
         aliases: set.aliases.clone(),
         comment: dac_comment(set, &short),
         options: vec![("schema", DAC.to_owned()), ("entity", set.name.clone())],
-        columns: properties(set).map(|draft| as_dac(draft, settings)).collect(),
+        columns: properties(set).filter(is_writable).map(|draft| as_dac(draft, settings)).collect(),
         key_order_known: true,
     });
     schema(DAC, model, tables.collect(), settings)
@@ -43,12 +43,27 @@ pub fn dac_tables(model: &Model, settings: &Settings) -> Schema {
 
 fn schema(surface: &'static str, model: &Model, tables: Vec<TableDraft>, settings: &Settings) -> Schema {
     let mut notices = model.faults.clone();
+    for set in &model.sets {
+        let names = set.properties.iter().map(|property| &property.name);
+        let names = names.chain(set.parameters.iter().map(|parameter| &parameter.name));
+        notices.extend(names.filter(|name| !is_step(name)).map(|name| {
+            let place = format!("property \"{name}\" of \"{}\"", set.name);
+            format!("{place} is left out: its name cannot be written in the options of a column")
+        }));
+    }
+    let tables = tables.into_iter().filter(|table| !table.remote.trim().is_empty()).collect();
     Schema {
         surface,
         tables: draft::finish(tables, settings, &mut notices),
         notices,
         endpoint: None,
         known: Known::of_model(model),
+    }
+}
+
+fn is_writable(draft: &Draft) -> bool {
+    match &draft.remote {
+        Remote::Field(name) | Remote::Parameter { name, .. } | Remote::Custom(name) => is_step(name),
     }
 }
 

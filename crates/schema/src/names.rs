@@ -156,6 +156,11 @@ fn fnv1a(text: &str) -> u64 {
     })
 }
 
+/// Whether a remote name can stand in the path of a field: paths have their own meaning of slashes, stars and space.
+pub(crate) fn is_step(name: &str) -> bool {
+    !name.is_empty() && name.trim() == name && !name.contains(['/', '*', '\0'])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use acumatica_client::catalog::{Contract, FieldType, Member, MemberType};
 
 use crate::draft::{Draft, Remote, sql_type};
-use crate::names::snake;
+use crate::names::{is_step, snake};
 use crate::{Case, Kind, keys};
 
 /// Links from one record to the next, at most.
@@ -54,7 +54,8 @@ pub(crate) enum Shape<'a> {
     Value(FieldType),
     Linked(&'a str),
     List(&'a str),
-    Unknown,
+    /// None that a column can have.
+    LeftOut,
 }
 
 /// Reads records.
@@ -83,6 +84,15 @@ impl<'a> Reader<'a> {
     pub(crate) fn shape(&mut self, record: &Record<'a>, member: &'a Member) -> Shape<'a> {
         let is_defined = |name: &String| self.contract.types.contains_key(name);
         let name = match &member.ty {
+            _ if !is_step(&member.name) => {
+                let place = format!("field \"{}\" of \"{}\"", member.name, record.entity);
+                self.notices.push(format!(
+                    "{place} is left out: its name cannot be written in the options of a column"
+                ));
+                return Shape::LeftOut;
+            }
+            // Whether it must be expanded, nobody can tell.
+            MemberType::Value(FieldType::Json) => "of its own",
             MemberType::Value(ty) => return Shape::Value(*ty),
             MemberType::Linked(name) if is_defined(name) => return Shape::Linked(name),
             MemberType::List(name) if is_defined(name) => return Shape::List(name),
@@ -90,11 +100,11 @@ impl<'a> Reader<'a> {
         };
         if self.unknown.insert(name) {
             self.notices.push(format!(
-                "type \"{name}\" of \"{}\" of \"{}\" is not known: fields of this type become jsonb",
+                "type \"{name}\" of \"{}\" of \"{}\" is not known: fields of this type are left out",
                 member.name, record.entity
             ));
         }
-        Shape::Unknown
+        Shape::LeftOut
     }
 
     /// Everything that a table of these records may have of them and of what is linked to them.
@@ -119,7 +129,7 @@ impl<'a> Reader<'a> {
                     }
                     drafts.extend(columns);
                 }
-                Shape::Unknown => drafts.push(record.field(&path, "jsonb", kind)),
+                Shape::LeftOut => {}
                 Shape::Linked(type_name) => linked.push((path, type_name)),
                 Shape::List(_) => lists.push(path),
             }
@@ -253,13 +263,12 @@ mod tests {
         let unknown = |name| member(name, MemberType::Unknown("OddValue".into()));
         let contract = contract(vec![("T", vec![unknown("A"), unknown("B"), link("L", "Missing")])]);
         let (columns, notices) = read(&contract, &[], Case::Snake);
-        assert_eq!(columns.len(), 3);
-        assert!(columns.iter().all(|(_, kind)| *kind == Kind::Own));
+        assert!(columns.is_empty(), "{columns:?}");
         assert_eq!(
             notices,
             [
-                "type \"OddValue\" of \"A\" of \"E\" is not known: fields of this type become jsonb",
-                "type \"Missing\" of \"L\" of \"E\" is not known: fields of this type become jsonb",
+                "type \"OddValue\" of \"A\" of \"E\" is not known: fields of this type are left out",
+                "type \"Missing\" of \"L\" of \"E\" is not known: fields of this type are left out",
             ]
         );
     }

@@ -53,6 +53,10 @@ pub(crate) fn listing(
     if everything {
         select.clear();
     }
+    // Whether the server shows what it refuses in `$select` is unknown.
+    let is_expected = |at: usize| {
+        request.columns[at].ty != ColumnType::Json && !is_parameter(at) && !request.unselectable.contains(&at)
+    };
     let root = request.target.surface.root(version, company)?;
     let (name, aliases) = called(request, version, call);
     let order = order.join(",");
@@ -69,9 +73,7 @@ pub(crate) fn listing(
         filter: filter.clone(),
         more: Vec::new(),
         identity: key.iter().map(|field| vec![field.clone()]).collect(),
-        expected: (0..request.columns.len())
-            .filter(|&at| request.columns[at].ty != ColumnType::Json && !is_parameter(at))
-            .collect(),
+        expected: (0..request.columns.len()).filter(|&at| is_expected(at)).collect(),
         pageable: !order.is_empty(),
     })
 }

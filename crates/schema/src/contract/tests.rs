@@ -154,6 +154,8 @@ fn entities_have_their_key_first_and_all_fields() {
         ("entity", "SalesOrder"),
         ("endpoint_name", "Default"),
         ("endpoint_version", "26.200.001"),
+        // Its year would say 5.
+        ("contract", "4"),
     ];
     assert_eq!(orders.options, options.map(|(name, value)| (name, value.to_owned())));
     assert_eq!(orders.comment.as_deref(), Some("Sales Orders (SO301000)"));

@@ -84,7 +84,7 @@ impl Ask {
         let (name, options) =
             item.split_once('(').map_or((item, ""), |(n, o)| (n, o.strip_suffix(')').unwrap_or(o)));
         let path = format!("{prefix}{name}");
-        for option in options.split(';').filter(|o| !o.is_empty()) {
+        for option in outer_parts(options, ';').into_iter().filter(|o| !o.is_empty()) {
             match option.split_once('=') {
                 Some(("$select", names)) => {
                     self.inner.extend(names.split(',').map(|n| format!("{path}/{}", n.trim())))
@@ -100,6 +100,24 @@ impl Ask {
     pub fn too_many_custom(&self) -> bool {
         self.custom.len() > MOST_CUSTOM
     }
+}
+
+/// The parts between separators that stand in no parentheses.
+fn outer_parts(text: &str, separator: char) -> Vec<&str> {
+    let (mut depth, mut start, mut parts) = (0, 0, Vec::new());
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            c if c == separator && depth == 0 => {
+                parts.push(&text[start..at]);
+                start = at + c.len_utf8();
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts
 }
 
 pub enum Part {

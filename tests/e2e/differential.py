@@ -1,0 +1,401 @@
+#!/usr/bin/env python3
+"""Random queries on foreign tables and on local copies of them: the same rows, or the same failure.
+
+SEED=N repeats a run, QUERIES=N sets the number for each dialect (default 300), DIALECTS="dac contract4" chooses some,
+ONLY=N runs one query of one. SECONDS_EACH=N goes on with new tables and seeds until that time has passed.
+MOST_FAILURES=N: after how many to stop (3). WITHOUT_TYPES=REGEX: declares no column as one of these types.
+"""
+
+import concurrent.futures
+import csv
+import decimal
+import io
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+from generator import Generator, Node, Table, kind_of, name, quoted
+from harness import Sim, connect, create_server, finish, psycopg, test
+
+SEED = int(os.environ.get("SEED") or time.time_ns() // 1_000_000 % 10**9)
+QUERIES = int(os.environ.get("QUERIES") or 300)
+SECONDS = float(os.environ.get("SECONDS_EACH") or 0)
+ONLY = os.environ.get("ONLY")
+MOST_FAILURES = int(os.environ.get("MOST_FAILURES") or 3)
+SCALE = "0.02"
+# Of the queries, that have a filter sent; less means that the test has little to say.
+SHARE = {"contract4": 15, "contract5": 8, "gi_v3": 35, "gi_v4": 35, "dac": 35}
+
+# What a column may be declared as instead of what an import makes of it.
+OTHER_TYPES = {
+    "text": ["varchar", "varchar(400)", "bpchar", "char(300)", "words", "name", "integer", "numeric", "timestamptz", "date"],
+    "num": ["numeric(20,1)", "numeric(30,8)", "numeric(20,0)", "numeric(20,-1)", "amount", "double precision", "real", "text",
+            "bigint"],
+    "int": ["bigint", "numeric", "text", "double precision", "integer", "smallint", "varchar"],
+    "tstz": ["timestamp", "date", "timestamptz(0)", "text", "timestamp(3)"],
+    "ts": ["timestamptz", "date", "timestamp(0)", "text"],
+    "date": ["timestamptz", "timestamp", "text"],
+    "bool": ["text", "truth"],
+    "uuid": ["text", "varchar"],
+    "float": ["numeric", "text", "real"],
+}
+DIALECTS = {
+    "contract4": ("2024R2", "REST"),
+    "contract5": ("2026R2", "REST"),
+    "gi_v3": ("2023R2", "OData"),
+    "gi_v4": ("2024R2", "OData"),
+    "dac": ("2024R2", "DAC"),
+}
+if without := os.environ.get("WITHOUT_TYPES"):
+    OTHER_TYPES = {kind: [t for t in types if not re.search(without, t)] for kind, types in OTHER_TYPES.items()}
+DATA_ERRORS = ("21", "22", "23")
+admin = connect(options="-c timezone=UTC")
+if not admin.execute("SELECT to_regtype('words')").fetchone()[0]:
+    admin.execute(
+        """CREATE DOMAIN words AS text; CREATE DOMAIN amount AS numeric(20,2); CREATE DOMAIN truth AS boolean;
+        CREATE COLLATION ignore_accents (provider = icu, locale = 'und-u-ks-level1', deterministic = false)"""
+    )
+
+
+class Side:
+    """A connection that has one schema's tables by their names."""
+
+    def __init__(self, schema):
+        self.connection = connect(options=f"-c search_path={schema},public -c timezone=UTC -c statement_timeout=30s"
+                                          " -c default_statistics_target=10 -c jit=off")
+        self.connection.execute("SET client_min_messages = notice")
+        self.raw = self.connection.pgconn
+        self.notices = []
+        self.connection.add_notice_handler(lambda diagnostic: self.notices.append(diagnostic.message_primary))
+
+    def run(self, query):
+        """The rows of each step as texts, with their types; or the error that ended it."""
+        found = []
+        settings = "".join(f"SET LOCAL {setting};" for setting in query.settings)
+        try:
+            for sql in ["BEGIN;" + settings, *(step() for step in query.steps)]:
+                result = self.raw.exec_(sql.encode())
+                if result.status not in (psycopg.pq.ExecStatus.COMMAND_OK, psycopg.pq.ExecStatus.TUPLES_OK):
+                    code = result.error_field(psycopg.pq.DiagnosticField.SQLSTATE).decode()
+                    return found, (code, result.error_message.decode().strip(), sql)
+                if result.status == psycopg.pq.ExecStatus.TUPLES_OK:
+                    types = [result.ftype(at) for at in range(result.nfields)]
+                    rows = [tuple(result.get_value(row, at) for at in range(result.nfields)) for row in range(result.ntuples)]
+                    found.append((sql, types, rows))
+            return found, None
+        finally:
+            self.raw.exec_(b"ROLLBACK")
+            self.raw.exec_(b"DEALLOCATE ALL")
+
+
+def normal(types, rows):
+    """The same text for equal values: which of them an aggregate or DISTINCT shows depends on the plan."""
+    def one(oid, value):
+        if oid == 1700 and value is not None and value[-1:].isdigit():
+            number = decimal.Decimal(value.decode())
+            return str(number.normalize() if number else 0).encode()
+        return b"0" if oid in (700, 701) and value == b"-0" else value
+    return [tuple(map(one, types, row)) for row in rows]
+
+
+def compare(query, foreign, local):
+    """What differs, as text; None if nothing does."""
+    (rows_there, error_there), (rows_here, error_here) = foreign, local
+    if error_there or error_here:
+        if error_there and error_here and error_there[0] == error_here[0] and error_here[0].startswith(DATA_ERRORS):
+            return None
+        if error_here and error_here[0] == "57014":
+            return None
+        return f"foreign: {error_there or 'no error'}\nlocal:   {error_here or 'no error'}"
+    if query.gather:
+        rows_there = [(s, t, [row for _, _, rows in rows_there for row in rows]) for s, t, _ in rows_there[:1]]
+        rows_here = [(s, t, [row for _, _, rows in rows_here for row in rows]) for s, t, _ in rows_here[:1]]
+    for (sql, types, there), (_, _, here) in zip(rows_there, rows_here, strict=True):
+        if query.loose:
+            there, here = normal(types, there), normal(types, here)
+        if query.ordered and there != here:
+            at = next((at for at, pair in enumerate(zip(there, here)) if pair[0] != pair[1]), min(len(there), len(here)))
+            return (f"{sql}\nfrom row {at} on, of {len(there)} and {len(here)}:\n"
+                    f"foreign: {there[at:at + 3]}\nlocal:   {here[at:at + 3]}")
+        if not query.ordered and (there != here):
+            more, less = list(there), []
+            counts = {}
+            for row in there:
+                counts[row] = counts.get(row, 0) + 1
+            for row in here:
+                if counts.get(row, 0):
+                    counts[row] -= 1
+                else:
+                    less.append(row)
+            more = [row for row, count in counts.items() for _ in range(count)]
+            if more or less:
+                return (f"{sql}\nrows: {len(there)} foreign, {len(here)} local\n"
+                        f"only foreign: {more[:5]}\nonly local:   {less[:5]}")
+    return None
+
+
+class Dialect:
+    def __init__(self, title, seed):
+        self.title, self.seed, self.began = title, seed, time.monotonic()
+        self.rng = random.Random(f"{seed}/{title}")
+        release, self.remote = DIALECTS[title]
+        pages = ("--gi-page-size", self.rng.choice([0, 0, 100])) if self.remote != "REST" else ()
+        self.sim = Sim("--scale", SCALE, "--release", release, "--seats", 0, *pages)
+        self.server, self.there, self.here = f"s_{title}", f"f_{title}", f"l_{title}"
+        create_server(admin, self.sim, self.server)
+        for schema in (self.there, self.here):
+            admin.execute(f"SET client_min_messages = error; DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}")
+        options = "OPTIONS (custom_fields 'true')" if self.remote == "REST" else ""
+        admin.execute(f'IMPORT FOREIGN SCHEMA "{self.remote}" FROM SERVER {self.server} INTO {self.there} {options}')
+        self.changes = []
+        self.tables = []
+        names = [row[0] for row in admin.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace ORDER BY 1", [self.there]).fetchall()]
+        for table in names:
+            if loaded := self.load(table):
+                self.tables.append(loaded)
+        self.took = time.monotonic() - self.began
+        self.foreign, self.local = Side(self.there), Side(self.here)
+
+    def change(self, sql):
+        admin.execute(sql)
+        self.changes.append(sql)
+
+    def load(self, table):
+        """Changes what a table is declared as, and copies it."""
+        full = f"{self.there}.{name(table)}"
+        described = {row[0]: row[1:] for row in admin.execute(
+            "SELECT attname, format_type(atttypid, atttypmod), coalesce(attfdwoptions, '{}') FROM pg_attribute"
+            " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum", [full]).fetchall()}
+        options = {title: dict(o.split("=", 1) for o in row[1]) for title, row in described.items()}
+        parameters, given, where = self.given(table, options)
+        for title, (kind, _) in list(described.items()):
+            if kind == "jsonb" and self.rng.random() < 0.8:
+                options.pop(title)
+                self.change(f"ALTER FOREIGN TABLE {full} DROP COLUMN {name(title)}")
+        # Some are only good for an error; the error tells which.
+        for _ in range(6):
+            try:
+                admin.execute(f"SELECT * FROM {full} {where} LIMIT 5").fetchall()
+                break
+            except psycopg.Error as error:
+                detail = error.diag.message_detail or ""
+                fields = re.findall(r"(\w+): View", detail) + re.findall(r"property '(\w+)' cannot", detail) + \
+                    re.findall(r'^field "(\w+)" of', error.diag.message_primary or "")
+                bad = [t for t, o in options.items() if o.get("field", t).split("/")[-1] in fields or o.get("field") in fields]
+                # Without its fields a detail can only be asked for as a whole.
+                if not bad or "of detail" in (error.diag.message_primary or ""):
+                    print(f"# {full}: {error.diag.message_primary}: {detail}")
+                    return None
+                for title in bad:
+                    options.pop(title)
+                    self.change(f"ALTER FOREIGN TABLE {full} DROP COLUMN {name(title)}")
+        if self.rng.random() < 0.25:
+            self.change(f"ALTER FOREIGN TABLE {full} OPTIONS (ADD unpad 'true')")
+        for title, (kind, _) in described.items():
+            types = OTHER_TYPES.get(kind_of(kind))
+            if title in options and not options[title].get("parameter") and types and self.rng.random() < 0.12:
+                self.retype(full, where, title, kind, self.rng.choice(types))
+        if self.rng.random() < 0.3:
+            title = self.rng.choice([t for t in options if not options[t].get("parameter")])
+            said = "SET" if "pushdown" in options[title] else "ADD"
+            self.change(f"ALTER FOREIGN TABLE {full} ALTER COLUMN {name(title)} OPTIONS ({said} pushdown 'off')")
+        copy = f"{self.here}.{name(table)}"
+        admin.execute(f"CREATE TABLE {copy} AS SELECT * FROM {full} {where}")
+        admin.execute(f"ANALYZE {copy}")
+        count = admin.execute(f"SELECT count(*) FROM {copy}").fetchone()[0]
+        if self.rng.random() < 0.4:
+            size = max(2, count // self.rng.choice([1, 2, 3, 6]))
+            self.change(f"ALTER FOREIGN TABLE {full} OPTIONS (ADD page_size '{size}')")
+        columns = admin.execute(
+            "SELECT attname, format_type(getbase, atttypmod) FROM (SELECT attname, attnum, atttypmod, CASE WHEN typtype = 'd'"
+            " THEN typbasetype ELSE atttypid END AS getbase FROM pg_attribute JOIN pg_type t ON t.oid = atttypid"
+            " WHERE attrelid = %s::regclass AND attnum > 0) x ORDER BY attnum", [copy]).fetchall()
+        listed = ", ".join(f"{name(title)}::text" for title, _ in columns)
+        rows = admin.execute(f"SELECT {listed} FROM {copy}").fetchall()
+        key = [title for title, found in options.items() if "key" in found]
+        return Table(table, columns, rows, key, parameters, given)
+
+    def retype(self, full, where, title, old, new):
+        alter = f"ALTER FOREIGN TABLE {full} ALTER COLUMN {name(title)} TYPE "
+        admin.execute(alter + new)
+        try:
+            admin.execute(f"SELECT {name(title)} FROM {full} {where}").fetchall()
+            self.changes.append(alter + new)
+        except psycopg.Error:
+            admin.execute(alter + old)
+
+    def given(self, table, options):
+        """The parameters to set, and the WHERE clause of the copy."""
+        parameters = {title: found for title, found in options.items() if "parameter" in found}
+        if not parameters:
+            return [], {}, ""
+        inquiry = {"inventory_by_warehouse": "Inventory by Warehouse", "order_lines_totals": "Order Lines & Totals"}.get(table)
+        if inquiry:
+            fields = [found["field"] for found in parameters.values()]
+            known = {"Line": "LineNbr"}
+            text = self.sim.dump(f"gi/{inquiry}", [known.get(field, field) for field in fields], "--scale", SCALE).decode()
+            rows = [row for row in list(csv.reader(io.StringIO(text)))[1:] if all(value.strip() for value in row)]
+            chosen = self.rng.sample(rows, min(len(rows), 2 if len(fields) > 2 else 6))
+            values = {title: {row[at].strip() for row in chosen} for at, title in enumerate(parameters)}
+        elif table == "account_summary_inquiry":
+            values = {"period": {"012024", "062025"}}
+        else:
+            text = self.sim.dump("rest/StockItem", ["InventoryID"], "--scale", SCALE).decode()
+            items = [row[0] for row in list(csv.reader(io.StringIO(text)))[1:]]
+            values = {"inventory_id": set(self.rng.sample(items, 12))}
+        tests = [f"{name(title)} IN ({', '.join(map(quoted, sorted(some)))})" for title, some in values.items()]
+        return list(parameters), values, "WHERE " + " AND ".join(tests)
+
+    def request_log(self):
+        seen = self.sim.control("GET", "requests")
+        self.sim.control("DELETE", "requests")
+        return [f"{r['method']} {r['path']}?{r['query']}" for r in seen]
+
+    def both(self, query):
+        local = self.local.run(query)
+        self.request_log()
+        self.foreign.notices.clear()
+        foreign = self.foreign.run(query)
+        return compare(query, foreign, local), self.request_log()
+
+    def explain(self, query, foreign):
+        """A plan must be shown for what runs, and without a request."""
+        sql = query.steps[0]()
+        if foreign[1] or not sql.startswith("SELECT") or self.rng.random() < 0.7:
+            return None
+        result = self.foreign.raw.exec_(f"EXPLAIN (VERBOSE, COSTS OFF) {sql}".encode())
+        requests = self.request_log()
+        if result.status != psycopg.pq.ExecStatus.TUPLES_OK or requests:
+            return f"EXPLAIN: {result.error_message.decode()} {requests}"
+        return None
+
+    @staticmethod
+    def sort(difference):
+        return difference and (re.findall(r"^foreign: \('(\w+)'|^local: +\('(\w+)'|^rows:", difference, re.M) or "order")
+
+    def shrink(self, query):
+        """Makes the conditions as small as they can be with the rows still different."""
+        trials, changed, sort = 0, True, self.sort(self.both(query)[0])
+        while changed and trials < 60:
+            changed = False
+            for node in [node for root in query.conditions for node in walk(root)]:
+                if node.needed:
+                    continue
+                for smaller in [Node("true"), *(child for child in node.children if isinstance(child, Node))]:
+                    if node.form == "true" or (not node.children and smaller.form != "true"):
+                        continue
+                    kept = node.form, node.children
+                    node.form, node.children = smaller.form, list(smaller.children)
+                    trials += 1
+                    if trials < 60 and self.sort(self.both(query)[0]) == sort:
+                        changed = True
+                        break
+                    node.form, node.children = kept
+                if changed:
+                    break
+
+    def describe(self, query, number):
+        difference, requests = self.both(query)
+        self.shrink(query)
+        smaller, requests = self.both(query)
+        tables = [table for table in self.tables if name(table.title) in " ".join(step() for step in query.steps)]
+        lines = [f"--- {self.title}: {query.kind}", *(f"SET {setting};" for setting in query.settings),
+                 *(step() + ";" for step in query.steps), smaller or f"(not when repeated; first: {difference})",
+                 "requests:", *(f"  {request[:1500]}" for request in requests[:12]),
+                 *(f"  notice: {notice}" for notice in self.foreign.notices[:3]),
+                 "changes to the import:", *(f"  {c}" for c in self.changes if any(name(t.title) + " " in c for t in tables)),
+                 f"again: SEED={self.seed} DIALECTS={self.title} ONLY={number} tests/e2e/differential.py"]
+        return re.sub(r"(.)\1{60,}", r"\1…\1", "\n".join(lines))
+
+    def close(self):
+        self.foreign.connection.close()
+        self.local.connection.close()
+        self.sim.stop()
+
+
+def walk(node):
+    yield node
+    for child in node.children:
+        if isinstance(child, Node):
+            yield from walk(child)
+
+
+def run(title, seed):
+    dialect = Dialect(title, seed)
+    begun, failures, filtered, errors, empty, fallback = time.monotonic(), [], 0, 0, 0, 0
+    numbers = [int(ONLY)] if ONLY else range(QUERIES)
+    for number in numbers:
+        query = Generator(dialect.tables, f"{seed}/{title}/{number}").query()
+        local = dialect.local.run(query)
+        dialect.request_log()
+        dialect.foreign.notices.clear()
+        started = time.monotonic()
+        foreign = dialect.foreign.run(query)
+        took = time.monotonic() - started
+        requests = dialect.request_log()
+        if took > 5:
+            print(f"# {title} {number}: {took:.1f} s, {len(requests)} requests: {query.steps[0]()[:300]}", flush=True)
+        filtered += any("$filter=" in request for request in requests)
+        fallback += any("could not filter" in notice for notice in dialect.foreign.notices)
+        errors += bool(local[1])
+        empty += not local[1] and not any(rows for _, _, rows in local[0])
+        if ONLY:
+            print("\n".join(f"# {line}" for line in [*query.settings, *(step() for step in query.steps), *requests]))
+        difference = compare(query, foreign, local) or dialect.explain(query, foreign)
+        if difference:
+            failures.append(difference)
+            print(dialect.describe(query, number), flush=True)
+            if len(failures) >= MOST_FAILURES:
+                break
+    done = number + 1 if not ONLY else 1
+    print(f"# {title}: seed {seed}, {done} queries on {len(dialect.tables)} tables ({dialect.took:.1f} s) in"
+          f" {time.monotonic() - begun:.1f} s; a filter sent for {filtered * 100 / done:.0f} %, refused for {fallback},"
+          f" {errors} errors on both sides, {empty} without rows, {len(failures)} differ", flush=True)
+    dialect.close()
+    return failures, filtered, done
+
+
+def all_of(title):
+    begun, seed, filtered, done, failures = time.monotonic(), SEED, 0, 0, []
+    while True:
+        found, sent, queries = run(title, seed)
+        failures += found
+        filtered, done, seed = filtered + sent, done + queries, seed + 1
+        if time.monotonic() - begun >= SECONDS or len(failures) >= MOST_FAILURES:
+            break
+    assert not failures, f"{len(failures)} of {done} queries differ"
+    if not ONLY and done >= 100:
+        assert filtered * 100 >= SHARE[title] * done, f"a filter was sent for {filtered} of {done} queries only"
+
+
+def in_parts(titles):
+    """Each dialect in a process of its own, two at a time."""
+    def part(title):
+        environment = {**os.environ, "DIALECTS": title, "SEED": str(SEED)}
+        done = subprocess.run([sys.executable, __file__], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        sys.stdout.buffer.write(done.stdout)
+        sys.stdout.flush()
+        return done.returncode
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        sys.exit(max(pool.map(part, titles)))
+
+
+titles = (os.environ.get("DIALECTS") or " ".join(DIALECTS)).split()
+print(f"# SEED={SEED} QUERIES={QUERIES} DIALECTS={' '.join(titles)}", flush=True)
+if len(titles) > 1:
+    in_parts(titles)
+
+
+def same_rows():
+    all_of(titles[0])
+
+
+same_rows.__name__ = f"the_same_rows_from_{titles[0]}"
+test(same_rows)
+finish()
