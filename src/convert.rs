@@ -41,6 +41,12 @@ pub fn column_type(attribute: &pg_sys::FormData_pg_attribute) -> ColumnType {
     }
 }
 
+/// Whether a column holds its values rounded, so that it compares otherwise than the field.
+pub fn is_rounded(attribute: &pg_sys::FormData_pg_attribute) -> bool {
+    let (base, typmod) = base_type(attribute);
+    base == pg_sys::NUMERICOID && typmod >= 0
+}
+
 /// Whether PostgreSQL may refuse a value for the column that the decoder accepted.
 pub fn may_refuse(attribute: &pg_sys::FormData_pg_attribute) -> bool {
     let (base, typmod) = base_type(attribute);

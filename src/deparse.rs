@@ -163,7 +163,8 @@ impl Table {
                 // SAFETY: a name of the catalog.
                 let name = unsafe { from_server(attribute.attname.data.as_ptr()) };
                 let path = path(&target, &options, &name);
-                let is_field = options.get("parameter").is_none()
+                let is_field = !convert::is_rounded(attribute)
+                    && options.get("parameter").is_none()
                     && options.get("custom").is_none()
                     && options.get_or_default("pushdown") == "on"
                     && (target.detail.is_empty() || !path.starts_with(&target.detail));

@@ -132,10 +132,10 @@ unsafe fn ask_for(statement: *mut pg_sys::ImportForeignSchemaStmt, tables: &[Tab
     }
 }
 
-/// A statement as PostgreSQL parses it, if its encoding has all the characters.
-fn in_database_encoding(statement: &str) -> Option<CString> {
-    let statement = std::panic::AssertUnwindSafe(statement);
-    PgTryBuilder::new(|| to_server_exactly(&statement))
+/// A text as PostgreSQL has it, if its encoding has all the characters.
+fn in_database_encoding(text: &str) -> Option<CString> {
+    let text = std::panic::AssertUnwindSafe(text);
+    PgTryBuilder::new(|| to_server_exactly(&text))
         .catch_when(PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, |_| None)
         .execute()
 }
@@ -364,7 +364,7 @@ pub extern "C-unwind" fn acumatica_fdw_imported(call: pg_sys::FunctionCallInfo) 
             }
             let comment = |place: i32, text: &Option<String>| {
                 if let Some(text) = text {
-                    let text = to_server(text);
+                    let text = in_database_encoding(text).unwrap_or_else(|| to_server(text));
                     pg_sys::CreateComments(oid, pg_sys::RelationRelationId, place, text.as_ptr());
                 }
             };

@@ -376,6 +376,8 @@ unsafe extern "C-unwind" fn is_member_of_class(
     // SAFETY: the planner passes its own structures, and back what it was given above.
     unsafe {
         let wanted = &*wanted.cast::<Wanted>();
-        column(wanted.relid, &[(wanted.attribute, false)], (*member).em_expr).is_some()
+        let mut used = std::ptr::null_mut();
+        pg_sys::pull_varattnos((*member).em_expr.cast(), wanted.relid, &mut used);
+        mentions(used, wanted.attribute)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use acumatica_client::decode::Batch;
-use acumatica_client::{ScanRequest, ScanStats};
+use acumatica_client::{Filter, ScanRequest, ScanStats};
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, PgRelation, PgTryBuilder};
 
@@ -38,6 +38,7 @@ pub struct Scan {
     columns: Vec<(usize, Converter)>,
     arguments: Arguments,
     conditions: Conditions,
+    rescans: Rescans,
     /// The values of the arguments may be others than at the last start.
     calls_stale: bool,
     /// Not there before the first row is asked for, nor after the last one was had.
@@ -52,6 +53,17 @@ pub struct Scan {
     /// Of runs before the one under way.
     past: ScanStats,
     waited: Duration,
+}
+
+/// What rescans for other values have come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rescans {
+    /// There were none.
+    None,
+    /// All rows are read, and kept.
+    All,
+    /// They were too many to be kept: those for the values are read each time.
+    Filtered,
 }
 
 impl Scan {
@@ -77,6 +89,7 @@ impl Scan {
             columns,
             arguments,
             conditions,
+            rescans: Rescans::None,
             calls_stale: true,
             running: None,
             started: false,
@@ -101,6 +114,7 @@ impl Scan {
         let (calls, filter) =
             unsafe { (self.arguments.calls(node, &self.request), self.conditions.filter(node)) };
         let (calls, filter) = match filter {
+            _ if self.reads_all(&filter) => (calls, None),
             Some(filter) => (calls, filter),
             None => (Vec::new(), None),
         };
@@ -110,6 +124,21 @@ impl Scan {
         self.request.calls = calls;
         self.request.filter = filter;
         self.forget();
+    }
+
+    /// Whether a rescan for other values reads all rows rather than those for the values: as long as they can be kept,
+    /// so that there is one request for all values and not one for each.
+    fn reads_all(&mut self, filter: &Option<Option<Filter>>) -> bool {
+        if !self.started || !self.request.parameters.is_empty() {
+            return false;
+        }
+        self.rescans = match self.rescans {
+            Rescans::None if filter.as_ref() == Some(&self.request.filter) => Rescans::None,
+            Rescans::None => Rescans::All,
+            Rescans::All if !self.complete => Rescans::Filtered,
+            rescans => rescans,
+        };
+        self.rescans == Rescans::All
     }
 
     /// Moves to the next row; false at the end. Waits for it if need be.

@@ -470,7 +470,7 @@ def without_the_parameter_that_it_needs():
     assert len(rows("SELECT * FROM s.account_summary_inquiry WHERE ledger = 'ACTUAL'")) > 10
     # What is given may be looked at in any way.
     assert value(f"SELECT count(*) FROM {FORM} WHERE inventory_id = '{ITEMS[0]}' AND inventory_id LIKE '{ITEMS[0][:2]}%' AND length(inventory_id) > 2") == value("SELECT count(*) FROM truth WHERE c0 = %s", [ITEMS[0]])
-    with raises("HV002", "InventoryID"):
+    with raises("0A000", "inventory_id"):
         rows(f"SELECT count(*) FROM {FORM} FULL JOIN (VALUES ('x')) w (item) ON inventory_id = item")
 
 

@@ -3,7 +3,9 @@
 //! What is sent keeps every row that meets the condition and perhaps more: the caller checks again. A part that a
 //! dialect cannot be trusted with is left out where that only adds rows.
 
-use chrono::{NaiveDateTime, TimeDelta};
+use std::ops::RangeInclusive;
+
+use chrono::{Datelike, NaiveDateTime, TimeDelta};
 use percent_encoding::utf8_percent_encode;
 
 use crate::config::ODataVersion;
@@ -60,6 +62,9 @@ const MOST_CHARACTERS: usize = 1_000;
 /// A moment without a zone may be meant in any (acumatica-api.md section 3): the server compares what may be up to 14
 /// hours off.
 const ZONES: TimeDelta = TimeDelta::days(1);
+
+/// What SQL Server's `datetime` can hold; a bound beyond it says nothing.
+const YEARS: RangeInclusive<i32> = 1753..=9999;
 
 /// The condition as the dialect writes it, not yet percent-encoded; `None` if nothing of it can be sent.
 pub(crate) fn print(filter: &Filter, dialect: Dialect) -> Option<String> {
@@ -160,14 +165,18 @@ fn moment(field: &str, comparison: Comparison, value: &Literal, dialect: Dialect
         }
         _ => return None,
     };
-    let written = |moment: NaiveDateTime| {
+    let bound = |operator: &str, moment: Option<NaiveDateTime>| {
+        let moment = moment.filter(|moment| YEARS.contains(&moment.year()))?;
         let text = moment.format("%Y-%m-%dT%H:%M:%S").to_string();
-        literal(&Literal::Timestamp(text), dialect)
+        Some(format!("{field} {operator} {}", literal(&Literal::Timestamp(text), dialect)))
     };
-    let from = || Some(format!("{field} ge {}", written(earliest.checked_sub_signed(ZONES)?)));
-    let to = || Some(format!("{field} le {}", written(latest.checked_add_signed(ZONES)?)));
+    let from = || bound("ge", earliest.checked_sub_signed(ZONES));
+    let to = || bound("le", latest.checked_add_signed(ZONES));
     match comparison {
-        Comparison::Eq => Some(format!("{} and {}", from()?, to()?)),
+        Comparison::Eq => match (from(), to()) {
+            (Some(from), Some(to)) => Some(format!("{from} and {to}")),
+            (from, to) => from.or(to),
+        },
         Comparison::Gt | Comparison::Ge => from(),
         Comparison::Lt | Comparison::Le => to(),
     }
@@ -246,6 +255,16 @@ mod tests {
             shown(&on("D", Type::Date, Eq, Literal::Date("2024-01-31".into())), Dialect::Contract4),
             "D ge datetimeoffset'2024-01-30T00:00:00+00:00' and D le datetimeoffset'2024-02-02T00:00:00+00:00'"
         );
+    }
+
+    #[test]
+    fn a_bound_beyond_the_calendar_of_the_server_is_left_out() {
+        let when = |comparison, moment: &str| {
+            on("D", Type::TimestampTz, comparison, Literal::Timestamp(moment.into()))
+        };
+        assert_eq!(shown(&when(Le, "9999-12-31T00:00:00"), V4), "");
+        assert_eq!(shown(&when(Ge, "0001-01-01T00:00:00"), V4), "");
+        assert_eq!(shown(&when(Eq, "9999-12-31T00:00:00"), V4), "D ge 9999-12-30T00:00:00Z");
     }
 
     #[test]

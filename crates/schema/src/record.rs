@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
                 return Shape::LeftOut;
             }
             // Whether it must be expanded, nobody can tell.
-            MemberType::Value(FieldType::Json) => "of its own",
+            MemberType::Value(FieldType::Json) => "(inline)",
             MemberType::Value(ty) => return Shape::Value(*ty),
             MemberType::Linked(name) if is_defined(name) => return Shape::Linked(name),
             MemberType::List(name) if is_defined(name) => return Shape::List(name),
