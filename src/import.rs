@@ -332,10 +332,11 @@ impl Source {
         let names = tables.iter().map(|table| table.remote.clone()).collect();
         let refused = self.ask(|engine, client| engine.check_inquiries(client, names))?;
         for (name, error) in &refused {
-            let message = format!("generic inquiry \"{name}\" was left out: {}", error.message);
+            let fate = if error.may_be_of_one() { "could not be checked" } else { "was left out" };
+            let message = format!("generic inquiry \"{name}\" {fate}: {}", error.message);
             notice(message, error.hint.clone().unwrap_or_default());
         }
-        Ok(refused.into_iter().map(|(name, _)| name).collect())
+        Ok(refused.into_iter().filter(|(_, error)| !error.may_be_of_one()).map(|(name, _)| name).collect())
     }
 }
 

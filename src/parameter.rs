@@ -14,6 +14,7 @@ use crate::compat;
 use crate::deparse::Table;
 use crate::encoding::from_server;
 use crate::error::Refusal;
+use crate::shippable::is_deterministic;
 use crate::value::{Expression, are_alike, is_equality};
 
 /// A condition that gives a parameter its value.
@@ -64,7 +65,9 @@ pub unsafe fn argument(
                     (None, Some(attribute)) => (attribute, left, right),
                     _ => return None,
                 };
-                let says = is_equality((*operation).opno, left) && is_given(root, relid, value);
+                let says = is_equality((*operation).opno, left)
+                    && is_deterministic((*operation).inputcollid)
+                    && is_given(root, relid, value);
                 let value = coerced(value, pg_sys::exprType(mine.cast())).filter(|_| says)?;
                 Some(Argument { attribute, value })
             }
@@ -75,6 +78,7 @@ pub unsafe fn argument(
                 let attribute = parameter(left)?;
                 let element = pg_sys::get_element_type(pg_sys::exprType(value.cast()));
                 let says = (*operation).useOr
+                    && is_deterministic((*operation).inputcollid)
                     && is_equality((*operation).opno, left)
                     && are_alike(pg_sys::exprType(left.cast()), element)
                     && is_given(root, relid, value);

@@ -93,8 +93,7 @@ unsafe fn add_scan_path(
         let fetched = if given.is_empty() { (*rel).tuples } else { rows };
         let startup = REQUEST_COST + (*rel).baserestrictcost.startup;
         // Rows that a parameter decides about are not those of a query that does not use it.
-        let missing = parameters.iter().any(|(attribute, required)| *required && !given.contains(attribute));
-        let is_last_resort = missing || !pg_sys::bms_equal(outer, all);
+        let is_last_resort = !pg_sys::bms_equal(outer, all);
         let per_row = ROW_COST + pg_sys::cpu_tuple_cost + (*rel).baserestrictcost.per_tuple;
         let path = compat::create_scan_path(
             root,

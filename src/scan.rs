@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use acumatica_client::decode::Batch;
-use acumatica_client::{Filter, ScanRequest, ScanStats};
+use acumatica_client::{Filter, Literal, ScanRequest, ScanStats};
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, PgRelation, PgTryBuilder};
 
@@ -13,7 +13,7 @@ use crate::compat;
 use crate::connection;
 use crate::convert::{Converter, readable};
 use crate::deparse::{Plan, Table};
-use crate::error::{Refusal, or_raise};
+use crate::error::{Refusal, notice, or_raise};
 use crate::io::Running;
 use crate::parameter::{self, Arguments};
 use crate::shippable::Conditions;
@@ -39,6 +39,8 @@ pub struct Scan {
     arguments: Arguments,
     conditions: Conditions,
     rescans: Rescans,
+    /// An empty form has been told of, or was none.
+    told: bool,
     /// The values of the arguments may be others than at the last start.
     calls_stale: bool,
     /// Not there before the first row is asked for, nor after the last one was had.
@@ -90,6 +92,7 @@ impl Scan {
             arguments,
             conditions,
             rescans: Rescans::None,
+            told: false,
             calls_stale: true,
             running: None,
             started: false,
@@ -135,7 +138,6 @@ impl Scan {
         self.rescans = match self.rescans {
             Rescans::None if filter.as_ref() == Some(&self.request.filter) => Rescans::None,
             Rescans::None => Rescans::All,
-            Rescans::All if !self.complete => Rescans::Filtered,
             rescans => rescans,
         };
         self.rescans == Rescans::All
@@ -176,8 +178,25 @@ impl Scan {
             self.running = Some(running);
         } else {
             self.count(running.stats());
+            self.tell_of_empty_form();
         }
         next
+    }
+
+    /// Which parameters a form needs is not always known: where the first calls show nothing, those that were not given
+    /// are told of.
+    fn tell_of_empty_form(&mut self) {
+        let told = std::mem::replace(&mut self.told, true);
+        let ScanRequest { target, parameters, calls, .. } = &self.request;
+        let missing = |call: &Vec<Option<Literal>>| {
+            let unset = parameters.iter().zip(call).filter(|(_, value)| value.is_none());
+            unset.map(|(parameter, _)| format!("\"{}\"", parameter.name)).collect::<Vec<_>>()
+        };
+        let Some(missing) = calls.first().map(missing).filter(|missing| !missing.is_empty()) else { return };
+        if !told && target.form && self.past.rows == 0 {
+            let message = format!("{target} showed nothing; it was not given {}", missing.join(", "));
+            notice(message, "If it needs one of them, set it in WHERE.".to_owned());
+        }
     }
 
     fn keep(&mut self, batch: Batch) {
@@ -254,6 +273,9 @@ impl Scan {
         self.batch = 0;
         self.row = 0;
         if !self.complete {
+            if self.rescans == Rescans::All {
+                self.rescans = Rescans::Filtered;
+            }
             self.forget();
         }
     }

@@ -194,7 +194,10 @@ fn is_known(ty: pg_sys::Oid) -> bool {
 }
 
 /// Under other collations texts are equal that are not to the server.
-unsafe fn is_deterministic(collation: pg_sys::Oid) -> bool {
+///
+/// # Safety
+/// `collation` is in the catalog, or none.
+pub unsafe fn is_deterministic(collation: pg_sys::Oid) -> bool {
     // SAFETY: a look-up in the catalog.
     unsafe { collation == pg_sys::InvalidOid || pg_sys::get_collation_isdeterministic(collation) }
 }

@@ -690,11 +690,49 @@ def codes_and_labels_of_contract_5():
     assert value("SELECT count(DISTINCT operation_id) FROM five.sales_order_details WHERE operation IN ('Issue', 'Receipt')") == 2
     truth("rest/SalesOrder/Details", ["Parent/OrderNbr", "LineNbr", "UsrLineNote", "UsrLineRating"], ["text", "int", "text", "numeric"], "--release", "2026R2", simulator=new)
     same("SELECT order_nbr, line_nbr, usr_line_note, usr_line_rating FROM five.sales_order_details")
+    # Custom fields stand in $select, which does not go with the whole record.
+    db.execute("""CREATE FOREIGN TABLE five.whole (order_nbr text OPTIONS (field 'OrderNbr'), everything jsonb OPTIONS (field '*'),
+        priority text OPTIONS (custom 'Document.UsrPriority')) SERVER new OPTIONS (entity 'SalesOrder')""")
+    with_priority = value("SELECT count(usr_priority) FROM five.sales_order")
+    assert with_priority > 0
+    assert value("SELECT count(priority) FROM (SELECT everything, priority FROM five.whole OFFSET 0) x") == with_priority
     # By hand, and as a whole.
     db.execute("""CREATE FOREIGN TABLE five.hand (order_nbr text, status text, status_id text OPTIONS (field 'Status/id'), both_ jsonb OPTIONS (field 'Status')) SERVER new OPTIONS (entity 'SalesOrder')""")
     assert ("Open", "N") in rows("SELECT DISTINCT status, status_id FROM five.hand")
     db.execute("DROP SERVER new CASCADE")
     new.stop()
+
+
+@test
+def equal_values_of_a_parameter_are_one_value():
+    load("OData", 'LIMIT TO ("Order Lines & Totals")', into="equal")
+    db.execute("""CREATE FOREIGN TABLE equal.lines (q numeric OPTIONS (field 'Quantity', parameter 'required'), amount numeric OPTIONS (field 'Amount'))
+        SERVER erp OPTIONS (schema 'OData', inquiry 'Order Lines & Totals')""")
+    quantity = value("SELECT order_qty FROM s.sales_order_details WHERE order_qty > 0 LIMIT 1")
+    one = value(f"SELECT count(*) FROM equal.lines WHERE q = {quantity}")
+    assert one > 0
+    for where in (f"q = ANY (ARRAY[{quantity}, {quantity}0])", f"q = {quantity} AND q = ANY (ARRAY[{quantity}00, 1])"):
+        assert value(f"SELECT count(*) FROM equal.lines WHERE {where}") == one, where
+    with raises("HV002", "Location"):
+        load("OData", 'LIMIT TO ("Inventory by Warehouse")', into="equal")
+        rows("SELECT * FROM (VALUES ('MAIN'), ('RETAIL')) x (w) LEFT JOIN equal.inventory_by_warehouse i ON i.warehouse = x.w")
+
+
+@test
+def rescans_for_other_values_do_not_ask_for_each():
+    query = "SELECT v, (SELECT count(*) FROM {} WHERE order_nbr = v{}) FROM (SELECT DISTINCT order_nbr v FROM lines ORDER BY 1 LIMIT 20) x ORDER BY 1"
+    db.execute("DROP TABLE IF EXISTS lines; CREATE TEMP TABLE lines AS SELECT order_nbr, line_description, files FROM s.sales_order_details")
+    wanted = rows(query.format("lines", ""))
+    sim.reset()
+    assert rows(query.format("s.sales_order_details", "")) == wanted
+    # One for the first value, and the pages of all rows for the others.
+    assert len(requests("SalesOrder")) <= 8, len(requests("SalesOrder"))
+    # Rows that are too many to be kept are asked for by the values, once that is known.
+    sim.reset()
+    assert rows(query.format("s.sales_order_details d", " AND d::text <> ''")) == wanted
+    asked = requests("SalesOrder")
+    assert len([r for r in asked if "$filter" not in r["query"] and "%24filter" not in r["query"]]) <= 8, len(asked)
+    assert 20 <= len(asked) <= 60, len(asked)
 
 
 # -- what headers change ----------------------------------------------------------------------------------------------

@@ -82,6 +82,12 @@ impl Error {
         Self { kind, message: message.into(), detail: None, hint: None, retry_after: None }
     }
 
+    /// Whether the failure may be one of the thing asked for, though it says nothing of it.
+    pub fn may_be_of_one(&self) -> bool {
+        use ErrorKind::*;
+        matches!(self.kind, Timeout | Unavailable | Empty | ConnectionLost)
+    }
+
     /// Adds what else is known; an empty text adds nothing.
     pub fn detail(mut self, detail: impl fmt::Display) -> Self {
         self.detail = Some(detail.to_string()).filter(|text| !text.is_empty());

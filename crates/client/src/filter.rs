@@ -148,7 +148,11 @@ fn compare(
 /// SQL Server keeps every row that is equal: it ignores case and spaces at the end. But an empty text may stand for no
 /// value, and a date in the user's culture (acumatica-api.md section 2) is compared as what it is, if at all.
 fn is_safe(text: &str) -> bool {
-    let date_like = text.starts_with(|c: char| c.is_ascii_digit()) && text.contains(['/', ':']);
+    let groups = text.split(['.', '-', '/', ' ', ':']).take_while(|group| {
+        !group.is_empty() && group.len() <= 4 && group.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    let starts_with_digit = text.starts_with(|c: char| c.is_ascii_digit());
+    let date_like = starts_with_digit && (text.contains(['/', ':']) || groups.count() >= 3);
     !text.trim().is_empty() && !date_like && !text.chars().any(char::is_control)
 }
 
@@ -241,7 +245,10 @@ mod tests {
         assert_eq!(shown(&on("A", Type::Text, Gt, Literal::Text("x".into())), V4), "");
         assert_eq!(shown(&text("A", ""), V4), "");
         assert_eq!(shown(&text("A", "12/14/2023 19:57:08"), V4), "");
+        assert_eq!(shown(&text("A", "14.12.2023"), V4), "");
+        assert_eq!(shown(&text("A", "2023-12-14"), V4), "");
         assert_eq!(shown(&text("A", "CUST/1"), V4), "A eq 'CUST/1'");
+        assert_eq!(shown(&text("A", "000-123"), V4), "A eq '000-123'");
     }
 
     #[test]

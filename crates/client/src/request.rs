@@ -113,7 +113,7 @@ impl Context {
     pub(crate) fn headers(&self) -> Result<HeaderMap> {
         let mut headers = HeaderMap::new();
         for (name, text) in self.lines() {
-            let value = HeaderValue::from_str(text).map_err(|_| {
+            let value = HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
                 Error::new(
                     ErrorKind::Definition,
                     format!("the value for the header {name} holds a control character"),

@@ -117,8 +117,13 @@ impl Listing {
 /// then sends all fields, and a field that it does not have shows by its absence.
 pub(crate) fn query(select: &str, others: &[(&str, &str)]) -> String {
     let part = |(name, value): &(&str, &str)| format!("{name}={}", utf8_percent_encode(value, QUERY));
-    let others: Vec<String> = others.iter().filter(|(_, value)| !value.is_empty()).map(part).collect();
-    let rest = others.join("&");
+    let join = |leave_out: &str| {
+        let kept = others.iter().filter(|(name, value)| !value.is_empty() && *name != leave_out);
+        kept.map(part).collect::<Vec<_>>().join("&")
+    };
+    let all = join("");
+    // Rows are checked again whatever the server keeps.
+    let rest = if all.len() > MAX_QUERY { join("$filter") } else { all };
     let select = part(&("$select", select));
     match (select.len() == "$select=".len(), rest.is_empty()) {
         _ if select.len() + rest.len() > MAX_QUERY => rest,

@@ -1,7 +1,9 @@
 //! Contract REST, contract 4 and 5: lists of business entities, their details, and inquiry forms (acumatica-api.md
 //! section 2).
 
-use super::{Listing, MAX_QUERY, More, encode_segment, query};
+use percent_encoding::utf8_percent_encode;
+
+use super::{Listing, MAX_QUERY, More, QUERY, encode_segment, query};
 use crate::decode::{ColumnType, place};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{self, Dialect};
@@ -119,10 +121,7 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
         select.extend(request.key.iter().take(1).cloned());
     }
     let filter = remote_filter(request, contract_5);
-    let mut requests = custom.chunks(MOST_CUSTOM).map(|fields| {
-        let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
-        (names, fields.iter().map(|(_, column)| *column).collect::<Vec<_>>())
-    });
+    let mut requests = in_chunks(&custom).into_iter().peekable();
     let ask = |select: &[String], custom: &[&str]| {
         // Contract 5 has custom fields in `$select`.
         let (inside, beside) = if contract_5 { (custom, [].as_slice()) } else { ([].as_slice(), custom) };
@@ -132,18 +131,50 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
         let filter = filter.as_deref().unwrap_or_default();
         query(&select, &[("$expand", &expand), ("$custom", &custom), ("$filter", filter)])
     };
-    let (first, _) = requests.next().unwrap_or_default();
+    // In contract 5 they would go with a `$select` that is left out.
+    let fits =
+        |(names, _): &(Vec<&str>, Vec<usize>)| !contract_5 || ask(&select, names).starts_with("$select=");
+    let first = requests.next_if(fits).map(|(names, _)| names).unwrap_or_default();
+    let rest = if contract_5 { &select[..select.len().min(1)] } else { select.as_slice() };
+    let again = |names: &[&str]| match everything && contract_5 {
+        true => query(
+            &names.join(","),
+            &[("$expand", &expand), ("$filter", filter.as_deref().unwrap_or_default())],
+        ),
+        false => ask(rest, names),
+    };
     Ok(Listing {
         path: path(request, endpoint, version),
         query: ask(&select, &first),
         body: None,
         filter: filter.clone(),
-        more: requests.map(|(names, columns)| More { query: ask(&select, &names), columns }).collect(),
+        more: requests.map(|(names, columns)| More { query: again(&names), columns }).collect(),
         // The id of a top-level record is stable, and comes whether selected or not.
         identity: vec![vec!["id".to_owned()]],
         expected,
         pageable: true,
     })
+}
+
+/// Custom fields, and the columns that show them, in portions that a request has room for.
+fn in_chunks(custom: &[(String, usize)]) -> Vec<(Vec<&str>, Vec<usize>)> {
+    let mut chunks: Vec<(Vec<&str>, Vec<usize>)> = Vec::new();
+    let mut length = 0;
+    for (name, column) in custom {
+        let added = utf8_percent_encode(name, QUERY).to_string().len() + 1;
+        match chunks.last_mut() {
+            Some((names, columns)) if names.len() < MOST_CUSTOM && length + added <= MAX_QUERY / 2 => {
+                names.push(name);
+                columns.push(*column);
+                length += added;
+            }
+            _ => {
+                chunks.push((vec![name], vec![*column]));
+                length = added;
+            }
+        }
+    }
+    chunks
 }
 
 /// An inquiry form with the values of its parameters. It knows no paging, and its `$select` is of no use: what comes
@@ -313,6 +344,16 @@ mod tests {
         assert!(listing.query.ends_with("Document.Usr049"), "{}", listing.query);
         assert_eq!(listing.more.iter().map(|more| more.columns.len()).collect::<Vec<_>>(), [50, 20]);
         assert!(listing.more[1].query.ends_with("Document.Usr119"), "{:?}", listing.more[1]);
+    }
+
+    #[test]
+    fn custom_fields_of_contract_5_never_go_with_a_select_that_is_left_out() {
+        let columns = [("*", ColumnType::Json), ("custom/Document/UsrA", ColumnType::Text)];
+        let request = request("SalesOrder", &columns, &["OrderNbr"]);
+        let listing = listing(&request, "Default", "26.200.001").unwrap();
+        assert_eq!(listing.query, "");
+        assert_eq!(listing.more.len(), 1);
+        assert_eq!(listing.more[0].query, "$select=Document.UsrA");
     }
 
     #[test]
