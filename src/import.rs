@@ -1,10 +1,11 @@
 //! IMPORT FOREIGN SCHEMA: from what an instance says it has to foreign tables.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ffi::CString;
 
 use acumatica_client::catalog::{Contract, Model};
-use acumatica_client::{Client, CustomFields, Endpoint, Engine, Error, Job, Surface};
+use acumatica_client::{Client, CustomFields, Endpoint, Engine, Error, Job, Surface, loose};
 use acumatica_schema::{
     Case, Details, Linked, NotFound, Schema, Selection, Settings, Table, contract_tables, dac_tables,
     inquiry_tables,
@@ -54,10 +55,19 @@ unsafe extern "C-unwind" fn import_foreign_schema(
     COMMENTS.take();
     let options = or_raise(Options::check(Object::Import, options));
     let source = or_raise(Source::open(Server::load(server), &remote_schema, &options));
-    let mut definitions = or_raise(source.read());
     let settings = settings(&options);
+    let mut definitions = or_raise(source.read());
+    definitions.keep_only(&selection, &settings.prefix);
     let mut schema = definitions.schema(&settings);
-    let mut chosen = or_raise(select(&schema, &selection, &source));
+    let mut chosen = match select(&schema, &selection, &source) {
+        Ok(chosen) => chosen,
+        // A name that was made longer to tell it from others, or one that there is not.
+        Err(_) => {
+            definitions = or_raise(source.read());
+            schema = definitions.schema(&settings);
+            or_raise(select(&schema, &selection, &source))
+        }
+    };
     if options.get_or_default("custom_fields") == "true" {
         or_raise(source.add_custom_fields(&mut definitions, entities(&chosen)));
         schema = definitions.schema(&settings);
@@ -220,6 +230,16 @@ pub enum Definitions {
 }
 
 impl Definitions {
+    /// Drops what LIMIT TO does not ask for, as far as the names tell.
+    fn keep_only(&mut self, selection: &Selection, prefix: &str) {
+        let (Self::Inquiries(model) | Self::Dacs(model), Selection::Only(names)) = (self, selection) else {
+            return;
+        };
+        let own = |name: &String| [loose(name), loose(name.strip_prefix(prefix).unwrap_or(name))];
+        let wanted: HashSet<String> = names.iter().flat_map(own).collect();
+        model.keep_only(|name| wanted.contains(&loose(name)));
+    }
+
     /// As tables.
     pub fn schema(&self, settings: &Settings) -> Schema {
         match self {

@@ -81,6 +81,22 @@ pub struct Model {
     pub faults: Vec<String>,
 }
 
+impl Model {
+    /// Leaves nothing but the names of the sets that `wanted` knows by none of theirs: the definitions of thousands of
+    /// classes that nobody asked for are large.
+    pub fn keep_only(&mut self, wanted: impl Fn(&str) -> bool) {
+        for set in &mut self.sets {
+            if !std::iter::once(&set.name).chain(&set.aliases).any(|name| wanted(name)) {
+                *set = EntitySet {
+                    name: std::mem::take(&mut set.name),
+                    aliases: std::mem::take(&mut set.aliases),
+                    ..EntitySet::default()
+                };
+            }
+        }
+    }
+}
+
 /// A generic inquiry or a data access class.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntitySet {

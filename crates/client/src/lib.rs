@@ -47,7 +47,7 @@ pub use config::{
     App, Config, Credentials, Login, ODataVersion, Place, Proxy, Secret, Transport, check_tenant,
 };
 pub use dialect::{OWN_TENANT, describe};
-pub use discover::CustomFields;
+pub use discover::{CustomFields, loose};
 pub use endpoint::{Endpoint, FALLBACK_VERSION};
 pub use engine::{Client, Engine, Job};
 pub use error::{Error, ErrorKind, Result};

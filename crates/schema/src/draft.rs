@@ -136,13 +136,7 @@ pub(crate) fn sql_type(ty: FieldType) -> &'static str {
 pub(crate) fn finish(drafts: Vec<TableDraft>, settings: &Settings, notices: &mut Vec<String>) -> Vec<Table> {
     let mut tables = Vec::with_capacity(drafts.len());
     for draft in drafts {
-        let words = draft.words.clone();
-        let table = finish_table(draft, settings, notices);
-        if table.included().next().is_some() {
-            tables.push((words, table));
-        } else {
-            notices.push(format!("\"{}\" is left out: it has no columns", table.remote));
-        }
+        tables.push((draft.words.clone(), finish_table(draft, settings, notices)));
     }
     let mut order: Vec<usize> = (0..tables.len()).collect();
     order.sort_by(|one, other| tables[*one].1.remote.cmp(&tables[*other].1.remote));
@@ -152,7 +146,15 @@ pub(crate) fn finish(drafts: Vec<TableDraft>, settings: &Settings, notices: &mut
         let wanted = names::table_name(settings.case, &settings.prefix, words);
         table.name = names.claim(&[wanted], &table.remote);
     }
-    tables.into_iter().map(|(_, table)| table).collect()
+    let mut tables: Vec<Table> = tables.into_iter().map(|(_, table)| table).collect();
+    tables.retain(|table| {
+        let has_columns = table.included().next().is_some();
+        if !has_columns {
+            notices.push(format!("\"{}\" is left out: it has no columns", table.remote));
+        }
+        has_columns
+    });
+    tables
 }
 
 fn finish_table(draft: TableDraft, settings: &Settings, notices: &mut Vec<String>) -> Table {
