@@ -110,7 +110,7 @@ impl Asked {
 /// The list of an entity or its details.
 ///
 /// # Errors
-/// A column's path is empty.
+/// A column's path is empty, or there is no room for the custom fields of contract 5.
 pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> Result<Listing> {
     let contract_5 = is_contract_5(request, version);
     let Asked { wanted, custom, expected } = Asked::of(request, contract_5)?;
@@ -120,40 +120,71 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
     if select.is_empty() {
         select.extend(request.key.iter().take(1).cloned());
     }
-    let filter = remote_filter(request, contract_5);
-    let mut requests = in_chunks(&custom).into_iter().peekable();
-    let ask = |select: &[String], custom: &[&str]| {
-        // Contract 5 has custom fields in `$select`.
-        let (inside, beside) = if contract_5 { (custom, [].as_slice()) } else { ([].as_slice(), custom) };
-        let select: Vec<&str> = select.iter().map(String::as_str).chain(inside.iter().copied()).collect();
-        let select = if everything { String::new() } else { select.join(",") };
-        let custom = beside.join(",");
-        let filter = filter.as_deref().unwrap_or_default();
-        query(&select, &[("$expand", &expand), ("$custom", &custom), ("$filter", filter)])
-    };
-    // In contract 5 they would go with a `$select` that is left out.
-    let fits =
-        |(names, _): &(Vec<&str>, Vec<usize>)| !contract_5 || ask(&select, names).starts_with("$select=");
-    let first = requests.next_if(fits).map(|(names, _)| names).unwrap_or_default();
-    let rest = if contract_5 { &select[..select.len().min(1)] } else { select.as_slice() };
-    let again = |names: &[&str]| match everything && contract_5 {
-        true => query(
-            &names.join(","),
-            &[("$expand", &expand), ("$filter", filter.as_deref().unwrap_or_default())],
-        ),
-        false => ask(rest, names),
-    };
+    if everything {
+        select.clear();
+    }
+    // A condition need not be sent: it makes room for what must be.
+    let (query, more, filter) = [remote_filter(request, contract_5), None]
+        .into_iter()
+        .find_map(|filter| {
+            let parts = Parts { select: &select, expand: &expand, filter: filter.as_deref(), contract_5 };
+            let (query, more) = parts.queries(&custom, everything)?;
+            Some((query, more, filter))
+        })
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::Definition,
+                format!("the custom fields of {} do not fit into a request", request.target),
+            )
+            .hint("Select fewer linked entities and details beside them.")
+        })?;
     Ok(Listing {
         path: path(request, endpoint, version),
-        query: ask(&select, &first),
+        query,
         body: None,
-        filter: filter.clone(),
-        more: requests.map(|(names, columns)| More { query: again(&names), columns }).collect(),
+        filter,
+        more,
         // The id of a top-level record is stable, and comes whether selected or not.
         identity: vec![vec!["id".to_owned()]],
         expected,
         pageable: true,
     })
+}
+
+/// What queries of a list are made of.
+struct Parts<'a> {
+    /// Empty for all fields.
+    select: &'a [String],
+    expand: &'a str,
+    filter: Option<&'a str>,
+    contract_5: bool,
+}
+
+impl Parts<'_> {
+    /// The query of the list, and those for the custom fields that it has no room for. In contract 5 these stand in
+    /// `$select`, and are lost where that is left out: `None` if it would have to be.
+    fn queries(&self, custom: &[(String, usize)], everything: bool) -> Option<(String, Vec<More>)> {
+        let stands = |query: &String| !self.contract_5 || query.starts_with("$select=");
+        let mut chunks = in_chunks(custom).into_iter().peekable();
+        let fits = |(names, _): &(Vec<&str>, Vec<usize>)| {
+            !(self.contract_5 && everything) && stands(&self.query(self.select, names))
+        };
+        let first = chunks.next_if(fits).map(|(names, _)| names).unwrap_or_default();
+        let select = if self.contract_5 { &self.select[..self.select.len().min(1)] } else { self.select };
+        let more = chunks.map(|(names, columns)| {
+            let query = Some(self.query(select, &names)).filter(stands)?;
+            Some(More { query, columns })
+        });
+        Some((self.query(self.select, &first), more.collect::<Option<_>>()?))
+    }
+
+    fn query(&self, select: &[String], custom: &[&str]) -> String {
+        let (inside, beside) =
+            if self.contract_5 { (custom, [].as_slice()) } else { ([].as_slice(), custom) };
+        let select: Vec<&str> = select.iter().map(String::as_str).chain(inside.iter().copied()).collect();
+        let (custom, filter) = (beside.join(","), self.filter.unwrap_or_default());
+        query(&select.join(","), &[("$expand", self.expand), ("$custom", &custom), ("$filter", filter)])
+    }
 }
 
 /// Custom fields, and the columns that show them, in portions that a request has room for.
@@ -354,6 +385,30 @@ mod tests {
         assert_eq!(listing.query, "");
         assert_eq!(listing.more.len(), 1);
         assert_eq!(listing.more[0].query, "$select=Document.UsrA");
+    }
+
+    #[test]
+    fn a_condition_gives_way_to_custom_fields_of_contract_5() {
+        use crate::filter::{Comparison, Filter};
+        let names: Vec<String> =
+            (0..40).map(|i| format!("custom/Document/UsrANameThatIsAsLongAsTheyComeHere{i:03}")).collect();
+        let columns: Vec<_> = names.iter().map(|name| (name.as_str(), ColumnType::Text)).collect();
+        let mut request = request("SalesOrder", &columns, &["OrderNbr"]);
+        let part = |i: usize| Filter::Compare {
+            field: vec!["OrderTotal".into()],
+            ty: ColumnType::Numeric,
+            comparison: Comparison::Gt,
+            value: Literal::Integer(i.to_string()),
+            vouched: false,
+        };
+        request.filter = Some(Filter::Or((0..35).map(part).collect()));
+        for (version, filtered) in [("24.200.001", true), ("26.200.001", false)] {
+            let listing = listing(&request, "Default", version).unwrap();
+            assert_eq!(listing.filter.is_some(), filtered, "{version}");
+            let queries = std::iter::once(&listing.query).chain(listing.more.iter().map(|more| &more.query));
+            let asked: usize = queries.map(|query| query.matches("Document.Usr").count()).sum();
+            assert_eq!(asked, names.len(), "{version}");
+        }
     }
 
     #[test]
