@@ -57,10 +57,11 @@ unsafe extern "C-unwind" fn import_foreign_schema(
     let source = or_raise(Source::open(Server::load(server), &remote_schema, &options));
     let settings = settings(&options);
     let mut definitions = or_raise(source.read());
-    definitions.keep_only(&selection, &settings.prefix);
+    let kept_all = definitions.keep_only(&selection, &settings.prefix);
     let mut schema = definitions.schema(&settings);
     let mut chosen = match select(&schema, &selection, &source) {
         Ok(chosen) => chosen,
+        Err(refusal) if kept_all => or_raise(Err(refusal)),
         // A name that was made longer to tell it from others, or one that there is not.
         Err(_) => {
             definitions = or_raise(source.read());
@@ -230,14 +231,15 @@ pub enum Definitions {
 }
 
 impl Definitions {
-    /// Drops what LIMIT TO does not ask for, as far as the names tell.
-    fn keep_only(&mut self, selection: &Selection, prefix: &str) {
+    /// Drops what LIMIT TO does not ask for, as far as the names tell. Whether that is nothing.
+    fn keep_only(&mut self, selection: &Selection, prefix: &str) -> bool {
         let (Self::Inquiries(model) | Self::Dacs(model), Selection::Only(names)) = (self, selection) else {
-            return;
+            return true;
         };
         let own = |name: &String| [loose(name), loose(name.strip_prefix(prefix).unwrap_or(name))];
         let wanted: HashSet<String> = names.iter().flat_map(own).collect();
         model.keep_only(|name| wanted.contains(&loose(name)));
+        false
     }
 
     /// As tables.
@@ -303,9 +305,7 @@ impl Source {
     pub fn read_or_newest(&self) -> Result<Definitions, Refusal> {
         match self.read() {
             Err(refusal) if refusal.code == PgSqlErrorCode::ERRCODE_FDW_TABLE_NOT_FOUND => {
-                let name = self.endpoint_name.clone();
-                let (endpoint, contract) = self.ask(|engine, client| engine.contract(client, name, None))?;
-                Ok(Definitions::Contract(endpoint, contract, CustomFields::new()))
+                self.read_version(None)
             }
             outcome => outcome,
         }
@@ -316,9 +316,13 @@ impl Source {
     /// # Errors
     /// The definitions cannot be read.
     pub fn read(&self) -> Result<Definitions, Refusal> {
+        self.read_version(self.endpoint_version.clone())
+    }
+
+    fn read_version(&self, version: Option<String>) -> Result<Definitions, Refusal> {
         Ok(match self.surface {
             Surface::Rest => {
-                let (name, version) = (self.endpoint_name.clone(), self.endpoint_version.clone());
+                let name = self.endpoint_name.clone();
                 let (endpoint, contract) =
                     self.ask(|engine, client| engine.contract(client, name, version))?;
                 Definitions::Contract(endpoint, contract, CustomFields::new())
