@@ -14,8 +14,7 @@ use crate::compat;
 use crate::deparse::Table;
 use crate::encoding::from_server;
 use crate::error::Refusal;
-use crate::shippable::is_deterministic;
-use crate::value::{Expression, are_alike, is_equality};
+use crate::value::{Expression, are_alike, attribute_of, is_deterministic, is_equality};
 
 /// A condition that gives a parameter its value.
 #[derive(Clone, Copy, Debug)]
@@ -206,21 +205,11 @@ fn refuse_condition(relation: &PgRelation, attribute: i16) -> ! {
 pub unsafe fn column(
     relid: pg_sys::Index,
     parameters: &[(i16, bool)],
-    mut node: *mut pg_sys::Expr,
+    node: *mut pg_sys::Expr,
 ) -> Option<i16> {
     // SAFETY: as the caller says.
-    unsafe {
-        while (*node.cast::<pg_sys::Node>()).type_ == pg_sys::NodeTag::T_RelabelType {
-            node = (*node.cast::<pg_sys::RelabelType>()).arg;
-        }
-        if (*node.cast::<pg_sys::Node>()).type_ != pg_sys::NodeTag::T_Var {
-            return None;
-        }
-        let var: *mut pg_sys::Var = node.cast();
-        let own = (*var).varno as pg_sys::Index == relid && (*var).varlevelsup == 0;
-        let attribute = (*var).varattno;
-        (own && parameters.iter().any(|(parameter, _)| *parameter == attribute)).then_some(attribute)
-    }
+    let attribute = unsafe { attribute_of(relid, node) }?;
+    parameters.iter().any(|(parameter, _)| *parameter == attribute).then_some(attribute)
 }
 
 /// Whether a value is known before the relation is read, and stays as it is meanwhile.

@@ -10,7 +10,7 @@ use acumatica_client::{Comparison, Filter, Literal};
 use pgrx::PgList;
 use pgrx::prelude::*;
 
-use crate::value::{Expression, are_alike, literals};
+use crate::value::{Expression, are_alike, attribute_of, element_type, is_deterministic, literals};
 
 /// A column that conditions can be about.
 #[derive(Clone, Debug)]
@@ -127,19 +127,10 @@ unsafe fn truth(field: Field, value: bool) -> Option<Condition<*mut pg_sys::Expr
 }
 
 /// The column that an expression is, under whichever of its binary-compatible types.
-unsafe fn column(relid: pg_sys::Index, fields: &[Field], mut node: *mut pg_sys::Expr) -> Option<Field> {
+unsafe fn column(relid: pg_sys::Index, fields: &[Field], node: *mut pg_sys::Expr) -> Option<Field> {
     // SAFETY: an expression.
-    unsafe {
-        while (*node.cast::<pg_sys::Node>()).type_ == pg_sys::NodeTag::T_RelabelType {
-            node = (*node.cast::<pg_sys::RelabelType>()).arg;
-        }
-        if (*node.cast::<pg_sys::Node>()).type_ != pg_sys::NodeTag::T_Var {
-            return None;
-        }
-        let var: *mut pg_sys::Var = node.cast();
-        let own = (*var).varno as pg_sys::Index == relid && (*var).varlevelsup == 0;
-        fields.iter().find(|field| own && field.attribute == (*var).varattno).cloned()
-    }
+    let attribute = unsafe { attribute_of(relid, node) }?;
+    fields.iter().find(|field| field.attribute == attribute).cloned()
 }
 
 /// What an operator does, by the B-tree order of the type of its left side.
@@ -191,15 +182,6 @@ fn is_known(ty: pg_sys::Oid) -> bool {
             | pg_sys::TIMESTAMPTZOID
             | pg_sys::UUIDOID
     )
-}
-
-/// Under other collations texts are equal that are not to the server.
-///
-/// # Safety
-/// `collation` is in the catalog, or none.
-pub unsafe fn is_deterministic(collation: pg_sys::Oid) -> bool {
-    // SAFETY: a look-up in the catalog.
-    unsafe { collation == pg_sys::InvalidOid || pg_sys::get_collation_isdeterministic(collation) }
 }
 
 /// Whether an expression has the same value for all rows of the scan.
@@ -264,8 +246,7 @@ pub unsafe fn described(
             if (*constant).constisnull {
                 return Vec::new();
             }
-            let element =
-                Some(pg_sys::get_element_type((*constant).consttype)).filter(|ty| *ty != pg_sys::InvalidOid);
+            let element = element_type((*constant).consttype);
             literals((*constant).constvalue, (*constant).consttype, element)
         }
     };

@@ -40,8 +40,7 @@ impl Expression {
         // SAFETY: as the caller says.
         unsafe {
             let ty = pg_sys::exprType(expression.cast());
-            let element = Some(pg_sys::get_element_type(ty)).filter(|ty| *ty != pg_sys::InvalidOid);
-            Self { state: pg_sys::ExecInitExpr(expression, node.cast()), ty, element }
+            Self { state: pg_sys::ExecInitExpr(expression, node.cast()), ty, element: element_type(ty) }
         }
     }
 
@@ -158,4 +157,41 @@ unsafe fn literal(datum: pg_sys::Datum, ty: pg_sys::Oid) -> Result<Literal, Stri
         };
         literal.ok_or_else(text)
     }
+}
+
+/// The column of `relid` that an expression is, under whichever of its binary-compatible types.
+///
+/// # Safety
+/// `node` is an expression.
+pub unsafe fn attribute_of(relid: pg_sys::Index, mut node: *mut pg_sys::Expr) -> Option<i16> {
+    // SAFETY: as the caller says; the tag tells which node it is.
+    unsafe {
+        while (*node.cast::<pg_sys::Node>()).type_ == pg_sys::NodeTag::T_RelabelType {
+            node = (*node.cast::<pg_sys::RelabelType>()).arg;
+        }
+        if (*node.cast::<pg_sys::Node>()).type_ != pg_sys::NodeTag::T_Var {
+            return None;
+        }
+        let var: *mut pg_sys::Var = node.cast();
+        let own = (*var).varno as pg_sys::Index == relid && (*var).varlevelsup == 0;
+        own.then_some((*var).varattno)
+    }
+}
+
+/// That of the elements, if the type is an array.
+///
+/// # Safety
+/// `ty` is in the catalog.
+pub unsafe fn element_type(ty: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    // SAFETY: a look-up in the catalog.
+    Some(unsafe { pg_sys::get_element_type(ty) }).filter(|element| *element != pg_sys::InvalidOid)
+}
+
+/// Under other collations texts are equal that are not to the server.
+///
+/// # Safety
+/// `collation` is in the catalog, or none.
+pub unsafe fn is_deterministic(collation: pg_sys::Oid) -> bool {
+    // SAFETY: a look-up in the catalog.
+    unsafe { collation == pg_sys::InvalidOid || pg_sys::get_collation_isdeterministic(collation) }
 }
