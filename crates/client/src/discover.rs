@@ -270,9 +270,11 @@ fn root(endpoint: &Endpoint) -> String {
     format!("entity/{}/{}", encode_segment(&endpoint.name), encode_segment(&endpoint.version))
 }
 
-/// A name without what people leave out or change when they write it in SQL: case, and all that is no letter or digit.
+/// A name without what people leave out or change when they write it in SQL: case, and all that is no letter or digit,
+/// unless there is nothing else.
 pub fn loose(name: &str) -> String {
-    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    let loose: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    if loose.is_empty() { name.to_owned() } else { loose }
 }
 
 /// The service document: `{"value":[{"name":…}]}`, in OData v3 and v4.

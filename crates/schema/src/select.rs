@@ -1,5 +1,7 @@
 //! Which of the tables are wanted, by any name that people have for them.
 
+use acumatica_client::loose;
+
 use crate::{Schema, Table};
 
 /// Which tables are wanted.
@@ -43,12 +45,12 @@ impl Schema {
 
     /// The tables that go by a name, as closely as any does.
     fn find(&self, name: &str) -> Result<Vec<usize>, NotFound> {
-        let loose = squash(name);
+        let wanted = loose(name);
         let found = self
             .matching(|table| table.name == name)
             .or_else(|| self.matching(|table| remote_names(table).any(|remote| remote == name)))
-            .or_else(|| self.matching(|table| names(table).any(|other| squash(other) == loose)));
-        found.ok_or_else(|| NotFound { name: name.to_owned(), close: self.close(&loose) })
+            .or_else(|| self.matching(|table| names(table).any(|other| loose(other) == wanted)));
+        found.ok_or_else(|| NotFound { name: name.to_owned(), close: self.close(&wanted) })
     }
 
     fn matching(&self, matches: impl Fn(&Table) -> bool) -> Option<Vec<usize>> {
@@ -57,14 +59,14 @@ impl Schema {
         (!found.is_empty()).then_some(found)
     }
 
-    fn close(&self, loose: &str) -> Vec<String> {
-        let distance = |other: &str| strsim::damerau_levenshtein(loose, &squash(other));
+    fn close(&self, wanted: &str) -> Vec<String> {
+        let distance = |other: &str| strsim::damerau_levenshtein(wanted, &loose(other));
         let mut close: Vec<(usize, &str)> = self
             .tables
             .iter()
             .filter_map(|table| Some((names(table).map(distance).min()?, table.name.as_str())))
             // A third of the letters may be wrong, which catches slips and not guesses.
-            .filter(|(distance, _)| *distance <= loose.chars().count().div_ceil(3))
+            .filter(|(distance, _)| *distance <= wanted.chars().count().div_ceil(3))
             .collect();
         close.sort_unstable();
         close.into_iter().take(MAX_CLOSE).map(|(_, name)| name.to_owned()).collect()
@@ -77,13 +79,6 @@ fn remote_names(table: &Table) -> impl Iterator<Item = &str> {
 
 fn names(table: &Table) -> impl Iterator<Item = &str> {
     std::iter::once(table.name.as_str()).chain(remote_names(table))
-}
-
-/// What `SalesOrder`, `sales_order` and `Sales Order` have in common.
-fn squash(name: &str) -> String {
-    let squashed: String =
-        name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
-    if squashed.is_empty() { name.to_owned() } else { squashed }
 }
 
 #[cfg(test)]
