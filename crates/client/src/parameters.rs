@@ -1,6 +1,7 @@
 //! Parameters of inquiries: which are needed, and whether the server took them.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -89,6 +90,12 @@ pub(crate) fn decoder(
 /// # Errors
 /// One is missing in the answer, or another value stands there.
 pub(crate) fn check_echo(request: &ScanRequest, call: &[Option<Literal>], record: &[u8]) -> Result<()> {
+    let unreadable = |reason: &dyn Display| {
+        Error::new(ErrorKind::Protocol, format!("could not read the parameters of {}", request.target))
+            .detail(reason.to_string())
+    };
+    let fields: HashMap<String, &RawValue> =
+        serde_json::from_slice(record).map_err(|error| unreadable(&error))?;
     for (parameter, value) in request.parameters.iter().zip(call) {
         let Some(text) = value.as_ref().and_then(Literal::text) else { continue };
         let ty = parameter.column.map_or(ColumnType::Text, |column| request.columns[column].ty);
@@ -96,20 +103,18 @@ pub(crate) fn check_echo(request: &ScanRequest, call: &[Option<Literal>], record
         let (mut sent, mut shown) = (Batch::new(1), Batch::new(1));
         let mut constant = RowDecoder::new(&[column(Vec::new())], &[]);
         constant.set_constant(0, ty, text);
-        let mut echo = RowDecoder::new(&[column(vec![parameter.name.clone()])], &[]);
-        let unreadable = |reason| {
-            Error::new(ErrorKind::Protocol, format!("could not read the parameters of {}", request.target))
-                .detail(reason)
-        };
-        constant.decode(b"{}", &mut sent).map_err(unreadable)?;
-        echo.decode(record, &mut shown).map_err(unreadable)?;
-        if echo.never_met().next().is_some() {
+        constant.decode(b"{}", &mut sent).map_err(|error| unreadable(&error))?;
+        let Some(field) = fields.get(&parameter.name) else {
             return Err(Error::new(
                 ErrorKind::UnknownField,
                 format!("{} has no parameter \"{}\"", request.target, parameter.name),
             ));
-        }
-        if let Some(refusal) = refusal(record, &parameter.name) {
+        };
+        // Only the field: the results beside it may be many.
+        let field_alone = format!("{{\"field\":{field}}}");
+        let mut echo = RowDecoder::new(&[column(vec!["field".to_owned()])], &[]);
+        echo.decode(field_alone.as_bytes(), &mut shown).map_err(|error| unreadable(&error))?;
+        if let Some(refusal) = refusal(field) {
             return Err(Error::new(
                 ErrorKind::Server,
                 format!("{} did not accept the parameter \"{}\"", request.target, parameter.name),
@@ -129,13 +134,12 @@ pub(crate) fn check_echo(request: &ScanRequest, call: &[Option<Literal>], record
 }
 
 /// What a form says beside a parameter that it did not accept.
-fn refusal(record: &[u8], parameter: &str) -> Option<String> {
+fn refusal(field: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
     struct Field {
         error: String,
     }
-    let fields: HashMap<String, &RawValue> = serde_json::from_slice(record).ok()?;
-    let Field { error } = serde_json::from_str(fields.get(parameter)?.get()).ok()?;
+    let Field { error } = serde_json::from_str(field.get()).ok()?;
     Some(error).filter(|text| !text.is_empty())
 }
 
