@@ -92,14 +92,6 @@ pub unsafe fn literals(
     }
 }
 
-/// A decimal number without the zeroes that do not count, so that equal numbers are the same text.
-fn plain(number: String) -> String {
-    match number.contains('.') {
-        true => number.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => number,
-    }
-}
-
 /// The elements of an array that are not NULL.
 unsafe fn elements(array: pg_sys::Datum, element: pg_sys::Oid) -> Vec<pg_sys::Datum> {
     let (mut length, mut by_value, mut align) = (0, false, 0);
@@ -137,7 +129,7 @@ unsafe fn literal(datum: pg_sys::Datum, ty: pg_sys::Oid) -> Result<Literal, Stri
         let literal = match base {
             pg_sys::BOOLOID => Some(Literal::Bool(datum.value() != 0)),
             pg_sys::INT2OID | pg_sys::INT4OID | pg_sys::INT8OID => Some(Literal::Integer(text())),
-            pg_sys::NUMERICOID => finite(text()).map(|number| Literal::Decimal(plain(number))),
+            pg_sys::NUMERICOID => finite(text()).map(|number| Literal::decimal(&number)),
             // As PostgreSQL compares it.
             pg_sys::BPCHAROID => Some(Literal::Text(text().trim_end_matches(' ').to_owned())),
             pg_sys::FLOAT4OID => {

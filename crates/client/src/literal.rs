@@ -44,6 +44,11 @@ impl Literal {
             .then(|| Self::Timestamp(moment.format("%Y-%m-%dT%H:%M:%S%.f").to_string()))
     }
 
+    /// A decimal number; equal ones are the same text.
+    pub fn decimal(number: &str) -> Self {
+        Self::Decimal(plain(number).to_owned())
+    }
+
     /// As a literal of OData (acumatica-api.md section 3), not yet percent-encoded.
     pub(crate) fn odata(&self, version: ODataVersion) -> String {
         let v3 = version == ODataVersion::V3;
@@ -93,6 +98,11 @@ impl Literal {
             Self::Timestamp(moment) => Some(format!("{moment}Z")),
         }
     }
+}
+
+/// A decimal number without the zeroes that do not count.
+pub(crate) fn plain(number: &str) -> &str {
+    if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
 }
 
 /// As people read it.

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::decode::{Batch, Cell, Column, ColumnType, RowDecoder};
 use crate::error::{Error, ErrorKind, Result};
-use crate::literal::Literal;
+use crate::literal::{Literal, plain};
 use crate::request::{Parameter, ScanRequest};
 
 /// Before a generic inquiry is called: it cannot be without what it needs.
@@ -153,11 +153,6 @@ fn same(sent: &Batch, shown: &Batch) -> bool {
         (Cell::Uuid(one), Cell::Uuid(other)) => sent.uuid(one) == shown.uuid(other),
         (one, other) => one == other,
     }
-}
-
-/// A decimal number without the zeroes that do not count.
-fn plain(number: &str) -> &str {
-    if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
 }
 
 fn readable(batch: &Batch) -> String {

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use crate::catalog::{Contract, MemberType};
 use crate::csdl;
 use crate::discover::{Asker, loose};
-use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::{ScanRequest, Surface, Target};
 
@@ -32,7 +31,6 @@ pub(crate) async fn find(asker: &Asker, request: &ScanRequest, unknown: Error) -
     if target.surface == Surface::Rest {
         let version = target.endpoint_version.as_deref();
         let Ok(endpoint) = asker.endpoint(&target.endpoint_name, version).await else { return Err(unknown) };
-        let endpoint = Endpoint { name: endpoint.name, ..endpoint };
         let Ok(contract) = asker.contract(&endpoint).await else { return Err(unknown) };
         let named = |exactly: bool| {
             let is = |name: &str| {
