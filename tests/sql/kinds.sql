@@ -35,6 +35,16 @@ SELECT order_nbr, line, qty, rating FROM order_lines WHERE order_type = 'QT' AND
 SELECT count(*), count(DISTINCT (order_type, order_nbr)) AS orders FROM order_lines;
 
 --
+-- What is not sent, since it says something else here than there: rounded numbers, and values that change from row to row
+--
+CREATE FOREIGN TABLE totals (
+    nbr text OPTIONS (field 'OrderNbr', key '1'), rounded numeric(12,0) OPTIONS (field 'OrderTotal'), total numeric OPTIONS (field 'OrderTotal')
+) SERVER erp OPTIONS (entity 'SalesOrder');
+EXPLAIN (VERBOSE, COSTS OFF) SELECT nbr FROM totals WHERE total > 4000;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT nbr FROM totals WHERE rounded > 4000;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT nbr FROM totals WHERE total > random()::numeric;
+
+--
 -- An inquiry form: what its parameters are is said in WHERE
 --
 CREATE FOREIGN TABLE stock (
