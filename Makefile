@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything that takes more than a line is a script in tests/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop build install install-files test lint fuzz bench clean
+.PHONY: help demo demo-stop build install install-files test soak sqlsmith lint fuzz bench clean
 
 # Which PostgreSQL: pg_config on the PATH, else the newest of Debian's.
 PG_CONFIG ?= $(shell . tests/lib/common.sh && find_pg_config)
@@ -31,6 +31,13 @@ demo-stop: ## stop the demo's cluster and simulator
 
 test: ## everything: lint, unit tests, other PostgreSQL versions, SQL and end-to-end suites
 	@tests/run.sh
+
+soak: ## random queries on foreign tables and local copies, QUERIES=200000 in all
+	@TESTS=e2e/differential E2E_TIMEOUT=$(or $(E2E_TIMEOUT),86400) \
+	  QUERIES=$$(($(or $(QUERIES),200000) / $(words $(or $(DIALECTS),1 2 3 4 5)))) tests/run.sh
+
+sqlsmith: ## queries of the fuzzer sqlsmith on foreign tables, QUERIES=20000
+	@tests/sqlsmith.sh
 
 lint: ## rustfmt, clippy, shellcheck, licences
 	@tests/lint.sh

@@ -4,7 +4,14 @@ use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 
-/// A path that scans `rel` alone, unordered, for the values of the relations `outer`. One of last resort is taken only
+/// What a path gives, and at what cost.
+pub struct Estimate {
+    pub rows: f64,
+    pub startup: f64,
+    pub total: f64,
+}
+
+/// A path that scans `rel` alone, in the order of `pathkeys`, for the values of the relations `outer`. One of last resort is taken only
 /// if there is no other.
 ///
 /// # Safety
@@ -13,9 +20,8 @@ pub unsafe fn create_scan_path(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     outer: pg_sys::Relids,
-    rows: f64,
-    startup_cost: f64,
-    total_cost: f64,
+    estimate: Estimate,
+    pathkeys: *mut pg_sys::List,
     is_last_resort: bool,
 ) -> *mut pg_sys::ForeignPath {
     /// More than any plan costs, `disable_cost` included; from 18 on what is disabled is counted instead.
@@ -27,17 +33,65 @@ pub unsafe fn create_scan_path(
             root,
             rel,
             null_mut(), // target: that of the relation
-            rows,
+            estimate.rows,
             #[cfg(feature = "pg18")]
             if is_last_resort { 1_000 } else { 0 }, // disabled_nodes
-            startup_cost + extra,
-            total_cost + extra,
-            null_mut(), // pathkeys
+            estimate.startup + extra,
+            estimate.total + extra,
+            pathkeys,
             outer,
             null_mut(), // fdw_outerpath
             #[cfg(any(feature = "pg17", feature = "pg18"))]
             null_mut(), // fdw_restrictinfo
             null_mut(), // fdw_private
+        )
+    }
+}
+
+/// Whether a pathkey goes from the greatest value to the least.
+///
+/// # Safety
+/// `pathkey` is one.
+pub unsafe fn is_descending(pathkey: *mut pg_sys::PathKey) -> bool {
+    // SAFETY: forwarded from the caller.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        {
+            (*pathkey).pk_cmptype == pg_sys::CompareType::COMPARE_GT
+        }
+        #[cfg(not(feature = "pg18"))]
+        {
+            (*pathkey).pk_strategy as u32 == pg_sys::BTGreaterStrategyNumber
+        }
+    }
+}
+
+/// A sort of rows, read once from the beginning to the end.
+///
+/// # Safety
+/// The lists are of one length, and say of each attribute how it is sorted.
+pub unsafe fn begin_sort(
+    descriptor: pg_sys::TupleDesc,
+    attributes: &mut [i16],
+    operators: &mut [pg_sys::Oid],
+    collations: &mut [pg_sys::Oid],
+    nulls_first: &mut [bool],
+) -> *mut pg_sys::Tuplesortstate {
+    // SAFETY: forwarded from the caller; no other process takes part.
+    unsafe {
+        pg_sys::tuplesort_begin_heap(
+            descriptor,
+            attributes.len() as i32,
+            attributes.as_mut_ptr(),
+            operators.as_mut_ptr(),
+            collations.as_mut_ptr(),
+            nulls_first.as_mut_ptr(),
+            pg_sys::work_mem,
+            null_mut(),
+            #[cfg(any(feature = "pg13", feature = "pg14"))]
+            false,
+            #[cfg(not(any(feature = "pg13", feature = "pg14")))]
+            0,
         )
     }
 }

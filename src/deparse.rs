@@ -1,26 +1,33 @@
 //! From a foreign table and the columns wanted to a request.
 
-use acumatica_client::decode::{Column, ColumnType};
-use acumatica_client::{Parameter, ScanRequest, Surface, Target};
+use acumatica_client::decode::{self, ColumnType};
+use acumatica_client::{Dialect, Field, Order, Parameter, ScanRequest, Surface, Target};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
 use crate::compat;
 use crate::connection::Server;
 use crate::convert;
-use crate::encoding::from_server;
+use crate::encoding::{from_server, to_server};
 use crate::error::{Refusal, or_raise};
 use crate::option::{Object, Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST, option_list, unfit};
+use crate::order::Key;
 use crate::setting;
-use crate::shippable::Field;
 
 /// Rows of the first request when the planner expects no limit: enough to answer a look at the
 /// table, few enough to be quick.
-const FIRST_PAGE: u32 = 256;
+pub const FIRST_PAGE: u32 = 256;
 /// What the rows of a detail have besides their fields.
 const ROW_MEMBERS: [&str; 7] = ["id", "rowNumber", "note", "files", "custom", "error", "*"];
 /// Where most inquiry forms have their results.
 const RESULTS: &str = "Results";
+
+/// A column that conditions can be about.
+#[derive(Clone, Debug)]
+pub struct Column {
+    pub attribute: i16,
+    pub field: Field,
+}
 
 /// What the planner hands to the executor, as a list of plain nodes that PostgreSQL can copy.
 #[derive(Debug)]
@@ -30,6 +37,8 @@ pub struct Plan {
     /// How many rows are going to be read, if a LIMIT says so and nothing stands between it and the
     /// scan.
     pub limit: Option<u32>,
+    /// In which order the rows are to come.
+    pub keys: Vec<Key>,
     /// Which parameter each expression of the plan is the value of, or, of an array, the values of.
     pub arguments: Vec<i16>,
 }
@@ -50,7 +59,9 @@ impl Plan {
             let limit = self.limit.and_then(|limit| i32::try_from(limit).ok()).unwrap_or(0);
             let list = pg_sys::lappend(std::ptr::null_mut(), numbers(self.attributes).cast());
             let list = pg_sys::lappend(list, pg_sys::makeInteger(limit).cast());
-            pg_sys::lappend(list, numbers(self.arguments).cast())
+            let list = pg_sys::lappend(list, numbers(self.arguments).cast());
+            let keys = self.keys.into_iter().map(Key::to_number).collect();
+            pg_sys::lappend(list, numbers(keys).cast())
         }
     }
 
@@ -61,10 +72,11 @@ impl Plan {
         unsafe {
             let parts = PgList::<std::ffi::c_void>::from_pg(list);
             let (Some(attributes), Some(limit)) = (parts.get_ptr(0), parts.get_ptr(1)) else {
-                unreachable!("a plan has three parts")
+                unreachable!("a plan has four parts")
             };
             // An empty list is no pointer at all.
             let arguments = parts.get_ptr(2).unwrap_or(std::ptr::null_mut());
+            let keys = parts.get_ptr(3).unwrap_or(std::ptr::null_mut());
             let numbers = |list: *mut std::ffi::c_void| -> Vec<i16> {
                 let list = PgList::<std::ffi::c_void>::from_pg(list.cast());
                 list.iter_int().map(|number| number as i16).collect()
@@ -73,6 +85,7 @@ impl Plan {
                 attributes: numbers(attributes),
                 limit: u32::try_from(compat::integer(limit)).ok().filter(|limit| *limit > 0),
                 arguments: numbers(arguments),
+                keys: numbers(keys).into_iter().map(Key::from_number).collect(),
             }
         }
     }
@@ -107,12 +120,41 @@ impl Table {
         self.options.get(name).unwrap_or_else(|| self.server.options.get_or_default(name))
     }
 
+    pub fn surface(&self) -> Surface {
+        match self.inherited("schema") {
+            SCHEMA_ODATA => Surface::GenericInquiry,
+            SCHEMA_DAC => Surface::Dac,
+            _ => Surface::Rest,
+        }
+    }
+
+    /// The collation in which the server is said to order texts.
+    pub fn collation(&self) -> Option<pg_sys::Oid> {
+        let name = self.options.get("collation")?;
+        let name = to_server(name);
+        // SAFETY: a name that ends with a NUL, and look-ups in the catalog, which raise if there is no such collation.
+        unsafe {
+            let names = pg_sys::stringToQualifiedNameList(
+                name.as_ptr(),
+                #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
+                std::ptr::null_mut(),
+            );
+            Some(pg_sys::get_collation_oid(names, false))
+        }
+    }
+
+    /// The dialect that conditions are going to be written in, as far as it can be told without the server.
+    pub fn dialect(&self, request: &ScanRequest) -> Dialect {
+        request.dialect(self.server.odata_version())
+    }
+
     fn target(&self) -> Result<Target, Refusal> {
         let schema = self.inherited("schema");
-        let (surface, namings): (Surface, &[&str]) = match schema {
-            SCHEMA_ODATA => (Surface::GenericInquiry, &["inquiry"]),
-            SCHEMA_DAC => (Surface::Dac, &["entity"]),
-            _ => (Surface::Rest, &["entity", "inquiry"]),
+        let surface = self.surface();
+        let namings: &[&str] = match surface {
+            Surface::GenericInquiry => &["inquiry"],
+            Surface::Dac => &["entity"],
+            Surface::Rest => &["entity", "inquiry"],
         };
         let Some((naming, name)) =
             namings.iter().find_map(|naming| Some((*naming, self.options.get(naming)?)))
@@ -152,7 +194,7 @@ impl Table {
     }
 
     /// The columns whose conditions can be sent: those of the record, not of its details, and no parameters.
-    pub fn fields(&self, relation: &PgRelation) -> Vec<Field> {
+    pub fn fields(&self, relation: &PgRelation) -> Vec<Column> {
         let target = or_raise(self.target());
         let unpad = self.inherited("unpad") == "true";
         let attributes = relation.tuple_desc();
@@ -170,7 +212,9 @@ impl Table {
                     && (target.detail.is_empty() || !path.starts_with(&target.detail));
                 let vouched = options.get("pushdown").is_some();
                 let ty = column_type(attribute, unpad);
-                is_field.then_some(Field { attribute: attribute.attnum, path, ty, vouched })
+                let key = options.get("key").is_some();
+                let field = Field { path, ty, vouched, key };
+                is_field.then_some(Column { attribute: attribute.attnum, field })
             })
             .collect()
     }
@@ -180,10 +224,11 @@ impl Table {
         let descriptor = relation.tuple_desc();
         let target = or_raise(self.target());
         let unpad = self.inherited("unpad") == "true";
-        let mut keys: Vec<(u64, String)> = Vec::new();
-        let mut columns: Vec<Column> = Vec::new();
+        let mut keys: Vec<(u64, String, ColumnType)> = Vec::new();
+        let mut columns: Vec<decode::Column> = Vec::new();
         let mut parameters: Vec<Parameter> = Vec::new();
         let mut unselectable = Vec::new();
+        let mut order_fields = vec![String::new(); plan.keys.len()];
         let mut spare = None;
         let mut may_refuse = false;
         for attribute in descriptor.iter().filter(|attribute| !attribute.attisdropped) {
@@ -192,7 +237,13 @@ impl Table {
             let name = unsafe { from_server(attribute.attname.data.as_ptr()) };
             let path = path(&target, &options, &name);
             let wanted = plan.attributes.contains(&attribute.attnum);
-            keys.extend(options.integer("key").map(|position| (position, path.join("/"))));
+            for (by, field) in plan.keys.iter().zip(&mut order_fields) {
+                if by.attribute == attribute.attnum {
+                    *field = path.join("/");
+                }
+            }
+            let ty = column_type(attribute, unpad);
+            keys.extend(options.integer("key").map(|position| (position, path.join("/"), ty)));
             if let Some(kind) = options.get("parameter") {
                 if !target.form && target.surface != Surface::GenericInquiry {
                     refuse_parameter(&name, &target);
@@ -206,20 +257,20 @@ impl Table {
             if wanted {
                 let refused = target.surface == Surface::Dac && options.get("pushdown") == Some("off");
                 unselectable.extend(refused.then_some(columns.len()));
-                columns.push(Column { ty: column_type(attribute, unpad), name, path });
+                columns.push(decode::Column { ty: column_type(attribute, unpad), name, path });
                 may_refuse |= convert::may_refuse(attribute);
             } else if column_type(attribute, unpad) == ColumnType::Text && spare.is_none() {
                 let own = path.starts_with(&target.detail) && path.len() == target.detail.len() + 1;
                 let plain = options.get("parameter").is_none()
                     && !ROW_MEMBERS.contains(&path[path.len() - 1].as_str());
-                spare = (own && plain).then_some(Column { ty: ColumnType::Text, name, path });
+                spare = (own && plain).then_some(decode::Column { ty: ColumnType::Text, name, path });
             }
         }
-        let key = in_order(keys);
+        let (key, key_types): (Vec<String>, Vec<ColumnType>) = in_order(keys).into_iter().unzip();
         // Without any field of the detail, all of it would be asked for.
         let within =
             |path: &[String]| path.len() == target.detail.len() + 1 && path.starts_with(&target.detail);
-        let is_field = |column: &Column| {
+        let is_field = |column: &decode::Column| {
             within(&column.path) && !ROW_MEMBERS.contains(&column.path[column.path.len() - 1].as_str())
         };
         if !target.detail.is_empty() && !columns.iter().any(is_field) {
@@ -231,13 +282,15 @@ impl Table {
             for field in target.surface.row_name(&key) {
                 if !columns.iter().any(|column| column.path.join("/") == field) {
                     let path = field.split('/').map(str::to_owned).collect();
-                    columns.push(Column { name: field, path, ty: ColumnType::Text });
+                    columns.push(decode::Column { name: field, path, ty: ColumnType::Text });
                 }
             }
         }
         let own = |name: &str| self.options.get(name).or_else(|| self.server.options.get(name));
         let mut context = or_raise(setting::context(own));
         context.show_deleted &= target.surface == Surface::Dac;
+        let order = plan.keys.iter().zip(order_fields);
+        let order = order.map(|(by, field)| Order { field, descending: by.descending }).collect();
         let page_size: u32 = self.inherited("page_size").parse().unwrap_or(10_000);
         ScanRequest {
             // SAFETY: the relation is open.
@@ -246,9 +299,13 @@ impl Table {
             columns,
             unselectable,
             key,
+            key_types,
             parameters,
             calls: Vec::new(),
             filter: None,
+            own_filter: self.options.get("filter").map(str::to_owned),
+            order,
+            offset: 0,
             context,
             page_size,
             first_page: plan.limit.unwrap_or(FIRST_PAGE).min(page_size),
@@ -291,10 +348,10 @@ fn refuse_parameter(column: &str, target: &Target) -> ! {
 }
 
 /// The fields of a key by their positions.
-fn in_order(mut keys: Vec<(u64, String)>) -> Vec<String> {
-    keys.sort();
-    if let Some([(position, one), (_, other)]) =
-        keys.array_windows().find(|[(one, _), (other, _)]| one == other)
+fn in_order(mut keys: Vec<(u64, String, ColumnType)>) -> Vec<(String, ColumnType)> {
+    keys.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
+    if let Some([(position, one, _), (_, other, _)]) =
+        keys.array_windows().find(|[(one, ..), (other, ..)]| one == other)
     {
         Refusal::new(
             PgSqlErrorCode::ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,
@@ -304,5 +361,5 @@ fn in_order(mut keys: Vec<(u64, String)>) -> Vec<String> {
         .hint("Number the columns of the key from 1 on, each once.")
         .raise();
     }
-    keys.into_iter().map(|(_, field)| field).collect()
+    keys.into_iter().map(|(_, field, ty)| (field, ty)).collect()
 }

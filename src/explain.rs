@@ -6,12 +6,12 @@ use acumatica_client::{OWN_TENANT, describe};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
+use crate::condition;
 use crate::deparse::{Plan, Table};
 use crate::encoding::{from_server, to_server};
 use crate::error::or_raise;
 use crate::option::Options;
 use crate::scan;
-use crate::shippable;
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.ExplainForeignScan = Some(explain_foreign_scan);
@@ -33,7 +33,9 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
             let mut request = table.request(&relation, &plan_data);
             let text = |expression: *mut pg_sys::Expr| deparsed(node, state, expression.cast());
             let (relid, clauses) = ((*plan).scan.scanrelid, (*plan).scan.plan.qual);
-            request.filter = shippable::described(relid, &table.fields(&relation), clauses, text);
+            let dialect = table.dialect(&request);
+            let found = condition::described(relid, &table.fields(&relation), clauses, dialect, text);
+            request.filter = found.filter;
             let server = &table.server;
             let company = server.company().or(server.has_app().then_some(OWN_TENANT));
             let url = describe(&server.instance, company, server.odata_version(), &request);
@@ -46,6 +48,10 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
             let arguments = arguments(node, state, &table.parameters(&relation), &plan_data.arguments);
             if !arguments.is_empty() {
                 property(c"Parameters", &arguments, state);
+            }
+            for (clause, why) in found.kept {
+                let clause = deparsed(node, state, clause.cast());
+                property(c"Not Sent", &format!("{clause}: {why}"), state);
             }
         }
         if !(*state).analyze {

@@ -11,6 +11,8 @@
 //! * `io`: the thread that waits for the network, and how the backend waits for it;
 //! * `deparse`: from a foreign table and the columns wanted to a request;
 //! * `shippable`: which conditions of a query the server is asked to apply;
+//! * `condition`: what such conditions come to when a scan starts;
+//! * `order`: ORDER BY that the server is asked for;
 //! * `value`: the values that a query compares columns with, as they are sent;
 //! * `parameter`: the parameters of inquiries, from WHERE to the request;
 //! * `setting`: what a session can set for all its queries;
@@ -24,6 +26,7 @@
 
 mod admin;
 mod compat;
+mod condition;
 mod connection;
 mod convert;
 mod ddl;
@@ -35,6 +38,7 @@ mod explain;
 mod import;
 mod io;
 mod option;
+mod order;
 mod parameter;
 mod plan;
 mod scan;

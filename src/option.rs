@@ -112,7 +112,7 @@ impl Definition {
 
 use Object::{Column, Import, Server, Table, UserMapping};
 
-static OPTIONS: [Definition; 55] = [
+static OPTIONS: [Definition; 57] = [
     Definition::new(
         "url",
         &[Server],
@@ -318,6 +318,18 @@ static OPTIONS: [Definition; 55] = [
         &[Table],
         Kind::DetailPath,
         "Path of the detail whose rows the table has, such as Details; of an inquiry form, that of its results.",
+    ),
+    Definition::new(
+        "filter",
+        &[Table],
+        Kind::Text,
+        "Condition in the server's own language, such as Status eq 'Open', that all rows of the table meet.",
+    ),
+    Definition::new(
+        "collation",
+        &[Table],
+        Kind::Text,
+        "Collation of PostgreSQL in which the server orders texts: then ORDER BY of text in it is left to the server.",
     ),
     Definition::new(
         "rows",

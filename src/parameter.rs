@@ -265,6 +265,7 @@ impl Arguments {
             let given = unsafe { expression.values(node) };
             let name = &request.parameters[*place].name;
             let given: Vec<Literal> = given
+                .literals
                 .into_iter()
                 .map(|value| value.unwrap_or_else(|text| refuse_value(name, &text)))
                 .collect();

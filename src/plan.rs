@@ -1,18 +1,24 @@
 //! The planner's callbacks: how large, at what cost, and which columns. Nothing here asks the server.
 
+use acumatica_client::ScanRequest;
 use acumatica_client::decode::ColumnType;
 use pgrx::prelude::*;
-use pgrx::{PgList, PgRelation};
+use pgrx::{PgList, PgMemoryContexts, PgRelation};
 
-use crate::compat;
+use crate::compat::{self, Estimate};
+use crate::condition;
 use crate::convert::column_type;
-use crate::deparse::{Plan, Table, column_options};
+use crate::deparse::{Column, FIRST_PAGE, Plan, Table, column_options};
+use crate::order::{self, Key};
 use crate::parameter::{self, Argument};
+use crate::shippable;
 
 /// One request and its answer cost about what reading a hundred pages of a local table costs.
 const REQUEST_COST: f64 = 100.0;
 /// A row that comes over the network, beyond what a local one costs.
 const ROW_COST: f64 = 0.02;
+/// How much more a row costs that the server has sorted.
+const SORTED_COST: f64 = 1.05;
 /// What is assumed of a table that was never analysed and has no option `rows`.
 const DEFAULT_ROWS: f64 = 10_000.0;
 
@@ -22,22 +28,69 @@ pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.GetForeignPlan = Some(get_foreign_plan);
 }
 
+/// What planning needs to know of a table, kept with the relation being planned.
+pub struct Planned {
+    pub table: Table,
+    pub relation: PgRelation,
+    /// The columns that conditions and orders can be about.
+    pub columns: Vec<Column>,
+    /// The parameters of an inquiry, by attribute number, and whether each is required.
+    pub parameters: Vec<(i16, bool)>,
+}
+
+impl Planned {
+    /// # Safety
+    /// `rel` went through [`get_foreign_rel_size`]. The reference must not outlive the planner run.
+    pub unsafe fn of<'a>(rel: *mut pg_sys::RelOptInfo) -> &'a Self {
+        // SAFETY: as the caller says.
+        unsafe { &*(*rel).fdw_private.cast::<Self>() }
+    }
+
+    /// A request for the columns of `plan`, with what `clauses` ask for, as far as that is known now.
+    ///
+    /// # Safety
+    /// `clauses` are conditions on the relation `relid`.
+    unsafe fn request(
+        &self,
+        relid: pg_sys::Index,
+        plan: &Plan,
+        clauses: *mut pg_sys::List,
+    ) -> (ScanRequest, bool) {
+        let mut request = self.table.request(&self.relation, plan);
+        let dialect = self.table.dialect(&request);
+        // SAFETY: as the caller says.
+        let described =
+            unsafe { condition::described(relid, &self.columns, clauses, dialect, |_| String::new()) };
+        let complete =
+            described.complete && described.filter.as_ref().is_none_or(|filter| filter.is_exact(dialect));
+        request.filter = described.filter;
+        (request, complete)
+    }
+}
+
 #[pg_guard]
 unsafe extern "C-unwind" fn get_foreign_rel_size(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     table: pg_sys::Oid,
 ) {
-    let options = Table::load(table).options;
-    // SAFETY: the planner passes its own structures.
+    // SAFETY: the planner holds a lock on the table.
+    let relation = unsafe { PgRelation::with_lock(table, pg_sys::NoLock as pg_sys::LOCKMODE) };
+    let table = Table::load(table);
+    let (columns, parameters) = (table.fields(&relation), parameter::of_table(&table, &relation));
+    // SAFETY: the planner passes its own structures. What is kept goes with the memory of the planner run, whether that
+    // ends well or not.
     unsafe {
         let analysed = (*rel).tuples;
-        (*rel).tuples = match options.integer("rows") {
+        (*rel).tuples = match table.options.integer("rows") {
             Some(rows) => rows as f64,
             None if analysed > 0.0 => analysed,
             None => DEFAULT_ROWS,
         };
         pg_sys::set_baserel_size_estimates(root, rel);
+        let planned = Planned { table, relation, columns, parameters };
+        let mut context = PgMemoryContexts::For(pg_sys::CurrentMemoryContext);
+        (*rel).fdw_private = context.leak_and_drop_on_delete(planned).cast();
     }
 }
 
@@ -45,23 +98,32 @@ unsafe extern "C-unwind" fn get_foreign_rel_size(
 unsafe extern "C-unwind" fn get_foreign_paths(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
-    table: pg_sys::Oid,
+    _table: pg_sys::Oid,
 ) {
-    let parameters = parameters_of(table);
     // SAFETY: the planner passes its own structures.
     unsafe {
+        let Planned { table, relation, columns, parameters } = Planned::of(rel);
         let sets = match parameters.is_empty() {
             true => Vec::new(),
-            false => parameter::outer_relations(root, rel, &parameters),
+            false => parameter::outer_relations(root, rel, parameters),
         };
         let all = sets.iter().fold((*rel).lateral_relids, |all, set| pg_sys::bms_union(all, *set));
         for outer in std::iter::once((*rel).lateral_relids).chain(sets).chain(std::iter::once(all)) {
-            add_scan_path(root, rel, outer, all, &parameters);
+            add_scan_path(root, rel, outer, all, std::ptr::null_mut());
+        }
+        // The server sorts for those who want the first few rows, and for those who want all of them sorted.
+        let keys = order::keys(root, rel, table, relation, columns, (*root).query_pathkeys);
+        if !keys.is_empty() && parameters.is_empty() && (*rel).lateral_relids.is_null() {
+            let pathkeys = PgList::<std::ffi::c_void>::from_pg((*root).query_pathkeys);
+            let wanted = pathkeys.iter_ptr().take(keys.len());
+            let wanted = wanted.fold(std::ptr::null_mut(), |list, key| pg_sys::lappend(list, key));
+            add_scan_path(root, rel, std::ptr::null_mut(), std::ptr::null_mut(), wanted);
         }
     }
 }
 
-/// Adds the path that gets the values of `outer`, out of `all` relations that could give any.
+/// Adds the path that gets the values of `outer`, out of `all` relations that could give any, in the order of
+/// `pathkeys`.
 ///
 /// # Safety
 /// As for the callback.
@@ -70,10 +132,11 @@ unsafe fn add_scan_path(
     rel: *mut pg_sys::RelOptInfo,
     outer: pg_sys::Relids,
     all: pg_sys::Relids,
-    parameters: &[(i16, bool)],
+    pathkeys: *mut pg_sys::List,
 ) {
     // SAFETY: as the caller says.
     unsafe {
+        let Planned { columns, parameters, .. } = Planned::of(rel);
         let info = match outer.is_null() {
             true => std::ptr::null_mut(),
             false => pg_sys::get_baserel_parampathinfo(root, rel, outer),
@@ -84,69 +147,91 @@ unsafe fn add_scan_path(
         if !info.is_null() {
             clauses.extend(PgList::from_pg((*info).ppi_clauses).iter_ptr());
         }
-        let given: Vec<i16> = clauses
-            .into_iter()
-            .filter_map(|info| parameter::argument(root, (*rel).relid, parameters, (*info).clause))
-            .map(|argument| argument.attribute)
-            .collect();
-        // All rows are fetched, whatever passes the filter; of an inquiry, those that it has for its parameters.
-        let fetched = if given.is_empty() { (*rel).tuples } else { rows };
+        let is_given = |info: &*mut pg_sys::RestrictInfo| {
+            parameter::argument(root, (*rel).relid, parameters, (**info).clause).is_some()
+        };
+        // What the server applies it need not send; of an inquiry it sends what it has for its parameters.
+        let fetched = if clauses.iter().any(is_given) {
+            rows
+        } else {
+            let bare = pg_sys::extract_actual_clauses((*rel).baserestrictinfo, false);
+            let sent = shippable::translate((*rel).relid, columns, bare).clauses;
+            let sent = clauses
+                .iter()
+                .filter(|info| sent.contains(&(***info).clause))
+                .fold(std::ptr::null_mut(), |list, info| pg_sys::lappend(list, (*info).cast()));
+            let share = pg_sys::clauselist_selectivity(
+                root,
+                sent,
+                (*rel).relid as i32,
+                pg_sys::JoinType::JOIN_INNER,
+                std::ptr::null_mut(),
+            );
+            ((*rel).tuples * share).max(rows)
+        };
         let startup = REQUEST_COST + (*rel).baserestrictcost.startup;
         // Rows that a parameter decides about are not those of a query that does not use it.
         let is_last_resort = !pg_sys::bms_equal(outer, all);
-        let per_row = ROW_COST + pg_sys::cpu_tuple_cost + (*rel).baserestrictcost.per_tuple;
+        let sorting = if pathkeys.is_null() { 1.0 } else { SORTED_COST };
+        let per_row = (ROW_COST + pg_sys::cpu_tuple_cost + (*rel).baserestrictcost.per_tuple) * sorting;
         let path = compat::create_scan_path(
             root,
             rel,
             outer,
-            rows,
-            startup,
-            startup + fetched * per_row,
+            Estimate { rows, startup, total: startup + fetched * per_row },
+            pathkeys,
             is_last_resort,
         );
         pg_sys::add_path(rel, path.cast());
     }
 }
 
-/// The parameters of a table, by attribute number, and whether each is required.
-fn parameters_of(table: pg_sys::Oid) -> Vec<(i16, bool)> {
-    // SAFETY: the planner holds a lock on the table.
-    let relation = unsafe { PgRelation::with_lock(table, pg_sys::NoLock as pg_sys::LOCKMODE) };
-    parameter::of_table(&Table::load(table), &relation)
-}
-
 #[pg_guard]
 unsafe extern "C-unwind" fn get_foreign_plan(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
-    table: pg_sys::Oid,
+    _table: pg_sys::Oid,
     path: *mut pg_sys::ForeignPath,
     target_list: *mut pg_sys::List,
     clauses: *mut pg_sys::List,
     outer_plan: *mut pg_sys::Plan,
 ) -> *mut pg_sys::ForeignScan {
-    let parameters = parameters_of(table);
     // SAFETY: the planner passes its own structures, and holds a lock on the table.
     unsafe {
+        let planned = Planned::of(rel);
+        let Planned { table, relation, columns, parameters } = planned;
         // All clauses are checked here, by the executor; that of a parameter holds for all its rows.
         let local = pg_sys::extract_actual_clauses(clauses, false);
         let given: Vec<Argument> = PgList::<pg_sys::Expr>::from_pg(local)
             .iter_ptr()
-            .filter_map(|clause| parameter::argument(root, (*rel).relid, &parameters, clause))
+            .filter_map(|clause| parameter::argument(root, (*rel).relid, parameters, clause))
             .collect();
         if !parameters.is_empty() {
-            let relation = PgRelation::with_lock(table, pg_sys::NoLock as pg_sys::LOCKMODE);
-            parameter::check_conditions((*rel).relid, &relation, &parameters, &given, local);
-            parameter::check_joins(root, rel, path, &relation, &parameters, &given);
+            parameter::check_conditions((*rel).relid, relation, parameters, &given, local);
+            parameter::check_joins(root, rel, path, relation, parameters, &given);
         }
         let values = given
             .iter()
             .fold(std::ptr::null_mut(), |list, argument| pg_sys::lappend(list, argument.value.cast()));
-        let plan = Plan {
-            attributes: attributes(rel, table, local),
-            limit: limit(root, local),
+        let pathkeys = (*path).path.pathkeys;
+        let keys = order::keys(root, rel, table, relation, columns, pathkeys);
+        let attributes = attributes(rel, relation, local, &keys);
+        let mut plan = Plan {
+            attributes,
+            limit: None,
+            keys,
             arguments: given.iter().map(|argument| argument.attribute).collect(),
         };
+        if let Some(limit) = limit(root, pathkeys) {
+            let (request, exact) = planned.request((*rel).relid, &plan, local);
+            plan.limit = Some(match (exact, request.filter) {
+                // Nothing is left to check.
+                (true, _) => limit,
+                // The server may keep some that we do not.
+                (false, Some(_)) => limit.saturating_mul(2).saturating_add(16),
+                (false, None) => limit.max(FIRST_PAGE),
+            });
+        }
         pg_sys::make_foreignscan(
             target_list,
             local,
@@ -165,26 +250,30 @@ unsafe extern "C-unwind" fn get_foreign_plan(
 /// first of the key, else the first that is no jsonb, which may hold all details of a record.
 ///
 /// # Safety
-/// `rel` is the relation being planned, `table` its table, `local` its clauses.
-unsafe fn attributes(rel: *mut pg_sys::RelOptInfo, table: pg_sys::Oid, local: *mut pg_sys::List) -> Vec<i16> {
+/// `rel` is the relation being planned, `relation` its table, `local` its clauses.
+pub unsafe fn attributes(
+    rel: *mut pg_sys::RelOptInfo,
+    relation: &PgRelation,
+    local: *mut pg_sys::List,
+    keys: &[Key],
+) -> Vec<i16> {
     let mut used = std::ptr::null_mut();
     // SAFETY: as the caller says.
-    let relation = unsafe {
+    unsafe {
         pg_sys::pull_varattnos((*(*rel).reltarget).exprs.cast(), (*rel).relid, &mut used);
         pg_sys::pull_varattnos(local.cast(), (*rel).relid, &mut used);
-        PgRelation::with_lock(table, pg_sys::NoLock as pg_sys::LOCKMODE)
     };
     // SAFETY: `used` is a bitmap set, made above.
     let is_used = |attribute: i16| unsafe {
         pg_sys::bms_is_member(i32::from(attribute) - pg_sys::FirstLowInvalidHeapAttributeNumber, used)
-    };
+    } || keys.iter().any(|key| key.attribute == attribute);
     let all: Vec<i16> = relation.tuple_desc().iter().filter(|a| !a.attisdropped).map(|a| a.attnum).collect();
     // Attribute 0 is the whole row.
     let mut wanted: Vec<i16> =
         all.iter().copied().filter(|attribute| is_used(*attribute) || is_used(0)).collect();
     if wanted.is_empty() {
         let width = |attribute: &&pg_sys::FormData_pg_attribute| {
-            let key = column_options(table, attribute.attnum).integer("key");
+            let key = column_options(relation.oid(), attribute.attnum).integer("key");
             (key.unwrap_or(u64::MAX), column_type(attribute) == ColumnType::Json)
         };
         let descriptor = relation.tuple_desc();
@@ -197,13 +286,12 @@ unsafe fn attributes(rel: *mut pg_sys::RelOptInfo, table: pg_sys::Oid, local: *m
 /// The LIMIT, if the scan's rows go to it as they come.
 ///
 /// # Safety
-/// `root` is the planner run under way.
-unsafe fn limit(root: *mut pg_sys::PlannerInfo, local: *mut pg_sys::List) -> Option<u32> {
+/// `root` is the planner run under way; `pathkeys` are those of the scan.
+unsafe fn limit(root: *mut pg_sys::PlannerInfo, pathkeys: *mut pg_sys::List) -> Option<u32> {
     // SAFETY: as the caller says.
     unsafe {
-        let query = (*root).parse;
         let alone = pg_sys::bms_membership((*root).all_baserels) == pg_sys::BMS_Membership::BMS_SINGLETON;
-        if !alone || !local.is_null() || !(*query).sortClause.is_null() {
+        if !alone || !pg_sys::pathkeys_contained_in((*root).query_pathkeys, pathkeys) {
             return None;
         }
         let limit = (*root).limit_tuples;

@@ -5,18 +5,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use acumatica_client::decode::Batch;
-use acumatica_client::{Filter, Literal, ScanRequest, ScanStats};
+use acumatica_client::{ErrorKind, Filter, Literal, ScanRequest, ScanStats};
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, PgRelation, PgTryBuilder};
 
 use crate::compat;
+use crate::condition::Conditions;
 use crate::connection;
 use crate::convert::{Converter, readable};
 use crate::deparse::{Plan, Table};
 use crate::error::{Refusal, notice, or_raise};
 use crate::io::Running;
+use crate::order::Sorting;
 use crate::parameter::{self, Arguments};
-use crate::shippable::Conditions;
 
 /// A result that is no larger than this is kept, so that a rescan costs no request.
 const REPLAY_BYTES: usize = 4 * 1024 * 1024;
@@ -38,6 +39,7 @@ pub struct Scan {
     columns: Vec<(usize, Converter)>,
     arguments: Arguments,
     conditions: Conditions,
+    sorting: Sorting,
     rescans: Rescans,
     /// An empty form has been told of, or was none.
     told: bool,
@@ -76,6 +78,7 @@ impl Scan {
         plan: &Plan,
         arguments: Arguments,
         conditions: Conditions,
+        sorting: Sorting,
     ) -> Self {
         let request = table.request(relation, plan);
         let columns = relation
@@ -91,6 +94,7 @@ impl Scan {
             columns,
             arguments,
             conditions,
+            sorting,
             rescans: Rescans::None,
             told: false,
             calls_stale: true,
@@ -172,7 +176,15 @@ impl Scan {
         // Held by this frame while it sleeps: an error that unwinds it drops the request at once.
         let running = self.running.take()?;
         let since = Instant::now();
-        let next = or_raise(running.next_batch().map_err(Refusal::from));
+        let next = match running.next_batch() {
+            Err(error) if error.kind == ErrorKind::CannotOrder => {
+                self.waited += since.elapsed();
+                self.count(running.stats());
+                self.do_without_order(&error);
+                return self.fetch();
+            }
+            next => or_raise(next.map_err(Refusal::from)),
+        };
         self.waited += since.elapsed();
         if next.is_some() {
             self.running = Some(running);
@@ -196,6 +208,76 @@ impl Scan {
         if !told && target.form && self.past.rows == 0 {
             let message = format!("{target} showed nothing; it was not given {}", missing.join(", "));
             notice(message, "If it needs one of them, set it in WHERE.".to_owned());
+        }
+    }
+
+    /// Has the rows come as they will, to be sorted here.
+    fn do_without_order(&mut self, why: &acumatica_client::Error) {
+        let columns = self.request.order.iter().map(|by| by.field.as_str()).collect::<Vec<_>>().join(", ");
+        notice(
+            format!("the server could not sort {} by {columns}: {why}", self.request.target),
+            "The rows were sorted here. Set the option pushdown of the columns to off: then the server is not asked."
+                .to_owned(),
+        );
+        self.request.order.clear();
+        self.forget();
+    }
+
+    /// Whether rows are to be sorted that the server was to send sorted.
+    fn sorts_here(&self) -> bool {
+        self.sorting.is_asked_for() && self.request.order.is_empty()
+    }
+
+    /// Sorts all rows.
+    ///
+    /// # Safety
+    /// `node` is the node of this scan.
+    unsafe fn sort(&mut self, node: *mut pg_sys::ForeignScanState) {
+        // SAFETY: as the caller says; the slot is the node's, and cleared before each row.
+        unsafe {
+            let slot = (*node).ss.ss_ScanTupleSlot;
+            let before = pg_sys::MemoryContextSwitchTo((*(*node).ss.ps.state).es_query_cxt);
+            let relation = PgRelation::from_pg((*node).ss.ss_currentRelation);
+            self.sorting.begin_here(&relation);
+            let Some(sorter) = self.sorting.sorter() else { return };
+            let row_context = (*(*node).ss.ps.ps_ExprContext).ecxt_per_tuple_memory;
+            loop {
+                pg_sys::MemoryContextReset(row_context);
+                pg_sys::MemoryContextSwitchTo(row_context);
+                clear(slot);
+                if !self.advance() {
+                    break;
+                }
+                self.fill(slot);
+                pg_sys::tuplesort_puttupleslot(sorter, slot);
+            }
+            pg_sys::MemoryContextSwitchTo(before);
+            pg_sys::tuplesort_performsort(sorter);
+        }
+    }
+
+    /// Fills the slot with the next row; false at the end.
+    ///
+    /// # Safety
+    /// `node` is the node of this scan, `slot` its slot, and empty.
+    unsafe fn next(&mut self, node: *mut pg_sys::ForeignScanState, slot: *mut pg_sys::TupleTableSlot) {
+        // SAFETY: as the caller says.
+        unsafe {
+            if let Some(sorter) = self.sorting.sorter() {
+                pg_sys::tuplesort_gettupleslot(sorter, true, true, slot, std::ptr::null_mut());
+                return;
+            }
+            if !self.advance() {
+                return;
+            }
+            if self.sorts_here() {
+                self.sort(node);
+                return self.next(node, slot);
+            }
+            self.fill(slot);
+            if self.sorting.is_asked_for() {
+                self.sorting.check(slot);
+            }
         }
     }
 
@@ -270,6 +352,7 @@ impl Scan {
 
     /// Back to the first row: from memory if all rows so far are there, else by asking again.
     fn restart(&mut self) {
+        self.sorting.restart();
         self.batch = 0;
         self.row = 0;
         if !self.complete {
@@ -338,14 +421,16 @@ unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanSta
     unsafe {
         let relation = PgRelation::from_pg((*node).ss.ss_currentRelation);
         let plan: *mut pg_sys::ForeignScan = (*node).ss.ps.plan.cast();
-        let expressions = (*plan).fdw_exprs;
+        let (expressions, clauses) = ((*plan).fdw_exprs, (*plan).scan.plan.qual);
+        let relid = (*plan).scan.scanrelid;
         let plan = Plan::from_list((*plan).fdw_private);
         let user = compat::scan_user(node);
         let table = Table::load(relation.oid());
         let parameters = parameter::of_table(&table, &relation);
         let arguments = Arguments::begin(node, expressions, &plan.arguments, &parameters);
-        let conditions = Conditions::begin(node, &table.fields(&relation));
-        let scan = Scan::new(table, user, &relation, &plan, arguments, conditions);
+        let conditions = Conditions::begin(node, relid, &table.fields(&relation), clauses);
+        let sorting = Sorting::new(&plan.keys, &relation);
+        let scan = Scan::new(table, user, &relation, &plan, arguments, conditions, sorting);
         // An error or a cancel frees the query's memory without a call of EndForeignScan; the scan, and
         // with it the request under way, goes with it.
         let context = (*(*node).ss.ps.state).es_query_cxt;
@@ -363,9 +448,7 @@ unsafe extern "C-unwind" fn iterate_foreign_scan(
         clear(slot);
         if let Some(scan) = of(node) {
             scan.work_out_calls(node);
-            if scan.advance() {
-                scan.fill(slot);
-            }
+            scan.next(node, slot);
         }
         slot
     }

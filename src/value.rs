@@ -1,5 +1,7 @@
 //! The values that a query compares columns with, as they are sent to the server.
 
+use std::collections::HashSet;
+
 use acumatica_client::Literal;
 use pgrx::prelude::*;
 
@@ -44,25 +46,39 @@ impl Expression {
         }
     }
 
-    /// What the expression is now: one value, or those of an array, each once. NULL is none of them, since nothing
-    /// equals it. What cannot be sent stands there as its text.
+    /// What the expression is now: one value, or those of an array.
     ///
     /// # Safety
     /// `node` is the scan that this was begun for.
-    pub unsafe fn values(&self, node: *mut pg_sys::ForeignScanState) -> Vec<Result<Literal, String>> {
+    pub unsafe fn values(&self, node: *mut pg_sys::ForeignScanState) -> Values {
         // SAFETY: the node's expression context is there as long as the node. `ExecEvalExpr` is an inline function in C,
         // called as C would, behind a guard; what it palloc's lives until the next row.
         unsafe {
             let context = (*node).ss.ps.ps_ExprContext;
             let mut is_null = false;
-            let Some(evaluate) = (*self.state).evalfunc else { return Vec::new() };
+            let Some(evaluate) = (*self.state).evalfunc else { return Values::null() };
             let before = pg_sys::MemoryContextSwitchTo((*context).ecxt_per_tuple_memory);
             let value =
                 pg_sys::ffi::pg_guard_ffi_boundary(|| evaluate(self.state, context, &raw mut is_null));
-            let values = if is_null { Vec::new() } else { literals(value, self.ty, self.element) };
+            let values = if is_null { Values::null() } else { literals(value, self.ty, self.element) };
             pg_sys::MemoryContextSwitchTo(before);
             values
         }
+    }
+}
+
+/// One value, or those of an array.
+#[derive(Debug)]
+pub struct Values {
+    /// Each once. What cannot be sent stands there as its text.
+    pub literals: Vec<Result<Literal, String>>,
+    /// There is a NULL besides, or nothing else.
+    pub has_null: bool,
+}
+
+impl Values {
+    pub fn null() -> Self {
+        Self { literals: Vec::new(), has_null: true }
     }
 }
 
@@ -70,30 +86,23 @@ impl Expression {
 ///
 /// # Safety
 /// A value of the type `ty`, an array if its elements are of the type `element`.
-pub unsafe fn literals(
-    value: pg_sys::Datum,
-    ty: pg_sys::Oid,
-    element: Option<pg_sys::Oid>,
-) -> Vec<Result<Literal, String>> {
+pub unsafe fn literals(value: pg_sys::Datum, ty: pg_sys::Oid, element: Option<pg_sys::Oid>) -> Values {
     // SAFETY: as the caller says.
     unsafe {
-        let datums = match element {
-            None => vec![value],
+        let (datums, has_null) = match element {
+            None => (vec![value], false),
             Some(element) => elements(value, element),
         };
-        let mut values = Vec::new();
-        for datum in datums {
-            let value = literal(datum, element.unwrap_or(ty));
-            if !values.contains(&value) {
-                values.push(value);
-            }
-        }
-        values
+        let literals = datums.into_iter().map(|datum| literal(datum, element.unwrap_or(ty)));
+        // A long list is what this is for, so no search for each.
+        let mut met = HashSet::new();
+        let literals = literals.filter(|value| met.insert(format!("{value:?}"))).collect();
+        Values { literals, has_null }
     }
 }
 
-/// The elements of an array that are not NULL.
-unsafe fn elements(array: pg_sys::Datum, element: pg_sys::Oid) -> Vec<pg_sys::Datum> {
+/// The elements of an array that are not NULL, and whether others are.
+unsafe fn elements(array: pg_sys::Datum, element: pg_sys::Oid) -> (Vec<pg_sys::Datum>, bool) {
     let (mut length, mut by_value, mut align) = (0, false, 0);
     let (mut datums, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
     // SAFETY: a value of an array type; what is returned is palloc'd, with one entry for each element.
@@ -111,7 +120,10 @@ unsafe fn elements(array: pg_sys::Datum, element: pg_sys::Oid) -> Vec<pg_sys::Da
             &mut count,
         );
         let count = usize::try_from(count).unwrap_or(0);
-        (0..count).filter(|index| !*nulls.add(*index)).map(|index| *datums.add(index)).collect()
+        let present: Vec<_> =
+            (0..count).filter(|index| !*nulls.add(*index)).map(|index| *datums.add(index)).collect();
+        let has_null = present.len() < count;
+        (present, has_null)
     }
 }
 

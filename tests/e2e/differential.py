@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Random queries on foreign tables and on local copies of them: the same rows, or the same failure.
 
-SEED=N repeats a run, QUERIES=N sets the number for each dialect (default 300), DIALECTS="dac contract4" chooses some,
-ONLY=N runs one query of one. SECONDS_EACH=N goes on with new tables and seeds until that time has passed.
-MOST_FAILURES=N: after how many to stop (3). WITHOUT_TYPES=REGEX: declares no column as one of these types.
+SEED=N repeats a run, QUERIES=N sets the number for each dialect (default 2000), DIALECTS="dac contract4" chooses some,
+ONLY=N runs one query of one. After PER_SEED=N queries (500) tables are made anew, with the next seed. SECONDS_EACH=N goes
+on until that time has passed. MOST_FAILURES=N: after how many to stop (3). WITHOUT_TYPES=REGEX: declares no column as one
+of these types. `make soak` runs 200,000.
 """
 
 import concurrent.futures
@@ -15,6 +16,7 @@ import random
 import re
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
@@ -22,7 +24,8 @@ from generator import Generator, Node, Table, kind_of, name, quoted
 from harness import Sim, connect, create_server, finish, psycopg, test
 
 SEED = int(os.environ.get("SEED") or time.time_ns() // 1_000_000 % 10**9)
-QUERIES = int(os.environ.get("QUERIES") or 300)
+QUERIES = int(os.environ.get("QUERIES") or 2000)
+PER_SEED = int(os.environ.get("PER_SEED") or 500)
 SECONDS = float(os.environ.get("SECONDS_EACH") or 0)
 ONLY = os.environ.get("ONLY")
 MOST_FAILURES = int(os.environ.get("MOST_FAILURES") or 3)
@@ -325,10 +328,10 @@ def walk(node):
             yield from walk(child)
 
 
-def run(title, seed):
+def run(title, seed, most):
     dialect = Dialect(title, seed)
     begun, failures, filtered, errors, empty, fallback = time.monotonic(), [], 0, 0, 0, 0
-    numbers = [int(ONLY)] if ONLY else range(QUERIES)
+    numbers = [int(ONLY)] if ONLY else range(most)
     for number in numbers:
         query = Generator(dialect.tables, f"{seed}/{title}/{number}").query()
         local = dialect.local.run(query)
@@ -362,28 +365,49 @@ def run(title, seed):
 
 def all_of(title):
     begun, seed, filtered, done, failures = time.monotonic(), SEED, 0, 0, []
-    while True:
-        found, sent, queries = run(title, seed)
-        failures += found
-        filtered, done, seed = filtered + sent, done + queries, seed + 1
-        if time.monotonic() - begun >= SECONDS or len(failures) >= MOST_FAILURES:
-            break
+    try:
+        while done < (1 if ONLY else QUERIES) or time.monotonic() - begun < SECONDS:
+            left = QUERIES - done
+            found, sent, queries = run(title, seed, min(PER_SEED, left) if left > 0 else PER_SEED)
+            failures += found
+            filtered, done, seed = filtered + sent, done + queries, seed + 1
+            if len(failures) >= MOST_FAILURES:
+                break
+    finally:
+        print(f"# {title}, seeds {SEED} to {max(SEED, seed - 1)}: {done} queries, {done - len(failures)} clean", flush=True)
     assert not failures, f"{len(failures)} of {done} queries differ"
     if not ONLY and done >= 100:
         assert filtered * 100 >= SHARE[title] * done, f"a filter was sent for {filtered} of {done} queries only"
 
 
 def in_parts(titles):
-    """Each dialect in a process of its own, two at a time."""
+    """Each dialect in a process of its own, two at a time; what they print comes in whole paragraphs."""
+    sums, writing = [], threading.Lock()
+
     def part(title):
         environment = {**os.environ, "DIALECTS": title, "SEED": str(SEED)}
-        done = subprocess.run([sys.executable, __file__], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        sys.stdout.buffer.write(done.stdout)
-        sys.stdout.flush()
-        return done.returncode
+        process = subprocess.Popen([sys.executable, __file__], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   text=True, errors="replace")
+        held = ""
+        for line in process.stdout:
+            held += line
+            if found := re.match(rf"# {title}, seeds (\d+) to (\d+): (\d+) queries, (\d+) clean", line):
+                sums.append([int(number) for number in found.groups()])
+            if line.startswith(("# ", "again: ", "ok - ", "not ok - ")):
+                with writing:
+                    sys.stdout.write(held)
+                    sys.stdout.flush()
+                held = ""
+        with writing:
+            sys.stdout.write(held)
+        return process.wait()
 
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        sys.exit(max(pool.map(part, titles)))
+        status = max(pool.map(part, titles))
+    last = max((found[1] for found in sums), default=SEED)
+    print(f"# seeds {SEED} to {last} of {' '.join(titles)}: {sum(found[2] for found in sums)} queries,"
+          f" {sum(found[3] for found in sums)} clean", flush=True)
+    sys.exit(status)
 
 
 titles = (os.environ.get("DIALECTS") or " ".join(DIALECTS)).split()

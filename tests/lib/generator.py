@@ -35,6 +35,9 @@ NUMBERS = ["0", "-0", "0.0", "1", "-1", "0.000001", "1e30", "-1e30", "1e200", "1
 INTEGERS = ["0", "-1", "1", "32767", "32768", "-32769", "2147483647", "2147483648", "-2147483648", "-2147483649",
             "9000000000", "9223372036854775807", "-9223372036854775808"]
 COMPARISONS = ["=", "=", "=", "=", "<>", "<", "<=", ">", ">="]
+# What a server may compare as PostgreSQL does.
+EXACT = ("int", "num", "bool", "date", "ts", "tstz")
+MOMENT_TYPES = {"date": "date", "ts": "timestamp", "tstz": "timestamptz"}
 
 
 def plain(text):
@@ -96,6 +99,7 @@ class Table:
         sortable = [column for column in self.columns if column.kind != "json"]
         self.order = [self.columns[at] for at in places] if unique else sortable
         self.has_key = bool(unique)
+        self.keys = [tuple(row[at] for at in places) for row in rows] if unique else []
         self.given = [column for column in self.columns if column.title in given]
         self.usable = [column for column in sortable if column.title not in parameters and column.kind != "other"]
 
@@ -127,6 +131,7 @@ class Generator:
         self.tables = [table for table in tables if table.usable]
         self.parameters = None
         self.conditions = []
+        self.longest = 400
 
     # -- values -------------------------------------------------------------------------------------------------------
 
@@ -328,7 +333,7 @@ class Generator:
     # -- conditions ---------------------------------------------------------------------------------------------------
 
     def array(self, column):
-        count = self.rng.choice([1, 2, 2, 3, 5, 8, 30 if self.chance(20) else 3, 0 if self.chance(10) else 2])
+        count = self.count()
         base = {"int": "bigint", "num": "numeric", "text": "text", "float": "double precision", "ts": "timestamp",
                 "tstz": "timestamptz"}.get(column.kind, column.type)
 
@@ -338,17 +343,29 @@ class Generator:
 
         if self.parameters is not None and self.chance(60):
             return self.parameter(f"{base}[]", lambda: "NULL" if self.chance(3) else supply())
-        return self.pick(supply(), f"(SELECT {supply()})::{base}[]")
+        return self.pick(supply(), supply(), f"(SELECT {supply()})::{base}[]")
+
+    def count(self):
+        """Of a list: long ones are more than a request can hold."""
+        if self.chance(4):
+            return self.rng.randrange(self.longest)
+        return self.rng.choice([1, 2, 2, 3, 5, 8, 30 if self.chance(20) else 3, 0 if self.chance(30) else 2])
 
     def listed(self, column):
-        return ", ".join(self.constant(column, fixed_type=True) for _ in range(self.rng.choice([1, 2, 3, 4, 6])))
+        listed = [self.constant(column, fixed_type=True) for _ in range(self.rng.choice([1, 2, 3, 4, 6]))]
+        if self.chance(7):
+            base = {"num": "numeric", "text": "text", "float": "double precision"}.get(column.kind, column.type)
+            listed += [self.in_type(column, base) for _ in range(self.rng.randrange(self.longest))]
+        return ", ".join(listed)
 
     def comparison(self, sql, column):
         """`sql`, of the kind of `column`, and a value."""
         how = self.weighted(compare=50, turned=8, listed=12, array=10, between=7, distinct=7, null=6, all=3)
         if column.kind == "bool" and how in ("between", "compare") and self.chance(70):
             return self.pick(f"{sql}", f"NOT {sql}", f"{sql} IS TRUE", f"{sql} IS NOT TRUE", f"{sql} IS FALSE",
-                             f"{sql} IS NOT FALSE", f"{sql} IS UNKNOWN", f"{sql} = true", f"{sql} <> true", f"{sql} = false")
+                             f"{sql} IS NOT FALSE", f"{sql} IS UNKNOWN", f"{sql} IS NOT UNKNOWN", f"{sql} = true",
+                             f"{sql} <> true", f"{sql} = false", f"{sql} <> false", f"{sql} < true", f"true = {sql}",
+                             f"{sql} IS NOT DISTINCT FROM false", f"{sql} IS DISTINCT FROM true")
         negation = "NOT " if self.chance(20) else ""
         match how:
             case "compare":
@@ -358,49 +375,89 @@ class Generator:
             case "listed":
                 return f"{sql} {negation}IN ({self.listed(column)})"
             case "array":
-                return f"{sql} {self.pick('=', '=', '=', '=', '<', '<>', '>=')} ANY ({self.array(column)})"
+                return f"{sql} {self.pick('=', '=', '=', '=', '=', '<', '<>', '>=', '>', '<=')} ANY ({self.array(column)})"
             case "all":
-                return f"{sql} {self.pick('<>', '=', '<')} ALL ({self.array(column)})"
+                return f"{sql} {self.pick('<>', '<>', '<>', '=', '<', '>=', '>', '<=')} ALL ({self.array(column)})"
             case "between":
                 symmetric = self.pick("", "", "SYMMETRIC ")
                 return f"{sql} {negation}BETWEEN {symmetric}{self.constant(column)} AND {self.constant(column)}"
             case "distinct":
-                return f"{sql} IS {negation}DISTINCT FROM {self.constant(column)}"
+                return f"{sql} IS {negation}DISTINCT FROM {'NULL' if self.chance(12) else self.constant(column)}"
             case "null":
                 return f"{sql} IS {negation}NULL"
 
-    def pattern(self, column):
-        value = self.text(column)
-        start, end = sorted((self.rng.randrange(len(value) + 1), self.rng.randrange(len(value) + 1)))
-        part = value[start:end]
-        if self.chance(50):
-            part = re.sub(r"([%_\\])", r"\\\1", part)
-        pattern = self.pick(part + "%", "%" + part, "%" + part + "%", part, part[:2] + "_" + part[3:], "_" + part + "%", "%")
+    def pattern(self, column, escape="\\"):
+        """For LIKE: pieces of a value with wildcards around and between them."""
+        value, count = self.text(column), self.pick(1, 1, 1, 2, 3)
+        places = sorted(self.rng.randrange(len(value) + 1) for _ in range(2 * count))
+        wild = ["%", "%", "%", "_", "_%", "%%"]
+        first, last = self.pick("", "", "", *wild), self.pick("", "", *wild)
+        if "%" not in first and self.chance(70):
+            places[0] = min(len(value), len(first))
+        if "%" not in last and self.chance(70):
+            places[-1] = max(places[-2], len(value) - len(last))
+        parts = [value[start:end] for start, end in zip(places[::2], places[1::2])]
+        if escape and self.chance(60):
+            parts = [re.sub(f"([%_{re.escape(escape)}])", lambda found: escape + found[0], part) for part in parts]
+        pattern = first + parts[0] + "".join(self.rng.choice(wild) + part for part in parts[1:]) + last
+        if escape and self.chance(6):
+            pattern = self.pick(escape * 2, escape + "%", escape + "_", escape + "a") + pattern
         # One that ends in the escape character fails, and for some values only.
-        if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
-            pattern += "\\"
+        if escape and (len(pattern) - len(pattern.rstrip(escape))) % 2:
+            pattern += escape
         return pattern
+
+    def like(self, sql, column):
+        operator = f"{'NOT ' if self.chance(20) else ''}{self.pick('LIKE', 'LIKE', 'ILIKE')}"
+        if self.chance(10):
+            patterns = ", ".join(quoted(self.pattern(column)) for _ in range(self.pick(0, 1, 2, 3)))
+            return f"{sql} {operator} {self.pick('ANY', 'ANY', 'ALL')} (ARRAY[{patterns}]::text[])"
+        escape = self.pick("\\", "\\", "\\", "\\", "!", "")
+        pattern = quoted(self.pattern(column, escape))
+        if self.parameters is not None and self.chance(40):
+            pattern = self.parameter("text", lambda: quoted(self.pattern(column, escape)))
+        elif self.chance(5):
+            pattern = f"(SELECT {pattern})"
+        return f"{sql} {operator} {pattern}" + ("" if escape == "\\" else f" ESCAPE '{escape}'")
 
     def text_condition(self, sql, column):
         negation = "NOT " if self.chance(20) else ""
-        match self.weighted(like=30, case=20, prefix=10, position=6, length=6, concat=8, collate=9, regex=5, cast=6):
+        match self.weighted(like=32, case=18, prefix=13, position=11, length=6, concat=4, collate=6, regex=5, cast=5):
             case "like":
-                pattern = quoted(self.pattern(column))
-                if self.parameters is not None and self.chance(40):
-                    pattern = self.parameter("text", lambda: quoted(self.pattern(column)))
-                return f"{sql} {negation}{self.pick('LIKE', 'LIKE', 'ILIKE')} {pattern}"
+                return self.like(sql, column)
             case "case":
-                function = self.pick("lower", "upper", "initcap", "btrim", "rtrim")
-                value = self.text(column)
-                value = value.lower() if function == "lower" else value.upper() if function == "upper" else value.strip()
-                return f"{function}({sql}) {self.pick('=', '=', '<>', '>')} {quoted(value)}"
+                function = self.pick("lower", "lower", "upper", "upper", "initcap", "btrim", "rtrim")
+                change = {"lower": str.lower, "upper": str.upper, "initcap": str.title}.get(function, str.strip)
+                supply = lambda: quoted(change(self.text(column)))  # noqa: E731 - one of several
+                one, two = supply(), supply()
+                if self.parameters is not None and self.chance(40):
+                    one = self.parameter("text", supply)
+                if self.chance(15):
+                    return self.like(f"{function}({sql})", column)
+                return f"{function}({sql}) " + self.pick(f"= {one}", f"= {one}", f"= {one}", f"<> {one}", f"> {one}",
+                                                         f"{negation}IN ({one}, {two})", f"= {function}({one})")
             case "prefix":
-                value = self.text(column)
-                return f"starts_with({sql}, {quoted(value[: self.rng.randrange(len(value) + 1)])})"
+                supply = lambda: quoted(self.start(column))  # noqa: E731 - one of several
+                value = supply()
+                if self.parameters is not None and self.chance(40):
+                    value = self.parameter("text", supply)
+                size = self.rng.randrange(6)
+                return self.pick(f"{negation}starts_with({sql}, {value})", f"{negation}{sql} ^@ {value}",
+                                 f"left({sql}, {size}) = left({value}, {size})", f"substr({sql}, 1, {size}) = {value}",
+                                 f"{sql} >= {value} AND {sql} < {value} || 'z'")
             case "position":
-                return f"strpos({sql}, {quoted(self.text(column)[:3])}) {self.pick('> 0', '= 0', '= 1')}"
+                value = self.text(column)
+                at = self.rng.randrange(len(value) + 1)
+                value = quoted(value[at:at + self.rng.randrange(4)])
+                if self.parameters is not None and self.chance(30):
+                    value = self.parameter("text", lambda: quoted(self.text(column)[1:4]))
+                found = self.pick(f"strpos({sql}, {value})", f"position({value} IN {sql})")
+                return self.pick(*(f"{found} {test}" for test in ("> 0", "> 0", "<> 0", ">= 1", "= 0", "= 1", "< 1", "<= 0", "> 1")),
+                                 f"0 < {found}")
             case "length":
-                return f"length({sql}) {self.rng.choice(COMPARISONS)} {self.rng.randrange(30)}"
+                size = self.pick(len(self.text(column)), self.rng.randrange(30), 0)
+                function = self.pick("length", "length", "char_length", "octet_length")
+                return f"{function}({sql}) {self.rng.choice(COMPARISONS)} {size}"
             case "concat":
                 return f"({sql} || 'x') {self.pick('=', '<', '<>')} ({self.constant(column, True)} || 'x')"
             case "collate":
@@ -409,14 +466,63 @@ class Generator:
                 one, two = quoted(plain(self.rng.choice(accented))), quoted(self.text(column))
                 return f"{sql} COLLATE {collation} {self.pick(f'= {one}', f'IN ({one}, {two})')}"
             case "regex":
-                return f"{sql} {self.pick('~', '~*', '!~')} {quoted(re.sub('[^A-Za-z]', '', self.text(column))[:3])}"
+                letters = re.sub("[^A-Za-z]", "", self.text(column))[:3]
+                return f"{sql} {self.pick('~', '~*', '!~')} {quoted(self.pick('', '^') + letters + self.pick('', '', '$'))}"
             case "cast":
                 to = self.pick("bpchar", "varchar", "varchar(3)", "char(5)", "name", "bytea", '"char"')
                 if to == "bytea":
                     return f"convert_to({sql}, 'UTF8') = convert_to({quoted(self.text(column))}, 'UTF8')"
                 return f"({sql})::{to} {self.pick('=', '=', '<>', '<')} {quoted(self.text(column)[:60])}::{to}"
 
+    def start(self, column):
+        value = self.text(column)
+        return value[: self.rng.randrange(len(value) + 1)]
+
+    def arithmetic(self, sql, column):
+        """What is computed of a column, compared with a value or with the same of a value."""
+        base = {"num": "numeric", "float": "double precision"}.get(column.kind, column.type)
+        if column.kind == "int" and any(abs(int(value)) >= 2**27 for value in column.values):
+            sql, base = f"({sql})::numeric", "numeric"  # where nothing overflows
+        constants = [-3, -2, -1, 1, 2, 3, 7, 10]
+        if column.kind != "int":
+            constants += ["0.5", "-0.25", "1.1", "3.0", "100", "0.001"]
+        constant = f"({self.rng.choice(constants)})"
+        other = "integer" if column.kind == "int" else base
+        if self.parameters is not None and self.chance(30):
+            constant = self.parameter(other, lambda: f"({self.rng.choice(constants)})::{other}")
+        elif self.chance(3):
+            constant = f"NULL::{other}"
+        whole = ["{c} % 5 + {x} % {c}", "{x} % {c}", "{x} % 2"] if column.kind == "int" else []
+        form = self.pick("{x} + {c}", "{x} + {c}", "{c} + {x}", "{x} - {c}", "{c} - {x}", "-{x}", "{x} * {c}", "{c} * {x}", "{x} * 0",
+                         "{x} / {c}", "{x} / {c}", "({x} + {c}) * 2", "+{x}", "abs({x})", "- ({x} - {c})", *whole)
+        value = self.constant(column, True)
+        if column.values and self.chance(60):
+            row = self.rng.choice(column.values)
+            value = form.format(x=f"{quoted(row)}::{base}", c=constant)
+        sides = [form.format(x=sql, c=constant), value]
+        if self.chance(15):
+            sides.reverse()
+        elif self.chance(8):
+            return f"{sides[0]} BETWEEN {value} AND {self.constant(column, True)}"
+        return f"{sides[0]} {self.rng.choice(COMPARISONS)} {sides[1]}"
+
     def number_condition(self, sql, column):
+        if column.kind == "float" or self.chance(40):
+            return self.arithmetic(sql, column)
+        if self.chance(30):
+            # Another type, perhaps with a fraction.
+            value = f"{quoted(self.number(column))}::numeric"
+            whole = f"{quoted(self.integer(column))}::bigint" if column.kind == "int" else f"{self.rng.randrange(2000)}::bigint"
+            digits = self.pick(0, 0, 1, 2)
+            forms = [f"{sql} {self.rng.choice(COMPARISONS)} {value}", f"{sql} {self.rng.choice(COMPARISONS)} {whole}",
+                     f"{sql} IN ({value}, {whole})", f"{sql} = ANY (ARRAY[{value}, {whole}, NULL])",
+                     f"{sql} BETWEEN {whole} AND {value}", f"{self.pick('floor', 'ceil', 'trunc')}({sql}) = {whole}",
+                     f"round(({sql})::numeric, {digits}) {self.rng.choice(COMPARISONS)} round({value}, {digits})",
+                     f"({sql})::text LIKE {quoted(self.value(column)[:2] + '%')}"]
+            if all(decimal.Decimal(number).is_finite() and abs(decimal.Decimal(number)) < 2**31 - 1 for number in column.values):
+                forms += [f"({sql})::integer {self.rng.choice(COMPARISONS)} {self.rng.randrange(100)}",
+                          f"({sql})::numeric(12,1) = round({sql}, 1)" if column.kind == "num" else f"({sql})::bigint = {whole}"]
+            return self.rng.choice(forms)
         value, small = self.constant(column, True), self.rng.randrange(1, 9)
         number = f"({sql})::numeric"
         return self.pick(
@@ -430,7 +536,44 @@ class Generator:
             f"({sql}) > {self.rng.randrange(30)} - 5 + {small}",
         )
 
+    def calendar(self, sql, column):
+        """date_trunc(), extract() and casts to date, compared with values of rows."""
+        compare, sql_type = self.rng.choice(COMPARISONS), MOMENT_TYPES[column.kind if self.chance(75) else self.pick(*MOMENT_TYPES)]
+
+        def supply():
+            value = self.rng.choice(column.values or ["2024-02-29"])
+            if not re.match(r"\d{4}-\d\d-\d\d", value):
+                value = self.pick("2024-02-29", "infinity", "-infinity")
+            return f"{quoted(value[:10] if self.chance(60) else value)}::{sql_type}"
+
+        def given():
+            return self.parameter(sql_type, supply) if self.parameters is not None and self.chance(50) else supply()
+
+        year = int(self.rng.choice([value[:4] for value in column.values if re.match(r"\d{4}-", value)] or ["2024"]))
+        one = str(year)
+        if self.parameters is not None and self.chance(40):
+            one = self.parameter(self.pick("integer", "numeric", "float8"), lambda: str(year + self.pick(-1, 0, 0, 0, 1)))
+        part = self.pick("year", "quarter", "month", "month", "week", "day", "hour", "minute")
+        left = self.pick(sql, sql, sql, f"({sql})::timestamp", f"({sql})::timestamptz", f"({sql})::date")
+        start = f"date_trunc('{part}', {left})"
+        right, second = (f"date_trunc('{part}', {given()})" if self.chance(50) else given() for _ in range(2))
+        of_year = self.pick(f"extract(year FROM {left})", f"date_part('year', {left})", f"extract(isoyear FROM {left})")
+        smaller = self.pick("month", "quarter", "week", "day", "dow", "doy")
+        return self.pick(
+            f"{start} {compare} {right}", f"{start} {compare} {right}", f"{start} {compare} {right}", f"{right} {compare} {start}",
+            f"{start} BETWEEN {right} AND {second}", f"{start} IN ({right}, {second})",
+            f"date_trunc('{part}', ({sql})::timestamptz, 'Asia/Tokyo') {compare} {right}",
+            f"({sql})::date {compare} {given()}", f"({sql})::date BETWEEN {given()} AND {given()}", f"date({sql}) = {given()}",
+            f"({sql})::date IN ({given()}, {given()})", f"{sql} {compare} {given()}", f"{sql} IN ({given()}, {given()})",
+            f"{of_year} {compare} {one}", f"{of_year} {compare} {one}", f"{of_year} IN ({one}, {year + 1})",
+            f"{of_year} BETWEEN {year - 1} AND {one}", f"{one} {compare} {of_year}",
+            f"({of_year} = {one} AND extract({smaller} FROM {sql}) {compare} {self.rng.randrange(1, 13)})",
+            f"extract({smaller} FROM {left}) {compare} {self.rng.randrange(13)}",
+        )
+
     def time_condition(self, sql, column):
+        if self.chance(55):
+            return self.calendar(sql, column)
         compare = self.rng.choice(COMPARISONS)
         day = quoted(self.rng.choice(column.values or DATES)[:10])
         if not re.fullmatch(r"'\d{4}-\d\d-\d\d'", day):
@@ -456,26 +599,65 @@ class Generator:
         # The record's own fields come first.
         column = table.usable[min(self.rng.randrange(len(table.usable)) for _ in range(3))]
         sql = f"{alias}.{name(column.title)}"
-        if column.kind == "text" and self.chance(25):
-            return self.text_condition(sql, column) if self.chance(40) else f"{sql} {self.pick('<', '>')} {self.constant(column)}"
+        if column.kind == "text" and self.chance(35):
+            return self.text_condition(sql, column) if self.chance(70) else f"{sql} {self.pick('<', '>')} {self.constant(column)}"
+        if self.chance(20):
+            return self.own(sql, column)
         if column.kind in ("text", "uuid", "bool"):
             comparison = self.pick(f"= {self.constant(column)}", f"IN ({self.listed(column)})", f"= ANY ({self.array(column)})")
             return f"{sql} {comparison}"
         return f"{sql} {self.pick('=', '<', '<=', '>', '>=')} {self.constant(column)}"
 
+    def exact(self, scope):
+        """A condition that a server may decide alone, so that LIMIT and counts can be its too."""
+        found = [(alias, column) for alias, table in scope for column in table.usable if column.kind in EXACT]
+        if not found or self.chance(4):
+            return self.plain(scope)
+        alias, column = found[min(self.rng.randrange(len(found)) for _ in range(2))]
+        sql = f"{alias}.{name(column.title)}"
+        if column.kind == "bool" and self.chance(70):
+            return self.comparison(sql, column)
+        match self.weighted(compare=60, null=10, listed=10, between=8, own=6, array=6):
+            case "compare":
+                return f"{sql} {self.pick('=', '<', '<=', '>', '>=', '<>')} {self.constant(column)}"
+            case "null":
+                return f"{sql} IS {self.pick('', 'NOT ')}NULL"
+            case "listed":
+                return f"{sql} {self.pick('', 'NOT ')}IN ({self.listed(column)})"
+            case "between":
+                return f"{sql} {self.pick('', 'NOT ')}BETWEEN {self.constant(column)} AND {self.constant(column)}"
+            case "array":
+                return f"{sql} {self.pick('= ANY', '<> ALL')} ({self.array(column)})"
+        return self.own(sql, column)
+
+    def easy(self, scope):
+        """A few of these, or no condition at all."""
+        leaves = [literal(self.exact(scope)) for _ in range(self.pick(0, 1, 1, 1, 2, 2, 3))]
+        tree = Node("(" + self.pick(" AND ", " AND ", " OR ").join(["{}"] * len(leaves)) + ")", *leaves) if leaves else Node("true")
+        return Node("NOT {}", tree) if leaves and self.chance(8) else tree
+
+    def own(self, sql, column):
+        """A condition that only columns of this kind have."""
+        match column.kind:
+            case "text":
+                return self.text_condition(sql, column)
+            case "num" | "int" | "float":
+                return self.number_condition(sql, column)
+            case "date" | "ts" | "tstz":
+                return self.time_condition(sql, column)
+            case "uuid":
+                value = self.value(column)
+                return self.pick(f"({sql})::text = {quoted(value)}", f"({sql})::text LIKE {quoted(value[:4] + '%')}",
+                                 f"({sql})::text {self.pick('<', '>')} {quoted(value)}")
+        return self.comparison(sql, column)
+
     def leaf(self, scope, outer):
         alias, table = self.rng.choice(scope)
         column = self.rng.choice(table.usable)
         sql = f"{alias}.{name(column.title)}"
-        how = self.weighted(value=60, own=18, columns=5, outer=12 if outer else 0, subquery=5, row=4, coalesce=4, whole=1)
+        how = self.weighted(value=54, own=26, columns=5, outer=12 if outer else 0, subquery=5, row=4, coalesce=4, whole=1)
         if how == "own":
-            match column.kind:
-                case "text":
-                    return self.text_condition(sql, column)
-                case "num" | "int":
-                    return self.number_condition(sql, column)
-                case "date" | "ts" | "tstz":
-                    return self.time_condition(sql, column)
+            return self.own(sql, column)
         if how in ("columns", "outer"):
             others = [(a, c) for a, t in (outer if how == "outer" else scope) for c in t.usable
                       if c.kind == column.kind and (a, c) != (alias, column)]
@@ -495,13 +677,17 @@ class Generator:
                 return f"{sql} " + self.pick(f"IN ({source})", f"NOT IN ({source})", f"= ANY ({source})",
                                              f"= ANY (ARRAY({source}))", f"<> ALL ({source})", f"<= ALL ({source})")
         if how == "row" and len(table.usable) > 1:
-            second = self.rng.choice(table.usable)
-            columns = f"({sql}, {alias}.{name(second.title)})"
-            pairs = [f"({self.constant(column, True)}, {self.constant(second, True)})" for _ in range(2)]
-            return self.pick(f"{columns} = {pairs[0]}", f"{columns} <> {pairs[0]}", f"{columns} < {pairs[0]}",
-                             f"{columns} IN ({', '.join(pairs)})", f"{columns} NOT IN ({', '.join(pairs)})")
+            others = [self.rng.choice(table.usable) for _ in range(self.pick(1, 1, 2))]
+            columns = f"({', '.join([sql, *(f'{alias}.{name(other.title)}' for other in others)])})"
+            rows = [f"({', '.join(self.constant(c, True) for c in [column, *others])})" for _ in range(2)]
+            return self.pick(*(f"{columns} {operator} {rows[0]}" for operator in ("=", "=", "<>", "<", "<=", ">", ">", ">=")),
+                             f"{columns} IN ({', '.join(rows)})", f"{columns} NOT IN ({', '.join(rows)})",
+                             f"{columns} IS DISTINCT FROM {rows[0]}")
         if how == "coalesce":
-            return self.pick(f"coalesce({sql}, {self.constant(column, True)}) = {self.constant(column, True)}",
+            filled = f"coalesce({sql}, {self.constant(column, True)})"
+            return self.pick(f"{filled} {self.rng.choice(COMPARISONS)} {self.constant(column, True)}", self.comparison(filled, column),
+                             f"{self.pick('greatest', 'least')}({sql}, {self.constant(column, True)}) = {self.constant(column, True)}"
+                             if column.kind != "uuid" else f"{filled} IS NOT NULL",
                              f"nullif({sql}, {self.constant(column, True)}) IS NULL",
                              f"num_nulls({sql}) = {self.pick(0, 1)}",
                              f"CASE WHEN {self.comparison(sql, column)} THEN true ELSE {self.comparison(sql, column)} END")
@@ -513,7 +699,7 @@ class Generator:
         if depth <= 0 or self.chance(35):
             return literal(self.leaf(scope, outer))
         children = [self.tree(scope, depth - 1, outer) for _ in range(self.rng.choice([1, 2, 2, 3]))]
-        match self.weighted(**{"and": 25, "or": 50, "not": 17, "test": 5, "case": 3}):
+        match self.weighted(**{"and": 25, "or": 48, "not": 17, "test": 6, "equal": 2, "case": 2}):
             case "and":
                 return Node("(" + " AND ".join(["{}"] * len(children)) + ")", *children)
             case "or":
@@ -521,14 +707,17 @@ class Generator:
             case "not":
                 return Node("NOT ({})", children[0])
             case "test":
-                return Node(f"(({{}}) IS {self.pick('TRUE', 'NOT TRUE', 'FALSE', 'NOT FALSE', 'UNKNOWN', 'NOT UNKNOWN')})",
+                return Node(f"(({{}}) IS {self.pick('TRUE', 'NOT TRUE', 'FALSE', 'NOT FALSE', 'UNKNOWN', 'NOT UNKNOWN', 'NULL')})",
                             children[0])
+            case "equal":
+                test = self.pick("= true", "= false", "<> true", "IS DISTINCT FROM true", "IS NOT DISTINCT FROM false", "= {}", "<> {}")
+                return Node(f"(({{}}) {test.replace('{}', '({})')})", *children[:1], *(children[-1:] if "{}" in test else ()))
             case "case":
                 return Node("coalesce(({}), false)", children[0])
 
-    def condition(self, scope, depth=2, outer=()):
+    def condition(self, scope, depth=2, outer=(), tree=None):
         """A tree, and what tables with parameters need; kept, so that it can be made smaller."""
-        tree = self.tree(scope, depth, outer)
+        chosen, tree = tree, tree or self.tree(scope, depth, outer)
         given = []
         for alias, table in scope:
             for column in table.given:
@@ -542,7 +731,7 @@ class Generator:
                     one = self.parameter(column.type, lambda values=values: self.rng.choice(values))
                 some = ", ".join(self.rng.sample(values, min(len(values), 2)))
                 given.append(self.pick(f"{sql} = {one}", f"{one} = {sql}", f"{sql} IN ({some})"))
-        if self.chance(50):
+        if not chosen and self.chance(50):
             # What a server is likely to be asked for.
             plain = [literal(self.plain(scope)) for _ in range(self.pick(1, 1, 2, 3))]
             any_of = Node("(" + " OR ".join(["{}"] * len(plain)) + ")", *plain)
@@ -741,6 +930,154 @@ class Generator:
         settings = ["enable_memoize = off"] if self.chance(50) else []
         return (statement, False, False), settings
 
+    def limit(self):
+        """LIMIT and OFFSET, the one, the other or both."""
+        count = self.pick(0, 1, 1, 2, 3, 5, 10, 20, 100, 1000)
+        if self.parameters is not None and self.chance(30):
+            count = self.parameter("bigint", lambda: self.pick("NULL", "0", "1", "2", "5", "20", "300"))
+        limit = self.pick(*[f" LIMIT {count}"] * 4, f" LIMIT (SELECT {count})", " LIMIT ALL", "")
+        return limit + self.pick("", "", "", f" OFFSET {self.pick(0, 1, 3, 10, 200)}")
+
+    def top(self):
+        """The first rows by a column or by the key, where conditions, order and LIMIT can all be the server's."""
+        table = self.rng.choice(self.tables)
+        scope, source = [("t0", table)], self.source(table, "t0")
+        where = self.condition(scope, 1) if self.chance(25) else self.condition(scope, tree=self.easy(scope))
+        shown = ", ".join(f"t0.{name(column.title)}" for column in table.order)
+        if table.has_key:
+            shown += "".join(f", t0.{name(column.title)}" for _, column in self.columns(scope, 3))
+        ways = ["", "", " DESC", " DESC", " ASC NULLS FIRST", " DESC NULLS LAST", " NULLS LAST", " DESC NULLS FIRST"]
+        columns = [column for column in table.usable if column.kind in EXACT] or table.usable
+        if self.chance(10):
+            columns = table.usable
+        column = self.rng.choice(columns)
+        leading = f"t0.{name(column.title)}"
+        form = self.weighted(column=40, two=12, key=25, alone=10, ties=5, first=5, expression=3)
+        ordered, loose = True, False
+        order = leading + self.rng.choice(ways)
+        limit = self.limit()
+        match form:
+            case "two":
+                order += f", t0.{name(self.rng.choice(columns).title)}{self.rng.choice(ways)}, {self.order(scope, self.chance(30))}"
+            case "key":
+                way = self.pick("", "", "", " DESC", " NULLS FIRST")
+                order = ", ".join(f"t0.{name(key.title)}{way}" for key in table.order)
+            case "alone":
+                # Ties are the same rows.
+                shown, loose = leading, True
+            case "ties":
+                limit = f" FETCH FIRST {self.pick(1, 2, 10)} ROWS WITH TIES"
+                ordered = False
+            case "first":
+                shown = f"DISTINCT ON ({leading}) {leading}, {shown}"
+                order += f", {self.order(scope, False)}"
+            case _:
+                if form == "expression" and column.kind in ("num", "int"):
+                    order = f"-({leading})::numeric{self.rng.choice(ways)}"
+                order += f", {self.order(scope, self.chance(30))}"
+        return (lambda: f"SELECT {shown} FROM {source} WHERE {where} ORDER BY {order}{limit}", ordered, loose), []
+
+    def counted(self):
+        """One number or one value of the rows there are."""
+        table = self.rng.choice(self.tables)
+        scope, source = [("t0", table)], self.source(table, "t0")
+        where = self.condition(scope, 1) if self.chance(25) else self.condition(scope, tree=self.easy(scope))
+        column = self.rng.choice(table.usable)
+        if column.kind not in EXACT and self.chance(60):
+            column = self.rng.choice([other for other in table.usable if other.kind in EXACT] or [column])
+        sql, limit = f"t0.{name(column.title)}", self.limit()
+        sortable = column.kind not in ("uuid", "bool")
+        extremes = [f"min({sql})", f"max({sql})", f"min({sql}), max({sql})"] if sortable else [f"count({sql})"]
+        form = self.weighted(count=40, column=6, extreme=22, first=5, limited=15, exists=6, grouped=6)
+        head = {"count": self.pick("count(*)", "count(*)", "count(1)"), "extreme": self.rng.choice(extremes),
+                "column": self.pick(f"count({sql})", f"count(DISTINCT {sql})"), "grouped": f"{sql}, count(*)"}.get(form)
+
+        def statement():
+            match form:
+                case "first":
+                    return f"SELECT (SELECT {sql} FROM {source} WHERE {where} ORDER BY {sql} LIMIT 1)"
+                case "limited":
+                    return f"SELECT count(*) FROM (SELECT {sql} FROM {source} WHERE {where}{limit}) v"
+                case "exists":
+                    return f"SELECT EXISTS (SELECT FROM {source} WHERE {where})"
+            return f"SELECT {head} FROM {source} WHERE {where}" + (f" GROUP BY {sql}" if form == "grouped" else "")
+
+        return (statement, False, True), []
+
+    def key_value(self, column, value):
+        """A key's value, most often as it is."""
+        if column.kind == "text" and self.chance(35):
+            at = self.rng.randrange(len(value) + 1)
+            return self.pick(value.swapcase(), value.lower(), value.upper(), value + "  ", value.rstrip(), value.strip() + " " * 9,
+                             " " + value, value[:at] + self.pick("/", "%", ".", "..", " ", "?", "#", "&", "'", ";", "%2F", "\\", ",", "(", "+",
+                             "é") + value[at:], value[:at], value.replace(" ", "+"), self.text(column), self.pick("", ".", "..", "/"))
+        return self.value(column) if column.kind in ("uuid", "date", "ts", "tstz") and self.chance(8) else value
+
+    def lookup(self):
+        """Rows by their whole key."""
+        tables = [table for table in self.tables if table.keys]
+        if not tables:
+            return self.simple()
+        table = self.rng.choice(tables)
+        scope, source = [("t0", table)], self.source(table, "t0")
+        odd = [key for key in table.keys if re.search(r"[^\w-]", "".join(key).replace(" ", ""))]
+        types = [{"text": "text", "num": "numeric"}.get(column.kind, column.type) for column in table.order]
+
+        def values():
+            key = self.rng.choice(odd if odd and self.chance(30) else table.keys)
+            return [self.key_value(column, value) for column, value in zip(table.order, key)]
+
+        def tests(parameters):
+            row, supplied, found = values(), [], []
+
+            def supply(at):
+                # The values for one execution are those of one row.
+                if not supplied or supplied[0][at] is None:
+                    supplied[:] = [values()]
+                value, supplied[0][at] = supplied[0][at], None
+                return "NULL" if self.chance(2) else f"{quoted(value)}::{types[at]}"
+
+            for at, (column, value) in enumerate(zip(table.order, row)):
+                sql, typed = f"t0.{name(column.title)}", f"{quoted(value)}::{types[at]}"
+                if parameters and self.chance(85):
+                    typed = self.parameter(types[at], lambda at=at: supply(at))
+                elif column.kind == "text" and self.chance(40):
+                    typed = quoted(value)
+                other = f"{quoted(values()[at])}::{types[at]}"
+                found.append(self.pick(*[f"{sql} = {typed}"] * 8, f"{typed} = {sql}", f"{sql} IN ({typed})", f"{sql} IN ({typed}, {other})",
+                                       f"{sql} = ANY (ARRAY[{typed}, {other}])", f"{sql} = (SELECT {typed})",
+                                       f"{sql} = {typed} AND {sql} {self.pick('=', '<>')} {other}",
+                                       f"{sql} IS NOT DISTINCT FROM {typed}"))
+            self.rng.shuffle(found)
+            return found
+
+        shown = ", ".join(f"{alias}.{name(column.title)}" for alias, column in self.columns(scope))
+        if self.chance(20):
+            # By the key of a row outside.
+            listed = ", ".join(f"({', '.join(f'{quoted(value)}::{types[at]}' for at, value in enumerate(values()))})"
+                               for _ in range(self.pick(1, 2, 5, 20)))
+            names = [f"v{at}" for at in range(len(types))]
+            equal = " AND ".join(f"t0.{name(column.title)} = v.{title}" for column, title in zip(table.order, names))
+            where = self.condition(scope, tree=self.easy(scope) if self.chance(30) else Node("true"))
+            kind = "JOIN" if table.given else self.pick("JOIN", "LEFT JOIN")
+            statement = lambda: (f"SELECT v.*, {shown} FROM (VALUES {listed}) v({', '.join(names)}) "  # noqa: E731 - one of several
+                                 f"{kind} {source} ON {equal} AND {where}")
+            settings = [s for s in ("enable_hashjoin = off", "enable_mergejoin = off", "enable_material = off") if self.chance(70)]
+            return (statement, False, False), settings
+        found = tests(self.parameters is not None)
+        if self.chance(8) and len(found) > 1:
+            found.pop()
+        if self.chance(20):
+            found.append(self.exact(scope) if self.chance(70) else self.leaf(scope, ()))
+        tree = Node("(" + " AND ".join(["{}"] * len(found)) + ")", *map(literal, found))
+        if self.chance(10):
+            second = tests(False)
+            tree = Node("({} OR {})", tree, Node("(" + " AND ".join(["{}"] * len(second)) + ")", *map(literal, second)))
+        where = self.condition(scope, tree=tree)
+        head, loose = (shown, False) if self.chance(85) else ("count(*)", True)
+        tail = f" LIMIT {self.pick(1, 2)}" if loose and self.chance(50) else ""
+        return (lambda: f"SELECT {head} FROM {source} WHERE {where}{tail}", False, loose), []
+
     def union(self):
         first = self.rng.choice(self.tables)
         column = self.rng.choice(first.usable)
@@ -793,7 +1130,9 @@ class Generator:
         prepared = self.chance(35)
         self.parameters = [] if prepared else None
         self.conditions = []
-        kind = self.weighted(simple=52, join=16, semi=9, lateral=7, union=6, around=8)
+        kind = self.weighted(simple=38, top=10, counted=10, lookup=7, join=13, semi=8, lateral=6, union=4, around=4)
+        # Behind a row of another table each list is sent again.
+        self.longest = 30 if kind in ("join", "semi", "lateral") else 400
         (statement, ordered, loose), settings = getattr(self, kind)()
         if self.chance(50):
             settings.append(f"TimeZone = '{self.rng.choice(ZONES)}'")

@@ -143,20 +143,31 @@ impl Continuity {
     /// # Errors
     /// Rows cannot be told apart, so nothing says whether the pages fit together.
     pub fn check_pageable(&self) -> Result<()> {
-        let (message, detail) = match (self.ambiguous, self.blind) {
-            (false, false) => return Ok(()),
-            (true, _) => ("the key of the table does not tell its rows apart", "Two rows have the same key"),
-            (_, true) => {
-                ("the rows of the server lack their key", "A row came without one of the key's fields")
-            }
-        };
-        Err(Error::new(ErrorKind::Definition, message)
-            .detail(format!("{detail}, so the rows cannot be read page by page without losing some."))
-            .hint(
-                "Give the option \"key\" to as many columns as make rows unique, or to none: then the key is \
-                 looked up in the $metadata of the instance.",
-            ))
+        match (self.ambiguous, self.blind) {
+            (false, false) => Ok(()),
+            (true, _) => Err(ambiguous()),
+            (_, true) => Err(no_identity()),
+        }
     }
+}
+
+/// Two rows have the same key.
+pub(crate) fn ambiguous() -> Error {
+    bad_key("the key of the table does not tell its rows apart", "Two rows have the same key")
+}
+
+/// A row has no key.
+pub(crate) fn no_identity() -> Error {
+    bad_key("the rows of the server lack their key", "A row came without one of the key's fields")
+}
+
+fn bad_key(message: &str, detail: &str) -> Error {
+    Error::new(ErrorKind::Definition, message)
+        .detail(format!("{detail}, so the rows cannot be read in several requests without losing some."))
+        .hint(
+            "Give the option \"key\" to as many columns as make rows unique, or to none: then the key is looked up in \
+             the $metadata of the instance.",
+        )
 }
 
 fn moved() -> Error {

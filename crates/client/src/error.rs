@@ -40,6 +40,8 @@ pub enum ErrorKind {
     Empty,
     /// The server cannot read the fields asked for in one query (`CannotOptimizeException`).
     CannotOptimize,
+    /// The server cannot order the rows as it was asked to. They can be read without.
+    CannotOrder,
     /// Any other refusal by the server, in its own words.
     Server,
     /// An answer that is not what the interface promises: empty, HTML, cut off, wrong shape.

@@ -1,6 +1,7 @@
 //! The task behind a scan: page after page, each split into rows and decoded as it arrives.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use reqwest::Method;
@@ -9,18 +10,21 @@ use url::Url;
 
 use crate::access::Access;
 use crate::answer;
-use crate::continuity::{Continuity, Cut, Verdict};
+use crate::config::ODataVersion;
+use crate::continuity::{self, Continuity, Cut, Verdict};
 use crate::decode::{
     Batch, Cell, Column, ColumnType, DecodeError, RowDecoder, RowSplitter, SplitError, place,
 };
-use crate::dialect::{Listing, Page, odata, rest_listing};
+use crate::dialect::{Listing, Page, Record, from_row, odata, rest, rest_listing};
 use crate::discover::Asker;
 use crate::endpoint::FALLBACK_VERSION;
 use crate::error::{Error, ErrorKind, Result};
+use crate::filter::Dialect;
 use crate::http::Request;
 use crate::lease::Lease;
 use crate::literal::Literal;
 use crate::parameters;
+use crate::refusal::{self, blamed, columns_of, listed};
 use crate::rename;
 use crate::request::{ScanRequest, Surface};
 use crate::scan::{Counters, Shared};
@@ -61,20 +65,36 @@ pub(crate) async fn run(connection: Arc<Connection>, request: ScanRequest, share
     read_somehow(&connection, &rename::apply(&request, &renames), shared).await
 }
 
-/// Reads the rows, and if the server cannot apply the conditions, all of them: they are checked again anyway.
+/// Reads the rows; without the conditions that the server cannot apply, since they are checked again anyway.
 async fn read_somehow(connection: &Arc<Connection>, request: &ScanRequest, shared: &Shared) -> Result<()> {
-    let refusal = match read(connection, request, shared).await {
-        Err(error) if request.filter.is_some() && !shared.has_begun() && may_be_of_filter(error.kind) => {
-            error
-        }
+    let target = request.target.to_string();
+    let known = connection.refused.of(&target);
+    let without = |fields: &[String]| {
+        let filter = request.filter.as_ref();
+        filter.and_then(|filter| filter.without(&|path| fields.contains(&path.join("/"))))
+    };
+    let request = &ScanRequest { filter: without(&known), ..request.clone() };
+    let why = match read(connection, request, shared).await {
+        Err(error) if !shared.has_begun() && may_be_of_condition(error.kind) => error,
         outcome => return outcome,
     };
-    read(connection, &ScanRequest { filter: None, ..request.clone() }, shared).await?;
+    if !request.order.is_empty() {
+        return Err(Error { kind: ErrorKind::CannotOrder, ..why });
+    }
+    let Some(filter) = &request.filter else { return Err(refusal::unreadable(request, why)) };
+    let blamed = blamed(&filter.paths(), &why);
+    let fields = [known.as_slice(), &blamed].concat();
+    let again = ScanRequest { filter: without(&fields), ..request.clone() };
+    read(connection, &again, shared).await.map_err(|error| match error.kind {
+        ErrorKind::CannotOptimize => refusal::unreadable(request, error),
+        _ => error,
+    })?;
+    let columns: Vec<String> = columns_of(request, &blamed);
     shared.report.notice(
-        format!("the server could not filter {}, so all its rows were read: {refusal}", request.target),
-        "Set the option pushdown of the columns that it filtered by to off: then it is not asked to."
-            .to_owned(),
+        format!("the server could not filter {target} by {}: {why}", listed(&columns)),
+        format!("The rows were filtered here. Set the option pushdown of {} to off: then the server is not asked.", listed(&columns)),
     );
+    connection.refused.add(target, blamed);
     Ok(())
 }
 
@@ -85,8 +105,8 @@ fn may_be_written_otherwise(request: &ScanRequest, kind: ErrorKind) -> bool {
     kind == ErrorKind::UnknownField || kind == ErrorKind::NotFound && called
 }
 
-/// Whether a failure may come from a condition that the server cannot apply.
-fn may_be_of_filter(kind: ErrorKind) -> bool {
+/// Whether a failure may come from a condition or an order that the server cannot apply.
+fn may_be_of_condition(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Empty | ErrorKind::CannotOptimize | ErrorKind::Server)
 }
 
@@ -102,7 +122,7 @@ async fn read(connection: &Arc<Connection>, request: &ScanRequest, shared: &Shar
     Ok(())
 }
 
-/// Reads the rows of one call.
+/// Reads the rows of one call, in as many portions as its conditions need.
 async fn run_call(
     request: &ScanRequest,
     call: &[Option<Literal>],
@@ -110,74 +130,154 @@ async fn run_call(
     shared: &Shared,
 ) -> Result<()> {
     let connection = access.connection;
-    let (lease, listing) = access
+    let (lease, place) = access
         .ask(|lease| async {
-            let listing = resolve(connection, &lease, request, call).await;
-            (lease, listing)
+            let place = resolve(connection, &lease, request).await;
+            (lease, place)
         })
         .await?;
-    let mut scan = Scan {
-        continuity: Continuity::default(),
-        batch: Batch::new(request.columns.len()),
-        pending: Pending::default(),
-        settled: false,
-        rows: 0,
-        position: 0,
-        page_rows: 0,
-        page_bytes: 0,
-        page_batches: 0,
-        connection,
-        request,
-        call,
-        what: access.what,
-        shared,
-        decoder: parameters::decoder(request, call, &listing.identity),
-        headers: request.context.headers()?,
-        lease: Some(lease),
-        access,
-    };
-    if listing.pageable {
-        scan.pages(&listing).await?
-    } else {
-        scan.links(&listing).await?
+    let mut lease = Some(lease);
+    let listing = place.listing(connection, request, call)?;
+    if let Some(record) = &listing.record
+        && by_address(request, call, &listing, record, &mut lease, access, shared).await?
+    {
+        return Ok(());
     }
-    scan.check_fields(&listing)?;
+    // Rows that are in two portions can only be told by their identity.
+    let portions = match &request.filter {
+        Some(filter) if !listing.identity.is_empty() => filter.clone().portions(place.dialect(request)),
+        _ => Vec::new(),
+    };
+    if portions.len() < 2 {
+        return scan_list(request, call, &listing, lease, access, shared, None).await;
+    }
+    let mut elsewhere = HashMap::new();
+    for portion in portions {
+        let request = ScanRequest { filter: Some(portion), ..request.clone() };
+        let listing = place.listing(connection, &request, call)?;
+        scan_list(&request, call, &listing, lease.take(), access, shared, Some(&mut elsewhere)).await?;
+    }
+    Ok(())
+}
+
+/// Reads the record that a condition names by its whole key; false if it is to be looked for in the list. That is
+/// always right, and one request instead of two.
+async fn by_address(
+    request: &ScanRequest,
+    call: &[Option<Literal>],
+    listing: &Listing,
+    record: &Record,
+    lease: &mut Option<Lease>,
+    access: &mut Access<'_>,
+    shared: &Shared,
+) -> Result<bool> {
+    let of_record = listing.of_record(record);
+    let mut scan = Scan::new(request, call, &of_record, lease.take(), access, shared)?;
+    match scan.links(&of_record).await {
+        Ok(()) => {}
+        Err(error) if error.kind == ErrorKind::NoRecord && record.certain => return Ok(true),
+        Err(Error {
+            kind:
+                ErrorKind::NoRecord
+                | ErrorKind::NotFound
+                | ErrorKind::Server
+                | ErrorKind::Empty
+                | ErrorKind::Protocol
+                | ErrorKind::CannotOptimize,
+            ..
+        }) => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    let alike = |found: &str, wanted: &str| found.trim().to_lowercase() == wanted.trim().to_lowercase();
+    let found = scan.decoder.identity_values();
+    let is_it = found.len() == record.key.len()
+        && found.iter().zip(&record.key).all(|(found, (_, wanted))| alike(found, wanted));
+    if is_it {
+        scan.hand_over();
+    }
+    Ok(is_it)
+}
+
+/// Reads the rows of a list, but those that are `elsewhere`.
+async fn scan_list(
+    request: &ScanRequest,
+    call: &[Option<Literal>],
+    listing: &Listing,
+    lease: Option<Lease>,
+    access: &mut Access<'_>,
+    shared: &Shared,
+    elsewhere: Option<&mut HashMap<Vec<u8>, u64>>,
+) -> Result<()> {
+    let mut scan = Scan { elsewhere, ..Scan::new(request, call, listing, lease, access, shared)? };
+    if listing.pageable {
+        scan.pages(listing).await?
+    } else {
+        scan.links(listing).await?
+    }
+    scan.check_fields(listing)?;
     scan.hand_over();
-    scan.check_empty(&listing).await
+    scan.check_empty(listing).await
+}
+
+/// What only the instance knows of where a list is.
+enum Place {
+    Rest { endpoint: String, version: String },
+    OData { version: ODataVersion, key: Vec<String> },
+}
+
+impl Place {
+    fn listing(
+        &self,
+        connection: &Connection,
+        request: &ScanRequest,
+        call: &[Option<Literal>],
+    ) -> Result<Listing> {
+        match self {
+            Self::Rest { endpoint, version } => rest_listing(request, endpoint, version, call),
+            Self::OData { version, key } => {
+                odata::listing(request, *version, connection.config.company.as_deref(), key, call)
+            }
+        }
+    }
+
+    fn dialect(&self, request: &ScanRequest) -> Dialect {
+        match self {
+            Self::Rest { version, .. } => rest::dialect(request, version),
+            Self::OData { version, .. } => Dialect::of(request.target.surface, *version),
+        }
+    }
 }
 
 /// Finds out what only the instance knows: version, layout, key.
-async fn resolve(
-    connection: &Connection,
-    lease: &Lease,
-    request: &ScanRequest,
-    call: &[Option<Literal>],
-) -> Result<Listing> {
+async fn resolve(connection: &Connection, lease: &Lease, request: &ScanRequest) -> Result<Place> {
     let target = &request.target;
     if target.surface == Surface::Rest {
-        if let Some(version) = &target.endpoint_version {
-            return rest_listing(request, &target.endpoint_name, version, call);
-        }
-        return match connection.newest_endpoint(lease, &target.endpoint_name).await? {
-            Some(endpoint) => rest_listing(request, &endpoint.name, &endpoint.version, call),
-            None => rest_listing(request, &target.endpoint_name, FALLBACK_VERSION, call),
+        let rest = |endpoint: &str, version: &str| Place::Rest {
+            endpoint: endpoint.to_owned(),
+            version: version.to_owned(),
         };
+        if let Some(version) = &target.endpoint_version {
+            return Ok(rest(&target.endpoint_name, version));
+        }
+        return Ok(match connection.newest_endpoint(lease, &target.endpoint_name).await? {
+            Some(endpoint) => rest(&endpoint.name, &endpoint.version),
+            None => rest(&target.endpoint_name, FALLBACK_VERSION),
+        });
     }
-    let company = connection.config.company.as_deref();
     let version = connection.odata_version(lease).await?;
-    if !request.key.is_empty() {
-        return odata::listing(request, version, company, &request.key, call);
-    }
-    let key = connection.entity_set(lease, target.surface, &target.name).await?.key;
-    odata::listing(request, version, company, &key, call)
+    let key = match request.key.is_empty() {
+        false => request.key.clone(),
+        true => connection.entity_set(lease, target.surface, &target.name).await?.key,
+    };
+    Ok(Place::OData { version, key })
 }
 
 /// The state of a scan between rows.
 struct Scan<'a, 'b> {
-    connection: &'a Arc<Connection>,
+    connection: &'b Arc<Connection>,
     request: &'a ScanRequest,
     call: &'a [Option<Literal>],
-    what: &'a str,
+    what: &'b str,
     shared: &'a Shared,
     headers: HeaderMap,
     /// Held during a request, and given back after it.
@@ -200,6 +300,12 @@ struct Scan<'a, 'b> {
     page_bytes: u64,
     /// Batches of it that were handed over.
     page_batches: usize,
+    /// Rows that portions of the same list have brought, by their identity, each with a hash of its content.
+    elsewhere: Option<&'a mut HashMap<Vec<u8>, u64>>,
+    /// The key of the last row, where the next page can begin by it.
+    last_key: Vec<String>,
+    /// The server has refused to begin a page by a key.
+    no_keyset: bool,
 }
 
 /// How a page ended.
@@ -212,7 +318,40 @@ enum PageEnd {
     Broken,
 }
 
-impl Scan<'_, '_> {
+impl<'a, 'b> Scan<'a, 'b> {
+    fn new(
+        request: &'a ScanRequest,
+        call: &'a [Option<Literal>],
+        listing: &Listing,
+        lease: Option<Lease>,
+        access: &'a mut Access<'b>,
+        shared: &'a Shared,
+    ) -> Result<Self> {
+        Ok(Self {
+            continuity: Continuity::default(),
+            batch: Batch::new(request.columns.len()),
+            pending: Pending::default(),
+            settled: false,
+            rows: 0,
+            position: request.offset,
+            page_rows: 0,
+            page_bytes: 0,
+            page_batches: 0,
+            elsewhere: None,
+            last_key: Vec::new(),
+            no_keyset: false,
+            connection: access.connection,
+            request,
+            call,
+            what: access.what,
+            shared,
+            decoder: parameters::decoder(request, call, &listing.identity),
+            headers: request.context.headers()?,
+            lease,
+            access,
+        })
+    }
+
     /// Reads a listing that can be cut anywhere, in pages of our own.
     ///
     /// A short page proves nothing: whether the server caps pages, and by what, is unknown
@@ -224,19 +363,34 @@ impl Scan<'_, '_> {
         let (mut back, mut fruitless, mut furthest) = (1, 0, 0);
         loop {
             let first = !self.continuity.has_begun();
-            let overlap = if self.continuity.can_overlap() { back.min(self.position) } else { 0 };
             let behind = self.position;
+            let read = behind - self.request.offset;
+            let overlap = if self.continuity.can_overlap() { back.min(read) } else { 0 };
             self.position -= overlap;
-            let cut = match self.position {
+            // Where rows are asked for from a key on, it does not matter how many came before.
+            let from = match &listing.keyset {
+                Some(key) if overlap == 1 && !self.no_keyset => from_row(key, &self.last_key, Dialect::Dac),
+                _ => None,
+            };
+            let from = from.and_then(|from| listing.page_from(&from, top.max(2)));
+            let cut = match overlap {
                 _ if first || back == 0 || !self.continuity.can_overlap() => Cut::Fresh,
-                0 => Cut::Start,
+                _ if overlap == read && from.is_none() => Cut::Start,
                 _ => Cut::Overlap,
             };
             // `page_size` is the most rows of a request, the overlap among them. A long overlap may take
             // several pages.
             let page = Page { skip: self.position, top: top.max(2) };
-            let url = self.connection.url(&listing.page(page))?;
-            let next_link = match self.page(listing, &url, Some(page), cut).await? {
+            let url = self.connection.url(from.as_ref().unwrap_or(&listing.page(page)))?;
+            let end = match self.page(listing, &url, Some(page), cut).await {
+                Err(error) if from.is_some() && may_be_of_condition(error.kind) => {
+                    self.no_keyset = true;
+                    self.position = behind;
+                    continue;
+                }
+                end => end?,
+            };
+            let next_link = match end {
                 PageEnd::Done { next_link } => next_link,
                 PageEnd::Gap => {
                     Counters::add(&self.shared.stats.retries, 1);
@@ -331,7 +485,7 @@ impl Scan<'_, '_> {
     /// A field that no row of the first page has is none of the record: REST sends `{}` and OData `null`
     /// for a field without value.
     fn check_fields(&mut self, listing: &Listing) -> Result<()> {
-        if self.position == 0 || self.is_settled(listing) {
+        if self.position == self.request.offset || self.is_settled(listing) {
             return Ok(());
         }
         let missing = self.decoder.never_met().find(|index| listing.expected.contains(index));
@@ -366,7 +520,7 @@ impl Scan<'_, '_> {
         if target.form {
             return parameters::check_empty(self.request, self.call);
         }
-        if target.surface == Surface::Rest && self.position == 0 {
+        if target.surface == Surface::Rest && self.position == self.request.offset {
             return check_none(self.request, listing, self.access, &self.shared.stats).await;
         }
         if target.surface != Surface::GenericInquiry || !self.request.parameters.is_empty() {
@@ -406,7 +560,7 @@ impl Scan<'_, '_> {
 
     /// One page ahead, no more; and none at all until the first page has not sufficed.
     async fn keep_distance(&self) {
-        if self.position <= u64::from(self.request.first_page) {
+        if self.position - self.request.offset <= u64::from(self.request.first_page) {
             self.shared.demand().await;
         } else {
             // What is left of the page just read is what the consumer reads while the next one comes.
@@ -463,6 +617,8 @@ impl Scan<'_, '_> {
         let mut splitter = RowSplitter::new(MAX_ROW_BYTES);
         if let Some(body) = &listing.body {
             request = Request { method: Method::PUT, body: Some(body.clone()), ..request };
+        }
+        if listing.single {
             splitter = RowSplitter::single(MAX_ROW_BYTES);
         }
         let mut answer = self.connection.send(lease, surface, request).await?;
@@ -491,14 +647,14 @@ impl Scan<'_, '_> {
                         return Ok(PageEnd::Gap);
                     }
                     Verdict::Known => self.batch.pop(),
+                    Verdict::New if self.is_elsewhere(row)? => {
+                        self.batch.pop();
+                        self.page_rows += 1;
+                    }
                     Verdict::New => {
                         let rows = (self.batch.len() - rows_before) as u64;
                         if !listing.more.is_empty() {
-                            self.pending.add(
-                                self.decoder.identity(),
-                                rows_before,
-                                self.batch.len() - rows_before,
-                            );
+                            self.pending.add(self.decoder.identity(), rows_before, rows as usize);
                         }
                         Counters::add(&stats.rows, rows);
                         self.rows += rows;
@@ -508,7 +664,10 @@ impl Scan<'_, '_> {
                     }
                 }
                 self.position += 1;
-                if self.batch.bytes() >= BATCH_BYTES && listing.more.is_empty() {
+                if listing.keyset.is_some() {
+                    self.last_key = self.decoder.identity_values();
+                }
+                if self.batch.bytes() >= BATCH_BYTES && listing.more.is_empty() && !listing.single {
                     self.check_fields(listing)?;
                     self.hand_over();
                 }
@@ -516,7 +675,11 @@ impl Scan<'_, '_> {
             if page.is_some() && self.page_bytes > OVERSIZED_PAGE {
                 return Ok(PageEnd::Broken);
             }
-            if self.shared.starving() && listing.more.is_empty() && self.is_settled(listing) {
+            if self.shared.starving()
+                && listing.more.is_empty()
+                && !listing.single
+                && self.is_settled(listing)
+            {
                 self.hand_over();
             }
             if !self.shared.has_room() {
@@ -537,6 +700,24 @@ impl Scan<'_, '_> {
             return Ok(PageEnd::Gap);
         }
         Ok(PageEnd::Done { next_link: envelope.next_link })
+    }
+
+    /// Whether another portion has brought the row, which the decoder has read just now.
+    ///
+    /// # Errors
+    /// Nothing tells it from another row.
+    fn is_elsewhere(&mut self, row: &[u8]) -> Result<bool> {
+        let Some(elsewhere) = &mut self.elsewhere else { return Ok(false) };
+        let Some(identity) = self.decoder.identity() else { return Err(continuity::no_identity()) };
+        // The id of a record is its own, but the key of an inquiry is what its table says.
+        let content = match self.request.target.surface {
+            Surface::Rest => 0,
+            _ => BuildHasherDefault::<DefaultHasher>::default().hash_one(row),
+        };
+        match elsewhere.insert(identity.to_owned(), content) {
+            Some(before) if before != content => Err(continuity::ambiguous()),
+            before => Ok(before.is_some()),
+        }
     }
 
     fn hand_over(&mut self) {

@@ -31,6 +31,7 @@ mod literal;
 mod oauth;
 mod openapi;
 mod parameters;
+mod refusal;
 mod rename;
 mod report;
 mod request;
@@ -51,13 +52,16 @@ pub use discover::{CustomFields, loose};
 pub use endpoint::{Endpoint, FALLBACK_VERSION};
 pub use engine::{Client, Engine, Job};
 pub use error::{Error, ErrorKind, Result};
-pub use filter::{Comparison, Filter};
+pub use filter::{
+    Case, Class, Comparison, Dialect, Field, Filter, Kind, Operator, Place as MatchPlace, Slack, Test, class,
+    refusal,
+};
 pub use instance::{InstanceUrl, UrlError};
 pub use listing::{SessionRow, SessionState, forget, knows, sessions};
 pub use literal::Literal;
 pub use oauth::Authorized;
 pub use report::Notice;
-pub use request::{Context, Parameter, ScanRequest, Surface, Target};
+pub use request::{Context, Order, Parameter, ScanRequest, Surface, Target};
 pub use scan::{Rows, ScanStats};
 pub use seal::{Sealer, is_sealed};
 

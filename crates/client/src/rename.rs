@@ -70,6 +70,9 @@ pub(crate) fn apply(request: &ScanRequest, renames: &Renames) -> ScanRequest {
     if let Some(filter) = &mut request.filter {
         filter.rename(&path);
     }
+    for by in &mut request.order {
+        by.field = text(&by.field);
+    }
     request.target.detail = path(&request.target.detail);
     request
 }
@@ -80,8 +83,9 @@ fn renames(fields: &Fields<'_>, request: &ScanRequest) -> Result<Renames> {
         request.parameters.iter().map(|parameter| vec![parameter.name.clone()]).collect();
     let keys = request.key.iter().map(|field| field.split('/').map(str::to_owned).collect::<Vec<_>>());
     let details = Some(request.target.detail.clone()).filter(|detail| !detail.is_empty());
+    let order = request.order.iter().map(|by| vec![by.field.clone()]);
     let paths: Vec<Vec<String>> =
-        request.columns.iter().map(|column| column.path.clone()).chain(keys).collect();
+        request.columns.iter().map(|column| column.path.clone()).chain(keys).chain(order).collect();
     let all = details.into_iter().chain(paths).chain(parameters.iter().cloned());
     for path in all {
         let is_parameter = parameters.contains(&path);

@@ -4,9 +4,11 @@ use std::fmt;
 
 use reqwest::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue};
 
-use crate::decode::Column;
+use crate::config::ODataVersion;
+use crate::decode::{Column, ColumnType};
+use crate::dialect::rest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::Filter;
+use crate::filter::{Dialect, Filter};
 use crate::literal::Literal;
 
 /// The three data surfaces of an instance (acumatica-api.md section 1).
@@ -42,6 +44,8 @@ pub struct ScanRequest {
     pub unselectable: Vec<usize>,
     /// Remote names of the key, in order; empty if the table does not say.
     pub key: Vec<String>,
+    /// What the fields of the key are decoded to, where columns say so.
+    pub key_types: Vec<ColumnType>,
     /// What an inquiry form or a generic inquiry can be told; empty for everything else.
     pub parameters: Vec<Parameter>,
     /// The values of the parameters, in their order: the rows are those of all calls, one after the other.
@@ -49,6 +53,12 @@ pub struct ScanRequest {
     pub calls: Vec<Vec<Option<Literal>>>,
     /// What the server may leave out. The rows must still be checked: it may keep more.
     pub filter: Option<Filter>,
+    /// A condition in the server's own words, which the table stands for: it always applies.
+    pub own_filter: Option<String>,
+    /// In which order the rows are to come; OData only. Ties come in that of the key.
+    pub order: Vec<Order>,
+    /// So many rows are left out at the beginning.
+    pub offset: u64,
     pub context: Context,
     /// Most rows in one request.
     pub page_size: u32,
@@ -57,6 +67,15 @@ pub struct ScanRequest {
 }
 
 impl ScanRequest {
+    /// The dialect of its conditions, where the instance need not be asked for its newest endpoint: else the one that
+    /// endpoints had for longest.
+    pub fn dialect(&self, version: ODataVersion) -> Dialect {
+        match self.target.surface {
+            Surface::Rest => rest::dialect(self, self.target.endpoint_version.as_deref().unwrap_or_default()),
+            surface => Dialect::of(surface, version),
+        }
+    }
+
     /// A value that its column cannot hold, told with all that finds the record in the ERP: `column` is
     /// its index, `row` what a person would call the row, `value` the beginning of the value.
     pub fn unfit(&self, column: usize, row: &str, value: &str, why: impl fmt::Display) -> Error {
@@ -69,6 +88,13 @@ impl ScanRequest {
         )
         .detail(format!("Row {row}, field \"{}\", value: {value}", path.join("/")))
     }
+}
+
+/// A field that rows are ordered by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    pub field: String,
+    pub descending: bool,
 }
 
 /// A parameter of an inquiry.
@@ -164,7 +190,6 @@ impl fmt::Display for Target {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::decode::ColumnType;
 
     /// A request for columns whose names are their paths.
     pub fn request(name: &str, columns: &[(&str, ColumnType)], key: &[&str]) -> ScanRequest {
@@ -189,9 +214,13 @@ pub(crate) mod tests {
                 .collect(),
             unselectable: Vec::new(),
             key: key.iter().map(|&field| field.into()).collect(),
+            key_types: vec![ColumnType::Text; key.len()],
             parameters: Vec::new(),
             calls: vec![Vec::new()],
             filter: None,
+            own_filter: None,
+            order: Vec::new(),
+            offset: 0,
             context: Context::default(),
             page_size: 10_000,
             first_page: 256,

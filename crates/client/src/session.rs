@@ -30,9 +30,9 @@ use crate::instance::InstanceUrl;
 use crate::lease::Lease;
 use crate::lock;
 use crate::oauth::Token;
-use crate::rename;
 use crate::request::{Context, Surface};
 use crate::store::{self, Grant, Held, Record, SignIn, Slot, Store};
+use crate::{refusal, rename};
 
 /// Lists of endpoints and inquiries are small; what is larger is something else.
 pub(crate) const LIST_BYTES: usize = 8 * 1024 * 1024;
@@ -62,6 +62,7 @@ pub(crate) struct Connection {
     endpoints: OnceCell<Vec<Endpoint>>,
     entity_sets: AsyncMutex<HashMap<(Surface, String), EntitySet>>,
     pub renames: rename::Known,
+    pub refused: refusal::Refused,
 }
 
 /// A scan under way. One that goes on after its user mapping was dropped may have opened the session
@@ -105,6 +106,7 @@ impl Connection {
             endpoints: OnceCell::new(),
             entity_sets: AsyncMutex::default(),
             renames: rename::Known::default(),
+            refused: refusal::Refused::default(),
         })
     }
 

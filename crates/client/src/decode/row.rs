@@ -161,6 +161,12 @@ impl RowDecoder {
         Some(&self.identity_bytes[..]).filter(|bytes| !bytes.is_empty())
     }
 
+    /// The same, each as its text; none if one is missing.
+    pub fn identity_values(&self) -> Vec<String> {
+        let values: Option<Vec<String>> = self.levels[0].identity.iter().cloned().collect();
+        values.unwrap_or_default()
+    }
+
     /// The columns for which no object so far had the first member of their path, where there were objects at all.
     pub fn never_met(&self) -> impl Iterator<Item = usize> {
         self.levels.iter().filter(|fields| fields.met > 0).flat_map(Fields::never_met)

@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::config::ODataVersion;
 use crate::error::{Error, ErrorKind, Result};
+use crate::filter::{self, Dialect};
 use crate::instance::InstanceUrl;
 use crate::literal::Literal;
 use crate::request::{Parameter, ScanRequest, Surface};
@@ -61,16 +62,42 @@ pub(crate) struct Listing {
     pub query: String,
     /// What is sent by `PUT`; without it the list is got.
     pub body: Option<String>,
-    /// The condition that the rows meet, as the query has it.
-    pub filter: Option<String>,
+    /// The condition that the rows meet, as the query has it; empty if there is none.
+    pub filter: String,
+    /// The record that the condition leaves, if it names one by its whole key: path below the site, and the key.
+    pub record: Option<Record>,
     /// Custom fields that one request cannot ask for besides the others: the queries that do, of the same rows.
     pub more: Vec<More>,
     /// The fields by which a row is known again on another page; empty if there are none.
     pub identity: Vec<Vec<String>>,
     /// The columns whose field every row has, by index; objects within a row may be missing.
     pub expected: Vec<usize>,
+    /// What comes is one record, and no list.
+    pub single: bool,
     /// Whether `$top` and `$skip` cut the set at places that stay where they are.
     pub pageable: bool,
+    /// The key by which the rows behind one can be asked for, if they come in its order and conditions on it agree
+    /// with that order.
+    pub keyset: Option<Vec<KeyField>>,
+}
+
+/// A record by its address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub path: String,
+    /// As of the listing, without conditions and order.
+    pub query: String,
+    /// What its key must turn out to be: path and text of each field.
+    pub key: Vec<(Vec<String>, String)>,
+    /// If it is not there, no list need be asked: there is no other way to ask for it.
+    pub certain: bool,
+}
+
+/// A field of a key whose values can be compared by the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeyField {
+    pub name: String,
+    pub is_text: bool,
 }
 
 /// Another look at the rows of a listing.
@@ -89,6 +116,32 @@ pub(crate) struct Page {
     pub top: u64,
 }
 
+/// The condition that rows from one on meet, in the order of a key: that row is the first of them. `None` if a value
+/// cannot be written.
+pub(crate) fn from_row(key: &[KeyField], values: &[String], dialect: Dialect) -> Option<String> {
+    let literals: Vec<String> = key
+        .iter()
+        .zip(values)
+        .map(|(field, value)| {
+            let is_number =
+                value.strip_prefix('-').unwrap_or(value).bytes().all(|byte| byte.is_ascii_digit());
+            match field.is_text {
+                true if value.trim().is_empty() || value.chars().any(char::is_control) => None,
+                true => Some(filter::literal(&Literal::Text(value.clone()), dialect)),
+                false => (is_number && !value.is_empty()).then(|| value.clone()),
+            }
+        })
+        .collect::<Option<_>>()?;
+    let last = key.len().checked_sub(1).filter(|_| literals.len() == key.len())?;
+    // (A gt 1 or (A eq 1 and (B gt 2 or (B eq 2 and C ge 3))))
+    let mut condition = format!("{} ge {}", key[last].name, literals[last]);
+    for (field, value) in key[..last].iter().zip(&literals).rev() {
+        let name = &field.name;
+        condition = format!("({name} gt {value} or ({name} eq {value} and {condition}))");
+    }
+    Some(condition)
+}
+
 impl Listing {
     /// Path and query of one page below the site.
     pub fn page(&self, page: Page) -> String {
@@ -99,6 +152,36 @@ impl Listing {
             url.push_str(&format!("&$skip={}", page.skip));
         }
         url
+    }
+
+    /// Path and query of the rows from one on, by a condition on the key; `None` if there is no room for it.
+    pub fn page_from(&self, from: &str, top: u64) -> Option<String> {
+        let own = format!("$filter={}", utf8_percent_encode(&self.filter, QUERY));
+        let all =
+            if self.filter.is_empty() { from.to_owned() } else { format!("{} and {from}", self.filter) };
+        let all = format!("$filter={}", utf8_percent_encode(&all, QUERY));
+        let query = match (self.filter.is_empty(), self.query.is_empty()) {
+            (false, _) => self.query.replacen(&own, &all, 1),
+            (true, true) => all,
+            (true, false) => format!("{}&{all}", self.query),
+        };
+        let stands = query != self.query && query.len() <= MAX_QUERY;
+        stands.then(|| self.with(&query).page(Page { skip: 0, top }))
+    }
+
+    /// The record by its address, as a listing of its own.
+    pub fn of_record(&self, record: &Record) -> Self {
+        Self {
+            path: record.path.clone(),
+            query: record.query.clone(),
+            filter: String::new(),
+            record: None,
+            identity: record.key.iter().map(|(path, _)| path.clone()).collect(),
+            single: true,
+            pageable: false,
+            keyset: None,
+            ..self.clone()
+        }
     }
 
     /// The same set with another query.
@@ -113,17 +196,25 @@ impl Listing {
     }
 }
 
+/// The conditions that a list can be asked with, the best first: the last one must be sent, since it is the table's own,
+/// the rest need not, since rows are checked again.
+pub(crate) fn filters(request: &ScanRequest, dialect: Dialect) -> Vec<String> {
+    let asked = request.filter.as_ref().and_then(|filter| filter::print(filter, dialect));
+    let own = request.own_filter.as_deref();
+    let both = asked.map(|asked| own.map_or_else(|| asked.clone(), |own| format!("({own}) and {asked}")));
+    both.into_iter().chain([own.unwrap_or_default().to_owned()]).collect()
+}
+
+pub(crate) fn fits(query: &str) -> bool {
+    query.len() <= MAX_QUERY
+}
+
 /// Joins what is there to a query. A `$select` that would make it too long is left out: the server
 /// then sends all fields, and a field that it does not have shows by its absence.
 pub(crate) fn query(select: &str, others: &[(&str, &str)]) -> String {
     let part = |(name, value): &(&str, &str)| format!("{name}={}", utf8_percent_encode(value, QUERY));
-    let join = |leave_out: &str| {
-        let kept = others.iter().filter(|(name, value)| !value.is_empty() && *name != leave_out);
-        kept.map(part).collect::<Vec<_>>().join("&")
-    };
-    let all = join("");
-    // Rows are checked again whatever the server keeps.
-    let rest = if all.len() > MAX_QUERY { join("$filter") } else { all };
+    let kept = others.iter().filter(|(_, value)| !value.is_empty());
+    let rest = kept.map(part).collect::<Vec<_>>().join("&");
     let select = part(&("$select", select));
     match (select.len() == "$select=".len(), rest.is_empty()) {
         _ if select.len() + rest.len() > MAX_QUERY => rest,
@@ -182,9 +273,11 @@ pub fn describe(
             odata::listing(request, odata_version, company, key, &call)?
         }
     };
-    let (method, rest) = match listing.body {
-        Some(_) => ("PUT", listing.path_and_query()),
-        None => ("GET", listing.page(Page { skip: 0, top: request.first_page.into() })),
+    let first = Page { skip: request.offset, top: request.first_page.into() };
+    let (method, rest) = match (&listing.body, &listing.record) {
+        (Some(_), _) => ("PUT", listing.path_and_query()),
+        (None, Some(record)) => ("GET", listing.of_record(record).path_and_query()),
+        (None, None) => ("GET", listing.page(first)),
     };
     let path = instance.path(&rest);
     Ok(format!("{method} {}", path.replace(&encode_segment(OWN_TENANT), OWN_TENANT)))

@@ -1,10 +1,10 @@
 //! OData, v3 and v4: lists of generic inquiries and DACs (acumatica-api.md section 3).
 
-use super::{Listing, encode_segment, query};
+use super::{KeyField, Listing, Record, encode_segment, filters, fits, query};
 use crate::config::ODataVersion;
 use crate::decode::ColumnType;
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::{self, Dialect};
+use crate::filter::{self, Dialect, Kind};
 use crate::literal::Literal;
 use crate::request::{ScanRequest, Surface};
 
@@ -59,31 +59,80 @@ pub(crate) fn listing(
     };
     let root = request.target.surface.root(version, company)?;
     let (name, aliases) = called(request, version, call);
-    let order = order.join(",");
-    let filter = request
-        .filter
-        .as_ref()
-        .and_then(|filter| filter::print(filter, Dialect::OData(grammar(request.target.surface, version))));
-    let mut others = vec![("$filter", filter.as_deref().unwrap_or_default()), ("$orderby", order.as_str())];
-    others.extend(aliases.iter().map(|(alias, value)| (alias.as_str(), value.as_str())));
+    let wanted = request.order.iter().map(|by| match by.descending {
+        true => format!("{} desc", by.field),
+        false => by.field.clone(),
+    });
+    let rest = order.iter().filter(|field| !request.order.iter().any(|by| by.field == **field));
+    let order_by: Vec<String> = wanted.chain(rest.map(|field| (*field).to_owned())).collect();
+    let order_by = order_by.join(",");
+    let dialect = Dialect::of(request.target.surface, version);
+    let queries = filters(request, dialect).into_iter().map(|filter| {
+        let mut others = vec![("$filter", filter.as_str()), ("$orderby", order_by.as_str())];
+        others.extend(aliases.iter().map(|(alias, value)| (alias.as_str(), value.as_str())));
+        (query(&select.join(","), &others).replace("%3Ckey%3E", "<key>"), filter)
+    });
+    let mut queries: Vec<(String, String)> = queries.collect();
+    let best = queries.iter().position(|(query, _)| fits(query)).unwrap_or(queries.len() - 1);
+    let (query, filter) = queries.swap_remove(best);
+    let path = format!("{root}/{name}");
     Ok(Listing {
-        path: format!("{root}/{name}"),
-        query: query(&select.join(","), &others).replace("%3Ckey%3E", "<key>"),
+        record: record(request, &path, self::query(&select.join(","), &[]), dialect),
+        path,
+        query,
         body: None,
-        filter: filter.clone(),
+        filter,
         more: Vec::new(),
         identity: key.iter().map(|field| vec![field.clone()]).collect(),
         expected: (0..request.columns.len()).filter(|&at| is_expected(at)).collect(),
-        pageable: !order.is_empty(),
+        single: false,
+        pageable: !key.is_empty(),
+        keyset: keyset(request, key),
     })
 }
 
-/// The grammar of conditions: that of data access classes is v4 in every layout.
-fn grammar(surface: Surface, version: ODataVersion) -> ODataVersion {
-    match (surface, version) {
-        (Surface::GenericInquiry, ODataVersion::V3) => ODataVersion::V3,
-        _ => ODataVersion::V4,
+/// The key of a data access class by which its pages follow each other. There the server filters and orders by what is
+/// stored; generic inquiries may filter by the label of what they order by its code.
+fn keyset(request: &ScanRequest, key: &[String]) -> Option<Vec<KeyField>> {
+    let own_order = request.order.is_empty() && request.key == key;
+    if request.target.surface != Surface::Dac || !own_order || request.key_types.len() != key.len() {
+        return None;
     }
+    let field = |(name, ty): (&String, &ColumnType)| match Kind::of(*ty)? {
+        Kind::Text => Some(KeyField { name: name.clone(), is_text: true }),
+        Kind::Integer => Some(KeyField { name: name.clone(), is_text: false }),
+        _ => None,
+    };
+    key.iter().zip(&request.key_types).map(field).collect()
+}
+
+/// The row of a data access class that the condition names by its whole key.
+fn record(request: &ScanRequest, list: &str, query: String, dialect: Dialect) -> Option<Record> {
+    let asked = request.target.surface == Surface::Dac && request.own_filter.is_none();
+    let filter = request.filter.as_ref().filter(|_| asked && !request.key.is_empty())?;
+    let value = |name: &String| {
+        let value = filter.value_of(std::slice::from_ref(name))?;
+        let text = match value {
+            Literal::Text(text) if is_plain(text) => text,
+            Literal::Integer(digits) => digits,
+            Literal::Shown(text) => text,
+            _ => return None,
+        };
+        let written = match value {
+            Literal::Shown(_) => text.clone(),
+            _ => encode_segment(&filter::literal(value, dialect)),
+        };
+        Some(((vec![name.clone()], text.clone()), format!("{}={written}", encode_segment(name))))
+    };
+    let (key, written): (Vec<_>, Vec<_>) =
+        request.key.iter().map(value).collect::<Option<Vec<_>>>()?.into_iter().unzip();
+    Some(Record { path: format!("{list}({})", written.join(",")), query, key, certain: false })
+}
+
+/// Whether IIS lets a text through in the path of an address.
+fn is_plain(text: &str) -> bool {
+    let odd = |c: char| c.is_control() || "/\\%&*:<>?+#\"|".contains(c);
+    !text.trim().is_empty() && !text.contains(odd)
 }
 
 /// The last segment of the path, and the query options that it refers to. An inquiry with parameters is called like a

@@ -3,10 +3,10 @@
 
 use percent_encoding::utf8_percent_encode;
 
-use super::{Listing, MAX_QUERY, More, QUERY, encode_segment, query};
+use super::{Listing, MAX_QUERY, More, QUERY, Record, encode_segment, filters, fits, query};
 use crate::decode::{ColumnType, place};
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::{self, Dialect};
+use crate::filter::Dialect;
 use crate::literal::Literal;
 use crate::request::ScanRequest;
 
@@ -124,12 +124,15 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
         select.clear();
     }
     // A condition need not be sent: it makes room for what must be.
-    let (query, more, filter) = [remote_filter(request, contract_5), None]
+    let filters = filters(request, dialect(request, version));
+    let last = filters.len() - 1;
+    let (query, more, filter) = filters
         .into_iter()
-        .find_map(|filter| {
-            let parts = Parts { select: &select, expand: &expand, filter: filter.as_deref(), contract_5 };
+        .enumerate()
+        .find_map(|(at, filter)| {
+            let parts = Parts { select: &select, expand: &expand, filter: &filter, contract_5 };
             let (query, more) = parts.queries(&custom, everything)?;
-            Some((query, more, filter))
+            (at == last || fits(&query)).then_some((query, more, filter))
         })
         .ok_or_else(|| {
             Error::new(
@@ -138,8 +141,18 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
             )
             .hint("Select fewer linked entities and details beside them.")
         })?;
+    let path = path(request, endpoint, version);
+    let record = match more.as_slice() {
+        [] => {
+            let parts = Parts { select: &select, expand: &expand, filter: "", contract_5 };
+            parts.queries(&custom, everything).and_then(|(query, _)| record(request, &path, query))
+        }
+        // Several requests for one record would be no gain.
+        _ => None,
+    };
     Ok(Listing {
-        path: path(request, endpoint, version),
+        record,
+        path,
         query,
         body: None,
         filter,
@@ -147,8 +160,54 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
         // The id of a top-level record is stable, and comes whether selected or not.
         identity: vec![vec!["id".to_owned()]],
         expected,
+        single: false,
         pageable: true,
+        // In which order records come is documented nowhere.
+        keyset: None,
     })
+}
+
+/// The record that the condition names by its whole key, or by its id. A key is given in the order of the form, which
+/// is not known to be that of the table's: where the record is not found so, the list is asked.
+fn record(request: &ScanRequest, list: &str, query: String) -> Option<Record> {
+    let filter = request.filter.as_ref()?;
+    let value = |path: &[String]| match filter.value_of(path)? {
+        Literal::Text(text) if is_segment(text) => Some(text.clone()),
+        Literal::Integer(digits) => Some(digits.clone()),
+        Literal::Uuid(id) if path == ["id"] => Some(id.clone()),
+        Literal::Shown(text) => Some(text.clone()),
+        _ => None,
+    };
+    // A condition of the table's own could leave the record out.
+    if request.own_filter.is_some() {
+        return None;
+    }
+    let id = vec!["id".to_owned()];
+    let key: Vec<Vec<String>> = match value(&id) {
+        Some(_) => vec![id],
+        None => request.key.iter().map(|field| field.split('/').map(str::to_owned).collect()).collect(),
+    };
+    let key: Vec<(Vec<String>, String)> =
+        key.into_iter().map(|path| value(&path).map(|value| (path, value))).collect::<Option<_>>()?;
+    let certain = key.iter().any(|(path, _)| path[0] == "id");
+    let segments: Vec<String> = key.iter().map(|(_, value)| encode_value(value)).collect();
+    (!key.is_empty()).then(|| Record { path: format!("{list}/{}", segments.join("/")), query, key, certain })
+}
+
+/// Whether a text can stand between the slashes of an address: IIS refuses some characters there, and takes others for
+/// something else.
+fn is_segment(text: &str) -> bool {
+    let odd = |c: char| c.is_control() || "/\\%&*:<>?+#\"|".contains(c);
+    !text.is_empty()
+        && text.trim() == text
+        && !text.contains(odd)
+        && !text.ends_with('.')
+        && !text.starts_with('.')
+}
+
+/// Leaves the placeholder of EXPLAIN readable.
+fn encode_value(value: &str) -> String {
+    if value.starts_with('{') { value.to_owned() } else { encode_segment(value) }
 }
 
 /// What queries of a list are made of.
@@ -156,7 +215,7 @@ struct Parts<'a> {
     /// Empty for all fields.
     select: &'a [String],
     expand: &'a str,
-    filter: Option<&'a str>,
+    filter: &'a str,
     contract_5: bool,
 }
 
@@ -182,8 +241,8 @@ impl Parts<'_> {
         let (inside, beside) =
             if self.contract_5 { (custom, [].as_slice()) } else { ([].as_slice(), custom) };
         let select: Vec<&str> = select.iter().map(String::as_str).chain(inside.iter().copied()).collect();
-        let (custom, filter) = (beside.join(","), self.filter.unwrap_or_default());
-        query(&select.join(","), &[("$expand", self.expand), ("$custom", &custom), ("$filter", filter)])
+        let custom = beside.join(",");
+        query(&select.join(","), &[("$expand", self.expand), ("$custom", &custom), ("$filter", self.filter)])
     }
 }
 
@@ -227,11 +286,14 @@ pub(crate) fn form(
         path: path(request, endpoint, version),
         query: query("", &[("$expand", &expand)]),
         body: Some(format!("{{{}}}", given.collect::<Vec<_>>().join(","))),
-        filter: None,
+        filter: String::new(),
+        record: None,
         more: Vec::new(),
         identity: Vec::new(),
         expected,
+        single: true,
         pageable: false,
+        keyset: None,
     })
 }
 
@@ -254,10 +316,9 @@ fn is_contract_5(request: &ScanRequest, version: &str) -> bool {
     }
 }
 
-/// What the server is asked to decide: nothing about details.
-fn remote_filter(request: &ScanRequest, contract_5: bool) -> Option<String> {
-    let dialect = if contract_5 { Dialect::Contract5 } else { Dialect::Contract4 };
-    filter::print(request.filter.as_ref()?, dialect)
+/// The dialect of an endpoint of this version.
+pub(crate) fn dialect(request: &ScanRequest, version: &str) -> Dialect {
+    if is_contract_5(request, version) { Dialect::Contract5 } else { Dialect::Contract4 }
 }
 
 /// `$select` and `$expand`.
@@ -389,22 +450,22 @@ mod tests {
 
     #[test]
     fn a_condition_gives_way_to_custom_fields_of_contract_5() {
-        use crate::filter::{Comparison, Filter};
+        use crate::filter::{Comparison, Field, Filter, Slack, Test};
         let names: Vec<String> =
             (0..40).map(|i| format!("custom/Document/UsrANameThatIsAsLongAsTheyComeHere{i:03}")).collect();
         let columns: Vec<_> = names.iter().map(|name| (name.as_str(), ColumnType::Text)).collect();
         let mut request = request("SalesOrder", &columns, &["OrderNbr"]);
-        let part = |i: usize| Filter::Compare {
-            field: vec!["OrderTotal".into()],
-            ty: ColumnType::Numeric,
-            comparison: Comparison::Gt,
-            value: Literal::Integer(i.to_string()),
-            vouched: false,
+        let field =
+            Field { path: vec!["OrderTotal".into()], ty: ColumnType::Numeric, vouched: false, key: false };
+        let part = |i: usize| {
+            let value = Literal::Integer(i.to_string());
+            let test = Test::Compare { comparison: Comparison::Gt, value, slack: Slack::default() };
+            Filter::Test(field.clone(), test)
         };
-        request.filter = Some(Filter::Or((0..35).map(part).collect()));
-        for (version, filtered) in [("24.200.001", true), ("26.200.001", false)] {
+        for (version, parts, filtered) in [("24.200.001", 28, true), ("26.200.001", 35, false)] {
+            request.filter = Some(Filter::Or((0..parts).map(part).collect()));
             let listing = listing(&request, "Default", version).unwrap();
-            assert_eq!(listing.filter.is_some(), filtered, "{version}");
+            assert_eq!(!listing.filter.is_empty(), filtered, "{version}");
             let queries = std::iter::once(&listing.query).chain(listing.more.iter().map(|more| &more.query));
             let asked: usize = queries.map(|query| query.matches("Document.Usr").count()).sum();
             assert_eq!(asked, names.len(), "{version}");

@@ -1,0 +1,241 @@
+//! What each dialect can be trusted with: the one table of pushdown, which `docs/pushdown.md` is made from.
+
+use crate::config::ODataVersion;
+use crate::decode::ColumnType;
+use crate::request::Surface;
+
+/// How conditions are written and understood (acumatica-api.md sections 2 and 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    Contract4,
+    Contract5,
+    /// Generic inquiries before 2024 R2.
+    GiV3,
+    GiV4,
+    /// Data access classes, which speak v4 in every layout.
+    Dac,
+}
+
+impl Dialect {
+    /// That of an OData surface.
+    pub(crate) fn of(surface: Surface, version: ODataVersion) -> Self {
+        match (surface, version) {
+            (Surface::Dac, _) => Self::Dac,
+            (_, ODataVersion::V3) => Self::GiV3,
+            _ => Self::GiV4,
+        }
+    }
+
+    pub(crate) fn is_rest(self) -> bool {
+        matches!(self, Self::Contract4 | Self::Contract5)
+    }
+
+    /// The version whose literals and functions it has.
+    pub(crate) fn version(self) -> ODataVersion {
+        match self {
+            Self::Contract4 | Self::GiV3 => ODataVersion::V3,
+            Self::Contract5 | Self::GiV4 | Self::Dac => ODataVersion::V4,
+        }
+    }
+}
+
+/// Types whose conditions are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Integer,
+    Decimal,
+    Float,
+    Bool,
+    Text,
+    Moment,
+    Uuid,
+}
+
+impl Kind {
+    /// `None` for what no condition is sent for.
+    pub fn of(ty: ColumnType) -> Option<Self> {
+        Some(match ty {
+            ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8 => Self::Integer,
+            ColumnType::Numeric => Self::Decimal,
+            ColumnType::Float4 | ColumnType::Float8 => Self::Float,
+            ColumnType::Bool => Self::Bool,
+            ColumnType::Text | ColumnType::Unpadded => Self::Text,
+            ColumnType::Date | ColumnType::Timestamp | ColumnType::TimestampTz => Self::Moment,
+            ColumnType::Uuid => Self::Uuid,
+            ColumnType::Json => return None,
+        })
+    }
+}
+
+/// What a condition asks of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    Equal,
+    NotEqual,
+    /// `<`, `<=`, `>`, `>=`
+    Range,
+    IsNull,
+    IsNotNull,
+    /// That a text begins with or holds another.
+    Match,
+    /// The same without regard to case.
+    MatchAnyCase,
+}
+
+/// How far an answer can be trusted (DESIGN.md section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The server keeps the rows that PostgreSQL would keep.
+    Exact,
+    /// It keeps those, and perhaps more.
+    Superset,
+    /// It may drop one, or cannot be asked, for this reason.
+    None(&'static str),
+}
+
+const CODES: &str = "the server compares codes of drop-downs, not what it shows";
+const COLLATION: &str = "the server's collation decides, which ignores case and spaces at the end";
+const NO_GUID: &str = "how contract REST writes an id in a condition is not known";
+const NO_ORDER: &str = "the server orders such values otherwise";
+const ROUNDED: &str = "the number may be rounded on its way";
+const ZONES: &str = "a moment may be up to 14 hours off";
+const NO_MATCH: &str = "only text has patterns";
+const MAYBE_LABEL: &str = "what is shown may be a label or an empty text where the server has no value";
+
+/// The table. A column of contract 5 that holds text must have the option `pushdown` set, which says that it is no
+/// drop-down; fields of linked entities and details are never asked about, nor values that a dialect cannot write.
+pub fn class(dialect: Dialect, kind: Kind, operator: Operator) -> Class {
+    use Class::{Exact, None, Superset};
+    use Kind::*;
+    use Operator::*;
+    match (kind, operator) {
+        (Integer | Decimal, Equal | Range) => Exact,
+        // `null ne 5` is true in OData and unknown in SQL.
+        (Integer | Decimal, NotEqual) => Superset,
+        (Float, Equal | Range) => Superset,
+        (Float, NotEqual) => None(ROUNDED),
+        // There are but two values, so the other one can be asked for.
+        (Bool, Equal | NotEqual) => Exact,
+        (Bool, Range) => None(NO_ORDER),
+        // Widened by what zones may differ.
+        (Moment, Equal | Range) => Superset,
+        (Moment, NotEqual) => None(ZONES),
+        (Uuid, Equal) if !dialect.is_rest() => Exact,
+        (Uuid, NotEqual) if !dialect.is_rest() => Superset,
+        (Uuid, Equal | NotEqual) => None(NO_GUID),
+        (Uuid, Range) => None(NO_ORDER),
+        (Text, Equal | Match | MatchAnyCase) => Superset,
+        (Text, NotEqual | Range) => None(COLLATION),
+        (Text, IsNull | IsNotNull) if dialect == Dialect::Dac => Superset,
+        (Text, IsNull | IsNotNull) => None(MAYBE_LABEL),
+        (_, IsNull | IsNotNull) => Exact,
+        (_, Match | MatchAnyCase) => None(NO_MATCH),
+    }
+}
+
+/// Why a column that may be a drop-down is not asked about.
+pub(super) const MAY_BE_CODE: &str = CODES;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIALECTS: [(&str, Dialect); 5] = [
+        ("contract 4", Dialect::Contract4),
+        ("contract 5", Dialect::Contract5),
+        ("GI v3", Dialect::GiV3),
+        ("GI v4", Dialect::GiV4),
+        ("DAC", Dialect::Dac),
+    ];
+    const KINDS: [(&str, Kind); 7] = [
+        ("smallint, integer, bigint", Kind::Integer),
+        ("numeric", Kind::Decimal),
+        ("real, double precision", Kind::Float),
+        ("boolean", Kind::Bool),
+        ("text, varchar, char", Kind::Text),
+        ("date, timestamp, timestamptz", Kind::Moment),
+        ("uuid", Kind::Uuid),
+    ];
+    const OPERATORS: [(&str, Operator); 7] = [
+        ("`=`, `IN`", Operator::Equal),
+        ("`<>`, `NOT IN`", Operator::NotEqual),
+        ("`<` `<=` `>` `>=`, `BETWEEN`", Operator::Range),
+        ("`IS NULL`", Operator::IsNull),
+        ("`IS NOT NULL`", Operator::IsNotNull),
+        ("`LIKE`, `starts_with`, `strpos`", Operator::Match),
+        ("`ILIKE`, `lower(…) =`", Operator::MatchAnyCase),
+    ];
+
+    /// The table as the documentation shows it.
+    fn page() -> String {
+        let mut reasons: Vec<&str> = Vec::new();
+        let mut text = String::from("| type | condition |");
+        text.extend(DIALECTS.map(|(name, _)| format!(" {name} |")));
+        text.push_str(&format!("\n{}|\n", "|---".repeat(DIALECTS.len() + 2)));
+        for (types, kind) in KINDS {
+            for (condition, operator) in OPERATORS {
+                let classes = DIALECTS.map(|(_, dialect)| class(dialect, kind, operator));
+                if classes == [Class::None(NO_MATCH); 5] {
+                    continue;
+                }
+                text.push_str(&format!("| {types} | {condition} |"));
+                for class in classes {
+                    let cell = match class {
+                        Class::Exact => "exact".to_owned(),
+                        Class::Superset => "superset".to_owned(),
+                        Class::None(why) => {
+                            let known = reasons.iter().position(|reason| *reason == why);
+                            let number = known.unwrap_or_else(|| {
+                                reasons.push(why);
+                                reasons.len() - 1
+                            });
+                            format!("– ({})", number + 1)
+                        }
+                    };
+                    text.push_str(&format!(" {cell} |"));
+                }
+                text.push('\n');
+            }
+        }
+        text.push('\n');
+        for (number, reason) in reasons.iter().enumerate() {
+            text.push_str(&format!("{}. {reason}\n", number + 1));
+        }
+        text
+    }
+
+    /// `ACCEPT=1 cargo test -p acumatica-client documentation` writes it anew.
+    #[test]
+    fn the_documentation_shows_the_table() {
+        const MARKS: [&str; 2] = ["<!-- table: written by class.rs -->\n", "<!-- end of table -->\n"];
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/pushdown.md");
+        let old = std::fs::read_to_string(path).unwrap();
+        let (before, rest) = old.split_once(MARKS[0]).unwrap();
+        let (_, after) = rest.split_once(MARKS[1]).unwrap();
+        let new = format!("{before}{}{}{}{after}", MARKS[0], page(), MARKS[1]);
+        if std::env::var("ACCEPT").is_ok_and(|accept| accept == "1") {
+            std::fs::write(path, &new).unwrap();
+        }
+        assert_eq!(old, new, "docs/pushdown.md is out of date");
+    }
+
+    #[test]
+    fn no_condition_on_text_is_exact_and_none_that_orders_it_is_sent() {
+        for (_, dialect) in DIALECTS {
+            for (_, operator) in OPERATORS {
+                assert_ne!(class(dialect, Kind::Text, operator), Class::Exact);
+            }
+            assert_eq!(class(dialect, Kind::Text, Operator::Range), Class::None(COLLATION));
+            assert_eq!(class(dialect, Kind::Text, Operator::NotEqual), Class::None(COLLATION));
+        }
+    }
+
+    #[test]
+    fn not_equal_is_never_exact_where_a_field_may_have_no_value() {
+        for (_, dialect) in DIALECTS {
+            for kind in [Kind::Integer, Kind::Decimal, Kind::Uuid] {
+                assert_ne!(class(dialect, kind, Operator::NotEqual), Class::Exact);
+            }
+        }
+    }
+}
