@@ -147,8 +147,8 @@ pub struct Sorting {
     /// Of each key, whether its values are passed by value, and how long they are.
     layout: Vec<(bool, i32)>,
     context: pg_sys::MemoryContext,
-    /// The server has refused: rows are sorted here.
-    here: Option<*mut pg_sys::Tuplesortstate>,
+    /// The server has refused: where rows are sorted, and the slot that they come back in.
+    here: Option<(*mut pg_sys::Tuplesortstate, *mut pg_sys::TupleTableSlot)>,
 }
 
 impl Sorting {
@@ -184,9 +184,12 @@ impl Sorting {
     /// As before the first row.
     pub fn restart(&mut self) {
         self.previous.clear();
-        if let Some(sorter) = self.here.take() {
-            // SAFETY: it was begun below, and is not used again.
-            unsafe { pg_sys::tuplesort_end(sorter) };
+        if let Some((sorter, slot)) = self.here.take() {
+            // SAFETY: they were made below, and are not used again.
+            unsafe {
+                pg_sys::ExecDropSingleTupleTableSlot(slot);
+                pg_sys::tuplesort_end(sorter);
+            }
         }
     }
 
@@ -278,19 +281,52 @@ impl Sorting {
             let mut collations: Vec<pg_sys::Oid> =
                 self.keys.iter().filter_map(|key| Some(attribute(key)?.attcollation)).collect();
             let mut nulls_first: Vec<bool> = self.keys.iter().map(|key| !key.descending).collect();
-            self.here = Some(compat::begin_sort(
+            let sorter = compat::begin_sort(
                 descriptor.as_ptr(),
                 &mut numbers,
                 &mut operators,
                 &mut collations,
                 &mut nulls_first,
-            ));
+            );
+            let ops = &raw const pg_sys::TTSOpsMinimalTuple;
+            self.here = Some((sorter, pg_sys::MakeSingleTupleTableSlot(descriptor.as_ptr(), ops)));
         }
     }
 
-    /// Where rows are sorted, if it is here.
-    pub fn sorter(&self) -> Option<*mut pg_sys::Tuplesortstate> {
-        self.here
+    /// Adds a row.
+    ///
+    /// # Safety
+    /// `slot` holds a row of the relation.
+    pub unsafe fn put(&mut self, slot: *mut pg_sys::TupleTableSlot) {
+        if let Some((sorter, _)) = self.here {
+            // SAFETY: as the caller says; the row is copied.
+            unsafe { pg_sys::tuplesort_puttupleslot(sorter, slot) };
+        }
+    }
+
+    /// Sorts the rows that were added.
+    pub fn perform(&mut self) {
+        if let Some((sorter, _)) = self.here {
+            // SAFETY: it was begun above.
+            unsafe { pg_sys::tuplesort_performsort(sorter) };
+        }
+    }
+
+    /// Fills the slot with the next row, if there is one; false if rows are not sorted here.
+    ///
+    /// # Safety
+    /// `slot` is one of the relation's row type, and empty.
+    pub unsafe fn next(&mut self, slot: *mut pg_sys::TupleTableSlot) -> bool {
+        let Some((sorter, sorted)) = self.here else { return false };
+        // SAFETY: as the caller says; `ExecCopySlot` is an inline function in C, called as C would, behind a guard.
+        unsafe {
+            if pg_sys::tuplesort_gettupleslot(sorter, true, false, sorted, std::ptr::null_mut())
+                && let Some(copy) = (*(*slot).tts_ops).copyslot
+            {
+                pg_sys::ffi::pg_guard_ffi_boundary(|| copy(slot, sorted));
+            }
+        }
+        true
     }
 }
 

@@ -31,7 +31,7 @@ pub fn register(routine: &mut pg_sys::FdwRoutine) {
 /// What planning needs to know of a table, kept with the relation being planned.
 pub struct Planned {
     pub table: Table,
-    pub relation: PgRelation,
+    oid: pg_sys::Oid,
     /// The columns that conditions and orders can be about.
     pub columns: Vec<Column>,
     /// The parameters of an inquiry, by attribute number, and whether each is required.
@@ -46,6 +46,12 @@ impl Planned {
         unsafe { &*(*rel).fdw_private.cast::<Self>() }
     }
 
+    /// The relation, open until this is dropped: not to be kept, since an error closes what is open.
+    pub fn relation(&self) -> PgRelation {
+        // SAFETY: the planner holds a lock on the table.
+        unsafe { PgRelation::with_lock(self.oid, pg_sys::NoLock as pg_sys::LOCKMODE) }
+    }
+
     /// A request for the columns of `plan`, with what `clauses` ask for, as far as that is known now.
     ///
     /// # Safety
@@ -56,7 +62,7 @@ impl Planned {
         plan: &Plan,
         clauses: *mut pg_sys::List,
     ) -> (ScanRequest, bool) {
-        let mut request = self.table.request(&self.relation, plan);
+        let mut request = self.table.request(&self.relation(), plan);
         let dialect = self.table.dialect(&request);
         // SAFETY: as the caller says.
         let described =
@@ -72,11 +78,11 @@ impl Planned {
 unsafe extern "C-unwind" fn get_foreign_rel_size(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
-    table: pg_sys::Oid,
+    oid: pg_sys::Oid,
 ) {
     // SAFETY: the planner holds a lock on the table.
-    let relation = unsafe { PgRelation::with_lock(table, pg_sys::NoLock as pg_sys::LOCKMODE) };
-    let table = Table::load(table);
+    let relation = unsafe { PgRelation::with_lock(oid, pg_sys::NoLock as pg_sys::LOCKMODE) };
+    let table = Table::load(oid);
     let (columns, parameters) = (table.fields(&relation), parameter::of_table(&table, &relation));
     // SAFETY: the planner passes its own structures. What is kept goes with the memory of the planner run, whether that
     // ends well or not.
@@ -88,7 +94,7 @@ unsafe extern "C-unwind" fn get_foreign_rel_size(
             None => DEFAULT_ROWS,
         };
         pg_sys::set_baserel_size_estimates(root, rel);
-        let planned = Planned { table, relation, columns, parameters };
+        let planned = Planned { table, oid, columns, parameters };
         let mut context = PgMemoryContexts::For(pg_sys::CurrentMemoryContext);
         (*rel).fdw_private = context.leak_and_drop_on_delete(planned).cast();
     }
@@ -102,7 +108,9 @@ unsafe extern "C-unwind" fn get_foreign_paths(
 ) {
     // SAFETY: the planner passes its own structures.
     unsafe {
-        let Planned { table, relation, columns, parameters } = Planned::of(rel);
+        let planned = Planned::of(rel);
+        let Planned { table, columns, parameters, .. } = planned;
+        let relation = planned.relation();
         let sets = match parameters.is_empty() {
             true => Vec::new(),
             false => parameter::outer_relations(root, rel, parameters),
@@ -112,7 +120,7 @@ unsafe extern "C-unwind" fn get_foreign_paths(
             add_scan_path(root, rel, outer, all, std::ptr::null_mut());
         }
         // The server sorts for those who want the first few rows, and for those who want all of them sorted.
-        let keys = order::keys(root, rel, table, relation, columns, (*root).query_pathkeys);
+        let keys = order::keys(root, rel, table, &relation, columns, (*root).query_pathkeys);
         if !keys.is_empty() && parameters.is_empty() && (*rel).lateral_relids.is_null() {
             let pathkeys = PgList::<std::ffi::c_void>::from_pg((*root).query_pathkeys);
             let wanted = pathkeys.iter_ptr().take(keys.len());
@@ -199,7 +207,8 @@ unsafe extern "C-unwind" fn get_foreign_plan(
     // SAFETY: the planner passes its own structures, and holds a lock on the table.
     unsafe {
         let planned = Planned::of(rel);
-        let Planned { table, relation, columns, parameters } = planned;
+        let Planned { table, columns, parameters, .. } = planned;
+        let relation = &planned.relation();
         // All clauses are checked here, by the executor; that of a parameter holds for all its rows.
         let local = pg_sys::extract_actual_clauses(clauses, false);
         let given: Vec<Argument> = PgList::<pg_sys::Expr>::from_pg(local)

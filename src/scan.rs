@@ -239,7 +239,6 @@ impl Scan {
             let before = pg_sys::MemoryContextSwitchTo((*(*node).ss.ps.state).es_query_cxt);
             let relation = PgRelation::from_pg((*node).ss.ss_currentRelation);
             self.sorting.begin_here(&relation);
-            let Some(sorter) = self.sorting.sorter() else { return };
             let row_context = (*(*node).ss.ps.ps_ExprContext).ecxt_per_tuple_memory;
             loop {
                 pg_sys::MemoryContextReset(row_context);
@@ -249,22 +248,21 @@ impl Scan {
                     break;
                 }
                 self.fill(slot);
-                pg_sys::tuplesort_puttupleslot(sorter, slot);
+                self.sorting.put(slot);
             }
             pg_sys::MemoryContextSwitchTo(before);
-            pg_sys::tuplesort_performsort(sorter);
+            self.sorting.perform();
         }
     }
 
-    /// Fills the slot with the next row; false at the end.
+    /// Fills the slot with the next row, if there is one.
     ///
     /// # Safety
     /// `node` is the node of this scan, `slot` its slot, and empty.
     unsafe fn next(&mut self, node: *mut pg_sys::ForeignScanState, slot: *mut pg_sys::TupleTableSlot) {
         // SAFETY: as the caller says.
         unsafe {
-            if let Some(sorter) = self.sorting.sorter() {
-                pg_sys::tuplesort_gettupleslot(sorter, true, true, slot, std::ptr::null_mut());
+            if self.sorting.next(slot) {
                 return;
             }
             if !self.advance() {

@@ -271,6 +271,8 @@ class Dialect:
         sql = query.steps[0]()
         if foreign[1] or not sql.startswith("SELECT") or self.rng.random() < 0.7:
             return None
+        time.sleep(0.01)  # a request that was dropped may be noted late
+        self.request_log()
         result = self.foreign.raw.exec_(f"EXPLAIN (VERBOSE, COSTS OFF) {sql}".encode())
         requests = self.request_log()
         if result.status != psycopg.pq.ExecStatus.TUPLES_OK or requests:
