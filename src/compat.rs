@@ -48,6 +48,38 @@ pub unsafe fn create_scan_path(
     }
 }
 
+/// A path that does all of an upper step of planning.
+///
+/// # Safety
+/// All belongs to the planner run that is under way.
+pub unsafe fn create_upper_path(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    target: *mut pg_sys::PathTarget,
+    estimate: Estimate,
+    pathkeys: *mut pg_sys::List,
+    private: *mut pg_sys::List,
+) -> *mut pg_sys::ForeignPath {
+    // SAFETY: forwarded from the caller; null is "none" for all pointers passed.
+    unsafe {
+        pg_sys::create_foreign_upper_path(
+            root,
+            rel,
+            target,
+            estimate.rows,
+            #[cfg(feature = "pg18")]
+            0, // disabled_nodes
+            estimate.startup,
+            estimate.total,
+            pathkeys,
+            null_mut(), // fdw_outerpath
+            #[cfg(any(feature = "pg17", feature = "pg18"))]
+            null_mut(), // fdw_restrictinfo
+            private,
+        )
+    }
+}
+
 /// Whether a pathkey goes from the greatest value to the least.
 ///
 /// # Safety
@@ -144,11 +176,8 @@ pub unsafe fn scan_user(node: *mut pg_sys::ForeignScanState) -> pg_sys::Oid {
         }
         #[cfg(not(any(feature = "pg16", feature = "pg17", feature = "pg18")))]
         {
-            let table = (*(*node).ss.ps.state).es_range_table;
-            let table = pgrx::PgList::<pg_sys::RangeTblEntry>::from_pg(table);
-            table
-                .get_ptr((*plan).scan.scanrelid as usize - 1)
-                .map_or(pg_sys::InvalidOid, |entry| (*entry).checkAsUser)
+            let _ = plan;
+            table_of(node).map_or(pg_sys::InvalidOid, |entry| (*entry).checkAsUser)
         }
     };
     if declared != pg_sys::InvalidOid {
@@ -156,6 +185,26 @@ pub unsafe fn scan_user(node: *mut pg_sys::ForeignScanState) -> pg_sys::Oid {
     }
     // SAFETY: reads a variable of the backend.
     unsafe { pg_sys::GetUserId() }
+}
+
+/// The entry of the table that a scan is of, which stands below it if it does more.
+///
+/// # Safety
+/// `node` is a foreign scan that the executor has begun to initialise.
+pub unsafe fn table_of(node: *mut pg_sys::ForeignScanState) -> Option<*mut pg_sys::RangeTblEntry> {
+    // SAFETY: the plan and the range table outlive the node.
+    unsafe {
+        let plan: *mut pg_sys::ForeignScan = (*node).ss.ps.plan.cast();
+        let number = match (*plan).scan.scanrelid {
+            #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
+            0 => pg_sys::bms_next_member((*plan).fs_base_relids, -1),
+            #[cfg(not(any(feature = "pg16", feature = "pg17", feature = "pg18")))]
+            0 => pg_sys::bms_next_member((*plan).fs_relids, -1),
+            relid => relid as i32,
+        };
+        let table = pgrx::PgList::<pg_sys::RangeTblEntry>::from_pg((*(*node).ss.ps.state).es_range_table);
+        table.get_ptr(usize::try_from(number).ok()?.checked_sub(1)?)
+    }
 }
 
 /// The value of an `Integer` node.

@@ -41,6 +41,26 @@ pub struct Plan {
     pub keys: Vec<Key>,
     /// Which parameter each expression of the plan is the value of, or, of an array, the values of.
     pub arguments: Vec<i16>,
+    /// What the server does beyond reading rows.
+    pub upper: Option<Upper>,
+}
+
+/// What the server does above the scan of a table.
+#[derive(Debug)]
+pub struct Upper {
+    pub kind: UpperKind,
+    /// The number that the table had when the clauses were planned.
+    pub relid: pg_sys::Index,
+    /// The conditions on the table: exact, and of constants only. Nothing checks them again.
+    pub clauses: *mut pg_sys::List,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpperKind {
+    /// It counts the rows.
+    Count,
+    /// It leaves out so many rows at the beginning.
+    Offset(u32),
 }
 
 impl Plan {
@@ -61,7 +81,15 @@ impl Plan {
             let list = pg_sys::lappend(list, pg_sys::makeInteger(limit).cast());
             let list = pg_sys::lappend(list, numbers(self.arguments).cast());
             let keys = self.keys.into_iter().map(Key::to_number).collect();
-            pg_sys::lappend(list, numbers(keys).cast())
+            let list = pg_sys::lappend(list, numbers(keys).cast());
+            let Some(Upper { kind, relid, clauses }) = self.upper else { return list };
+            let offset = match kind {
+                UpperKind::Count => -1,
+                UpperKind::Offset(offset) => i32::try_from(offset).unwrap_or(i32::MAX),
+            };
+            let list = pg_sys::lappend(list, pg_sys::makeInteger(relid as i32).cast());
+            let list = pg_sys::lappend(list, pg_sys::makeInteger(offset).cast());
+            pg_sys::lappend(list, clauses.cast())
         }
     }
 
@@ -72,7 +100,7 @@ impl Plan {
         unsafe {
             let parts = PgList::<std::ffi::c_void>::from_pg(list);
             let (Some(attributes), Some(limit)) = (parts.get_ptr(0), parts.get_ptr(1)) else {
-                unreachable!("a plan has four parts")
+                unreachable!("a plan has four parts at least")
             };
             // An empty list is no pointer at all.
             let arguments = parts.get_ptr(2).unwrap_or(std::ptr::null_mut());
@@ -86,6 +114,11 @@ impl Plan {
                 limit: u32::try_from(compat::integer(limit)).ok().filter(|limit| *limit > 0),
                 arguments: numbers(arguments),
                 keys: numbers(keys).into_iter().map(Key::from_number).collect(),
+                upper: parts.get_ptr(4).zip(parts.get_ptr(5)).map(|(relid, offset)| Upper {
+                    kind: u32::try_from(compat::integer(offset)).map_or(UpperKind::Count, UpperKind::Offset),
+                    relid: compat::integer(relid) as pg_sys::Index,
+                    clauses: parts.get_ptr(6).unwrap_or(std::ptr::null_mut()).cast(),
+                }),
             }
         }
     }
@@ -141,6 +174,17 @@ impl Table {
             );
             Some(pg_sys::get_collation_oid(names, false))
         }
+    }
+
+    /// Whether rows can be asked for by how many there are before them: a record can have many details, and what has no
+    /// key comes in one piece.
+    pub fn is_cut_by_position(&self, relation: &PgRelation) -> bool {
+        let target = or_raise(self.target());
+        let attributes = relation.tuple_desc();
+        let mut attributes = attributes.iter().filter(|attribute| !attribute.attisdropped);
+        let mut has_key =
+            || attributes.any(|a| column_options(relation.oid(), a.attnum).get("key").is_some());
+        !target.form && target.detail.is_empty() && (target.surface == Surface::Rest || has_key())
     }
 
     /// The dialect that conditions are going to be written in, as far as it can be told without the server.
@@ -305,7 +349,11 @@ impl Table {
             filter: None,
             own_filter: self.options.get("filter").map(str::to_owned),
             order,
-            offset: 0,
+            offset: match plan.upper {
+                Some(Upper { kind: UpperKind::Offset(offset), .. }) => offset.into(),
+                _ => 0,
+            },
+            count: matches!(plan.upper, Some(Upper { kind: UpperKind::Count, .. })),
             context,
             page_size,
             first_page: plan.limit.unwrap_or(FIRST_PAGE).min(page_size),

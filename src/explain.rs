@@ -3,11 +3,11 @@
 use std::ffi::CStr;
 
 use acumatica_client::{OWN_TENANT, describe};
+use pgrx::PgList;
 use pgrx::prelude::*;
-use pgrx::{PgList, PgRelation};
 
 use crate::condition;
-use crate::deparse::{Plan, Table};
+use crate::deparse::Table;
 use crate::encoding::{from_server, to_server};
 use crate::error::or_raise;
 use crate::option::Options;
@@ -26,13 +26,11 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
     // ANALYZE; the state is EXPLAIN's own.
     unsafe {
         if (*state).verbose {
-            let relation = PgRelation::from_pg((*node).ss.ss_currentRelation);
-            let plan: *mut pg_sys::ForeignScan = (*node).ss.ps.plan.cast();
+            let relation = scan::relation(node);
             let table = Table::load(relation.oid());
-            let plan_data = Plan::from_list((*plan).fdw_private);
+            let (plan_data, relid, clauses) = scan::planned(node);
             let mut request = table.request(&relation, &plan_data);
             let text = |expression: *mut pg_sys::Expr| deparsed(node, state, expression.cast());
-            let (relid, clauses) = ((*plan).scan.scanrelid, (*plan).scan.plan.qual);
             let dialect = table.dialect(&request);
             let found = condition::described(relid, &table.fields(&relation), clauses, dialect, text);
             request.filter = found.filter;

@@ -12,6 +12,7 @@
 //! * `deparse`: from a foreign table and the columns wanted to a request;
 //! * `shippable`: which conditions of a query the server is asked to apply;
 //! * `condition`: what such conditions come to when a scan starts;
+//! * `upper`: what the server does above the scan of a table;
 //! * `order`: ORDER BY that the server is asked for;
 //! * `value`: the values that a query compares columns with, as they are sent;
 //! * `parameter`: the parameters of inquiries, from WHERE to the request;
@@ -45,6 +46,7 @@ mod scan;
 mod setting;
 mod shippable;
 mod state;
+mod upper;
 mod value;
 
 use pgrx::prelude::*;
@@ -73,6 +75,7 @@ pub extern "C-unwind" fn acumatica_fdw_handler(_call: pg_sys::FunctionCallInfo) 
         let routine: *mut pg_sys::FdwRoutine = pg_sys::palloc0(size_of::<pg_sys::FdwRoutine>()).cast();
         (*routine).type_ = pg_sys::NodeTag::T_FdwRoutine;
         plan::register(&mut *routine);
+        upper::register(&mut *routine);
         scan::register(&mut *routine);
         explain::register(&mut *routine);
         import::register(&mut *routine);

@@ -141,6 +141,8 @@ unsafe fn is_never_null(
 #[derive(Debug)]
 pub struct Sorting {
     keys: Vec<Key>,
+    /// Where in a row each of them is.
+    places: Vec<usize>,
     comparators: Vec<pg_sys::SortSupportData>,
     /// The values of the row before, each copied, and whether it is NULL; empty before the first row.
     previous: Vec<(pg_sys::Datum, bool)>,
@@ -154,7 +156,7 @@ pub struct Sorting {
 impl Sorting {
     /// # Safety
     /// `relation` is open for as long as this lives, as is the current memory context.
-    pub unsafe fn new(keys: &[Key], relation: &PgRelation) -> Self {
+    pub unsafe fn new(keys: &[Key], places: Vec<usize>, relation: &PgRelation) -> Self {
         let descriptor = relation.tuple_desc();
         // SAFETY: look-ups in the catalog; the context is as the caller says.
         unsafe {
@@ -173,7 +175,15 @@ impl Sorting {
             });
             let comparators = comparators.collect();
             let layout = keys.iter().filter_map(attribute).map(|a| (a.attbyval, a.attlen.into())).collect();
-            Self { keys: keys.to_vec(), comparators, previous: Vec::new(), layout, context, here: None }
+            Self {
+                keys: keys.to_vec(),
+                places,
+                comparators,
+                previous: Vec::new(),
+                layout,
+                context,
+                here: None,
+            }
         }
     }
 
@@ -202,12 +212,9 @@ impl Sorting {
         // SAFETY: the attributes are those of the row type, which the slot has values for.
         unsafe {
             let row: Vec<(pg_sys::Datum, bool)> = self
-                .keys
+                .places
                 .iter()
-                .map(|key| {
-                    let at = key.attribute as usize - 1;
-                    (*(*slot).tts_values.add(at), *(*slot).tts_isnull.add(at))
-                })
+                .map(|&at| (*(*slot).tts_values.add(at), *(*slot).tts_isnull.add(at)))
                 .collect();
             if self.previous.len() == row.len() && self.compare(&row) == Ordering::Greater {
                 self.refuse();

@@ -12,11 +12,12 @@ use crate::deparse::{Column, FIRST_PAGE, Plan, Table, column_options};
 use crate::order::{self, Key};
 use crate::parameter::{self, Argument};
 use crate::shippable;
+use crate::upper;
 
 /// One request and its answer cost about what reading a hundred pages of a local table costs.
-const REQUEST_COST: f64 = 100.0;
+pub const REQUEST_COST: f64 = 100.0;
 /// A row that comes over the network, beyond what a local one costs.
-const ROW_COST: f64 = 0.02;
+pub const ROW_COST: f64 = 0.02;
 /// How much more a row costs that the server has sorted.
 const SORTED_COST: f64 = 1.05;
 /// What is assumed of a table that was never analysed and has no option `rows`.
@@ -206,6 +207,9 @@ unsafe extern "C-unwind" fn get_foreign_plan(
 ) -> *mut pg_sys::ForeignScan {
     // SAFETY: the planner passes its own structures, and holds a lock on the table.
     unsafe {
+        if (*rel).reloptkind == pg_sys::RelOptKind::RELOPT_UPPER_REL {
+            return upper::plan(root, path, target_list);
+        }
         let planned = Planned::of(rel);
         let Planned { table, columns, parameters, .. } = planned;
         let relation = &planned.relation();
@@ -230,6 +234,7 @@ unsafe extern "C-unwind" fn get_foreign_plan(
             limit: None,
             keys,
             arguments: given.iter().map(|argument| argument.attribute).collect(),
+            upper: None,
         };
         if let Some(limit) = limit(root, pathkeys) {
             let (request, exact) = planned.request((*rel).relid, &plan, local);

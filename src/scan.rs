@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use acumatica_client::decode::Batch;
+use acumatica_client::decode::{Batch, Column, ColumnType};
 use acumatica_client::{ErrorKind, Filter, Literal, ScanRequest, ScanStats};
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, PgRelation, PgTryBuilder};
@@ -16,7 +16,7 @@ use crate::convert::{Converter, readable};
 use crate::deparse::{Plan, Table};
 use crate::error::{Refusal, notice, or_raise};
 use crate::io::Running;
-use crate::order::Sorting;
+use crate::order::{Key, Sorting};
 use crate::parameter::{self, Arguments};
 
 /// A result that is no larger than this is kept, so that a rescan costs no request.
@@ -37,9 +37,10 @@ pub struct Scan {
     pub request: ScanRequest,
     /// Place in the slot, and how to fill it, for each column of the request.
     columns: Vec<(usize, Converter)>,
-    arguments: Arguments,
-    conditions: Conditions,
-    sorting: Sorting,
+    begun: Begun,
+    /// How many rows there are to be, if nothing above counts them, and how many there were.
+    limit: Option<u64>,
+    returned: u64,
     rescans: Rescans,
     /// An empty form has been told of, or was none.
     told: bool,
@@ -59,6 +60,14 @@ pub struct Scan {
     waited: Duration,
 }
 
+/// What of a plan is worked out while it runs.
+#[derive(Debug)]
+struct Begun {
+    arguments: Arguments,
+    conditions: Conditions,
+    sorting: Sorting,
+}
+
 /// What rescans for other values have come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rescans {
@@ -76,25 +85,38 @@ impl Scan {
         user: pg_sys::Oid,
         relation: &PgRelation,
         plan: &Plan,
-        arguments: Arguments,
-        conditions: Conditions,
-        sorting: Sorting,
+        width: usize,
+        begun: Begun,
     ) -> Self {
-        let request = table.request(relation, plan);
+        let mut request = table.request(relation, plan);
+        if request.count {
+            request.columns = vec![count_column(); width];
+        }
+        let bigint =
+            pg_sys::FormData_pg_attribute { atttypid: pg_sys::INT8OID, atttypmod: -1, ..Default::default() };
+        let counts = if request.count { width } else { 0 };
+        let counts = (0..counts).map(|place| (place, Converter::new(&bigint)));
+        let place = |attribute: &pg_sys::FormData_pg_attribute| match &plan.upper {
+            Some(_) => plan.attributes.iter().position(|wanted| *wanted == attribute.attnum),
+            None => Some(attribute.attnum as usize - 1),
+        };
         let columns = relation
             .tuple_desc()
             .iter()
             .filter(|attribute| plan.attributes.contains(&attribute.attnum))
-            .map(|attribute| (attribute.attnum as usize - 1, Converter::new(attribute)))
+            .filter_map(|attribute| Some((place(attribute)?, Converter::new(attribute))))
+            .chain(counts)
             .collect();
+        // A plan with an offset stands for the LIMIT too.
+        let left = plan.limit.filter(|_| plan.upper.is_some()).map(u64::from);
         Self {
             table,
             user,
             request,
             columns,
-            arguments,
-            conditions,
-            sorting,
+            begun,
+            limit: left,
+            returned: 0,
             rescans: Rescans::None,
             told: false,
             calls_stale: true,
@@ -119,7 +141,7 @@ impl Scan {
         }
         // SAFETY: as the caller says.
         let (calls, filter) =
-            unsafe { (self.arguments.calls(node, &self.request), self.conditions.filter(node)) };
+            unsafe { (self.begun.arguments.calls(node, &self.request), self.begun.conditions.filter(node)) };
         let (calls, filter) = match filter {
             _ if self.reads_all(&filter) => (calls, None),
             Some(filter) => (calls, filter),
@@ -177,7 +199,8 @@ impl Scan {
         let running = self.running.take()?;
         let since = Instant::now();
         let next = match running.next_batch() {
-            Err(error) if error.kind == ErrorKind::CannotOrder => {
+            // Without its order there is no telling which rows an offset leaves out.
+            Err(error) if error.kind == ErrorKind::CannotOrder && self.request.offset == 0 => {
                 self.waited += since.elapsed();
                 self.count(running.stats());
                 self.do_without_order(&error);
@@ -225,7 +248,7 @@ impl Scan {
 
     /// Whether rows are to be sorted that the server was to send sorted.
     fn sorts_here(&self) -> bool {
-        self.sorting.is_asked_for() && self.request.order.is_empty()
+        self.begun.sorting.is_asked_for() && self.request.order.is_empty()
     }
 
     /// Sorts all rows.
@@ -238,7 +261,7 @@ impl Scan {
             let slot = (*node).ss.ss_ScanTupleSlot;
             let before = pg_sys::MemoryContextSwitchTo((*(*node).ss.ps.state).es_query_cxt);
             let relation = PgRelation::from_pg((*node).ss.ss_currentRelation);
-            self.sorting.begin_here(&relation);
+            self.begun.sorting.begin_here(&relation);
             let row_context = (*(*node).ss.ps.ps_ExprContext).ecxt_per_tuple_memory;
             loop {
                 pg_sys::MemoryContextReset(row_context);
@@ -248,10 +271,10 @@ impl Scan {
                     break;
                 }
                 self.fill(slot);
-                self.sorting.put(slot);
+                self.begun.sorting.put(slot);
             }
             pg_sys::MemoryContextSwitchTo(before);
-            self.sorting.perform();
+            self.begun.sorting.perform();
         }
     }
 
@@ -262,10 +285,10 @@ impl Scan {
     unsafe fn next(&mut self, node: *mut pg_sys::ForeignScanState, slot: *mut pg_sys::TupleTableSlot) {
         // SAFETY: as the caller says.
         unsafe {
-            if self.sorting.next(slot) {
+            if self.begun.sorting.next(slot) {
                 return;
             }
-            if !self.advance() {
+            if self.limit == Some(self.returned) || !self.advance() {
                 return;
             }
             if self.sorts_here() {
@@ -273,8 +296,9 @@ impl Scan {
                 return self.next(node, slot);
             }
             self.fill(slot);
-            if self.sorting.is_asked_for() {
-                self.sorting.check(slot);
+            self.returned += 1;
+            if self.begun.sorting.is_asked_for() {
+                self.begun.sorting.check(slot);
             }
         }
     }
@@ -350,7 +374,8 @@ impl Scan {
 
     /// Back to the first row: from memory if all rows so far are there, else by asking again.
     fn restart(&mut self) {
-        self.sorting.restart();
+        self.begun.sorting.restart();
+        self.returned = 0;
         self.batch = 0;
         self.row = 0;
         if !self.complete {
@@ -392,6 +417,11 @@ impl Scan {
     }
 }
 
+/// What shows how many rows there are.
+fn count_column() -> Column {
+    Column { name: "count".to_owned(), path: vec!["count".to_owned()], ty: ColumnType::Int8 }
+}
+
 /// Whether an SQLSTATE is of class 22, data exception, or 23, integrity constraint violation.
 fn is_about_a_value(code: PgSqlErrorCode) -> bool {
     // MAKE_SQLSTATE puts six bits of each character into the number, the first one lowest.
@@ -409,6 +439,41 @@ pub unsafe fn of<'a>(node: *mut pg_sys::ForeignScanState) -> Option<&'a mut Scan
     unsafe { (*node).fdw_state.cast::<Scan>().as_mut() }
 }
 
+/// The table of a scan.
+///
+/// # Safety
+/// `node` is a foreign scan that the executor has begun to initialise.
+pub unsafe fn relation(node: *mut pg_sys::ForeignScanState) -> PgRelation {
+    // SAFETY: the executor opens the relation of a scan for as long as the node lives; that of an upper step it has
+    // locked, and it stays open until the reference is dropped.
+    unsafe {
+        match (*node).ss.ss_currentRelation.is_null() {
+            false => PgRelation::from_pg((*node).ss.ss_currentRelation),
+            true => {
+                let oid = compat::table_of(node).map_or(pg_sys::InvalidOid, |entry| (*entry).relid);
+                PgRelation::with_lock(oid, pg_sys::NoLock as pg_sys::LOCKMODE)
+            }
+        }
+    }
+}
+
+/// What the planner has left for a scan: its plan, and the conditions, with the number that the table has in them.
+///
+/// # Safety
+/// As above.
+pub unsafe fn planned(node: *mut pg_sys::ForeignScanState) -> (Plan, pg_sys::Index, *mut pg_sys::List) {
+    // SAFETY: as the caller says.
+    unsafe {
+        let scan: *mut pg_sys::ForeignScan = (*node).ss.ps.plan.cast();
+        let plan = Plan::from_list((*scan).fdw_private);
+        let (relid, clauses) = match &plan.upper {
+            Some(upper) => (upper.relid, upper.clauses),
+            None => ((*scan).scan.scanrelid, (*scan).scan.plan.qual),
+        };
+        (plan, relid, clauses)
+    }
+}
+
 #[pg_guard]
 unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanState, flags: i32) {
     if flags as u32 & pg_sys::EXEC_FLAG_EXPLAIN_ONLY != 0 {
@@ -417,18 +482,22 @@ unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanSta
     // SAFETY: the executor passes a node whose relation is open for as long as the node lives. The
     // current memory context is that of the query.
     unsafe {
-        let relation = PgRelation::from_pg((*node).ss.ss_currentRelation);
-        let plan: *mut pg_sys::ForeignScan = (*node).ss.ps.plan.cast();
-        let (expressions, clauses) = ((*plan).fdw_exprs, (*plan).scan.plan.qual);
-        let relid = (*plan).scan.scanrelid;
-        let plan = Plan::from_list((*plan).fdw_private);
+        let relation = relation(node);
+        let expressions = (*(*node).ss.ps.plan.cast::<pg_sys::ForeignScan>()).fdw_exprs;
+        let (plan, relid, clauses) = planned(node);
         let user = compat::scan_user(node);
         let table = Table::load(relation.oid());
         let parameters = parameter::of_table(&table, &relation);
         let arguments = Arguments::begin(node, expressions, &plan.arguments, &parameters);
         let conditions = Conditions::begin(node, relid, &table.fields(&relation), clauses);
-        let sorting = Sorting::new(&plan.keys, &relation);
-        let scan = Scan::new(table, user, &relation, &plan, arguments, conditions, sorting);
+        let places = |key: &Key| match &plan.upper {
+            Some(_) => plan.attributes.iter().position(|attribute| *attribute == key.attribute),
+            None => Some(key.attribute as usize - 1),
+        };
+        let places = plan.keys.iter().filter_map(places).collect();
+        let sorting = Sorting::new(&plan.keys, places, &relation);
+        let width = (*(*(*node).ss.ss_ScanTupleSlot).tts_tupleDescriptor).natts as usize;
+        let scan = Scan::new(table, user, &relation, &plan, width, Begun { arguments, conditions, sorting });
         // An error or a cancel frees the query's memory without a call of EndForeignScan; the scan, and
         // with it the request under way, goes with it.
         let context = (*(*node).ss.ps.state).es_query_cxt;
@@ -481,6 +550,7 @@ unsafe extern "C-unwind" fn end_foreign_scan(node: *mut pg_sys::ForeignScanState
     // SAFETY: the executor passes a node that was begun. What is left goes with the query's memory.
     if let Some(scan) = unsafe { of(node) } {
         scan.stop();
+        scan.begun.sorting.restart();
         scan.batches = Vec::new();
     }
 }

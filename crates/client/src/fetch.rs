@@ -15,11 +15,11 @@ use crate::continuity::{self, Continuity, Cut, Verdict};
 use crate::decode::{
     Batch, Cell, Column, ColumnType, DecodeError, RowDecoder, RowSplitter, SplitError, place,
 };
-use crate::dialect::{Listing, Page, Record, from_row, odata, rest, rest_listing};
+use crate::dialect::{Listing, Page, Record, from_row, odata, query, rest, rest_listing};
 use crate::discover::Asker;
 use crate::endpoint::FALLBACK_VERSION;
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::Dialect;
+use crate::filter::{Dialect, print};
 use crate::http::Request;
 use crate::lease::Lease;
 use crate::literal::Literal;
@@ -29,7 +29,7 @@ use crate::rename;
 use crate::request::{ScanRequest, Surface};
 use crate::scan::{Counters, Shared};
 use crate::session::{Connection, Reader};
-use crate::supplement::{Pending, check_none};
+use crate::supplement::{self, Pending, check_none};
 
 /// A batch is handed over when it is this large, or when the consumer has nothing else to do.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -73,7 +73,10 @@ async fn read_somehow(connection: &Arc<Connection>, request: &ScanRequest, share
         let filter = request.filter.as_ref();
         filter.and_then(|filter| filter.without(&|path| fields.contains(&path.join("/"))))
     };
-    let request = &ScanRequest { filter: without(&known), ..request.clone() };
+    let request = match request.is_final() {
+        true => request,
+        false => &ScanRequest { filter: without(&known), ..request.clone() },
+    };
     let why = match read(connection, request, shared).await {
         Err(error) if !shared.has_begun() && may_be_of_condition(error.kind) => error,
         outcome => return outcome,
@@ -81,7 +84,9 @@ async fn read_somehow(connection: &Arc<Connection>, request: &ScanRequest, share
     if !request.order.is_empty() {
         return Err(Error { kind: ErrorKind::CannotOrder, ..why });
     }
-    let Some(filter) = &request.filter else { return Err(refusal::unreadable(request, why)) };
+    let Some(filter) = request.filter.as_ref().filter(|_| !request.is_final()) else {
+        return Err(refusal::unreadable(request, why));
+    };
     let blamed = blamed(&filter.paths(), &why);
     let fields = [known.as_slice(), &blamed].concat();
     let again = ScanRequest { filter: without(&fields), ..request.clone() };
@@ -138,6 +143,12 @@ async fn run_call(
         .await?;
     let mut lease = Some(lease);
     let listing = place.listing(connection, request, call)?;
+    if request.is_final() {
+        check_final(request, &listing, place.dialect(request))?;
+    }
+    if request.count {
+        return count(request, &listing, lease, access, shared).await;
+    }
     if let Some(record) = &listing.record
         && by_address(request, call, &listing, record, &mut lease, access, shared).await?
     {
@@ -217,6 +228,52 @@ async fn scan_list(
     scan.check_fields(listing)?;
     scan.hand_over();
     scan.check_empty(listing).await
+}
+
+/// That the server is asked all that it was to be asked: nothing is checked again.
+fn check_final(request: &ScanRequest, listing: &Listing, dialect: Dialect) -> Result<()> {
+    let sent = request.filter.as_ref().is_none_or(|filter| {
+        filter.is_exact(dialect) && print(filter, dialect).is_some_and(|text| listing.filter.ends_with(&text))
+    });
+    if sent && (request.count || listing.pageable) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Internal, format!("{} cannot be asked so", request.target)))
+}
+
+/// How many rows there are.
+async fn count(
+    request: &ScanRequest,
+    listing: &Listing,
+    lease: Option<Lease>,
+    access: &mut Access<'_>,
+    shared: &Shared,
+) -> Result<()> {
+    // What was found out so far needed a session; the count gets one that is alive.
+    drop(lease);
+    let filter = listing.filter.as_str();
+    let mut of_count = listing.with(&query("", &[("$filter", filter)]));
+    of_count.path.push_str("/$count");
+    let body = supplement::body(&of_count.path_and_query(), request, access, &shared.stats).await?;
+    let text = String::from_utf8_lossy(&body);
+    // .NET puts a byte order mark before plain text.
+    let digits = text.trim_start_matches('\u{feff}').trim();
+    let count: u64 = digits.parse().map_err(|_| {
+        let start: String = digits.chars().take(60).collect();
+        Error::new(
+            ErrorKind::Protocol,
+            format!("the server sent no number as the count of {}", request.target),
+        )
+        .detail(format!("It sent: {start}"))
+    })?;
+    let mut batch = Batch::new(request.columns.len());
+    let row = format!("{{\"count\":{count}}}");
+    RowDecoder::new(&request.columns, &[]).decode(row.as_bytes(), &mut batch).map_err(|error| {
+        Error::new(ErrorKind::Protocol, format!("the count of {} is too large", request.target))
+            .detail(error.kind)
+    })?;
+    shared.deliver(batch);
+    Ok(())
 }
 
 /// What only the instance knows of where a list is.

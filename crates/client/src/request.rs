@@ -57,8 +57,10 @@ pub struct ScanRequest {
     pub own_filter: Option<String>,
     /// In which order the rows are to come; OData only. Ties come in that of the key.
     pub order: Vec<Order>,
-    /// So many rows are left out at the beginning.
+    /// So many rows are left out at the beginning. Then, as of `count`, nothing is checked again.
     pub offset: u64,
+    /// Only how many rows there are is asked for, of data access classes: all columns show it.
+    pub count: bool,
     pub context: Context,
     /// Most rows in one request.
     pub page_size: u32,
@@ -67,6 +69,11 @@ pub struct ScanRequest {
 }
 
 impl ScanRequest {
+    /// Whether what the server does is not checked again, so that no condition may be left out.
+    pub(crate) fn is_final(&self) -> bool {
+        self.count || self.offset > 0
+    }
+
     /// The dialect of its conditions, where the instance need not be asked for its newest endpoint: else the one that
     /// endpoints had for longest.
     pub fn dialect(&self, version: ODataVersion) -> Dialect {
@@ -221,6 +228,7 @@ pub(crate) mod tests {
             own_filter: None,
             order: Vec::new(),
             offset: 0,
+            count: false,
             context: Context::default(),
             page_size: 10_000,
             first_page: 256,

@@ -85,7 +85,17 @@ async fn again(
     access: &mut Access<'_>,
     counters: &Counters,
 ) -> Result<Vec<u8>> {
-    let url = access.connection.url(&listing.page(page))?;
+    body(&listing.page(page), request, access, counters).await
+}
+
+/// The body of an answer to a request besides those of the list.
+pub(crate) async fn body(
+    rest: &str,
+    request: &ScanRequest,
+    access: &mut Access<'_>,
+    counters: &Counters,
+) -> Result<Vec<u8>> {
+    let url = access.connection.url(rest)?;
     let headers = request.context.headers()?;
     let (connection, what, surface) = (access.connection, access.what, request.target.surface);
     let (_, body) = access

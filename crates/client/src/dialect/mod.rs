@@ -273,6 +273,12 @@ pub fn describe(
             odata::listing(request, odata_version, company, key, &call)?
         }
     };
+    if request.count {
+        let rest = format!("{}/$count", listing.path);
+        let counted = Listing { path: rest, ..listing.with(&query("", &[("$filter", &listing.filter)])) };
+        let path = instance.path(&counted.path_and_query());
+        return Ok(format!("GET {}", path.replace(&encode_segment(OWN_TENANT), OWN_TENANT)));
+    }
     let first = Page { skip: request.offset, top: request.first_page.into() };
     let (method, rest) = match (&listing.body, &listing.record) {
         (Some(_), _) => ("PUT", listing.path_and_query()),

@@ -159,6 +159,15 @@ impl Filter {
         length.is_some_and(|length| length <= MOST_CHARACTERS) && self.has_exact_tests(dialect)
     }
 
+    /// Whether all values are there.
+    pub fn is_known(&self) -> bool {
+        let mut known = true;
+        self.each_test(&mut |_, test| {
+            known &= !matches!(test, Test::Compare { value: Literal::Shown(_), .. });
+        });
+        known
+    }
+
     fn has_exact_tests(&self, dialect: Dialect) -> bool {
         match self {
             Self::And(parts) | Self::Or(parts) => parts.iter().all(|part| part.has_exact_tests(dialect)),

@@ -1,0 +1,261 @@
+//! What the server does above the scan of a table: counting its rows, and leaving out the first of them.
+//!
+//! Nothing is checked here of what it answers, so it is asked only where its answer is PostgreSQL's: where each condition
+//! is exact and its values are known to the planner, or where there is none. LIMIT without OFFSET needs no such plan: the
+//! executor stops the scan, whose first page is as large as the limit.
+
+use acumatica_client::{Filter, Surface};
+use pgrx::PgList;
+use pgrx::prelude::*;
+
+use crate::compat::{self, Estimate};
+use crate::condition;
+use crate::deparse::{Plan, Upper, UpperKind};
+use crate::order;
+use crate::plan::{Planned, REQUEST_COST, ROW_COST, attributes};
+
+pub fn register(routine: &mut pg_sys::FdwRoutine) {
+    routine.GetForeignUpperPaths = Some(get_foreign_upper_paths);
+}
+
+/// `count(*)` in pg_proc.
+const COUNT: u32 = 2803;
+
+#[pg_guard]
+unsafe extern "C-unwind" fn get_foreign_upper_paths(
+    root: *mut pg_sys::PlannerInfo,
+    stage: pg_sys::UpperRelationKind::Type,
+    _input: *mut pg_sys::RelOptInfo,
+    output: *mut pg_sys::RelOptInfo,
+    extra: *mut std::ffi::c_void,
+) {
+    // SAFETY: the planner passes its own structures.
+    unsafe {
+        let Some(rel) = only_relation(root) else { return };
+        match stage {
+            pg_sys::UpperRelationKind::UPPERREL_GROUP_AGG => add_count_path(root, rel, output),
+            pg_sys::UpperRelationKind::UPPERREL_FINAL => add_offset_path(root, rel, output, extra.cast()),
+            _ => {}
+        }
+    }
+}
+
+/// The one relation of the query, if it is a foreign table of this wrapper without parameters.
+unsafe fn only_relation(root: *mut pg_sys::PlannerInfo) -> Option<*mut pg_sys::RelOptInfo> {
+    // SAFETY: the planner's own structures.
+    unsafe {
+        let mut relid = 0;
+        if !pg_sys::bms_get_singleton_member((*root).all_baserels, &mut relid) {
+            return None;
+        }
+        let rel = *(*root).simple_rel_array.add(relid as usize);
+        let is_ours = (*rel).reloptkind == pg_sys::RelOptKind::RELOPT_BASEREL
+            && !(*rel).fdw_private.is_null()
+            && (*rel).lateral_relids.is_null();
+        // Of a partitioned or inherited table the rows come from several.
+        let is_whole = !(**(*root).simple_rte_array.add(relid as usize)).inh;
+        (is_ours && is_whole && Planned::of(rel).parameters.is_empty()).then_some(rel)
+    }
+}
+
+/// The conditions on a relation, if the server's answer to them is PostgreSQL's and no value is left to be worked out.
+unsafe fn exact_clauses(
+    rel: *mut pg_sys::RelOptInfo,
+    planned: &Planned,
+) -> Option<(*mut pg_sys::List, Option<Filter>)> {
+    // SAFETY: the planner's own structures.
+    unsafe {
+        let infos = PgList::<pg_sys::RestrictInfo>::from_pg((*rel).baserestrictinfo);
+        if infos.iter_ptr().any(|info| (*info).pseudoconstant) {
+            return None;
+        }
+        let clauses = pg_sys::extract_actual_clauses((*rel).baserestrictinfo, false);
+        if clauses.is_null() {
+            return Some((clauses, None));
+        }
+        let dialect = acumatica_client::Dialect::Dac;
+        let found = condition::described((*rel).relid, &planned.columns, clauses, dialect, |_| String::new());
+        let filter =
+            found.filter.filter(|filter| found.complete && filter.is_exact(dialect) && filter.is_known())?;
+        (planned.table.surface() == Surface::Dac).then_some((clauses, Some(filter)))
+    }
+}
+
+/// `SELECT count(*)` of a data access class.
+unsafe fn add_count_path(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    output: *mut pg_sys::RelOptInfo,
+) {
+    // SAFETY: the planner's own structures; each node is looked at as what its tag says it is.
+    unsafe {
+        let query = (*root).parse;
+        let planned = Planned::of(rel);
+        let is_plain = (*query).groupClause.is_null()
+            && (*query).groupingSets.is_null()
+            && (*query).havingQual.is_null()
+            && (*query).rowMarks.is_null()
+            && !(*query).hasTargetSRFs
+            && planned.table.surface() == Surface::Dac;
+        let target = (*root).upper_targets[pg_sys::UpperRelationKind::UPPERREL_GROUP_AGG as usize];
+        let counts = PgList::<pg_sys::Aggref>::from_pg((*target).exprs);
+        let is_count = |call: *mut pg_sys::Aggref| {
+            (*call).xpr.type_ == pg_sys::NodeTag::T_Aggref
+                && (*call).aggfnoid.to_u32() == COUNT
+                && (*call).aggstar
+                && (*call).aggfilter.is_null()
+                && (*call).agglevelsup == 0
+        };
+        if !is_plain || counts.is_empty() || !counts.iter_ptr().all(is_count) {
+            return;
+        }
+        let Some((clauses, _)) = exact_clauses(rel, planned) else { return };
+        let upper = Upper { kind: UpperKind::Count, relid: (*rel).relid, clauses };
+        let plan = Plan {
+            attributes: Vec::new(),
+            limit: None,
+            keys: Vec::new(),
+            arguments: Vec::new(),
+            upper: Some(upper),
+        };
+        let estimate = Estimate { rows: 1.0, startup: REQUEST_COST, total: REQUEST_COST + ROW_COST };
+        let path =
+            compat::create_upper_path(root, output, target, estimate, std::ptr::null_mut(), plan.into_list());
+        pg_sys::add_path(output, path.cast());
+    }
+}
+
+/// `OFFSET`, with LIMIT or without, of rows in the order that they come in or in one that the server makes.
+unsafe fn add_offset_path(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    output: *mut pg_sys::RelOptInfo,
+    extra: *mut pg_sys::FinalPathExtraData,
+) {
+    // SAFETY: the planner's own structures.
+    unsafe {
+        let query = (*root).parse;
+        let is_plain = (*query).commandType == pg_sys::CmdType::CMD_SELECT
+            && !extra.is_null()
+            && (*extra).limit_needed
+            && (*query).limitOption == pg_sys::LimitOption::LIMIT_OPTION_COUNT
+            && (*query).groupClause.is_null()
+            && (*query).groupingSets.is_null()
+            && (*query).distinctClause.is_null()
+            && (*query).setOperations.is_null()
+            && (*query).rowMarks.is_null()
+            && !(*query).hasAggs
+            && !(*query).hasWindowFuncs
+            && !(*query).hasTargetSRFs
+            && !(*root).hasHavingQual;
+        let (Some(offset), Some(limit)) =
+            (constant((*query).limitOffset), constant_or_none((*query).limitCount))
+        else {
+            return;
+        };
+        if !is_plain || offset == 0 || limit == Some(0) {
+            return;
+        }
+        let planned = Planned::of(rel);
+        let relation = planned.relation();
+        let Some((clauses, _)) = exact_clauses(rel, planned) else { return };
+        let pathkeys = (*root).sort_pathkeys;
+        let keys = order::keys(root, rel, &planned.table, &relation, &planned.columns, pathkeys);
+        let target = (*root).upper_targets[pg_sys::UpperRelationKind::UPPERREL_FINAL as usize];
+        let is_sorted = keys.len() == PgList::<pg_sys::PathKey>::from_pg(pathkeys).len();
+        if !is_sorted || !planned.table.is_cut_by_position(&relation) || !has_columns_only(rel, target) {
+            return;
+        }
+        let upper = Upper { kind: UpperKind::Offset(offset), relid: (*rel).relid, clauses };
+        let plan = Plan {
+            attributes: attributes(rel, &relation, clauses, &keys),
+            limit,
+            keys,
+            arguments: Vec::new(),
+            upper: Some(upper),
+        };
+        let left = ((*rel).rows - f64::from(offset)).max(1.0);
+        let rows = limit.map_or(left, |limit| left.min(f64::from(limit)));
+        let total = REQUEST_COST + rows * (ROW_COST + pg_sys::cpu_tuple_cost);
+        let estimate = Estimate { rows, startup: REQUEST_COST, total };
+        let path = compat::create_upper_path(root, output, target, estimate, pathkeys, plan.into_list());
+        pg_sys::add_path(output, path.cast());
+    }
+}
+
+/// Whether a target can be worked out of the columns of a relation one by one.
+unsafe fn has_columns_only(rel: *mut pg_sys::RelOptInfo, target: *mut pg_sys::PathTarget) -> bool {
+    let mut used = std::ptr::null_mut();
+    // SAFETY: the planner's own structures; the out-parameter is valid.
+    unsafe {
+        pg_sys::pull_varattnos((*target).exprs.cast(), (*rel).relid, &mut used);
+        // Attribute 0 is the whole row, and those below are the system's.
+        let first = 1 - pg_sys::FirstLowInvalidHeapAttributeNumber;
+        pg_sys::bms_next_member(used, -1) >= first || used.is_null()
+    }
+}
+
+/// A constant that LIMIT or OFFSET is given, if it is one, and not NULL.
+unsafe fn constant(node: *mut pg_sys::Node) -> Option<u32> {
+    // SAFETY: an expression of type bigint, or null.
+    unsafe {
+        let constant: *mut pg_sys::Const = node.cast();
+        if node.is_null() || (*node).type_ != pg_sys::NodeTag::T_Const || (*constant).constisnull {
+            return None;
+        }
+        u32::try_from((*constant).constvalue.value() as i64).ok().filter(|count| *count <= i32::MAX as u32)
+    }
+}
+
+/// The same, where there may be none: `Some(None)`.
+unsafe fn constant_or_none(node: *mut pg_sys::Node) -> Option<Option<u32>> {
+    // SAFETY: as above.
+    unsafe { if node.is_null() { Some(None) } else { constant(node).map(Some) } }
+}
+
+/// The plan of such a path: its rows are made of what `scan_list` says.
+///
+/// # Safety
+/// `path` is one of those above, with the target list that is to be worked out.
+pub unsafe fn plan(
+    root: *mut pg_sys::PlannerInfo,
+    path: *mut pg_sys::ForeignPath,
+    target_list: *mut pg_sys::List,
+) -> *mut pg_sys::ForeignScan {
+    // SAFETY: as the caller says.
+    unsafe {
+        let private = (*path).fdw_private;
+        let plan = Plan::from_list(private);
+        let mut scan_list = pg_sys::copyObjectImpl(target_list.cast()).cast();
+        if let Some(Upper { kind: UpperKind::Offset(_), relid, .. }) = plan.upper {
+            let planned = Planned::of(*(*root).simple_rel_array.add(relid as usize));
+            let descriptor = planned.relation();
+            let descriptor = descriptor.tuple_desc();
+            scan_list = std::ptr::null_mut();
+            for (place, attribute) in plan.attributes.iter().enumerate() {
+                let Some(column) = descriptor.get(*attribute as usize - 1) else { continue };
+                let var = pg_sys::makeVar(
+                    relid as _,
+                    *attribute,
+                    column.atttypid,
+                    column.atttypmod,
+                    column.attcollation,
+                    0,
+                );
+                let entry =
+                    pg_sys::makeTargetEntry(var.cast(), place as i16 + 1, std::ptr::null_mut(), false);
+                scan_list = pg_sys::lappend(scan_list, entry.cast());
+            }
+        }
+        pg_sys::make_foreignscan(
+            target_list,
+            std::ptr::null_mut(),
+            0,
+            std::ptr::null_mut(),
+            private,
+            scan_list,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+        )
+    }
+}
