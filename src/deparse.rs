@@ -26,7 +26,8 @@ const RESULTS: &str = "Results";
 #[derive(Clone, Debug)]
 pub struct Column {
     pub attribute: i16,
-    pub field: Field,
+    /// Its field, or why the server is not asked about it.
+    pub field: Result<Field, &'static str>,
 }
 
 /// What the planner hands to the executor, as a list of plain nodes that PostgreSQL can copy.
@@ -165,14 +166,10 @@ impl Table {
     pub fn collation(&self) -> Option<pg_sys::Oid> {
         let name = self.options.get("collation")?;
         let name = to_server(name);
-        // SAFETY: a name that ends with a NUL, and look-ups in the catalog, which raise if there is no such collation.
+        // SAFETY: palloc only, and a look-up in the catalog, which raises if there is no such collation.
         unsafe {
-            let names = pg_sys::stringToQualifiedNameList(
-                name.as_ptr(),
-                #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
-                std::ptr::null_mut(),
-            );
-            Some(pg_sys::get_collation_oid(names, false))
+            let name = pg_sys::makeString(pg_sys::pstrdup(name.as_ptr()));
+            Some(pg_sys::get_collation_oid(pg_sys::lappend(std::ptr::null_mut(), name.cast()), false))
         }
     }
 
@@ -237,28 +234,38 @@ impl Table {
             .collect()
     }
 
-    /// The columns whose conditions can be sent: those of the record, not of its details, and no parameters.
+    /// The columns, and what conditions on them are about.
     pub fn fields(&self, relation: &PgRelation) -> Vec<Column> {
         let target = or_raise(self.target());
         let unpad = self.inherited("unpad") == "true";
         let attributes = relation.tuple_desc();
-        let attributes = attributes.iter().filter(|attribute| !attribute.attisdropped && !target.form);
         attributes
-            .filter_map(|attribute| {
+            .iter()
+            .filter(|attribute| !attribute.attisdropped)
+            .map(|attribute| {
                 let options = column_options(relation.oid(), attribute.attnum);
                 // SAFETY: a name of the catalog.
                 let name = unsafe { from_server(attribute.attname.data.as_ptr()) };
                 let path = path(&target, &options, &name);
-                let is_field = !convert::is_rounded(attribute)
-                    && options.get("parameter").is_none()
-                    && options.get("custom").is_none()
-                    && options.get_or_default("pushdown") == "on"
-                    && (target.detail.is_empty() || !path.starts_with(&target.detail));
-                let vouched = options.get("pushdown").is_some();
-                let ty = column_type(attribute, unpad);
-                let key = options.get("key").is_some();
-                let field = Field { path, ty, vouched, key };
-                is_field.then_some(Column { attribute: attribute.attnum, field })
+                let of_detail = !target.detail.is_empty() && path.starts_with(&target.detail);
+                let obstacles = [
+                    (options.get_or_default("pushdown") != "on", "the option pushdown of the column is off"),
+                    (options.get("parameter").is_some(), "it is a parameter"),
+                    (target.form, "an inquiry form has no conditions"),
+                    (options.get("custom").is_some(), "conditions on custom fields are not sent"),
+                    (of_detail, "conditions on details are undefined"),
+                    (convert::is_rounded(attribute), "the column holds the number rounded"),
+                ];
+                let field = match obstacles.into_iter().find(|(stands, _)| *stands) {
+                    Some((_, why)) => Err(why),
+                    None => Ok(Field {
+                        path,
+                        ty: column_type(attribute, unpad),
+                        vouched: options.get("pushdown").is_some(),
+                        key: options.get("key").is_some(),
+                    }),
+                };
+                Column { attribute: attribute.attnum, field }
             })
             .collect()
     }

@@ -11,6 +11,7 @@ use crate::deparse::Table;
 use crate::encoding::{from_server, to_server};
 use crate::error::or_raise;
 use crate::option::Options;
+use crate::parameter;
 use crate::scan;
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
@@ -34,6 +35,11 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
             let dialect = table.dialect(&request);
             let found = condition::described(relid, &table.fields(&relation), clauses, dialect, text);
             request.filter = found.filter;
+            if plan_data.upper.is_some() {
+                let (schema, name) =
+                    (from_server(pg_sys::get_namespace_name(relation.namespace_oid())), relation.name());
+                property(c"Foreign Table", &format!("{schema}.{name}"), state);
+            }
             let server = &table.server;
             let company = server.company().or(server.has_app().then_some(OWN_TENANT));
             let url = describe(&server.instance, company, server.odata_version(), &request);
@@ -43,13 +49,27 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
             if !headers.is_empty() {
                 property(c"Remote Headers", &headers.join(", "), state);
             }
-            let arguments = arguments(node, state, &table.parameters(&relation), &plan_data.arguments);
+            let parameters = table.parameters(&relation);
+            let arguments = arguments(node, state, &parameters, &plan_data.arguments);
             if !arguments.is_empty() {
                 property(c"Parameters", &arguments, state);
             }
-            for (clause, why) in found.kept {
-                let clause = deparsed(node, state, clause.cast());
-                property(c"Not Sent", &format!("{clause}: {why}"), state);
+            // What decides about a parameter is no condition on the rows.
+            let kept = found.kept.into_iter().filter(|(clause, _)| {
+                let of_plan = |(attribute, _): &(i16, Options)| {
+                    let mut used = std::ptr::null_mut();
+                    pg_sys::pull_varattnos(clause.cast(), relid, &mut used);
+                    parameter::mentions(used, *attribute)
+                };
+                !parameters.iter().any(of_plan)
+            });
+            let mut lines: *mut pg_sys::List = std::ptr::null_mut();
+            for (clause, why) in kept {
+                let line = to_server(&format!("{}: {why}", deparsed(node, state, clause.cast())));
+                lines = pg_sys::lappend(lines, pg_sys::pstrdup(line.as_ptr()).cast());
+            }
+            if !lines.is_null() {
+                pg_sys::ExplainPropertyList(c"Not Sent".as_ptr(), lines, state);
             }
         }
         if !(*state).analyze {

@@ -56,12 +56,13 @@ pub unsafe fn keys(
         for pathkey in PgList::<pg_sys::PathKey>::from_pg(pathkeys).iter_ptr() {
             let class = (*pathkey).pk_eclass;
             let found = columns.iter().find(|column| {
-                let is_ordered = match Kind::of(column.field.ty) {
+                let Ok(field) = &column.field else { return false };
+                let is_ordered = match Kind::of(field.ty) {
                     Some(Kind::Integer | Kind::Decimal | Kind::Float | Kind::Bool | Kind::Moment) => true,
                     Some(Kind::Text) => text == Some((*class).ec_collation),
                     _ => false,
                 };
-                is_ordered && column.field.path.len() == 1 && is_member(class, (*rel).relid, column.attribute)
+                is_ordered && field.path.len() == 1 && is_member(class, (*rel).relid, column.attribute)
             });
             let Some(column) = found.filter(|_| !(*class).ec_has_volatile) else { break };
             let Some(descending) = is_descending(pathkey, relation, column.attribute) else { break };

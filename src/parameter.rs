@@ -179,7 +179,10 @@ pub unsafe fn check_joins(
 }
 
 /// Whether a set of attributes, as `pull_varattnos` makes it, holds one.
-unsafe fn mentions(used: *mut pg_sys::Bitmapset, attribute: i16) -> bool {
+///
+/// # Safety
+/// `used` is a bitmap set.
+pub unsafe fn mentions(used: *mut pg_sys::Bitmapset, attribute: i16) -> bool {
     // SAFETY: a bitmap set.
     unsafe { pg_sys::bms_is_member(i32::from(attribute) - pg_sys::FirstLowInvalidHeapAttributeNumber, used) }
 }

@@ -20,8 +20,10 @@ type Expr = *mut pg_sys::Expr;
 /// A condition over expressions, or why there is none.
 type Found = Result<Condition<Expr>, &'static str>;
 
-const NOT_A_FIELD: &str = "it is not about a field of the record that may be asked about";
-const NO_OPERATOR: &str = "the server has no such operator or function";
+const NOT_A_FIELD: &str = "it is not about a field alone";
+const NO_OPERATOR: &str = "the server has no such operator or function, or is not known to";
+/// The server has no column for it.
+const NO_SYSTEM_COLUMN: &str = "it is a column of PostgreSQL's own";
 const NOT_CONSTANT: &str = "the value differs from row to row";
 const OTHER_TYPES: &str = "the types are compared otherwise by the server";
 const OTHER_COLLATION: &str = "the collation finds texts equal that are not to the server";
@@ -581,7 +583,7 @@ impl Translator<'_> {
         // SAFETY: an expression.
         let attribute = unsafe { attribute_of(self.relid, node) }.ok_or(NOT_A_FIELD)?;
         let column = self.columns.iter().find(|column| column.attribute == attribute);
-        column.map(|column| column.field.clone()).ok_or(NOT_A_FIELD)
+        column.map_or(Err(NO_SYSTEM_COLUMN), |column| column.field.clone())
     }
 
     unsafe fn check_constant(&self, value: Expr) -> Result<(), &'static str> {

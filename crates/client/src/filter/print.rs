@@ -52,7 +52,11 @@ pub(super) fn part(filter: &Filter, dialect: Dialect) -> Option<String> {
     match filter {
         Filter::And(parts) => {
             let sent: Vec<String> = parts.iter().filter_map(|filter| part(filter, dialect)).collect();
-            (!sent.is_empty()).then(|| format!("({})", sent.join(" and ")))
+            match sent.as_slice() {
+                [] => None,
+                [one] => Some(one.clone()),
+                all => Some(format!("({})", all.join(" and "))),
+            }
         }
         Filter::Or(parts) => {
             let parts: Option<Vec<String>> = parts.iter().map(|filter| part(filter, dialect)).collect();
