@@ -341,7 +341,9 @@ impl Table {
         let mut context = or_raise(setting::context(own));
         context.show_deleted &= target.surface == Surface::Dac;
         let order = plan.keys.iter().zip(order_fields);
-        let order = order.map(|(by, field)| Order { field, descending: by.descending }).collect();
+        let order = order
+            .map(|(by, field)| Order { field, descending: by.descending, nulls_apart: by.nulls_apart })
+            .collect();
         let page_size: u32 = self.inherited("page_size").parse().unwrap_or(10_000);
         ScanRequest {
             // SAFETY: the relation is open.

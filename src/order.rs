@@ -1,7 +1,10 @@
 //! ORDER BY that the server is asked for: which it is trusted with, and what is done about one that it breaks or refuses.
 //!
-//! The server sorts NULL first, and last where the order is descending; PostgreSQL does so only if it is told to. So
-//! an order is asked for if it says that, or if no row that counts has a NULL there.
+//! The server sorts NULL first, and last where the order is descending; PostgreSQL does so only if it is told to. Where
+//! it is not, and there may be NULLs, these rows are asked for apart, before the others or after them.
+//!
+//! Only a query with a LIMIT asks for an order: it needs no more than a page, which the server finds in one go. Of many
+//! pages in the order of a field that people change, a row could go from one that is yet to come to one that was.
 
 use std::cmp::Ordering;
 
@@ -19,25 +22,31 @@ use crate::value::attribute_of;
 pub struct Key {
     pub attribute: i16,
     pub descending: bool,
+    /// NULL comes at the other end than the server has it, so that it is asked for apart.
+    pub nulls_apart: bool,
 }
 
 impl Key {
     /// As a number of a plan.
     pub fn to_number(self) -> i16 {
-        if self.descending { -self.attribute } else { self.attribute }
+        self.attribute * 4 + i16::from(self.descending) * 2 + i16::from(self.nulls_apart)
     }
 
     pub fn from_number(number: i16) -> Self {
-        Self { attribute: number.abs(), descending: number < 0 }
+        Self { attribute: number / 4, descending: number & 2 != 0, nulls_apart: number & 1 != 0 }
+    }
+
+    /// Where rows without a value come.
+    fn nulls_first(self) -> bool {
+        self.descending == self.nulls_apart
     }
 }
 
-/// The columns that the first of the query's pathkeys are about, as far as the server can be asked to order by them.
+/// The columns that the first of some pathkeys are about, as far as the server can be asked to order by them.
 ///
 /// # Safety
-/// `rel` is a relation of the planner run of `root`, `pathkeys` a list of that run.
+/// `rel` is a relation of the planner run under way, `pathkeys` a list of that run.
 pub unsafe fn keys(
-    root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     table: &Table,
     relation: &PgRelation,
@@ -67,10 +76,12 @@ pub unsafe fn keys(
             let Some(column) = found.filter(|_| !(*class).ec_has_volatile) else { break };
             let Some(descending) = is_descending(pathkey, relation, column.attribute) else { break };
             let nulls_agree = (*pathkey).pk_nulls_first != descending;
-            if !nulls_agree && !is_never_null(root, rel, relation, column.attribute) {
+            let nulls_apart = !nulls_agree && !is_never_null(rel, relation, column.attribute);
+            let is_text = column.field.as_ref().is_ok_and(|field| Kind::of(field.ty) == Some(Kind::Text));
+            if nulls_apart && (!keys.is_empty() || is_text) {
                 break;
             }
-            keys.push(Key { attribute: column.attribute, descending });
+            keys.push(Key { attribute: column.attribute, descending, nulls_apart });
         }
     }
     keys
@@ -107,12 +118,7 @@ unsafe fn is_descending(
 }
 
 /// Whether a column is NOT NULL, or a condition leaves only rows where it is not.
-unsafe fn is_never_null(
-    _root: *mut pg_sys::PlannerInfo,
-    rel: *mut pg_sys::RelOptInfo,
-    relation: &PgRelation,
-    attribute: i16,
-) -> bool {
+unsafe fn is_never_null(rel: *mut pg_sys::RelOptInfo, relation: &PgRelation, attribute: i16) -> bool {
     if relation.tuple_desc().get(attribute as usize - 1).is_some_and(|column| column.attnotnull) {
         return true;
     }
@@ -167,7 +173,7 @@ impl Sorting {
                 let mut support = pg_sys::SortSupportData {
                     ssup_cxt: context,
                     ssup_collation: attribute(key)?.attcollation,
-                    ssup_nulls_first: !key.descending,
+                    ssup_nulls_first: key.nulls_first(),
                     ssup_attno: key.attribute,
                     ..Default::default()
                 };
@@ -243,12 +249,10 @@ impl Sorting {
         for (at, &(value, is_null)) in row.iter().enumerate() {
             let (before, was_null) = self.previous[at];
             let support = &raw mut self.comparators[at];
-            // The server's promise: NULL first, and last if it goes down.
             let order = match (was_null, is_null) {
                 (true, true) => Ordering::Equal,
-                (true, false) if self.keys[at].descending => Ordering::Greater,
-                (false, true) if !self.keys[at].descending => Ordering::Greater,
-                (true, false) | (false, true) => Ordering::Less,
+                (true, false) | (false, true) if was_null == self.keys[at].nulls_first() => Ordering::Less,
+                (true, false) | (false, true) => Ordering::Greater,
                 // SAFETY: a comparator of the values' type, called as C would, behind a guard.
                 (false, false) => unsafe {
                     let Some(comparator) = (*support).comparator else { return Ordering::Equal };
@@ -288,7 +292,7 @@ impl Sorting {
                 self.keys.iter().filter_map(|key| Some(operator(attribute(key)?, key))).collect();
             let mut collations: Vec<pg_sys::Oid> =
                 self.keys.iter().filter_map(|key| Some(attribute(key)?.attcollation)).collect();
-            let mut nulls_first: Vec<bool> = self.keys.iter().map(|key| !key.descending).collect();
+            let mut nulls_first: Vec<bool> = self.keys.iter().map(|key| key.nulls_first()).collect();
             let sorter = compat::begin_sort(
                 descriptor.as_ptr(),
                 &mut numbers,

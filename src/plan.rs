@@ -120,8 +120,11 @@ unsafe extern "C-unwind" fn get_foreign_paths(
         for outer in std::iter::once((*rel).lateral_relids).chain(sets).chain(std::iter::once(all)) {
             add_scan_path(root, rel, outer, all, std::ptr::null_mut());
         }
-        // The server sorts for those who want the first few rows, and for those who want all of them sorted.
-        let keys = order::keys(root, rel, table, &relation, columns, (*root).query_pathkeys);
+        let most = planned.table.inherited("page_size").parse().unwrap_or(f64::MAX);
+        if !((*root).limit_tuples >= 1.0 && (*root).limit_tuples <= most) {
+            return;
+        }
+        let keys = order::keys(rel, table, &relation, columns, (*root).query_pathkeys);
         if !keys.is_empty() && parameters.is_empty() && (*rel).lateral_relids.is_null() {
             let pathkeys = PgList::<std::ffi::c_void>::from_pg((*root).query_pathkeys);
             let wanted = pathkeys.iter_ptr().take(keys.len());
@@ -227,7 +230,7 @@ unsafe extern "C-unwind" fn get_foreign_plan(
             .iter()
             .fold(std::ptr::null_mut(), |list, argument| pg_sys::lappend(list, argument.value.cast()));
         let pathkeys = (*path).path.pathkeys;
-        let keys = order::keys(root, rel, table, relation, columns, pathkeys);
+        let keys = order::keys(rel, table, relation, columns, pathkeys);
         let attributes = attributes(rel, relation, local, &keys);
         let mut plan = Plan {
             attributes,

@@ -160,9 +160,10 @@ unsafe fn add_offset_path(
         let relation = planned.relation();
         let Some((clauses, _)) = exact_clauses(rel, planned) else { return };
         let pathkeys = (*root).sort_pathkeys;
-        let keys = order::keys(root, rel, &planned.table, &relation, &planned.columns, pathkeys);
+        let keys = order::keys(rel, &planned.table, &relation, &planned.columns, pathkeys);
         let target = (*root).upper_targets[pg_sys::UpperRelationKind::UPPERREL_FINAL as usize];
-        let is_sorted = keys.len() == PgList::<pg_sys::PathKey>::from_pg(pathkeys).len();
+        let is_sorted = keys.len() == PgList::<pg_sys::PathKey>::from_pg(pathkeys).len()
+            && !keys.iter().any(|key| key.nulls_apart);
         if !is_sorted || !planned.table.is_cut_by_position(&relation) || !has_columns_only(rel, target) {
             return;
         }

@@ -123,6 +123,11 @@ def the_examples_of_the_readme_run():
 
 
 @test
+def the_examples_about_pushdown_run():
+    run_examples(ROOT / "docs" / "pushdown.md", release="2024R2")
+
+
+@test
 def the_examples_about_imports_run():
     run_examples(ROOT / "docs" / "import.md")
 

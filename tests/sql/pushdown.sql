@@ -131,9 +131,11 @@ EXPLAIN (VERBOSE, COSTS OFF) SELECT order_nbr FROM orders ORDER BY order_type, o
 SELECT order_type, order_nbr FROM orders ORDER BY order_type, order_nbr DESC LIMIT 3;
 -- an assertion that is wrong is an error, and no wrong rows
 ALTER FOREIGN TABLE orders ALTER COLUMN descr TYPE text COLLATE "C";
-SELECT order_nbr FROM orders ORDER BY descr NULLS FIRST OFFSET 20000;
+ALTER FOREIGN TABLE orders OPTIONS (ADD page_size '20000');
+SELECT count(*) FROM (SELECT order_nbr FROM orders ORDER BY descr NULLS FIRST LIMIT 15000) AS first;
+ALTER FOREIGN TABLE orders OPTIONS (DROP page_size);
 ALTER FOREIGN TABLE orders OPTIONS (SET collation 'no_such');
-EXPLAIN SELECT order_nbr FROM orders ORDER BY order_nbr;
+EXPLAIN SELECT order_nbr FROM orders ORDER BY order_nbr LIMIT 3;
 ALTER FOREIGN TABLE orders OPTIONS (DROP collation);
 -- a limit is the first page where nothing is left to check, else a little more
 EXPLAIN (VERBOSE, COSTS OFF) SELECT order_nbr FROM orders WHERE total > 40 LIMIT 3;

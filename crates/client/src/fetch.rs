@@ -159,12 +159,20 @@ async fn run_call(
         Some(filter) if !listing.identity.is_empty() => filter.clone().portions(place.dialect(request)),
         _ => Vec::new(),
     };
-    if portions.len() < 2 {
-        return scan_list(request, call, &listing, lease, access, shared, None).await;
-    }
+    let portions = match (request.order.first(), portions.len()) {
+        (Some(_), 2..) => {
+            let message = "the values that it is filtered by take several requests";
+            return Err(Error::new(ErrorKind::CannotOrder, message));
+        }
+        (Some(by), _) if by.nulls_apart => request.with_nulls_apart(by),
+        (_, 0 | 1) => return scan_list(request, call, &listing, lease, access, shared, None).await,
+        _ => portions
+            .into_iter()
+            .map(|filter| ScanRequest { filter: Some(filter), ..request.clone() })
+            .collect(),
+    };
     let mut elsewhere = HashMap::new();
-    for portion in portions {
-        let request = ScanRequest { filter: Some(portion), ..request.clone() };
+    for request in portions {
         let listing = place.listing(connection, &request, call)?;
         scan_list(&request, call, &listing, lease.take(), access, shared, Some(&mut elsewhere)).await?;
     }

@@ -51,6 +51,9 @@ pub(crate) fn unreadable(request: &ScanRequest, error: Error) -> Error {
     let columns: Vec<String> =
         request.columns.iter().filter(named).map(|column| column.name.clone()).collect();
     match columns.is_empty() {
+        true if request.own_filter.is_some() && error.hint.is_none() => {
+            error.hint("Check the option \"filter\" of the table, which is sent as it stands.")
+        }
         true => error,
         false => error.hint(format!(
             "Leave {} out of the query, or ask for single records by their key.",

@@ -8,7 +8,7 @@ use crate::config::ODataVersion;
 use crate::decode::{Column, ColumnType};
 use crate::dialect::rest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::{Dialect, Filter};
+use crate::filter::{Dialect, Field, Filter, Test};
 use crate::literal::Literal;
 
 /// The three data surfaces of an instance (acumatica-api.md section 1).
@@ -83,6 +83,26 @@ impl ScanRequest {
         }
     }
 
+    /// The rows without a value of the field that they are ordered by, and the others, in the order in which they are
+    /// wanted.
+    pub(crate) fn with_nulls_apart(&self, by: &Order) -> Vec<Self> {
+        let path = vec![by.field.clone()];
+        let column = self.columns.iter().find(|column| column.path == path);
+        let ty = column.map_or(ColumnType::Numeric, |column| column.ty);
+        let field = Field { path, ty, vouched: true, key: false };
+        let portion = |test, order: &[Order]| {
+            let test = Filter::Test(field.clone(), test);
+            // First, so that it is sent.
+            let filter = Filter::And(std::iter::once(test).chain(self.filter.clone()).collect());
+            Self { filter: Some(filter), order: order.to_vec(), ..self.clone() }
+        };
+        let mut portions = vec![portion(Test::Null, &self.order[1..]), portion(Test::NotNull, &self.order)];
+        if !by.descending {
+            portions.reverse();
+        }
+        portions
+    }
+
     /// A value that its column cannot hold, told with all that finds the record in the ERP: `column` is
     /// its index, `row` what a person would call the row, `value` the beginning of the value.
     pub fn unfit(&self, column: usize, row: &str, value: &str, why: impl fmt::Display) -> Error {
@@ -102,6 +122,9 @@ impl ScanRequest {
 pub struct Order {
     pub field: String,
     pub descending: bool,
+    /// Rows without a value are to come at the other end than the server has them: first if it goes down, last if it
+    /// goes up. Of the first field only; they are asked for apart.
+    pub nulls_apart: bool,
 }
 
 /// A parameter of an inquiry.

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{self, Dialect};
 use crate::instance::InstanceUrl;
 use crate::literal::Literal;
-use crate::request::{Parameter, ScanRequest, Surface};
+use crate::request::{Order, Parameter, ScanRequest, Surface};
 
 /// IIS refuses a query of more than 2,048 characters by default; the rest is for `$top`, `$skip` and
 /// what the server's proxy may add.
@@ -259,6 +259,14 @@ pub fn describe(
     request: &ScanRequest,
 ) -> Result<String> {
     let target = &request.target;
+    if let Some(by) = request.order.first().filter(|by| by.nulls_apart) {
+        let together = Order { nulls_apart: false, ..by.clone() };
+        let portions = request.with_nulls_apart(by).into_iter().map(|mut portion| {
+            portion.order.iter_mut().filter(|by| by.nulls_apart).for_each(|by| *by = together.clone());
+            describe(instance, company, odata_version, &portion)
+        });
+        return Ok(portions.collect::<Result<Vec<_>>>()?.join(", then "));
+    }
     let listing = match target.surface {
         Surface::Rest => {
             let (name, version) = (&target.endpoint_name, target.endpoint_version.as_deref());

@@ -87,6 +87,10 @@ pub fn refusal(filter: &Filter, dialect: Dialect) -> Option<&'static str> {
     }
     let mut why = None;
     filter.each_test(&mut |field, test| {
+        // A record is asked for by its id, if not a list.
+        if dialect.is_rest() && field.path == ["id"] && test.operator() == super::Operator::Equal {
+            return;
+        }
         let kind = Kind::of(field.ty);
         let of_class = || match class(dialect, kind?, test.operator()) {
             Class::None(why) => Some(why),
@@ -94,6 +98,10 @@ pub fn refusal(filter: &Filter, dialect: Dialect) -> Option<&'static str> {
         };
         why = why.or(name_of(field, dialect).err()).or_else(of_class);
     });
+    let by_id = filter.value_of(&["id".to_owned()]).is_some() && dialect.is_rest();
+    if why.is_none() && by_id {
+        return None;
+    }
     Some(why.unwrap_or("the value cannot be written so that the server understands it as PostgreSQL does"))
 }
 

@@ -1,0 +1,324 @@
+#!/usr/bin/env python3
+"""What pushdown costs and keeps: how many requests, which, and the rows while others change them. What is asked for is
+in tests/sql/pushdown.sql, and that rows are the right ones in tests/e2e/differential.py."""
+
+import json
+import os
+import sys
+import urllib.parse
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+from harness import Sim, connect, create_server, finish, psycopg, raises, test
+
+sim = Sim("--seats", 4)
+db = connect()
+create_server(db, sim, endpoint_version="24.200.001")
+notices = []
+db.add_notice_handler(lambda diagnostic: notices.append(diagnostic.message_primary))
+db.execute("SET client_min_messages = notice")
+KEY = "order_type text OPTIONS (field 'OrderType', key '1') NOT NULL, order_nbr text OPTIONS (field 'OrderNbr', key '2') NOT NULL"
+db.execute(f"""
+    CREATE FOREIGN TABLE dac ({KEY}, total numeric OPTIONS (field 'CuryOrderTotal'), priority int OPTIONS (field 'Priority'),
+        modified timestamptz OPTIONS (field 'LastModifiedDateTime'))
+        SERVER erp OPTIONS (schema 'DAC', entity 'PX_Objects_SO_SOOrder', page_size '500');
+    CREATE FOREIGN TABLE lines ({KEY}, line_nbr int OPTIONS (field 'LineNbr', key '3') NOT NULL, qty numeric OPTIONS (field 'OrderQty'))
+        SERVER erp OPTIONS (schema 'DAC', entity 'PX_Objects_SO_SOLine', page_size '5000');
+    CREATE FOREIGN TABLE gi ({KEY}, total numeric OPTIONS (field 'OrderTotal'), margin numeric OPTIONS (field 'Margin'))
+        SERVER erp OPTIONS (schema 'OData', inquiry 'SO-Margin by Order', page_size '500');
+    CREATE FOREIGN TABLE rest ({KEY}, id uuid OPTIONS (field 'id'), total numeric OPTIONS (field 'OrderTotal'),
+        city text OPTIONS (field 'ShipToAddress/City'))
+        SERVER erp OPTIONS (entity 'SalesOrder', page_size '500');
+    CREATE FOREIGN TABLE customers (customer_id text OPTIONS (field 'CustomerID', key '1') NOT NULL,
+        credit_limit numeric OPTIONS (field 'CreditLimit')) SERVER erp OPTIONS (entity 'Customer');
+""")
+
+
+def rows(query, *parameters):
+    sim.control("DELETE", "requests")
+    notices.clear()
+    return db.execute(query, *parameters).fetchall()
+
+
+def asked():
+    """The requests since the last query, those for rows only."""
+    seen = [f"{r['path']}?{r['query']}" for r in sim.control("GET", "requests")]
+    return [urllib.parse.unquote(r) for r in seen if "/auth/" not in r and not r.endswith(("/entity?", "/dac?", "/gi?", "$metadata?"))]
+
+
+# -- by address ---------------------------------------------------------------------------------------------------------
+
+
+@test
+def a_record_is_one_request_by_its_address():
+    for table in ("dac", "rest"):
+        found = rows(f"SELECT total FROM {table} WHERE order_type = 'IN' AND order_nbr = '000123'")
+        # Contract REST shows the label of the type, and takes it as a key.
+        if table == "dac":
+            assert len(found) == 1 and len(asked()) == 1, (table, asked())
+            assert "(OrderType='IN',OrderNbr='000123')" in asked()[0], asked()
+    label = rows("SELECT order_type FROM rest LIMIT 1")[0][0]
+    found = rows("SELECT order_nbr FROM rest WHERE order_type = %s AND order_nbr = '000002'", [label])
+    assert found == [("000002",)] and len(asked()) == 1 and "/SalesOrder/" in asked()[0], asked()
+
+
+@test
+def what_an_address_does_not_find_is_looked_for_in_the_list():
+    for table in ("dac", "rest"):
+        assert rows(f"SELECT * FROM {table} WHERE order_type = 'IN' AND order_nbr = 'NONE'") == []
+        assert len(asked()) >= 2 and "$filter=" in asked()[1], asked()
+
+
+@test
+def a_key_that_cannot_stand_in_an_address_is_asked_of_the_list():
+    for value in ("A/B", "50%", "a&b", "a?b", "..", " x", "a#b", "a+b", "a\\b", "a:b"):
+        for table in ("dac", "rest"):
+            assert rows(f"SELECT * FROM {table} WHERE order_type = 'IN' AND order_nbr = %s", [value]) == []
+            lists = [request for request in asked() if "$filter=" in request]
+            addresses = [request for request in asked() if "$filter=" not in request]
+            assert lists and (not addresses or value in ("..", " x")), (value, asked())
+
+
+@test
+def a_record_by_its_id():
+    (id,) = rows("SELECT id FROM rest OFFSET 7 LIMIT 1")[0]
+    assert rows("SELECT count(*) FROM rest WHERE id = %s", [id]) == [(1,)]
+    assert len(asked()) == 1 and str(id) in asked()[0], asked()
+    assert rows("SELECT count(*) FROM rest WHERE id = '00000000-0000-0000-0000-000000000000'") == [(0,)]
+
+
+@test
+def another_record_than_the_one_asked_for_is_not_taken():
+    # The table says less than the whole key: the address is that of nothing, or of something else.
+    db.execute("CREATE FOREIGN TABLE half (order_nbr text OPTIONS (field 'OrderNbr', key '1'), total numeric OPTIONS (field 'OrderTotal'))"
+               " SERVER erp OPTIONS (entity 'SalesOrder')")
+    truth = rows("SELECT count(*) FROM rest WHERE order_nbr = '000123' AND total IS NOT NULL")
+    assert rows("SELECT count(*) FROM half WHERE order_nbr = '000123'") == truth and truth[0][0] > 1
+
+
+# -- pages by the key ---------------------------------------------------------------------------------------------------
+
+
+def moving(change, at):
+    """Reads some pages, changes the rows before and after the place, and reads the rest."""
+    sim.reset()
+    with db.transaction():
+        db.execute("DECLARE c NO SCROLL CURSOR FOR SELECT order_type, order_nbr FROM dac")
+        found = db.execute("FETCH 1500 FROM c").fetchall()
+        for place in at:
+            sim.control("POST", "rows", {"table": "SalesOrder", change: place})
+        found += db.execute("FETCH ALL FROM c").fetchall()
+    requests = asked()
+    sim.reset()
+    return found, requests
+
+
+@test
+def pages_go_on_behind_the_last_key():
+    found = rows("SELECT order_type, order_nbr FROM dac")
+    assert len(found) == len(set(found)) == 20000
+    assert not any("$skip" in request for request in asked()), asked()
+    assert all("OrderNbr ge '" in request for request in asked()[1:]), asked()[:3]
+    # Whole numbers in the key too.
+    found = rows("SELECT order_type, order_nbr, line_nbr FROM lines WHERE qty > 20")
+    assert len(found) == len(set(found)) and found and not any("$skip" in request for request in asked())
+    assert any("LineNbr ge " in request for request in asked())
+
+
+@test
+def inserts_and_deletes_meanwhile_neither_repeat_nor_lose_rows():
+    whole = rows("SELECT order_type, order_nbr FROM dac")
+    for change in ("insert_before", "delete"):
+        # Before the place, at it, and behind it; a few and many.
+        for at in ([10, 11, 12], [1490, 1499, 1500, 1501, 1502], range(600, 760, 4), [12000, 15000]):
+            found, requests = moving(change, at)
+            assert len(found) == len(set(found)), (change, at)
+            lost = set(whole) - set(found)
+            # What was deleted before it was read need not be there.
+            assert len(lost) <= (len(at) if change == "delete" else 0), (change, at, len(lost))
+            assert not any("$skip" in request for request in requests) or change == "delete", requests
+
+
+# -- lists --------------------------------------------------------------------------------------------------------------
+
+
+@test
+def a_long_list_is_split_and_no_row_comes_twice():
+    wanted = [f"{n:06}" for n in range(1, 301)]
+    truth = sorted(rows("SELECT order_type, order_nbr FROM dac WHERE order_nbr BETWEEN '000001' AND '000300'"))
+    for table in ("dac", "gi", "rest"):
+        found = rows(f"SELECT order_type, order_nbr FROM {table} WHERE order_nbr = ANY (%s)", [wanted])
+        assert len(found) == len(set(found)) == len(truth), (table, len(found), len(truth))
+        filters = {request.split("$filter=")[1].split("&")[0] for request in asked() if "$filter=" in request}
+        assert len(filters) > 5, len(filters)
+        assert all(len(urllib.parse.quote(request)) < 2100 for request in asked())
+    assert sorted(rows("SELECT order_type, order_nbr FROM dac WHERE order_nbr = ANY (%s)", [wanted])) == truth
+
+
+@test
+def values_that_are_equal_to_the_server_only_bring_a_row_once():
+    # Each list is longer than a request; the second half says the same in another case, and padded.
+    names = [row[0] for row in rows("SELECT customer_id FROM customers LIMIT 120")]
+    found = rows("SELECT customer_id FROM customers WHERE customer_id = ANY (%s)",
+                 [[*names, *(name.lower() for name in names), *(name + "  " for name in names)]])
+    assert sorted(found) == sorted((name,) for name in names), (len(found), len(names))
+
+
+@test
+def a_very_long_list_is_not_sent():
+    wanted = [f"{n:06}" for n in range(1, 9001)]
+    truth = rows("SELECT count(*) FROM dac WHERE order_nbr BETWEEN '000001' AND '009000'")
+    assert rows("SELECT count(*) FROM rest WHERE order_nbr = ANY (%s)", [wanted]) == truth
+    assert not any("$filter=" in request for request in asked())
+
+
+@test
+def a_list_and_an_order_are_sorted_here():
+    wanted = [f"{n:06}" for n in range(1, 301)]
+    found = rows("SELECT total FROM dac WHERE order_nbr = ANY (%s) ORDER BY total DESC NULLS LAST LIMIT 5", [wanted])
+    truth = rows("SELECT total FROM (SELECT * FROM dac WHERE order_nbr = ANY (%s) OFFSET 0) x ORDER BY total DESC NULLS LAST LIMIT 5", [wanted])
+    assert found == truth, (found, truth)
+
+
+# -- order, limit, count ------------------------------------------------------------------------------------------------
+
+
+@test
+def a_limit_is_all_that_is_read():
+    assert len(rows("SELECT order_nbr FROM dac WHERE total > 100 LIMIT 7")) == 7
+    assert len(asked()) == 1 and "$top=7" in asked()[0], asked()
+    assert len(rows("SELECT order_nbr FROM dac ORDER BY total DESC NULLS LAST LIMIT 7")) == 7
+    assert len(asked()) == 1 and "$top=7" in asked()[0], asked()
+    # Rows without a value come first: they are asked for before the others.
+    assert len(rows("SELECT order_nbr FROM dac ORDER BY total DESC LIMIT 7")) == 7
+    assert ["eq null" in request for request in asked()] == [True, False], asked()
+
+
+@test
+def what_is_first_does_not_depend_on_who_sorts():
+    for column in ("total", "priority", "modified"):
+        for order in ("ASC NULLS FIRST", "ASC", "DESC", "DESC NULLS LAST"):
+            sorted_there = rows(f"SELECT {column} FROM dac ORDER BY {column} {order} LIMIT 50")
+            assert any("desc" in r or f"$orderby={'OrderType'}" not in r for r in asked()), asked()
+            assert sorted_there == rows(f"SELECT {column} FROM (SELECT * FROM dac OFFSET 0) x ORDER BY {column} {order} LIMIT 50")
+
+
+@test
+def without_a_limit_rows_are_sorted_here():
+    rows("SELECT order_nbr FROM dac ORDER BY total")
+    assert all("$orderby=OrderType,OrderNbr" in request for request in asked()), asked()
+
+
+@test
+def an_order_that_is_refused_is_made_here_and_told():
+    truth = rows("SELECT margin FROM (SELECT * FROM gi OFFSET 0) x ORDER BY margin NULLS FIRST LIMIT 20")
+    assert rows("SELECT margin FROM gi ORDER BY margin NULLS FIRST LIMIT 20") == truth
+    assert len(notices) == 1 and "could not sort" in notices[0], notices
+    # In a nested loop as well: it is sorted again for each row outside.
+    query = "SELECT n, l.margin FROM generate_series(1, 3) n, LATERAL (SELECT margin FROM gi WHERE n > 0 ORDER BY margin NULLS FIRST LIMIT 20) l"
+    assert [row[1] for row in rows(query)] == [row[0] for row in truth] * 3
+
+
+@test
+def rows_in_a_wrong_order_are_an_error():
+    db.execute("ALTER FOREIGN TABLE dac ADD COLUMN descr text OPTIONS (field 'OrderDesc') COLLATE \"C\"")
+    db.execute("ALTER FOREIGN TABLE dac OPTIONS (ADD collation 'C', SET page_size '20000')")
+    # Someone says that the server sorts as C does, but it ignores case.
+    with raises("HV000", "did not return its rows in the order"):
+        db.execute("SELECT order_nbr FROM dac ORDER BY descr NULLS FIRST LIMIT 15000")
+    db.execute("ALTER FOREIGN TABLE dac OPTIONS (DROP collation, SET page_size '500')")
+    assert len(rows("SELECT order_nbr FROM dac ORDER BY descr NULLS FIRST LIMIT 15000")) == 15000
+
+
+@test
+def a_count_is_one_request():
+    assert rows("SELECT count(*) FROM dac") == [(20000,)]
+    assert len(asked()) == 1 and asked()[0].endswith("/$count?"), asked()
+    truth = rows("SELECT count(*) FROM (SELECT * FROM dac WHERE total > 100 OFFSET 0) x")
+    assert rows("SELECT count(*) FROM dac WHERE total > 100") == truth and len(asked()) == 1
+
+
+@test
+def counts_and_offsets_anywhere_in_a_query():
+    all_, some = rows("SELECT count(*), count(*) FILTER (WHERE total > 100) FROM dac")[0]
+    tail = rows("SELECT order_nbr, total FROM (SELECT * FROM dac OFFSET 0) x WHERE total > 100 ORDER BY total DESC, order_nbr")[10:13]
+    page = "SELECT order_nbr, total FROM dac WHERE total > 100 ORDER BY total DESC LIMIT 3 OFFSET 10"
+    assert rows(page) == tail and "$skip=10" in asked()[0], asked()
+    count = "SELECT count(*) FROM dac WHERE total > 100"
+    # Where the tables of a query are numbered anew: subqueries, unions, joins, functions, views, plans that are kept.
+    assert rows(f"SELECT n, ({count}) FROM generate_series(1, 2) n") == [(1, some), (2, some)]
+    assert rows(f"SELECT * FROM ({count}) a, (SELECT count(*) FROM dac) b, ({page}) c") == [(some, all_, *row) for row in tail]
+    assert rows(f"SELECT 'x', order_nbr FROM ({page}) a UNION ALL SELECT 'y', order_nbr FROM ({page}) b") == \
+        [(letter, row[0]) for letter in "xy" for row in tail]
+    db.execute(f"CREATE VIEW counted AS {count}; CREATE VIEW paged AS {page}")
+    assert rows("SELECT * FROM counted, paged") == [(some, *row) for row in tail]
+    db.execute(f"PREPARE c AS {count}; PREPARE p AS {page}; SET plan_cache_mode = force_generic_plan")
+    for _ in range(3):
+        assert rows("EXECUTE c") == [(some,)] and rows("EXECUTE p") == tail
+    db.execute("RESET plan_cache_mode")
+    db.execute(f"CREATE FUNCTION f() RETURNS bigint LANGUAGE plpgsql AS $$ DECLARE n bigint; BEGIN {count} INTO n; RETURN n; END $$")
+    db.execute(count.replace("count(*)", "count(*) INTO TEMP kept"))
+    assert [rows("SELECT f()") for _ in range(6)] == [[(some,)]] * 6
+    with db.transaction():
+        db.execute(f"DECLARE c SCROLL CURSOR FOR {page}")
+        assert db.execute("FETCH ALL FROM c").fetchall() == tail
+        assert db.execute("FETCH BACKWARD 2 FROM c").fetchall() == tail[:0:-1]
+    assert rows(f"SELECT l.* FROM generate_series(1, 2) n, LATERAL ({page}) l") == tail * 2
+
+
+@test
+def a_partition_is_counted_with_the_others():
+    db.execute("CREATE TABLE all_orders (order_type text NOT NULL, order_nbr text NOT NULL, total numeric) PARTITION BY LIST (order_type)")
+    db.execute("CREATE FOREIGN TABLE of_in PARTITION OF all_orders FOR VALUES IN ('IN') SERVER erp"
+               " OPTIONS (schema 'DAC', entity 'PX_Objects_SO_SOOrder', filter 'OrderType eq ''IN''')")
+    for column, field in (("order_type", "OrderType"), ("order_nbr", "OrderNbr"), ("total", "CuryOrderTotal")):
+        db.execute(f"ALTER FOREIGN TABLE of_in ALTER COLUMN {column} OPTIONS (ADD field '{field}')")
+    db.execute("CREATE TABLE of_xx PARTITION OF all_orders FOR VALUES IN ('XX'); INSERT INTO of_xx VALUES ('XX', '1', 1)")
+    ours = rows("SELECT count(*) FROM dac WHERE order_type = 'IN'")[0][0]
+    assert rows("SELECT count(*) FROM all_orders") == [(ours + 1,)]
+    assert rows("SELECT count(*) FROM of_in") == [(ours,)] and len(asked()) == 1
+    # Rows come in the order of the partitions, whichever that is.
+    assert len(rows(f"SELECT * FROM all_orders OFFSET {ours - 2}")) == 3
+
+
+@test
+def who_counts_is_who_may_read():
+    db.execute("DROP ROLE IF EXISTS nobody_much; CREATE ROLE nobody_much")
+    db.execute("CREATE VIEW for_nobody AS SELECT count(*) FROM dac; GRANT SELECT ON for_nobody TO nobody_much")
+    db.execute("SET ROLE nobody_much")
+    try:
+        assert rows("SELECT * FROM for_nobody") == [(20000,)]
+        with raises("42501"):
+            db.execute("SELECT count(*) FROM dac")
+    finally:
+        db.execute("RESET ROLE; DROP VIEW for_nobody; DROP ROLE nobody_much")
+
+
+@test
+def explain_has_every_format():
+    for query in ("SELECT count(*) FROM dac WHERE total > 1", "SELECT order_nbr FROM dac OFFSET 3", "SELECT * FROM dac WHERE order_nbr <> 'x' AND order_nbr ~ 'y'",
+                  "SELECT order_nbr FROM dac ORDER BY total DESC LIMIT 3", "SELECT max(total) FROM dac"):
+        for format in ("JSON", "XML", "YAML", "TEXT"):
+            for analyze in ("false", "true"):
+                plan = rows(f"EXPLAIN (VERBOSE, FORMAT {format}, ANALYZE {analyze}) {query}")
+                assert "Remote Request" in str(plan) or format == "XML", plan
+                if format == "JSON":
+                    json.loads(json.dumps(plan[0][0]))
+            assert analyze == "true" or not asked()
+
+
+# -- what is refused ----------------------------------------------------------------------------------------------------
+
+
+@test
+def a_filter_that_is_refused_is_applied_here_and_told_once():
+    query = "SELECT count(*) FROM customers WHERE credit_limit > 90000"
+    truth = rows("SELECT count(*) FROM (SELECT * FROM customers OFFSET 0) x WHERE credit_limit > 90000")
+    assert rows(query) == truth and len(notices) == 1 and '"credit_limit"' in notices[0], notices
+    assert rows(query) == truth and not notices
+    assert not any("$filter=" in request for request in asked())
+    # What it is not about is still asked for.
+    rows("SELECT count(*) FROM customers WHERE credit_limit > 90000 AND customer_id IN ('A', 'B')")
+    assert all("$filter=(CustomerID eq 'A' or CustomerID eq 'B')" in request for request in asked()), asked()
+
+
+finish()
