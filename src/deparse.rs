@@ -206,6 +206,13 @@ impl Table {
             });
         };
         let form = surface == Surface::Rest && naming == "inquiry";
+        if form && self.options.get("filter").is_some() {
+            return Err(Refusal::new(
+                PgSqlErrorCode::ERRCODE_FDW_INVALID_OPTION_NAME,
+                format!("option \"filter\" cannot be used with inquiry form \"{name}\""),
+            )
+            .hint("An inquiry form has parameters and no conditions: set them in WHERE."));
+        }
         let detail = match self.options.get("detail") {
             Some(_) if surface != Surface::Rest => return Err(unfit("detail", schema, &[SCHEMA_REST])),
             Some(path) => path.split('/').map(str::to_owned).collect(),

@@ -658,13 +658,14 @@ impl Options {
 
     /// Options that the schema given beside them cannot use.
     fn check_surface(&self) -> Result<(), Refusal> {
-        const FITS: [(&str, &[&str]); 8] = [
+        const FITS: [(&str, &[&str]); 9] = [
             ("endpoint_name", &[SCHEMA_REST]),
             ("endpoint_version", &[SCHEMA_REST]),
             ("odata_version", &[SCHEMA_ODATA, SCHEMA_DAC]),
             ("detail", &[SCHEMA_REST]),
             ("contract", &[SCHEMA_REST]),
             ("show_deleted", &[SCHEMA_DAC]),
+            ("collation", &[SCHEMA_ODATA, SCHEMA_DAC]),
             ("inquiry", &[SCHEMA_REST, SCHEMA_ODATA]),
             ("entity", &[SCHEMA_REST, SCHEMA_DAC]),
         ];

@@ -68,11 +68,14 @@ struct Begun {
     sorting: Sorting,
 }
 
+/// For so many values the rows are asked for by them: these may be all that there are, or each name one record.
+const FEW: u8 = 4;
+
 /// What rescans for other values have come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rescans {
-    /// There were none.
-    None,
+    /// There were so many.
+    Few(u8),
     /// All rows are read, and kept.
     All,
     /// They were too many to be kept: those for the values are read each time.
@@ -117,7 +120,7 @@ impl Scan {
             begun,
             limit: left,
             returned: 0,
-            rescans: Rescans::None,
+            rescans: Rescans::Few(0),
             told: false,
             calls_stale: true,
             running: None,
@@ -162,8 +165,9 @@ impl Scan {
             return false;
         }
         self.rescans = match self.rescans {
-            Rescans::None if filter.as_ref() == Some(&self.request.filter) => Rescans::None,
-            Rescans::None => Rescans::All,
+            Rescans::Few(_) if filter.as_ref() == Some(&self.request.filter) => self.rescans,
+            Rescans::Few(FEW) => Rescans::All,
+            Rescans::Few(count) => Rescans::Few(count + 1),
             rescans => rescans,
         };
         self.rescans == Rescans::All

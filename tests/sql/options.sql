@@ -79,6 +79,7 @@ CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', schema '
 CREATE FOREIGN TABLE b ("A" text) SERVER a1 OPTIONS (schema 'OData', entity 'SalesOrder');
 CREATE FOREIGN TABLE b ("A" text) SERVER a1 OPTIONS (schema 'DAC', inquiry 'My Inquiry');
 CREATE FOREIGN TABLE b ("A" text) SERVER a1 OPTIONS (schema 'OData', inquiry 'My Inquiry', detail 'Details');
+CREATE FOREIGN TABLE b ("A" text) SERVER a1 OPTIONS (schema 'REST', entity 'SalesOrder', collation 'C');
 CREATE FOREIGN TABLE b ("A" text) SERVER a1 OPTIONS (entity 'Customer', business_date 'yesterday');
 CREATE FOREIGN TABLE b ("A" text) SERVER a1 OPTIONS (schema 'DAC', entity 'SOOrder', endpoint_version '24.200.001');
 CREATE FOREIGN TABLE b ("A" text) SERVER a1;

@@ -87,6 +87,9 @@ SELECT count(*) FROM orders WHERE total > 4000 AND NOT (hold OR priority = 2);
 ALTER FOREIGN TABLE orders OPTIONS (SET filter 'Nonsense eq');
 SELECT count(*) FROM orders WHERE total > 4000;
 ALTER FOREIGN TABLE orders OPTIONS (DROP filter);
+CREATE FOREIGN TABLE form (item text OPTIONS (field 'InventoryID', parameter 'required'))
+    SERVER erp OPTIONS (inquiry 'InventorySummaryInquiry', filter 'Active eq true');
+SELECT * FROM form WHERE item = 'X';
 
 --
 -- What a server refuses is done here, once with a notice
