@@ -11,6 +11,7 @@
 //! * `io`: the thread that waits for the network, and how the backend waits for it;
 //! * `deparse`: from a foreign table and the columns wanted to a request;
 //! * `shippable`: which conditions of a query the server is asked to apply;
+//! * `solve`: arithmetic on a column, solved for the column;
 //! * `condition`: what such conditions come to when a scan starts;
 //! * `upper`: what the server does above the scan of a table;
 //! * `order`: ORDER BY that the server is asked for;
@@ -45,6 +46,7 @@ mod plan;
 mod scan;
 mod setting;
 mod shippable;
+mod solve;
 mod state;
 mod upper;
 mod value;

@@ -14,7 +14,8 @@ use pgrx::prelude::*;
 
 use crate::condition::{Condition, Reading, Syntax};
 use crate::deparse::Column;
-use crate::value::{are_alike, attribute_of, is_deterministic};
+use crate::solve::{Step, solved, turned};
+use crate::value::{are_alike, attribute_of, base_type, is_deterministic};
 
 type Expr = *mut pg_sys::Expr;
 /// A condition over expressions, or why there is none.
@@ -52,13 +53,6 @@ mod function {
     pub const DATE_TRUNC: [u32; 2] = [1217, 2020];
     /// `date_part` and `extract` of a timestamptz, a timestamp and a date.
     pub const DATE_PART: [u32; 5] = [1171, 2021, 6203, 6202, 6199];
-    pub const NUMERIC_ADD: u32 = 1724;
-    pub const NUMERIC_SUB: u32 = 1725;
-    pub const NUMERIC_MUL: u32 = 1726;
-    pub const NUMERIC_DIV: u32 = 1727;
-    pub const INT2_TO_NUMERIC: u32 = 1782;
-    pub const INT4_TO_NUMERIC: u32 = 1740;
-    pub const INT8_TO_NUMERIC: u32 = 1781;
 }
 
 /// What clauses come to.
@@ -107,16 +101,6 @@ struct Subject {
     slack: Slack,
     /// From the outermost to the innermost.
     steps: Vec<Step>,
-}
-
-/// How an expression comes from the one within it.
-enum Step {
-    Add(Expr),
-    Subtract(Expr),
-    SubtractFrom(Expr),
-    Negate,
-    Multiply(Expr),
-    Divide(Expr),
 }
 
 impl Translator<'_> {
@@ -279,7 +263,7 @@ impl Translator<'_> {
             if is_moment(ty) && ty != other {
                 slack = widened(slack, 1, 1);
             }
-            let (comparison, values) = solved(comparison, value, steps)?;
+            let (comparison, values) = solved(comparison, value, steps).ok_or(NO_OPERATOR)?;
             Ok(Condition::Compare { field, comparison, values, every: false, slack, reading })
         }
     }
@@ -621,137 +605,6 @@ unsafe fn relabelled(mut node: Expr) -> Expr {
     node
 }
 
-unsafe fn base_type(node: Expr) -> pg_sys::Oid {
-    // SAFETY: an expression.
-    unsafe { pg_sys::getBaseType(pg_sys::exprType(node.cast())) }
-}
-
-/// What is done to the one side of a comparison undone on the other.
-unsafe fn solved(
-    mut comparison: Comparison,
-    mut value: Expr,
-    steps: Vec<Step>,
-) -> Result<(Comparison, Expr), &'static str> {
-    if steps.is_empty() {
-        return Ok((comparison, value));
-    }
-    // SAFETY: expressions of numbers; what is made of them is palloc'd.
-    unsafe {
-        let mut rounded = false;
-        value = as_numeric(value)?;
-        for step in steps {
-            value = match step {
-                Step::Add(number) => call(function::NUMERIC_SUB, value, as_numeric(number)?),
-                Step::Subtract(number) => call(function::NUMERIC_ADD, value, as_numeric(number)?),
-                Step::SubtractFrom(number) => {
-                    comparison = turned(comparison);
-                    call(function::NUMERIC_SUB, as_numeric(number)?, value)
-                }
-                Step::Negate => {
-                    comparison = turned(comparison);
-                    call(function::NUMERIC_SUB, zero(), value)
-                }
-                Step::Multiply(factor) | Step::Divide(factor) => {
-                    if factor_sign(factor).ok_or(NO_OPERATOR)? < 0.0 {
-                        comparison = turned(comparison);
-                    }
-                    rounded = true;
-                    let inverse = match step {
-                        Step::Multiply(_) => function::NUMERIC_DIV,
-                        _ => function::NUMERIC_MUL,
-                    };
-                    call(inverse, value, as_numeric(factor)?)
-                }
-            };
-        }
-        if rounded {
-            // Compared as a binary number is: up to rounding.
-            value = pg_sys::makeFuncExpr(
-                NUMERIC_TO_DOUBLE.into(),
-                pg_sys::FLOAT8OID,
-                pg_sys::lappend(std::ptr::null_mut(), value.cast()),
-                pg_sys::InvalidOid,
-                pg_sys::InvalidOid,
-                pg_sys::CoercionForm::COERCE_EXPLICIT_CAST,
-            )
-            .cast();
-        }
-        // What is constant is worked out now, so that EXPLAIN can show it.
-        Ok((comparison, pg_sys::eval_const_expressions(std::ptr::null_mut(), value.cast()).cast()))
-    }
-}
-
-const NUMERIC_TO_DOUBLE: u32 = 1746;
-
-/// A factor that is known now, and moderate, so that what rounding does to a product stays small.
-unsafe fn factor_sign(factor: Expr) -> Option<f64> {
-    // SAFETY: an expression; a constant that is not NULL has a value of its type.
-    unsafe {
-        let constant: *mut pg_sys::Const = relabelled(factor).cast();
-        if tag(constant.cast()) != pg_sys::NodeTag::T_Const || (*constant).constisnull {
-            return None;
-        }
-        let literals = crate::value::literals((*constant).constvalue, (*constant).consttype, None).literals;
-        let number: f64 = match literals.into_iter().next()? {
-            Ok(acumatica_client::Literal::Integer(digits) | acumatica_client::Literal::Decimal(digits)) => {
-                digits.parse().ok()?
-            }
-            _ => return None,
-        };
-        (1e-6..=1e6).contains(&number.abs()).then_some(number)
-    }
-}
-
-unsafe fn zero() -> Expr {
-    // SAFETY: palloc only.
-    unsafe {
-        let datum = pg_sys::Datum::from(0_i32);
-        let zero = pg_sys::makeConst(pg_sys::INT4OID, -1, pg_sys::InvalidOid, 4, datum, false, true);
-        call_one(function::INT4_TO_NUMERIC, zero.cast())
-    }
-}
-
-unsafe fn as_numeric(value: Expr) -> Result<Expr, &'static str> {
-    // SAFETY: an expression.
-    unsafe {
-        Ok(match base_type(value) {
-            pg_sys::NUMERICOID => value,
-            pg_sys::INT2OID => call_one(function::INT2_TO_NUMERIC, value),
-            pg_sys::INT4OID => call_one(function::INT4_TO_NUMERIC, value),
-            pg_sys::INT8OID => call_one(function::INT8_TO_NUMERIC, value),
-            _ => return Err(OTHER_TYPES),
-        })
-    }
-}
-
-unsafe fn call_one(function: u32, argument: Expr) -> Expr {
-    // SAFETY: palloc only.
-    unsafe { numeric_call(function, pg_sys::lappend(std::ptr::null_mut(), argument.cast())) }
-}
-
-unsafe fn call(function: u32, left: Expr, right: Expr) -> Expr {
-    // SAFETY: palloc only.
-    unsafe {
-        let list = pg_sys::lappend(std::ptr::null_mut(), left.cast());
-        numeric_call(function, pg_sys::lappend(list, right.cast()))
-    }
-}
-
-unsafe fn numeric_call(function: u32, arguments: *mut pg_sys::List) -> Expr {
-    // SAFETY: palloc only; the function takes these arguments and returns a numeric.
-    unsafe {
-        pg_sys::makeFuncExpr(
-            function.into(),
-            pg_sys::NUMERICOID,
-            arguments,
-            pg_sys::InvalidOid,
-            pg_sys::InvalidOid,
-            pg_sys::CoercionForm::COERCE_EXPLICIT_CALL,
-        )
-        .cast()
-    }
-}
-
 /// The constant name of a unit of time.
 unsafe fn unit(node: Expr) -> Option<String> {
     // SAFETY: an expression; a constant of type text that is not NULL has such a value.
@@ -809,17 +662,6 @@ unsafe fn comparison(operator: pg_sys::Oid, left: Expr) -> Option<Comparison> {
                 is_equality.then_some(Comparison::Ne)
             }
         }
-    }
-}
-
-/// With its sides changed.
-fn turned(comparison: Comparison) -> Comparison {
-    match comparison {
-        Comparison::Eq | Comparison::Ne => comparison,
-        Comparison::Lt => Comparison::Gt,
-        Comparison::Le => Comparison::Ge,
-        Comparison::Gt => Comparison::Lt,
-        Comparison::Ge => Comparison::Le,
     }
 }
 

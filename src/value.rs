@@ -163,6 +163,15 @@ unsafe fn literal(datum: pg_sys::Datum, ty: pg_sys::Oid) -> Result<Literal, Stri
     }
 }
 
+/// The type of an expression, of a domain the one that it is over.
+///
+/// # Safety
+/// `node` is an expression.
+pub unsafe fn base_type(node: *mut pg_sys::Expr) -> pg_sys::Oid {
+    // SAFETY: an expression.
+    unsafe { pg_sys::getBaseType(pg_sys::exprType(node.cast())) }
+}
+
 /// The column of `relid` that an expression is, under whichever of its binary-compatible types.
 ///
 /// # Safety

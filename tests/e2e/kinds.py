@@ -725,7 +725,7 @@ def rescans_for_other_values_do_not_ask_for_each():
     wanted = rows(query.format("lines", ""))
     sim.reset()
     assert rows(query.format("s.sales_order_details", "")) == wanted
-    # One for the first value, and the pages of all rows for the others.
+    # By the value for the first few, and the pages of all rows for the others.
     assert len(requests("SalesOrder")) <= 8 + 4 * 2, len(requests("SalesOrder"))
     # Rows that are too many to be kept are asked for by the values, once that is known.
     sim.reset()

@@ -30,6 +30,7 @@ mod listing;
 mod literal;
 mod oauth;
 mod openapi;
+mod pages;
 mod parameters;
 mod refusal;
 mod rename;

@@ -22,6 +22,11 @@ impl Refused {
     }
 }
 
+/// Whether a failure may come from a condition or an order that the server cannot apply.
+pub(crate) fn may_be_of_condition(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Empty | ErrorKind::CannotOptimize | ErrorKind::Server)
+}
+
 /// The fields of a condition that a refusal is about: those that it names, else all.
 pub(crate) fn blamed(fields: &[String], error: &Error) -> Vec<String> {
     let words = words(error);

@@ -7,8 +7,8 @@ use crate::decode::{Batch, RowDecoder, RowSplitter};
 use crate::dialect::rest::is_custom;
 use crate::dialect::{Listing, More, Page, query};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fetch::MAX_ROW_BYTES;
 use crate::http::Request;
+use crate::pages::MAX_ROW_BYTES;
 use crate::request::ScanRequest;
 use crate::scan::Counters;
 

@@ -1,0 +1,553 @@
+//! One list of a scan: page after page, each split into rows and decoded as it arrives.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
+
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use url::Url;
+
+use crate::access::Access;
+use crate::answer;
+use crate::continuity::{self, Continuity, Cut, Verdict};
+use crate::decode::{
+    Batch, Cell, Column, ColumnType, DecodeError, RowDecoder, RowSplitter, SplitError, place,
+};
+use crate::dialect::{Listing, Page, from_row};
+use crate::error::{Error, ErrorKind, Result};
+use crate::filter::Dialect;
+use crate::http::Request;
+use crate::lease::Lease;
+use crate::literal::Literal;
+use crate::parameters;
+use crate::refusal::may_be_of_condition;
+use crate::request::{ScanRequest, Surface};
+use crate::scan::{Counters, Shared};
+use crate::session::Connection;
+use crate::supplement::{Pending, check_none};
+
+/// A batch is handed over when it is this large, or when the consumer has nothing else to do.
+const BATCH_BYTES: usize = 64 * 1024;
+/// A page is asked for in as many rows as decode to about this much, whatever `page_size` allows: two
+/// pages are in memory at a time.
+const PAGE_BYTES: u64 = 8 * 1024 * 1024;
+/// A page that turns out this large is left, and the scan goes on behind it with a smaller one.
+const OVERSIZED_PAGE: u64 = 4 * PAGE_BYTES;
+/// A larger row than this is not one of an ERP.
+pub(crate) const MAX_ROW_BYTES: usize = 256 * 1024 * 1024;
+/// How much further back a page begins each time rows were found to be missing.
+const STEP_BACK: u64 = 16;
+/// A server that sends pages without a new row, and says that there is more, is not asked forever.
+const PAGES_WITHOUT_ROWS: u32 = 8;
+
+/// The state of a list between rows.
+pub(crate) struct Scan<'a, 'b> {
+    connection: &'b Arc<Connection>,
+    request: &'a ScanRequest,
+    call: &'a [Option<Literal>],
+    what: &'b str,
+    shared: &'a Shared,
+    headers: HeaderMap,
+    /// Held during a request, and given back after it.
+    lease: Option<Lease>,
+    access: &'a mut Access<'b>,
+    pub decoder: RowDecoder,
+    continuity: Continuity,
+    batch: Batch,
+    /// Rows of the batch that custom fields are still to be asked for.
+    pending: Pending,
+    /// All fields have been met that every row has.
+    settled: bool,
+    /// Rows of the table that there have been; a record may have many details, or none.
+    rows: u64,
+    /// How many rows of the remote order lie behind us.
+    position: u64,
+    /// New rows of the page under way.
+    page_rows: u64,
+    /// Their decoded bytes.
+    page_bytes: u64,
+    /// Batches of it that were handed over.
+    page_batches: usize,
+    /// Rows that portions of the same list have brought, by their identity, each with a hash of its content.
+    pub elsewhere: Option<&'a mut HashMap<Vec<u8>, u64>>,
+    /// The key of the last row, where the next page can begin by it.
+    last_key: Vec<String>,
+    /// The server has refused to begin a page by a key.
+    no_keyset: bool,
+}
+
+/// How a page ended.
+enum PageEnd {
+    /// Wholly read.
+    Done { next_link: Option<String> },
+    /// Its first row shows that rows may be missing before it.
+    Gap,
+    /// Left in the middle, for its size or for a failure that has passed; go on at `position`.
+    Broken,
+}
+
+impl<'a, 'b> Scan<'a, 'b> {
+    pub fn new(
+        request: &'a ScanRequest,
+        call: &'a [Option<Literal>],
+        listing: &Listing,
+        lease: Option<Lease>,
+        access: &'a mut Access<'b>,
+        shared: &'a Shared,
+    ) -> Result<Self> {
+        Ok(Self {
+            continuity: Continuity::default(),
+            batch: Batch::new(request.columns.len()),
+            pending: Pending::default(),
+            settled: false,
+            rows: 0,
+            position: request.offset,
+            page_rows: 0,
+            page_bytes: 0,
+            page_batches: 0,
+            elsewhere: None,
+            last_key: Vec::new(),
+            no_keyset: false,
+            connection: access.connection,
+            request,
+            call,
+            what: access.what,
+            shared,
+            decoder: parameters::decoder(request, call, &listing.identity),
+            headers: request.context.headers()?,
+            lease,
+            access,
+        })
+    }
+
+    /// Reads a listing that can be cut anywhere, in pages of our own.
+    ///
+    /// A short page proves nothing: whether the server caps pages, and by what, is unknown
+    /// (acumatica-api.md section 6). So the end is where a page brings nothing but the row that it overlaps by. A next link says that
+    /// there is more, and is not followed: it would be cut by position like our own pages, but without
+    /// the overlap that tells whether the rows have moved.
+    pub async fn pages(&mut self, listing: &Listing) -> Result<()> {
+        let mut top = u64::from(self.request.first_page);
+        let (mut back, mut fruitless, mut furthest) = (1, 0, 0);
+        loop {
+            let first = !self.continuity.has_begun();
+            let behind = self.position;
+            let read = behind - self.request.offset;
+            let overlap = if self.continuity.can_overlap() { back.min(read) } else { 0 };
+            self.position -= overlap;
+            // Where rows are asked for from a key on, it does not matter how many came before.
+            let from = match &listing.keyset {
+                Some(key) if overlap == 1 && !self.no_keyset => from_row(key, &self.last_key, Dialect::Dac),
+                _ => None,
+            };
+            let from = from.and_then(|from| listing.page_from(&from, top.max(2)));
+            let cut = match overlap {
+                _ if first || back == 0 || !self.continuity.can_overlap() => Cut::Fresh,
+                _ if overlap == read && from.is_none() => Cut::Start,
+                _ => Cut::Overlap,
+            };
+            // `page_size` is the most rows of a request, the overlap among them. A long overlap may take
+            // several pages.
+            let page = Page { skip: self.position, top: top.max(2) };
+            let url = self.connection.url(from.as_ref().unwrap_or(&listing.page(page)))?;
+            let end = match self.page(listing, &url, Some(page), cut).await {
+                Err(error) if from.is_some() && may_be_of_condition(error.kind) => {
+                    self.no_keyset = true;
+                    self.position = behind;
+                    continue;
+                }
+                end => end?,
+            };
+            let next_link = match end {
+                PageEnd::Done { next_link } => next_link,
+                PageEnd::Gap => {
+                    Counters::add(&self.shared.stats.retries, 1);
+                    self.position = behind;
+                    back *= STEP_BACK;
+                    continue;
+                }
+                PageEnd::Broken => {
+                    if self.position == page.skip {
+                        self.position = behind;
+                        continue;
+                    }
+                    back = 1;
+                    if self.page_rows > 0 {
+                        top = self.next_top();
+                        self.hand_over();
+                        self.keep_distance().await;
+                    }
+                    continue;
+                }
+            };
+            let rows = self.position - page.skip;
+            let short = rows < page.top;
+            self.check_fields(listing)?;
+            if !first && rows > 0 {
+                self.continuity.check_pageable()?;
+            }
+            back = 1;
+            if self.page_rows == 0 {
+                if rows > 1 && self.position <= furthest * 2 {
+                    // Known rows only, as after a step back, or after inserts before the page. What is
+                    // behind them shows on the next page: the server may have cut this one short.
+                    continue;
+                }
+                if short && next_link.is_none() {
+                    return Ok(());
+                }
+                fruitless += 1;
+                if fruitless > PAGES_WITHOUT_ROWS {
+                    return Err(self.fruitless());
+                }
+                // The server may send so few rows at a time that the overlap is all of them.
+                back = u64::from(!short);
+                continue;
+            }
+            fruitless = 0;
+            furthest = self.position.max(furthest);
+            top = self.next_top();
+            self.hand_over();
+            // After a short first page, nearly always the only one, the question whether it is may go out
+            // at once.
+            if !(first && short) {
+                self.keep_distance().await;
+            }
+        }
+    }
+
+    /// Reads a listing in one piece, or in those that the server cuts it into.
+    pub async fn links(&mut self, listing: &Listing) -> Result<()> {
+        let mut url = self.connection.url(&listing.path_and_query())?;
+        let (mut followed, mut fruitless) = (HashSet::new(), 0);
+        loop {
+            let next_link = match self.page(listing, &url, None, Cut::Fresh).await? {
+                PageEnd::Done { next_link } => next_link,
+                PageEnd::Gap | PageEnd::Broken => continue,
+            };
+            self.check_fields(listing)?;
+            let Some(link) = next_link else { return Ok(()) };
+            url = self.connection.config.instance.resolve(&link).ok_or_else(|| {
+                Error::new(ErrorKind::Protocol, format!("the server continues {} on another site", self.what))
+                    .hint("Set the option \"url\" to the address that the server uses for itself.")
+            })?;
+            if !followed.insert(url.clone()) {
+                let message = format!("the server sent the same next link twice for {}", self.what);
+                return Err(Error::new(ErrorKind::Protocol, message).detail("It goes in circles."));
+            }
+            fruitless = if self.page_rows == 0 { fruitless + 1 } else { 0 };
+            if fruitless > PAGES_WITHOUT_ROWS {
+                return Err(self.fruitless());
+            }
+        }
+    }
+
+    fn fruitless(&self) -> Error {
+        Error::new(
+            ErrorKind::Protocol,
+            format!("the server has more rows of {}, but does not send them", self.what),
+        )
+        .detail(format!("{PAGES_WITHOUT_ROWS} answers in a row brought nothing new."))
+    }
+
+    /// A field that no row of the first page has is none of the record: REST sends `{}` and OData `null`
+    /// for a field without value.
+    pub fn check_fields(&mut self, listing: &Listing) -> Result<()> {
+        if self.position == self.request.offset || self.is_settled(listing) {
+            return Ok(());
+        }
+        let missing = self.decoder.never_met().find(|index| listing.expected.contains(index));
+        let Some(index) = missing else { return Ok(()) };
+        let column = &self.request.columns[index];
+        let (_, path) = place(&column.path, &self.request.target.detail);
+        Err(Error::new(
+            ErrorKind::UnknownField,
+            format!("field \"{}\" of column \"{}\" is in no row of {}", path[0], column.name, self.what),
+        )
+        .hint(answer::FIELD_HINT))
+    }
+
+    /// Whether nothing is missing in the rows so far. Until then none is handed over, so that a field that is written
+    /// otherwise can be looked up and all be read again.
+    fn is_settled(&mut self, listing: &Listing) -> bool {
+        if self.settled {
+            return true;
+        }
+        let complete = !self.decoder.never_met().any(|index| listing.expected.contains(&index));
+        self.settled = complete && self.decoder.has_met_all();
+        complete
+    }
+
+    /// An inquiry with parameters answers without rows or error when none are given: that must not pass
+    /// for an empty one.
+    pub async fn check_empty(&mut self, listing: &Listing) -> Result<()> {
+        let target = &self.request.target;
+        if self.rows > 0 {
+            return Ok(());
+        }
+        if target.form {
+            return parameters::check_empty(self.request, self.call);
+        }
+        if target.surface == Surface::Rest && self.position == self.request.offset {
+            return check_none(self.request, listing, self.access, &self.shared.stats).await;
+        }
+        if target.surface != Surface::GenericInquiry || !self.request.parameters.is_empty() {
+            return Ok(());
+        }
+        let connection = self.connection;
+        let (_, set) = self
+            .access
+            .ask(|lease| async {
+                let set = connection.entity_set(&lease, target.surface, &target.name).await;
+                (lease, set)
+            })
+            .await?;
+        if set.parameters.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = set.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+        Err(Error::new(
+            ErrorKind::Definition,
+            format!("{} has parameters, without which it returns no rows", self.what),
+        )
+        .detail(format!(
+            "They are {}. Acumatica answers a request without them with zero rows and no error.",
+            names.join(", ")
+        ))
+        .hint(
+            "Import the inquiry, or give the table a column for each parameter, with the options field and parameter; \
+             queries then set them in WHERE.",
+        ))
+    }
+
+    /// Rows of the next page: as many as `page_size` allows and memory likes.
+    fn next_top(&self) -> u64 {
+        let row_bytes = (self.page_bytes / self.page_rows.max(1)).max(1);
+        u64::from(self.request.page_size).min((PAGE_BYTES / row_bytes).max(1))
+    }
+
+    /// One page ahead, no more; and none at all until the first page has not sufficed.
+    async fn keep_distance(&self) {
+        if self.position - self.request.offset <= u64::from(self.request.first_page) {
+            self.shared.demand().await;
+        } else {
+            // What is left of the page just read is what the consumer reads while the next one comes.
+            self.shared.drained_to(self.page_batches.saturating_sub(1)).await;
+        }
+    }
+
+    /// One answer. A failure that passes is waited for where the scan can go on behind the rows it has
+    /// had: in pages of our own anywhere, in those of the server before their first row.
+    async fn page(&mut self, listing: &Listing, url: &Url, page: Option<Page>, cut: Cut) -> Result<PageEnd> {
+        self.page_rows = 0;
+        self.page_bytes = 0;
+        self.page_batches = 0;
+        self.continuity.begin_page(cut);
+        let begin = self.position;
+        if self.lease.is_none() {
+            self.lease = Some(self.access.open().await?);
+        }
+        let end = self.answer(listing, url, page).await;
+        let lease = self.lease.take();
+        let end = match end {
+            Err(error) if page.is_some() || self.position == begin => {
+                // A pause must not keep back the rows that are there.
+                if listing.more.is_empty() {
+                    self.hand_over();
+                }
+                match lease {
+                    Some(lease) => self.access.recover(lease, error).await?,
+                    // Given back in the middle of the answer, which has broken since.
+                    None => self.access.pause(error).await?,
+                }
+                PageEnd::Broken
+            }
+            end => end?,
+        };
+        if !matches!(end, PageEnd::Gap) {
+            self.continuity.end_page();
+        }
+        let read = Page { skip: begin, top: self.position - begin };
+        let Self { pending, batch, request, access, shared, .. } = self;
+        pending.complete(batch, request, listing, read, access, &shared.stats).await?;
+        Ok(end)
+    }
+
+    /// `position` follows row by row, so that it is right wherever the answer breaks.
+    async fn answer(&mut self, listing: &Listing, url: &Url, page: Option<Page>) -> Result<PageEnd> {
+        let stats = &self.shared.stats;
+        Counters::add(&stats.requests, 1);
+        let surface = self.request.target.surface;
+        let Some(lease) = &self.lease else {
+            return Err(Error::new(ErrorKind::Internal, "a request needs a session"));
+        };
+        let mut request = Request { headers: self.headers.clone(), ..Request::get(url.clone(), self.what) };
+        let mut splitter = RowSplitter::new(MAX_ROW_BYTES);
+        if let Some(body) = &listing.body {
+            request = Request { method: Method::PUT, body: Some(body.clone()), ..request };
+        }
+        if listing.single {
+            splitter = RowSplitter::single(MAX_ROW_BYTES);
+        }
+        let mut answer = self.connection.send(lease, surface, request).await?;
+        while let Some(chunk) = answer.chunk().await? {
+            let chunk = chunk.as_ref();
+            Counters::add(&stats.bytes, chunk.len() as u64);
+            splitter.push(chunk);
+            while let Some(row) = splitter.next_row().map_err(|error| self.misshapen(error))? {
+                if let Some(Page { skip, top }) = page
+                    && self.position - skip == top
+                {
+                    let message = format!("the server sent more rows of {} than it was asked for", self.what);
+                    return Err(Error::new(ErrorKind::Protocol, message)
+                        .detail(format!("Asked for {top}; it seems to ignore $top.")));
+                }
+                let (bytes_before, rows_before) = (self.batch.bytes(), self.batch.len());
+                if let Err(error) = self.decoder.decode(row, &mut self.batch) {
+                    return Err(unfit(self.request, row, self.position, error));
+                }
+                if listing.body.is_some() {
+                    parameters::check_echo(self.request, self.call, row)?;
+                }
+                match self.continuity.row(self.decoder.identity())? {
+                    Verdict::Gap => {
+                        self.batch.pop();
+                        return Ok(PageEnd::Gap);
+                    }
+                    Verdict::Known => self.batch.pop(),
+                    Verdict::New if self.is_elsewhere(row)? => {
+                        self.batch.pop();
+                        self.page_rows += 1;
+                    }
+                    Verdict::New => {
+                        let rows = (self.batch.len() - rows_before) as u64;
+                        if !listing.more.is_empty() {
+                            self.pending.add(self.decoder.identity(), rows_before, rows as usize);
+                        }
+                        Counters::add(&stats.rows, rows);
+                        self.rows += rows;
+                        self.access.progress();
+                        self.page_rows += 1;
+                        self.page_bytes += (self.batch.bytes() - bytes_before) as u64;
+                    }
+                }
+                self.position += 1;
+                if listing.keyset.is_some() {
+                    self.last_key = self.decoder.identity_values();
+                }
+                if self.batch.bytes() >= BATCH_BYTES && listing.more.is_empty() && !listing.single {
+                    self.check_fields(listing)?;
+                    self.hand_over();
+                }
+            }
+            if page.is_some() && self.page_bytes > OVERSIZED_PAGE {
+                return Ok(PageEnd::Broken);
+            }
+            if self.shared.starving()
+                && listing.more.is_empty()
+                && !listing.single
+                && self.is_settled(listing)
+            {
+                self.hand_over();
+            }
+            if !self.shared.has_room() {
+                // The consumer may itself wait for the session, or not come back for hours.
+                self.lease = None;
+                if page.is_some() {
+                    // No answer is kept waiting in a session that others use.
+                    drop(answer);
+                    self.shared.room().await;
+                    return Ok(PageEnd::Broken);
+                }
+                self.shared.room().await;
+            }
+        }
+        let envelope = splitter.finish().map_err(|error| self.misshapen(error))?;
+        // The rows that the page was to begin with are gone.
+        if self.continuity.awaits_known() && envelope.next_link.is_none() {
+            return Ok(PageEnd::Gap);
+        }
+        Ok(PageEnd::Done { next_link: envelope.next_link })
+    }
+
+    /// Whether another portion has brought the row, which the decoder has read just now.
+    ///
+    /// # Errors
+    /// Nothing tells it from another row.
+    fn is_elsewhere(&mut self, row: &[u8]) -> Result<bool> {
+        let Some(elsewhere) = &mut self.elsewhere else { return Ok(false) };
+        let Some(identity) = self.decoder.identity() else { return Err(continuity::no_identity()) };
+        // The id of a record is its own, but the key of an inquiry is what its table says.
+        let content = match self.request.target.surface {
+            Surface::Rest => 0,
+            _ => BuildHasherDefault::<DefaultHasher>::default().hash_one(row),
+        };
+        match elsewhere.insert(identity.to_owned(), content) {
+            Some(before) if before != content => Err(continuity::ambiguous()),
+            before => Ok(before.is_some()),
+        }
+    }
+
+    pub fn hand_over(&mut self) {
+        if !self.batch.is_empty() {
+            let columns = self.request.columns.len();
+            self.page_batches += 1;
+            self.shared.deliver(std::mem::replace(&mut self.batch, Batch::new(columns)));
+        }
+    }
+
+    /// A body that is not a list of rows.
+    fn misshapen(&self, error: SplitError) -> Error {
+        match error {
+            SplitError::Empty => answer::empty(self.what),
+            SplitError::NoRows(body) => {
+                let refusal = answer::failure(self.what, reqwest::StatusCode::OK, &body);
+                Error { kind: ErrorKind::Server, ..refusal }
+            }
+            other => Error::new(
+                ErrorKind::Protocol,
+                format!("could not read the answer of the server for {}", self.what),
+            )
+            .detail(other)
+            .hint("Run the query again. If it stays, a proxy may be cutting or changing answers."),
+        }
+    }
+}
+
+/// A value that its column cannot hold.
+fn unfit(request: &ScanRequest, row: &[u8], position: u64, error: DecodeError) -> Error {
+    let Some(column) = error.column else {
+        return Error::new(ErrorKind::Protocol, format!("could not read a row of {}", request.target))
+            .detail(error.kind);
+    };
+    let hint = error.kind.hint().map(Into::into);
+    Error { hint, ..request.unfit(column, &row_key(request, row, position), &error.value, error.kind) }
+}
+
+/// What a person would call the row: its key, else its id, else its place.
+fn row_key(request: &ScanRequest, row: &[u8], position: u64) -> String {
+    let fields = request.target.surface.row_name(&request.key);
+    if fields.is_empty() {
+        return format!("number {}", position + 1);
+    }
+    let text = |field: String| Column {
+        path: field.split('/').map(Into::into).collect(),
+        name: field,
+        ty: ColumnType::Text,
+    };
+    let columns: Vec<Column> = fields.into_iter().map(text).collect();
+    let mut batch = Batch::new(columns.len());
+    let parts: Option<Vec<String>> = match RowDecoder::new(&columns, &[]).decode(row, &mut batch) {
+        Ok(()) => batch
+            .row(0)
+            .iter()
+            .map(|cell| match cell {
+                Cell::Text(span) => Some(batch.text(*span).to_owned()),
+                _ => None,
+            })
+            .collect(),
+        Err(_) => None,
+    };
+    parts.map_or_else(|| format!("number {}", position + 1), |parts| parts.join("/"))
+}
