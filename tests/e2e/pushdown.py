@@ -266,6 +266,16 @@ def counts_and_offsets_anywhere_in_a_query():
 
 
 @test
+def an_offset_behind_the_last_row_is_no_error():
+    db.execute("ALTER FOREIGN TABLE rest ADD COLUMN priority text OPTIONS (custom 'Document.UsrPriority')")
+    for table in ("dac", "gi", "rest"):
+        assert rows(f"SELECT * FROM {table} OFFSET 25000") == [] and "$skip=25000" in asked()[0], asked()
+    # Custom fields are asked for without them when no row comes.
+    assert len(asked()) > 1
+    db.execute("ALTER FOREIGN TABLE rest DROP COLUMN priority")
+
+
+@test
 def a_partition_is_counted_with_the_others():
     db.execute("CREATE TABLE all_orders (order_type text NOT NULL, order_nbr text NOT NULL, total numeric) PARTITION BY LIST (order_type)")
     db.execute("CREATE FOREIGN TABLE of_in PARTITION OF all_orders FOR VALUES IN ('IN') SERVER erp"

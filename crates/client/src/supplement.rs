@@ -63,7 +63,7 @@ pub(crate) async fn check_none(
     }
     let select = request.key.first().map_or("", String::as_str);
     let plain = listing.with(&query(select, &[("$filter", &listing.filter)]));
-    let body = again(&plain, Page { skip: 0, top: 1 }, request, access, counters).await?;
+    let body = again(&plain, Page { skip: request.offset, top: 1 }, request, access, counters).await?;
     let mut splitter = RowSplitter::new(MAX_ROW_BYTES);
     splitter.push(&body);
     match splitter.next_row() {

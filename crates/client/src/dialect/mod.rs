@@ -228,6 +228,13 @@ pub(crate) fn encode_segment(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()
 }
 
+/// Whether a text can be part of the path of an address: IIS refuses some characters there, and takes others for
+/// something else.
+pub(crate) fn fits_path(text: &str) -> bool {
+    let is_odd = |c: char| c.is_control() || "/\\%&*:<>?+#\"|".contains(c);
+    !text.trim().is_empty() && !text.contains(is_odd)
+}
+
 /// What stands for the company in a request that is described, where each user's client ID names it.
 pub const OWN_TENANT: &str = "<tenant>";
 
@@ -306,6 +313,30 @@ mod tests {
         assert_eq!(encode_segment("AR-Aging by Customer"), "AR-Aging%20by%20Customer");
         assert_eq!(encode_segment("a/b?c#d&e+f%"), "a%2Fb%3Fc%23d%26e%2Bf%25");
         assert_eq!(encode_segment("Größe"), "Gr%C3%B6%C3%9Fe");
+    }
+
+    #[test]
+    fn what_iis_takes_for_something_else_does_not_stand_in_a_path() {
+        for text in ["a/b", "a\\b", "50%", "a&b", "a?b", "a#b", "a+b", "a:b", "a*", "<a>", "\t", "", "  "] {
+            assert!(!fits_path(text), "{text}");
+        }
+        assert!(fits_path("O'Neill, Söhne (1).2") && fits_path("SO-000123"));
+    }
+
+    #[test]
+    fn rows_from_one_on_in_the_order_of_the_key() {
+        let key = |name: &str, is_text| KeyField { name: name.into(), is_text };
+        let keys = [key("A", true), key("B", false), key("C", true)];
+        let from = |values: [&str; 3]| from_row(&keys, &values.map(str::to_owned), Dialect::Dac);
+        assert_eq!(
+            from(["S'O", "5", "x "]).unwrap(),
+            "(A gt 'S''O' or (A eq 'S''O' and (B gt 5 or (B eq 5 and C ge 'x '))))"
+        );
+        // What has no value, or none that could be written, has no place in the order.
+        assert_eq!(from(["\0", "5", "x"]), None);
+        assert_eq!(from(["a", "\0", "x"]), None);
+        assert_eq!(from(["a", "5.0", "x"]), None);
+        assert_eq!(from(["a", "5", " "]), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! OData, v3 and v4: lists of generic inquiries and DACs (acumatica-api.md section 3).
 
-use super::{KeyField, Listing, Record, encode_segment, filters, fits, query};
+use super::{KeyField, Listing, Record, encode_segment, filters, fits, fits_path, query};
 use crate::config::ODataVersion;
 use crate::decode::ColumnType;
 use crate::error::{Error, ErrorKind, Result};
@@ -113,7 +113,7 @@ fn record(request: &ScanRequest, list: &str, query: String, dialect: Dialect) ->
     let value = |name: &String| {
         let value = filter.value_of(std::slice::from_ref(name))?;
         let text = match value {
-            Literal::Text(text) if is_plain(text) => text,
+            Literal::Text(text) if fits_path(text) => text,
             Literal::Integer(digits) => digits,
             Literal::Shown(text) => text,
             _ => return None,
@@ -127,12 +127,6 @@ fn record(request: &ScanRequest, list: &str, query: String, dialect: Dialect) ->
     let (key, written): (Vec<_>, Vec<_>) =
         request.key.iter().map(value).collect::<Option<Vec<_>>>()?.into_iter().unzip();
     Some(Record { path: format!("{list}({})", written.join(",")), query, key, certain: false })
-}
-
-/// Whether IIS lets a text through in the path of an address.
-fn is_plain(text: &str) -> bool {
-    let odd = |c: char| c.is_control() || "/\\%&*:<>?+#\"|".contains(c);
-    !text.trim().is_empty() && !text.contains(odd)
 }
 
 /// The last segment of the path, and the query options that it refers to. An inquiry with parameters is called like a

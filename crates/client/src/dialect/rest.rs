@@ -3,7 +3,7 @@
 
 use percent_encoding::utf8_percent_encode;
 
-use super::{Listing, MAX_QUERY, More, QUERY, Record, encode_segment, filters, fits, query};
+use super::{Listing, MAX_QUERY, More, QUERY, Record, encode_segment, filters, fits, fits_path, query};
 use crate::decode::{ColumnType, place};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Dialect;
@@ -194,15 +194,9 @@ fn record(request: &ScanRequest, list: &str, query: String) -> Option<Record> {
     (!key.is_empty()).then(|| Record { path: format!("{list}/{}", segments.join("/")), query, key, certain })
 }
 
-/// Whether a text can stand between the slashes of an address: IIS refuses some characters there, and takes others for
-/// something else.
+/// Whether a text can stand between the slashes of an address, where `..` has a meaning and spaces at the ends are lost.
 fn is_segment(text: &str) -> bool {
-    let odd = |c: char| c.is_control() || "/\\%&*:<>?+#\"|".contains(c);
-    !text.is_empty()
-        && text.trim() == text
-        && !text.contains(odd)
-        && !text.ends_with('.')
-        && !text.starts_with('.')
+    fits_path(text) && text.trim() == text && !text.starts_with('.') && !text.ends_with('.')
 }
 
 /// Leaves the placeholder of EXPLAIN readable.
