@@ -44,7 +44,7 @@ pub fn column_type(attribute: &pg_sys::FormData_pg_attribute) -> ColumnType {
 /// Whether a column holds its values rounded, so that it compares otherwise than the field.
 pub fn is_rounded(attribute: &pg_sys::FormData_pg_attribute) -> bool {
     let (base, typmod) = base_type(attribute);
-    base == pg_sys::NUMERICOID && typmod >= 0
+    base == pg_sys::MONEYOID || base == pg_sys::NUMERICOID && typmod >= 0
 }
 
 /// Whether PostgreSQL may refuse a value for the column that the decoder accepted.

@@ -82,6 +82,11 @@ pub unsafe fn keys(
                 break;
             }
             keys.push(Key { attribute: column.attribute, descending, nulls_apart });
+            // What the field tells apart and the column does not, the server does not order by the next key.
+            let kind = column.field.as_ref().ok().and_then(|field| Kind::of(field.ty));
+            if matches!(kind, Some(Kind::Float | Kind::Moment)) {
+                break;
+            }
         }
     }
     keys

@@ -261,7 +261,7 @@ impl Translator<'_> {
                 return Err(OTHER_TYPES);
             }
             if is_moment(ty) && ty != other {
-                slack = widened(slack, 1, 1);
+                slack = widened(slack, 1, 1 + cut_off(ty));
             }
             let (comparison, values) = solved(comparison, value, steps).ok_or(NO_OPERATOR)?;
             Ok(Condition::Compare { field, comparison, values, every: false, slack, reading })
@@ -286,7 +286,7 @@ impl Translator<'_> {
                 return Err(OTHER_TYPES);
             }
             let crosses = is_moment(element) && element != base_type(left);
-            let slack = if crosses { widened(slack, 1, 1) } else { slack };
+            let slack = if crosses { widened(slack, 1, 1 + cut_off(base_type(left))) } else { slack };
             let comparison = if wanted { comparison } else { negated(comparison) };
             // That one of them is not so is that not all are.
             let every = (*operation).useOr != wanted;
@@ -306,6 +306,9 @@ impl Translator<'_> {
                 Err(_) => (self.column(right)?, right, left),
             };
             self.check_constant(value)?;
+            if comparison((*operation).opno, left) != Some(Comparison::Eq) {
+                return Err(NO_OPERATOR);
+            }
             if !is_deterministic((*operation).inputcollid) {
                 return Err(OTHER_COLLATION);
             }
@@ -317,7 +320,7 @@ impl Translator<'_> {
     }
 
     /// `(a, b) > (x, y)`: whatever comes after it, `a` is not less than `x`.
-    unsafe fn rows(&self, rows: *mut pg_sys::RowCompareExpr, wanted: bool) -> Found {
+    unsafe fn rows(&mut self, rows: *mut pg_sys::RowCompareExpr, wanted: bool) -> Found {
         // SAFETY: an expression; the lists are of one length, and not empty.
         unsafe {
             let left = PgList::<pg_sys::Expr>::from_pg((*rows).largs).get_ptr(0).ok_or(NO_OPERATOR)?;
@@ -333,6 +336,7 @@ impl Translator<'_> {
                 Comparison::Gt | Comparison::Ge => Comparison::Ge,
                 _ => return Err(NO_OPERATOR),
             };
+            self.dropped = true;
             match self.compared(left, comparison, right, collation) {
                 Err(NOT_A_FIELD) => self.compared(right, turned(comparison), left, collation),
                 found => found,
@@ -482,12 +486,14 @@ impl Translator<'_> {
             let arguments = PgList::<pg_sys::Expr>::from_pg((*call).args);
             let first = arguments.get_ptr(0).ok_or(NOT_A_FIELD)?;
             let function = (*call).funcid.to_u32();
-            if function::WIDER.contains(&function) || function::SAME_CLOCK.contains(&function) {
+            if function::WIDER.contains(&function) {
                 return self.subject(first);
             }
-            if function::BY_ZONE.contains(&function) {
+            if function::SAME_CLOCK.contains(&function) || function::BY_ZONE.contains(&function) {
                 let subject = self.subject(first)?;
-                return Ok(Subject { slack: widened(subject.slack, 1, 1), ..subject });
+                let zone = u16::from(function::BY_ZONE.contains(&function));
+                let slack = widened(subject.slack, zone, zone + cut_off(base_type(first)));
+                return Ok(Subject { slack, ..subject });
             }
             let second = arguments.get_ptr(1).ok_or(NOT_A_FIELD)?;
             if function::DATE_TRUNC.contains(&function) {
@@ -632,6 +638,11 @@ fn longest(unit: &str) -> Option<u16> {
         "century" => 36_525,
         _ => return None,
     })
+}
+
+/// What a column of a type cuts off of a moment, in days.
+fn cut_off(ty: pg_sys::Oid) -> u16 {
+    u16::from(ty == pg_sys::DATEOID)
 }
 
 fn widened(slack: Slack, before: u16, after: u16) -> Slack {

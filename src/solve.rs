@@ -55,6 +55,10 @@ pub unsafe fn solved(
         let mut rounded = false;
         value = as_numeric(value)?;
         for step in steps {
+            // What was rounded at the size that a number had before need not be near it at the size it has then.
+            if rounded && matches!(step, Step::Add(_) | Step::Subtract(_) | Step::SubtractFrom(_)) {
+                return None;
+            }
             value = match step {
                 Step::Add(number) => call(NUMERIC_SUB, value, as_numeric(number)?),
                 Step::Subtract(number) => call(NUMERIC_ADD, value, as_numeric(number)?),

@@ -18,6 +18,8 @@ pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.GetForeignUpperPaths = Some(get_foreign_upper_paths);
 }
 
+/// Beside a condition of the table's own that is longer, there may be no room for those of a query.
+const LONGEST_OWN_FILTER: usize = 250;
 /// `count(*)` in pg_proc.
 const COUNT: u32 = 2803;
 
@@ -72,6 +74,10 @@ unsafe fn exact_clauses(
         let clauses = pg_sys::extract_actual_clauses((*rel).baserestrictinfo, false);
         if clauses.is_null() {
             return Some((clauses, None));
+        }
+        // Both must find room in an address, each character in three.
+        if planned.table.options.get("filter").is_some_and(|own| own.len() > LONGEST_OWN_FILTER) {
+            return None;
         }
         let dialect = acumatica_client::Dialect::Dac;
         let found = condition::described((*rel).relid, &planned.columns, clauses, dialect, |_| String::new());
@@ -160,6 +166,10 @@ unsafe fn add_offset_path(
         let relation = planned.relation();
         let Some((clauses, _)) = exact_clauses(rel, planned) else { return };
         let pathkeys = (*root).sort_pathkeys;
+        // An inquiry may have calculated fields, which it cannot order by, as is known only then.
+        if !pathkeys.is_null() && planned.table.surface() != Surface::Dac {
+            return;
+        }
         let keys = order::keys(rel, &planned.table, &relation, &planned.columns, pathkeys);
         let target = (*root).upper_targets[pg_sys::UpperRelationKind::UPPERREL_FINAL as usize];
         let is_sorted = keys.len() == PgList::<pg_sys::PathKey>::from_pg(pathkeys).len()

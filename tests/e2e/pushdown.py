@@ -238,6 +238,62 @@ def a_count_is_one_request():
 
 
 @test
+def only_exact_conditions_are_counted_there():
+    for condition in ("(priority, total) > (2, 40)", "(1, 40) < (priority, total)", "priority * 2 > 4", "priority * 3 = 7",
+                      "priority / 2.0 > 1", "(priority + 1) * 2 = 4", "priority * -1 < -1", "priority <> 3", "total > 40.00005",
+                      "(total + 1000000000000000) / 3 = 333333333353036.6586", "priority > 2.5", "NOT (priority = 3 OR total < 40)"):
+        # The rows themselves, none of which a plan for counting could have spared.
+        truth = rows(f"SELECT count(*) FROM (SELECT {condition} AS met FROM dac OFFSET 0) x WHERE met")
+        assert rows(f"SELECT count(*) FROM dac WHERE {condition}") == truth, condition
+        assert rows(f"SELECT count(order_nbr) FROM dac WHERE {condition}") == truth, condition
+        assert rows(f"SELECT count(*) FROM (SELECT FROM dac WHERE {condition} OFFSET 3) x") == [(max(truth[0][0] - 3, 0),)], condition
+
+
+@test
+def what_a_column_cuts_off_does_not_lose_a_row():
+    db.execute("CREATE FOREIGN TABLE days (n text OPTIONS (field 'InventoryID', key '1'), d date OPTIONS (field 'LastModifiedOn'),"
+               " qty numeric OPTIONS (field 'QtyOnHand')) SERVER erp OPTIONS (schema 'OData', inquiry 'BI-Inventory')")
+    for value in [row[0] for row in rows("SELECT DISTINCT d FROM days WHERE d IS NOT NULL ORDER BY d LIMIT 6")]:
+        for cast in ("d::timestamp", "d::timestamptz", "d"):
+            for operator in ("=", "<=", "<", ">="):
+                for kind in ("timestamp", "timestamptz", "date"):
+                    test = f"{cast} {operator} '{value}'::{kind}"
+                    truth = rows(f"SELECT count(*) FROM (SELECT {test} AS met FROM days OFFSET 0) x WHERE met")
+                    assert rows(f"SELECT count(d) FROM days WHERE {test}") == truth, test
+
+
+@test
+def a_list_on_a_key_that_is_none_is_an_error():
+    db.execute("CREATE FOREIGN TABLE half_key (nbr text OPTIONS (field 'OrderNbr', key '1'), qty numeric OPTIONS (field 'OrderQty'))"
+               " SERVER erp OPTIONS (schema 'DAC', entity 'PX_Objects_SO_SOLine')")
+    several = rows("SELECT count(*) FROM half_key WHERE nbr = '000010'")[0][0]
+    assert several > 1
+    with raises("HV024", "does not tell its rows apart"):
+        rows("SELECT nbr FROM half_key WHERE nbr = ANY (ARRAY['000010'] || ARRAY(SELECT 'x' || n FROM generate_series(1, 100) n))")
+
+
+@test
+def a_condition_of_the_table_with_or_goes_through_all_pages():
+    db.execute("ALTER FOREIGN TABLE dac OPTIONS (ADD filter 'Priority eq 1 or Priority eq 2')")
+    truth = rows("SELECT count(*) FROM dac")
+    found = rows("SELECT order_type, order_nbr FROM dac")
+    assert len(found) == len(set(found)) == truth[0][0] > 1000
+    assert len(asked()) < 60, len(asked())
+    assert rows("SELECT count(*) FROM (SELECT order_nbr FROM dac OFFSET 10) x") == [(truth[0][0] - 10,)]
+    db.execute("ALTER FOREIGN TABLE dac OPTIONS (DROP filter)")
+
+
+@test
+def what_orders_by_less_than_the_field_has_is_the_last_key():
+    db.execute("CREATE FOREIGN TABLE cut (nbr text OPTIONS (field 'OrderNbr', key '2'), type text OPTIONS (field 'OrderType', key '1'),"
+               " m date OPTIONS (field 'LastModifiedDateTime'), priority int OPTIONS (field 'Priority'))"
+               " SERVER erp OPTIONS (schema 'DAC', entity 'PX_Objects_SO_SOOrder')")
+    for order in ("m DESC NULLS LAST, priority DESC NULLS LAST LIMIT 1", "m NULLS FIRST, priority NULLS FIRST OFFSET 100 LIMIT 1"):
+        truth = rows(f"SELECT m, priority FROM (SELECT * FROM cut OFFSET 0) x ORDER BY {order}")
+        assert rows(f"SELECT m, priority FROM cut ORDER BY {order}") == truth, order
+
+
+@test
 def counts_and_offsets_anywhere_in_a_query():
     all_, some = rows("SELECT count(*), count(*) FILTER (WHERE total > 100) FROM dac")[0]
     tail = rows("SELECT order_nbr, total FROM (SELECT * FROM dac OFFSET 0) x WHERE total > 100 ORDER BY total DESC, order_nbr")[10:13]

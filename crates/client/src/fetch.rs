@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{Dialect, print};
 use crate::lease::Lease;
 use crate::literal::Literal;
-use crate::pages::Scan;
+use crate::pages::{Elsewhere, Scan};
 use crate::parameters;
 use crate::refusal::{self, blamed, columns_of, listed, may_be_of_condition};
 use crate::rename;
@@ -62,9 +62,16 @@ async fn read_somehow(connection: &Arc<Connection>, request: &ScanRequest, share
     if !request.order.is_empty() {
         return Err(Error { kind: ErrorKind::CannotOrder, ..why });
     }
-    let Some(filter) = request.filter.as_ref().filter(|_| !request.is_final()) else {
+    let Some(filter) = &request.filter else { return Err(refusal::unreadable(request, why)) };
+    if request.is_final() && request.own_filter.is_some() {
         return Err(refusal::unreadable(request, why));
-    };
+    }
+    if request.is_final() {
+        let columns = listed(&columns_of(request, &filter.paths()));
+        return Err(
+            why.hint(format!("Set the option pushdown of {columns} to off: then the server is not asked."))
+        );
+    }
     let blamed = blamed(&filter.paths(), &why);
     let fields = [known.as_slice(), &blamed].concat();
     let again = ScanRequest { filter: without(&fields), ..request.clone() };
@@ -137,6 +144,10 @@ async fn run_call(
             let message = "the values that it is filtered by take several requests";
             return Err(Error::new(ErrorKind::CannotOrder, message));
         }
+        (Some(by), _) if by.nulls_apart && listing.identity.is_empty() => {
+            let message = "rows without a key cannot be asked for in parts";
+            return Err(Error::new(ErrorKind::CannotOrder, message));
+        }
         (Some(by), _) if by.nulls_apart => request.with_nulls_apart(by),
         (_, 0 | 1) => return scan_list(request, call, &listing, lease, access, shared, None).await,
         _ => portions
@@ -145,9 +156,10 @@ async fn run_call(
             .collect(),
     };
     let mut elsewhere = HashMap::new();
-    for request in portions {
+    for (portion, request) in portions.into_iter().enumerate() {
+        let elsewhere = Elsewhere { rows: &mut elsewhere, portion };
         let listing = place.listing(connection, &request, call)?;
-        scan_list(&request, call, &listing, lease.take(), access, shared, Some(&mut elsewhere)).await?;
+        scan_list(&request, call, &listing, lease.take(), access, shared, Some(elsewhere)).await?;
     }
     Ok(())
 }
@@ -198,7 +210,7 @@ async fn scan_list(
     lease: Option<Lease>,
     access: &mut Access<'_>,
     shared: &Shared,
-    elsewhere: Option<&mut HashMap<Vec<u8>, u64>>,
+    elsewhere: Option<Elsewhere<'_>>,
 ) -> Result<()> {
     let mut scan = Scan::new(request, call, listing, lease, access, shared)?;
     scan.elsewhere = elsewhere;

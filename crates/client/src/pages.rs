@@ -69,12 +69,20 @@ pub(crate) struct Scan<'a, 'b> {
     page_bytes: u64,
     /// Batches of it that were handed over.
     page_batches: usize,
-    /// Rows that portions of the same list have brought, by their identity, each with a hash of its content.
-    pub elsewhere: Option<&'a mut HashMap<Vec<u8>, u64>>,
+    /// Where this is one of several portions of a list.
+    pub elsewhere: Option<Elsewhere<'a>>,
     /// The key of the last row, where the next page can begin by it.
     last_key: Vec<String>,
     /// The server has refused to begin a page by a key.
     no_keyset: bool,
+}
+
+/// What portions of a list have brought.
+pub(crate) struct Elsewhere<'a> {
+    /// By the identity of each row the portion that it came in, and a hash of its content.
+    pub rows: &'a mut HashMap<Vec<u8>, (usize, u64)>,
+    /// The portion under way.
+    pub portion: usize,
 }
 
 /// How a page ended.
@@ -162,6 +170,8 @@ impl<'a, 'b> Scan<'a, 'b> {
             let next_link = match end {
                 PageEnd::Done { next_link } => next_link,
                 PageEnd::Gap => {
+                    // Whether it is gone or the server has another order than its conditions: from here on by position.
+                    self.no_keyset |= from.is_some();
                     Counters::add(&self.shared.stats.retries, 1);
                     self.position = behind;
                     back *= STEP_BACK;
@@ -483,8 +493,11 @@ impl<'a, 'b> Scan<'a, 'b> {
             Surface::Rest => 0,
             _ => BuildHasherDefault::<DefaultHasher>::default().hash_one(row),
         };
-        match elsewhere.insert(identity.to_owned(), content) {
-            Some(before) if before != content => Err(continuity::ambiguous()),
+        match elsewhere.rows.insert(identity.to_owned(), (elsewhere.portion, content)) {
+            // Within a portion the same row is known by its place.
+            Some((portion, before)) if portion == elsewhere.portion || before != content => {
+                Err(continuity::ambiguous())
+            }
             before => Ok(before.is_some()),
         }
     }

@@ -158,7 +158,7 @@ impl Listing {
     pub fn page_from(&self, from: &str, top: u64) -> Option<String> {
         let own = format!("$filter={}", utf8_percent_encode(&self.filter, QUERY));
         let all =
-            if self.filter.is_empty() { from.to_owned() } else { format!("{} and {from}", self.filter) };
+            if self.filter.is_empty() { from.to_owned() } else { format!("({}) and {from}", self.filter) };
         let all = format!("$filter={}", utf8_percent_encode(&all, QUERY));
         let query = match (self.filter.is_empty(), self.query.is_empty()) {
             (false, _) => self.query.replacen(&own, &all, 1),

@@ -172,8 +172,8 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
 fn record(request: &ScanRequest, list: &str, query: String) -> Option<Record> {
     let filter = request.filter.as_ref()?;
     let value = |path: &[String]| match filter.value_of(path)? {
+        // A number could be the key in more than one way: 123 and 000123.
         Literal::Text(text) if is_segment(text) => Some(text.clone()),
-        Literal::Integer(digits) => Some(digits.clone()),
         Literal::Uuid(id) if path == ["id"] => Some(id.clone()),
         Literal::Shown(text) => Some(text.clone()),
         _ => None,

@@ -155,8 +155,8 @@ impl Filter {
 
     /// Whether all of it is sent, and the server's answer is PostgreSQL's.
     pub fn is_exact(&self, dialect: Dialect) -> bool {
-        let length = print::part(self, dialect).map(|text| print::encoded_length(&text));
-        length.is_some_and(|length| length <= MOST_CHARACTERS) && self.has_exact_tests(dialect)
+        print::part(self, dialect)
+            .is_some_and(|part| part.exact && print::encoded_length(&part.text) <= MOST_CHARACTERS)
     }
 
     /// Whether all values are there.
@@ -168,20 +168,11 @@ impl Filter {
         known
     }
 
-    fn has_exact_tests(&self, dialect: Dialect) -> bool {
-        match self {
-            Self::And(parts) | Self::Or(parts) => parts.iter().all(|part| part.has_exact_tests(dialect)),
-            Self::Test(field, test) => {
-                let class = Kind::of(field.ty).map(|kind| class(dialect, kind, test.operator()));
-                class == Some(Class::Exact) && print::part(self, dialect).is_some()
-            }
-        }
-    }
-
     /// The same condition in portions that each find room in a request: a long list of values is split. The portions
     /// may have rows in common, since the server finds more values equal than PostgreSQL.
     pub(crate) fn portions(self, dialect: Dialect) -> Vec<Self> {
-        let length = |part: &Self| print::part(part, dialect).map_or(0, |text| print::encoded_length(&text));
+        let length =
+            |part: &Self| print::part(part, dialect).map_or(0, |part| print::encoded_length(&part.text));
         let parts = self.conjuncts();
         let Some(long) = parts.iter().position(|part| length(part) > MOST_CHARACTERS && part.is_list())
         else {
@@ -294,6 +285,14 @@ mod tests {
         assert!(gt.is_exact(Dialect::Dac));
         assert!(!ne.is_exact(Dialect::Dac));
         assert!(!Filter::And(vec![gt.clone(), ne.clone()]).is_exact(Dialect::Dac));
-        assert!(!Filter::Or(vec![gt, ne]).is_exact(Dialect::Dac));
+        assert!(!Filter::Or(vec![gt.clone(), ne]).is_exact(Dialect::Dac));
+        // Nor is what is sent only in part, or widened.
+        let Filter::Test(field, _) = gt.clone() else { panic!() };
+        let linked = Field { path: vec!["Linked".into(), "A".into()], ..field.clone() };
+        let Filter::Test(_, test) = gt.clone() else { panic!() };
+        assert!(!Filter::And(vec![gt, Filter::Test(linked, test)]).is_exact(Dialect::Dac));
+        let value = Literal::Double("1.5".into());
+        let about = Test::Compare { comparison: Comparison::Gt, value, slack: Slack::default() };
+        assert!(!Filter::Test(field, about).is_exact(Dialect::Dac));
     }
 }

@@ -28,12 +28,19 @@ const LOWER_OF_OTHERS: &str = "ki";
 /// The letters that others become in upper case, alone or with others: `ſ`, `ı`, `ß`, `ﬃ`, `ﬆ`, `ŉ`, `ǰ`, `ẖ`, `ẗ`, `ẘ`, `ẙ`, `ẚ`.
 const UPPER_OF_OTHERS: &str = "afhijlnstwy";
 
+/// A condition as it is written.
+pub(super) struct Written {
+    pub text: String,
+    /// The server's answer to it is PostgreSQL's answer to the whole condition.
+    pub exact: bool,
+}
+
 /// The condition as the dialect writes it, not yet percent-encoded; `None` if nothing of it can be sent.
 pub(crate) fn print(filter: &Filter, dialect: Dialect) -> Option<String> {
     let mut length = 0;
     let mut sent: Vec<String> = Vec::new();
     for conjunct in filter.conjuncts() {
-        let Some(text) = part(conjunct, dialect) else { continue };
+        let Some(Written { text, .. }) = part(conjunct, dialect) else { continue };
         let added = encoded_length(&text);
         if length + added <= MOST_CHARACTERS && !sent.contains(&text) {
             length += added;
@@ -48,34 +55,43 @@ pub(super) fn encoded_length(text: &str) -> usize {
 }
 
 /// All of a condition.
-pub(super) fn part(filter: &Filter, dialect: Dialect) -> Option<String> {
+pub(super) fn part(filter: &Filter, dialect: Dialect) -> Option<Written> {
     match filter {
         Filter::And(parts) => {
-            let sent: Vec<String> = parts.iter().filter_map(|filter| part(filter, dialect)).collect();
-            match sent.as_slice() {
-                [] => None,
-                [one] => Some(one.clone()),
-                all => Some(format!("({})", all.join(" and "))),
-            }
+            let sent: Vec<Written> = parts.iter().filter_map(|filter| part(filter, dialect)).collect();
+            let exact = sent.len() == parts.len() && sent.iter().all(|part| part.exact);
+            let texts: Vec<String> = sent.into_iter().map(|part| part.text).collect();
+            let text = match texts.as_slice() {
+                [] => return None,
+                [one] => one.clone(),
+                all => format!("({})", all.join(" and ")),
+            };
+            Some(Written { text, exact })
         }
         Filter::Or(parts) => {
-            let parts: Option<Vec<String>> = parts.iter().map(|filter| part(filter, dialect)).collect();
-            parts.filter(|parts| !parts.is_empty()).map(|parts| format!("({})", parts.join(" or ")))
+            let parts: Vec<Written> =
+                parts.iter().map(|filter| part(filter, dialect)).collect::<Option<_>>()?;
+            let exact = parts.iter().all(|part| part.exact);
+            let texts: Vec<String> = parts.into_iter().map(|part| part.text).collect();
+            (!texts.is_empty()).then(|| Written { text: format!("({})", texts.join(" or ")), exact })
         }
         Filter::Test(field, test) => {
-            let kind = Kind::of(field.ty)?;
-            if matches!(class(dialect, kind, test.operator()), Class::None(_)) {
+            let class = class(dialect, Kind::of(field.ty)?, test.operator());
+            if matches!(class, Class::None(_)) {
                 return None;
             }
             let name = name_of(field, dialect).ok()?;
-            match test {
+            let text = match test {
                 Test::Compare { comparison, value, slack } => {
                     compare(name, field.ty, *comparison, value, *slack, dialect)
                 }
                 Test::Null => Some(format!("{name} eq null")),
                 Test::NotNull => Some(format!("{name} ne null")),
                 Test::Match { place, text, case } => matching(name, field, *place, text, *case, dialect),
-            }
+            }?;
+            // What is known up to rounding only is asked for with something to spare.
+            let is_widened = matches!(test, Test::Compare { value: Literal::Double(_), .. });
+            Some(Written { text, exact: class == Class::Exact && !is_widened })
         }
     }
 }
