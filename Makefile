@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything that takes more than a line is a script in tests/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop build install install-files test soak sqlsmith lint fuzz bench clean
+.PHONY: help demo demo-stop build install install-files test soak sqlsmith mutations lint fuzz bench clean
 
 # Which PostgreSQL: pg_config on the PATH, else the newest of Debian's.
 PG_CONFIG ?= $(shell . tests/lib/common.sh && find_pg_config)
@@ -44,6 +44,9 @@ lint: ## rustfmt, clippy, shellcheck, licences
 
 fuzz: ## fuzz the parsers of what servers send, SECONDS_EACH=60
 	@crates/client/fuzz/run.sh $(or $(SECONDS_EACH),60)
+
+mutations: ## switch rules of pushdown off, one at a time: the test of each must fail, RULES=regex for some of them
+	@tests/mutations.sh
 
 bench: ## run the benchmarks
 	@tests/bench.sh

@@ -63,6 +63,7 @@ db.execute(f"""
     CREATE FOREIGN TABLE keyed (k int OPTIONS (key '1'), v int) SERVER strange OPTIONS (inquiry 'X');
     CREATE FOREIGN TABLE moving (k int OPTIONS (key '1')) SERVER strange OPTIONS (inquiry 'X', page_size '1');
     CREATE FOREIGN TABLE wide (k int OPTIONS (key '1'), v text) SERVER strange OPTIONS (inquiry 'X');
+    CREATE FOREIGN TABLE record (k text OPTIONS (key '1'), v int) SERVER strange OPTIONS (schema 'DAC', entity 'X');
     CREATE FOREIGN TABLE keyless (v int) SERVER strange OPTIONS (inquiry 'X')""")
 
 
@@ -374,6 +375,14 @@ def a_wide_table_leaves_out_select():
     serve(table([{"k": 1, **{f"Column{n:04}": n for n in range(1000)}}]))
     row = db.execute("SELECT * FROM thousand").fetchone()
     assert row == (1, *range(1000))
+
+
+@test
+def a_record_by_its_address_whose_key_is_another_is_looked_for_in_the_list():
+    rows = table([{"k": "a", "v": 1}, {"k": "b", "v": 2}])
+    # By an address there is nothing to cut.
+    serve(lambda skip, top, query: rows(skip, top, query) if "$top" in query else {"k": "a", "v": 1})
+    assert values("SELECT v FROM record WHERE k = 'b'") == [2]
 
 
 finish()

@@ -150,9 +150,11 @@ _failed = 0
 
 
 def test(function):
-    """Runs a test at once and says how it went."""
+    """Runs a test at once and says how it went; with TEST_NAME in the environment only that one."""
     global _failed
     name = function.__name__
+    if os.environ.get("TEST_NAME", name) != name:
+        return
     try:
         function()
         print(f"ok - {name}", flush=True)

@@ -220,6 +220,17 @@ impl fmt::Display for Target {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::filter::{Comparison, Slack};
+
+    /// The condition that a field of text is equal to a value.
+    pub fn equal(field: &str, value: &str) -> Filter {
+        let value = Literal::Text(value.into());
+        let test = Test::Compare { comparison: Comparison::Eq, value, slack: Slack::default() };
+        Filter::Test(
+            Field { path: vec![field.into()], ty: ColumnType::Text, vouched: false, key: true },
+            test,
+        )
+    }
 
     /// A request for columns whose names are their paths.
     pub fn request(name: &str, columns: &[(&str, ColumnType)], key: &[&str]) -> ScanRequest {

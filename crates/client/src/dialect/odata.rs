@@ -159,7 +159,7 @@ fn called(
 mod tests {
     use super::*;
     use crate::decode::ColumnType::*;
-    use crate::request::tests::request;
+    use crate::request::tests::{equal, request};
 
     #[test]
     fn ordered_by_the_key_which_is_selected_too() {
@@ -183,5 +183,38 @@ mod tests {
             ErrorKind::Definition
         );
         assert_eq!(listing(&request, ODataVersion::V3, Some("T"), &[], &[]).unwrap().path, "odatav4/T/X");
+    }
+
+    #[test]
+    fn a_row_is_asked_for_by_its_address_only_if_the_key_can_stand_in_one() {
+        let mut request = request("SOOrder", &[("Total", Numeric)], &["OrderNbr"]);
+        request.target.surface = Surface::Dac;
+        let record = |request: &ScanRequest| {
+            let key = ["OrderNbr".to_owned()];
+            listing(request, ODataVersion::V4, Some("T"), &key, &[]).unwrap().record.map(|record| record.path)
+        };
+        request.filter = Some(equal("OrderNbr", "O'1"));
+        assert_eq!(record(&request).as_deref(), Some("t/T/api/odata/dac/SOOrder(OrderNbr='O''1')"));
+        // There the table's own condition would not apply.
+        let own = ScanRequest { own_filter: Some("Hold eq true".into()), ..request.clone() };
+        assert_eq!(record(&own), None);
+        for key in ["", " ", "CUST/1", "a\\b", "5%", "a:b", "A&B", "x\n"] {
+            request.filter = Some(equal("OrderNbr", key));
+            assert_eq!(record(&request), None, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn pages_begin_by_key_only_where_conditions_are_on_what_is_ordered_by() {
+        let mut request = request("X", &[("Total", Numeric)], &["OrderType"]);
+        let mut keyset = |surface, ty| {
+            request.target.surface = surface;
+            request.key_types = vec![ty];
+            listing(&request, ODataVersion::V4, Some("T"), &["OrderType".to_owned()], &[]).unwrap().keyset
+        };
+        assert!(keyset(Surface::Dac, Text).is_some());
+        assert_eq!(keyset(Surface::GenericInquiry, Text), None);
+        assert_eq!(keyset(Surface::Dac, Uuid), None);
+        assert_eq!(keyset(Surface::Dac, Timestamp), None);
     }
 }

@@ -371,7 +371,7 @@ fn encode_version(version: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::tests::request;
+    use crate::request::tests::{equal, request};
 
     fn url(columns: &[(&str, ColumnType)], version: &str) -> String {
         listing(&request("SalesOrder", columns, &["OrderNbr"]), "Default", version).unwrap().query
@@ -471,5 +471,21 @@ mod tests {
         use ColumnType::*;
         assert_eq!(url(&[("id", Uuid), ("note", Text)], "24.200.001"), "$select=OrderNbr");
         assert_eq!(url(&[("A", Text), ("files", Json)], "24.200.001"), "$select=A,files&$expand=files");
+    }
+
+    #[test]
+    fn a_record_is_asked_for_by_its_address_only_if_the_key_can_stand_in_one() {
+        let mut request = request("Customer", &[("CustomerName", ColumnType::Text)], &["CustomerID"]);
+        let mut record = |key: &str, own: Option<&str>| {
+            request.filter = Some(equal("CustomerID", key));
+            request.own_filter = own.map(Into::into);
+            listing(&request, "Default", "24.200.001").unwrap().record.map(|record| record.path)
+        };
+        assert_eq!(record("Ab 1", None).as_deref(), Some("entity/Default/24.200.001/Customer/Ab%201"));
+        for key in ["", " A", "A ", "CUST/1", "a\\b", "5%", "A.", ".", "a:b", "A&B", "x\n"] {
+            assert_eq!(record(key, None), None, "{key:?}");
+        }
+        // There the table's own condition would not apply.
+        assert_eq!(record("Ab 1", Some("Status eq 'Active'")), None);
     }
 }

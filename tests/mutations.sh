@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# `make mutations`: switches the rules of tests/mutations.txt off, one at a time, in a copy of the tree, and runs the test
+# that knows the rule. It must fail; if it does not, or the text to be replaced is not there exactly once, that is a failure.
+#
+# RULES=REGEX: only rules whose line it matches. The copy and what is built of it stay in target/mutations, so that a second
+# run need not build everything again; the checkout itself is only read.
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+work=$TARGET/mutations tree=$TARGET/mutations/tree listed=$ROOT/tests/mutations.txt
+mkdir -p "$work/target"
+exec 9>"$work/lock"
+flock -n 9 || die "another make mutations works in $work"
+
+# The rules, one in each place of these.
+rules=() files=() olds=() news=() suites=() names=()
+add() {
+	[[ -n $rule$file$old$new$suite ]] || return 0
+	[[ -n $rule && -n $file && -n $old && -n $suite ]] || die "$listed: \"$rule\" lacks its file, its test, or a line with -"
+	if [[ $rule =~ ${RULES:-} ]]; then
+		rules+=("$rule") files+=("$file") olds+=("${old%$'\n'}") news+=("${new%$'\n'}") suites+=("$suite") names+=("$name")
+	fi
+	rule='' file='' old='' new='' suite='' name=''
+}
+rule='' file='' old='' new='' suite='' name=''
+while IFS= read -r line; do
+	case $line in
+	'rule '*) rule=${line#rule } ;;
+	'file '*) file=${line#file } ;;
+	'- '*) old+=${line#- }$'\n' ;;
+	'+ '*) new+=${line#+ }$'\n' ;;
+	# The SQL tests have no names below that of their file.
+	'test '*) read -r _ suite name <<<"$line"; name=${name:-$suite} ;;
+	'') add ;;
+	'#'*) ;;
+	*) die "$listed: what is \"$line\"?" ;;
+	esac
+done <"$listed"
+add
+((${#rules[@]})) || die "no rule matches RULES=${RULES:-}"
+
+# Times are kept, so that what has not changed is not built again; but a run may have been killed in the middle of a change.
+rm -rf "$tree"
+mkdir "$tree"
+tar -C "$ROOT" --exclude=./target --exclude=./.git -cf - . | tar -C "$tree" -xf -
+(cd "$tree" && touch -- "${files[@]}")
+[[ -e $work/target/venv || ! -e $TARGET/venv ]] || ln -s "$TARGET/venv" "$work/target/venv"
+export CARGO_TARGET_DIR=$work/target PROFILE=dev
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# run SUITES NAME: prints what the tests say; of one test or, without a name, of all.
+run() {
+	if [[ $1 == client ]]; then
+		(cd "$tree" && timeout -k 10 900 cargo test -p acumatica-client --lib -- ${2:+--exact "$2"}) || true
+	else
+		(cd "$tree" && ${2:+env TEST_NAME="$2"} timeout -k 60 1800 env TESTS="$1" tests/run.sh) || true
+	fi
+} </dev/null 2>&1
+# says ok|failed NAME: whether the log has a line with this outcome of a test.
+says() {
+	local line="not ok - $2" cargo="test $2 ... FAILED"
+	if [[ $1 == ok ]]; then line="ok - $2" cargo="test $2 ... ok"; fi
+	grep -qxF -e "$line" -e "$cargo" "$work/log"
+}
+
+say "${#rules[@]} rules; first all of their tests as things are"
+others=$(printf '%s\n' "${suites[@]}" | grep -vx client | sort -u | tr '\n' ' ' || true)
+{
+	run client ''
+	[[ -z ${others% } ]] || run "${others% }" ''
+} >"$work/log"
+for at in "${!rules[@]}"; do
+	says ok "${names[at]}" || {
+		tail -n 50 "$work/log"
+		die "${names[at]} of ${suites[at]} does not pass, or does not exist, before anything is changed"
+	}
+done
+
+failed=0 table=''
+for at in "${!rules[@]}"; do
+	path=$tree/${files[at]} begun=$SECONDS
+	text=$(cat "$path" && echo .) # a substitution loses the newlines at the end
+	text=${text%.}
+	before=${text%%"${olds[at]}"*} after=${text#*"${olds[at]}"}
+	if [[ $before == "$text" ]]; then
+		outcome='the text to be replaced is not there'
+	elif [[ $after == *"${olds[at]}"* ]]; then
+		outcome='the text to be replaced is there more than once'
+	else
+		printf '%s' "$before${news[at]}$after" >"$path"
+		run "${suites[at]}" "${names[at]}" >"$work/log"
+		printf '%s' "$text" >"$path"
+		if says failed "${names[at]}"; then
+			outcome=fails
+		elif says ok "${names[at]}"; then
+			outcome=survived
+		else
+			outcome='did not compile, or not come to its test'
+			tail -n 30 "$work/log"
+		fi
+	fi
+	if [[ $outcome == fails ]]; then
+		printf 'ok - %s: fails %s (%d s)\n' "${rules[at]}" "${names[at]}" $((SECONDS - begun))
+	else
+		printf 'not ok - %s: %s (%s of %s)\n' "${rules[at]}" "$outcome" "${names[at]}" "${files[at]}"
+		failed=$((failed + 1))
+	fi
+	table+="${rules[at]}|${files[at]}|${suites[at]} ${names[at]##*::}|$outcome"$'\n'
+done
+
+printf '\n'
+printf '%s' "rule|file|test|without the rule"$'\n'"$table" | column -t -s '|'
+printf '\nin %d s\n%d passed, %d failed\n' "$SECONDS" $((${#rules[@]} - failed)) "$failed"
+((failed == 0))
