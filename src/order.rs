@@ -205,7 +205,12 @@ impl Sorting {
 
     /// As before the first row.
     pub fn restart(&mut self) {
-        self.previous.clear();
+        for ((value, is_null), (by_value, _)) in self.previous.drain(..).zip(&self.layout) {
+            if !by_value && !is_null {
+                // SAFETY: a copy made in `check`.
+                unsafe { pg_sys::pfree(value.cast_mut_ptr()) };
+            }
+        }
         if let Some((sorter, slot)) = self.here.take() {
             // SAFETY: they were made below, and are not used again.
             unsafe {

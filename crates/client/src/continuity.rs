@@ -170,7 +170,8 @@ fn bad_key(message: &str, detail: &str) -> Error {
         )
 }
 
-fn moved() -> Error {
+/// Rows are no longer where they were, or what they were.
+pub(crate) fn moved() -> Error {
     Error::new(ErrorKind::RowsMoved, "rows changed places on the server while they were read")
         .detail("A row came a second time, so others may be missing.")
         .hint(

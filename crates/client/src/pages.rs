@@ -495,9 +495,8 @@ impl<'a, 'b> Scan<'a, 'b> {
         };
         match elsewhere.rows.insert(identity.to_owned(), (elsewhere.portion, content)) {
             // Within a portion the same row is known by its place.
-            Some((portion, before)) if portion == elsewhere.portion || before != content => {
-                Err(continuity::ambiguous())
-            }
+            Some((portion, _)) if portion == elsewhere.portion => Err(continuity::ambiguous()),
+            Some((_, before)) if before != content => Err(continuity::moved()),
             before => Ok(before.is_some()),
         }
     }
