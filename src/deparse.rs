@@ -31,7 +31,7 @@ pub struct Column {
 }
 
 /// What the planner hands to the executor, as a list of plain nodes that PostgreSQL can copy.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Plan {
     /// Columns to fetch, by attribute number.
     pub attributes: Vec<i16>,

@@ -120,18 +120,46 @@ unsafe extern "C-unwind" fn get_foreign_paths(
         for outer in std::iter::once((*rel).lateral_relids).chain(sets).chain(std::iter::once(all)) {
             add_scan_path(root, rel, outer, all, std::ptr::null_mut());
         }
-        let most = planned.table.inherited("page_size").parse().unwrap_or(f64::MAX);
-        if !((*root).limit_tuples >= 1.0 && (*root).limit_tuples <= most) {
-            return;
-        }
         let keys = order::keys(rel, table, &relation, columns, (*root).query_pathkeys);
-        if !keys.is_empty() && parameters.is_empty() && (*rel).lateral_relids.is_null() {
+        let is_plain = parameters.is_empty() && (*rel).lateral_relids.is_null();
+        if !keys.is_empty() && is_plain && fits_a_page(root, rel, planned) {
             let pathkeys = PgList::<std::ffi::c_void>::from_pg((*root).query_pathkeys);
             let wanted = pathkeys.iter_ptr().take(keys.len());
             let wanted = wanted.fold(std::ptr::null_mut(), |list, key| pg_sys::lappend(list, key));
             add_scan_path(root, rel, std::ptr::null_mut(), std::ptr::null_mut(), wanted);
         }
     }
+}
+
+/// Whether a query is likely to have enough with one page: it has a LIMIT, nothing else takes part in it, and no condition
+/// is left to be met here.
+///
+/// # Safety
+/// As for the callback.
+unsafe fn fits_a_page(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    planned: &Planned,
+) -> bool {
+    // SAFETY: as the caller says.
+    unsafe {
+        let most = planned.table.inherited("page_size").parse().unwrap_or(f64::MAX);
+        let limit = (*root).limit_tuples;
+        let clauses = pg_sys::extract_actual_clauses((*rel).baserestrictinfo, false);
+        let request = planned.table.request(&planned.relation(), &Plan::default());
+        let dialect = planned.table.dialect(&request);
+        let (relid, columns) = ((*rel).relid, &planned.columns);
+        is_alone(root)
+            && limit >= 1.0
+            && limit <= most
+            && condition::described(relid, columns, clauses, dialect, |_| String::new()).kept.is_empty()
+    }
+}
+
+/// Whether the query is about one relation.
+unsafe fn is_alone(root: *mut pg_sys::PlannerInfo) -> bool {
+    // SAFETY: the planner's own structure.
+    unsafe { pg_sys::bms_membership((*root).all_baserels) == pg_sys::BMS_Membership::BMS_SINGLETON }
 }
 
 /// Adds the path that gets the values of `outer`, out of `all` relations that could give any, in the order of
@@ -307,8 +335,7 @@ pub unsafe fn attributes(
 unsafe fn limit(root: *mut pg_sys::PlannerInfo, pathkeys: *mut pg_sys::List) -> Option<u32> {
     // SAFETY: as the caller says.
     unsafe {
-        let alone = pg_sys::bms_membership((*root).all_baserels) == pg_sys::BMS_Membership::BMS_SINGLETON;
-        if !alone || !pg_sys::pathkeys_contained_in((*root).query_pathkeys, pathkeys) {
+        if !is_alone(root) || !pg_sys::pathkeys_contained_in((*root).query_pathkeys, pathkeys) {
             return None;
         }
         let limit = (*root).limit_tuples;

@@ -174,6 +174,11 @@ unsafe fn add_offset_path(
         let target = (*root).upper_targets[pg_sys::UpperRelationKind::UPPERREL_FINAL as usize];
         let is_sorted = keys.len() == PgList::<pg_sys::PathKey>::from_pg(pathkeys).len()
             && !keys.iter().any(|key| key.nulls_apart);
+        // In an order that people change only one page is read, as in `plan`.
+        let most: u32 = planned.table.inherited("page_size").parse().unwrap_or(u32::MAX);
+        if !keys.is_empty() && limit.is_none_or(|limit| limit > most) {
+            return;
+        }
         if !is_sorted || !planned.table.is_cut_by_position(&relation) || !has_columns_only(rel, target) {
             return;
         }
