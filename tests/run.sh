@@ -186,7 +186,7 @@ before=$failed
 suite build build
 if ((failed == before)); then
 	# All that can be logged is, but for the texts of statements: what a user types PostgreSQL may log.
-	export CLUSTER_LOG_MIN_MESSAGES=debug5 CLUSTER_CONF='log_min_error_statement = panic'
+	export CLUSTER_LOG_MIN_MESSAGES=${CLUSTER_LOG_MIN_MESSAGES:-debug5} CLUSTER_CONF='log_min_error_statement = panic'
 	tests/cluster.sh install "$run/cluster"
 	tests/cluster.sh start "$run/cluster"
 	eval "$(tests/cluster.sh env "$run/cluster")"
