@@ -173,6 +173,16 @@ def a_very_long_list_is_not_sent():
 
 
 @test
+def a_null_that_no_row_can_meet_makes_no_request():
+    db.execute("SET plan_cache_mode = force_generic_plan")
+    db.execute("PREPARE null_free (numeric, text, int[]) AS SELECT * FROM dac WHERE total > $1 OR order_nbr LIKE $2 OR priority = ANY ($3)")
+    assert rows("EXECUTE null_free (NULL, NULL, NULL)") == [] and asked() == []
+    assert rows("EXECUTE null_free (NULL, NULL, '{}')") == [] and asked() == []
+    assert rows("EXECUTE null_free (NULL, 'SO%', '{NULL}')") == [] and "startswith(OrderNbr,'SO')" in asked()[0], asked()
+    db.execute("RESET plan_cache_mode")
+
+
+@test
 def a_list_and_an_order_are_sorted_here():
     wanted = [f"{n:06}" for n in range(1, 301)]
     found = rows("SELECT total FROM dac WHERE order_nbr = ANY (%s) ORDER BY total DESC NULLS LAST LIMIT 5", [wanted])

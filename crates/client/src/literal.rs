@@ -9,7 +9,6 @@ use crate::config::ODataVersion;
 /// A value, in the form in which it can be written in any dialect.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Literal {
-    Null,
     Bool(bool),
     /// Digits, with a sign if need be.
     Integer(String),
@@ -53,7 +52,6 @@ impl Literal {
     pub(crate) fn odata(&self, version: ODataVersion) -> String {
         let v3 = version == ODataVersion::V3;
         match self {
-            Self::Null => "null".to_owned(),
             Self::Bool(value) => value.to_string(),
             Self::Integer(digits) => digits.clone(),
             Self::Decimal(digits) if v3 => format!("{digits}M"),
@@ -72,7 +70,6 @@ impl Literal {
     /// As JSON, which contract REST wraps into `{"value": …}`.
     pub(crate) fn json(&self) -> String {
         match self {
-            Self::Null => "null".to_owned(),
             Self::Bool(value) => value.to_string(),
             Self::Integer(text) | Self::Decimal(text) | Self::Double(text) | Self::Shown(text) => {
                 text.clone()
@@ -83,19 +80,18 @@ impl Literal {
         }
     }
 
-    /// As the text that decodes to the same value again; `None` for NULL.
-    pub(crate) fn text(&self) -> Option<String> {
+    /// As the text that decodes to the same value again.
+    pub(crate) fn text(&self) -> String {
         match self {
-            Self::Null => None,
-            Self::Bool(value) => Some(value.to_string()),
+            Self::Bool(value) => value.to_string(),
             Self::Integer(text)
             | Self::Decimal(text)
             | Self::Double(text)
             | Self::Text(text)
             | Self::Date(text)
             | Self::Shown(text)
-            | Self::Uuid(text) => Some(text.clone()),
-            Self::Timestamp(moment) => Some(format!("{moment}Z")),
+            | Self::Uuid(text) => text.clone(),
+            Self::Timestamp(moment) => format!("{moment}Z"),
         }
     }
 }
@@ -110,7 +106,7 @@ impl fmt::Display for Literal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => write!(f, "'{text}'"),
-            other => f.write_str(&other.text().unwrap_or_else(|| "NULL".to_owned())),
+            other => f.write_str(&other.text()),
         }
     }
 }
@@ -139,7 +135,6 @@ mod tests {
         );
         assert_eq!(both(Literal::Uuid("0-0".into())), pair("0-0", "guid'0-0'"));
         assert_eq!(both(Literal::Decimal("1.50".into())), pair("1.50", "1.50M"));
-        assert_eq!(both(Literal::Null), pair("null", "null"));
     }
 
     #[test]

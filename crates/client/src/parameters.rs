@@ -77,9 +77,8 @@ pub(crate) fn decoder(
     }
     let mut decoder = RowDecoder::of_detail(&columns, identity, &request.target.detail);
     for (column, value) in given {
-        if let Some(text) = value.text() {
-            decoder.set_constant(column, columns[column].ty, text);
-        }
+        let text = value.text();
+        decoder.set_constant(column, columns[column].ty, text);
     }
     decoder
 }
@@ -97,7 +96,7 @@ pub(crate) fn check_echo(request: &ScanRequest, call: &[Option<Literal>], record
     let fields: HashMap<String, &RawValue> =
         serde_json::from_slice(record).map_err(|error| unreadable(&error))?;
     for (parameter, value) in request.parameters.iter().zip(call) {
-        let Some(text) = value.as_ref().and_then(Literal::text) else { continue };
+        let Some(text) = value.as_ref().map(Literal::text) else { continue };
         let ty = parameter.column.map_or(ColumnType::Text, |column| request.columns[column].ty);
         let column = |path| Column { name: parameter.name.clone(), path, ty };
         let (mut sent, mut shown) = (Batch::new(1), Batch::new(1));

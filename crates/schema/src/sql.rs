@@ -29,18 +29,6 @@ impl Table {
             options(&self.options),
         )
     }
-
-    /// The statements that put the comments of the table and its columns on it, once it is there.
-    pub fn comment_on(&self, schema_quoted: &str) -> Vec<String> {
-        let relation = format!("{schema_quoted}.{}", identifier(&self.name));
-        let on_table =
-            self.comment.iter().map(|text| format!("FOREIGN TABLE {relation} IS {};", literal(text)));
-        let on_columns = self.included().filter_map(|column| {
-            let text = literal(column.comment.as_ref()?);
-            Some(format!("COLUMN {relation}.{} IS {text};", identifier(&column.name)))
-        });
-        on_table.chain(on_columns).map(|what| format!("COMMENT ON {what}")).collect()
-    }
 }
 
 impl Column {
@@ -94,17 +82,6 @@ mod tests {
     "type" text OPTIONS (field 'Type') NOT NULL,
     "a" text OPTIONS (field 'A''B')
 ) SERVER "my ""erp""" OPTIONS (schema 'OData', inquiry E'Bob''s \\ inquiry');"#
-        );
-    }
-
-    #[test]
-    fn comments_are_for_what_is_included() {
-        assert_eq!(
-            table().comment_on("s"),
-            [
-                r#"COMMENT ON FOREIGN TABLE s."odd ""name""" IS 'Odd';"#,
-                r#"COMMENT ON COLUMN s."odd ""name"""."type" IS E'It''s a \\';"#,
-            ]
         );
     }
 }
