@@ -1,7 +1,7 @@
 //! From a foreign table and the columns wanted to a request.
 
 use acumatica_client::decode::{self, ColumnType};
-use acumatica_client::{Dialect, Field, Order, Parameter, ScanRequest, Surface, Target};
+use acumatica_client::{Dialect, Field, Order, Parameter, ScanRequest, Surface, Target, dialect_of};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
@@ -186,7 +186,7 @@ impl Table {
 
     /// The dialect that conditions are going to be written in, as far as it can be told without the server.
     pub fn dialect(&self, request: &ScanRequest) -> Dialect {
-        request.dialect(self.server.odata_version())
+        dialect_of(request, self.server.odata_version())
     }
 
     fn target(&self) -> Result<Target, Refusal> {

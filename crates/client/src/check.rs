@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::config::Credentials;
 use crate::cookies::CookieJar;
-use crate::dialect::encode_segment;
+use crate::encode::encode_segment;
 use crate::endpoint::{FALLBACK_VERSION, Listed, newest, parse_list};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Request;

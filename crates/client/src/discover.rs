@@ -11,7 +11,7 @@ use crate::access::Access;
 use crate::adhoc;
 use crate::catalog::{Contract, CustomField, Model};
 use crate::csdl;
-use crate::dialect::encode_segment;
+use crate::encode::encode_segment;
 use crate::endpoint::{Endpoint, FALLBACK_VERSION};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Answer, Request};

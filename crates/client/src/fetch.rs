@@ -294,7 +294,7 @@ impl Place {
     fn dialect(&self, request: &ScanRequest) -> Dialect {
         match self {
             Self::Rest { version, .. } => rest::dialect(request, version),
-            Self::OData { version, .. } => Dialect::of(request.target.surface, *version),
+            Self::OData { version, .. } => odata::dialect(request.target.surface, *version),
         }
     }
 }

@@ -18,6 +18,7 @@ mod csdl;
 pub mod decode;
 mod dialect;
 mod discover;
+mod encode;
 mod endpoint;
 mod engine;
 mod error;
@@ -48,7 +49,7 @@ pub use check::{Expected, Step, unusable};
 pub use config::{
     App, Config, Credentials, Login, ODataVersion, Place, Proxy, Secret, Transport, check_tenant,
 };
-pub use dialect::{OWN_TENANT, describe};
+pub use dialect::{OWN_TENANT, describe, dialect_of};
 pub use discover::{CustomFields, loose};
 pub use endpoint::{Endpoint, FALLBACK_VERSION};
 pub use engine::{Client, Engine, Job};

@@ -4,11 +4,9 @@ use std::fmt;
 
 use reqwest::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue};
 
-use crate::config::ODataVersion;
 use crate::decode::{Column, ColumnType};
-use crate::dialect::rest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::{Dialect, Field, Filter, Test};
+use crate::filter::{Field, Filter, Test};
 use crate::literal::Literal;
 
 /// The three data surfaces of an instance (acumatica-api.md section 1).
@@ -72,15 +70,6 @@ impl ScanRequest {
     /// Whether what the server does is not checked again, so that no condition may be left out.
     pub(crate) fn is_final(&self) -> bool {
         self.count || self.offset > 0
-    }
-
-    /// The dialect of its conditions, where the instance need not be asked for its newest endpoint: else the one that
-    /// endpoints had for longest.
-    pub fn dialect(&self, version: ODataVersion) -> Dialect {
-        match self.target.surface {
-            Surface::Rest => rest::dialect(self, self.target.endpoint_version.as_deref().unwrap_or_default()),
-            surface => Dialect::of(surface, version),
-        }
     }
 
     /// The rows without a value of the field that they are ordered by, and the others, in the order in which they are

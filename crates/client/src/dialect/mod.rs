@@ -4,9 +4,10 @@
 pub(crate) mod odata;
 pub(crate) mod rest;
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 
 use crate::config::ODataVersion;
+use crate::encode::{QUERY, encode_segment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{self, Dialect};
 use crate::instance::InstanceUrl;
@@ -16,20 +17,6 @@ use crate::request::{Order, Parameter, ScanRequest, Surface};
 /// IIS refuses a query of more than 2,048 characters by default; the rest is for `$top`, `$skip` and
 /// what the server's proxy may add.
 const MAX_QUERY: usize = 1_900;
-
-/// All but what RFC 3986 allows in a query; `+` and `&` and `#` have a meaning of their own there.
-pub(crate) const QUERY: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'<')
-    .add(b'>')
-    .add(b'%')
-    .add(b'+')
-    .add(b'&')
-    .add(b'[')
-    .add(b']');
-const SEGMENT: &AsciiSet = &QUERY.add(b'/').add(b'?').add(b'`').add(b'{').add(b'}').add(b';').add(b'=');
 
 impl Surface {
     /// Path of the surface below the site, percent-encoded, without a slash at its end.
@@ -224,19 +211,19 @@ pub(crate) fn query(select: &str, others: &[(&str, &str)]) -> String {
     }
 }
 
-pub(crate) fn encode_segment(text: &str) -> String {
-    utf8_percent_encode(text, SEGMENT).to_string()
-}
-
-/// Whether a text can be part of the path of an address: IIS refuses some characters there, and takes others for
-/// something else.
-pub(crate) fn fits_path(text: &str) -> bool {
-    let is_odd = |c: char| c.is_control() || "/\\%&*:<>?+#\"|".contains(c);
-    !text.trim().is_empty() && !text.contains(is_odd)
-}
-
 /// What stands for the company in a request that is described, where each user's client ID names it.
 pub const OWN_TENANT: &str = "<tenant>";
+
+/// The dialect of a request's conditions, where the instance need not be asked for its newest endpoint: else the one that
+/// endpoints had for longest.
+pub fn dialect_of(request: &ScanRequest, version: ODataVersion) -> Dialect {
+    match request.target.surface {
+        Surface::Rest => {
+            rest::dialect(request, request.target.endpoint_version.as_deref().unwrap_or_default())
+        }
+        surface => odata::dialect(surface, version),
+    }
+}
 
 /// What is to be read for one call, in an endpoint whose name and version are known.
 ///
@@ -307,21 +294,6 @@ pub fn describe(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn characters_with_a_meaning_are_encoded() {
-        assert_eq!(encode_segment("AR-Aging by Customer"), "AR-Aging%20by%20Customer");
-        assert_eq!(encode_segment("a/b?c#d&e+f%"), "a%2Fb%3Fc%23d%26e%2Bf%25");
-        assert_eq!(encode_segment("Größe"), "Gr%C3%B6%C3%9Fe");
-    }
-
-    #[test]
-    fn what_iis_takes_for_something_else_does_not_stand_in_a_path() {
-        for text in ["a/b", "a\\b", "50%", "a&b", "a?b", "a#b", "a+b", "a:b", "a*", "<a>", "\t", "", "  "] {
-            assert!(!fits_path(text), "{text}");
-        }
-        assert!(fits_path("O'Neill, Söhne (1).2") && fits_path("SO-000123"));
-    }
 
     #[test]
     fn rows_from_one_on_in_the_order_of_the_key() {

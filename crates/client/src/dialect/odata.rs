@@ -1,8 +1,9 @@
 //! OData, v3 and v4: lists of generic inquiries and DACs (acumatica-api.md section 3).
 
-use super::{KeyField, Listing, Record, encode_segment, filters, fits, fits_path, query};
+use super::{KeyField, Listing, Record, filters, fits, query};
 use crate::config::ODataVersion;
 use crate::decode::ColumnType;
+use crate::encode::{encode_segment, fits_path};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{self, Dialect, Kind};
 use crate::literal::Literal;
@@ -66,7 +67,7 @@ pub(crate) fn listing(
     let rest = order.iter().filter(|field| !request.order.iter().any(|by| by.field == **field));
     let order_by: Vec<String> = wanted.chain(rest.map(|field| (*field).to_owned())).collect();
     let order_by = order_by.join(",");
-    let dialect = Dialect::of(request.target.surface, version);
+    let dialect = self::dialect(request.target.surface, version);
     let queries = filters(request, dialect).into_iter().map(|filter| {
         let mut others = vec![("$filter", filter.as_str()), ("$orderby", order_by.as_str())];
         others.extend(aliases.iter().map(|(alias, value)| (alias.as_str(), value.as_str())));
@@ -89,6 +90,15 @@ pub(crate) fn listing(
         pageable: !key.is_empty(),
         keyset: keyset(request, key),
     })
+}
+
+/// The dialect of a surface. Data access classes speak v4 in every layout.
+pub(crate) fn dialect(surface: Surface, version: ODataVersion) -> Dialect {
+    match (surface, version) {
+        (Surface::Dac, _) => Dialect::Dac,
+        (_, ODataVersion::V3) => Dialect::GiV3,
+        _ => Dialect::GiV4,
+    }
 }
 
 /// The key of a data access class by which its pages follow each other. There the server filters and orders by what is

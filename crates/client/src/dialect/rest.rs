@@ -3,8 +3,9 @@
 
 use percent_encoding::utf8_percent_encode;
 
-use super::{Listing, MAX_QUERY, More, QUERY, Record, encode_segment, filters, fits, fits_path, query};
+use super::{Listing, MAX_QUERY, More, Record, filters, fits, query};
 use crate::decode::{ColumnType, place};
+use crate::encode::{QUERY, encode_segment, fits_path};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Dialect;
 use crate::literal::Literal;

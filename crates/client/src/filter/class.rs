@@ -2,7 +2,6 @@
 
 use crate::config::ODataVersion;
 use crate::decode::ColumnType;
-use crate::request::Surface;
 
 /// How conditions are written and understood (acumatica-api.md sections 2 and 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,15 +16,6 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// That of an OData surface.
-    pub(crate) fn of(surface: Surface, version: ODataVersion) -> Self {
-        match (surface, version) {
-            (Surface::Dac, _) => Self::Dac,
-            (_, ODataVersion::V3) => Self::GiV3,
-            _ => Self::GiV4,
-        }
-    }
-
     pub(crate) fn is_rest(self) -> bool {
         matches!(self, Self::Contract4 | Self::Contract5)
     }

@@ -9,7 +9,7 @@ use super::class::MAY_BE_CODE;
 use super::{Case, Class, Comparison, Dialect, Field, Filter, Kind, Place, Slack, Test, class};
 use crate::config::ODataVersion;
 use crate::decode::ColumnType;
-use crate::dialect::QUERY;
+use crate::encode::QUERY;
 use crate::literal::{Literal, plain};
 
 /// Of the query's length, percent-encoded: the fields and the page must find room beside it.

@@ -1,0 +1,54 @@
+//! Text in addresses.
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+/// All but what RFC 3986 allows in a query; `+` and `&` and `#` have a meaning of their own there.
+pub(crate) const QUERY: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'%')
+    .add(b'+')
+    .add(b'&')
+    .add(b'[')
+    .add(b']')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'|');
+const SEGMENT: &AsciiSet = &QUERY.add(b'/').add(b'?').add(b'{').add(b'}').add(b';').add(b'=');
+
+pub(crate) fn encode_segment(text: &str) -> String {
+    utf8_percent_encode(text, SEGMENT).to_string()
+}
+
+/// Whether a text can be part of the path of an address: IIS refuses some characters there, and takes others for
+/// something else.
+pub(crate) fn fits_path(text: &str) -> bool {
+    let is_odd = |c: char| c.is_control() || "/\\%&*:<>?+#\"|".contains(c);
+    !text.trim().is_empty() && !text.contains(is_odd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_with_a_meaning_are_encoded() {
+        assert_eq!(encode_segment("AR-Aging by Customer"), "AR-Aging%20by%20Customer");
+        assert_eq!(encode_segment("a/b?c#d&e+f%"), "a%2Fb%3Fc%23d%26e%2Bf%25");
+        assert_eq!(encode_segment("Größe"), "Gr%C3%B6%C3%9Fe");
+        let query = utf8_percent_encode("A eq 'O''Neill/5%+\\&#'", QUERY).to_string();
+        assert_eq!(query, "A%20eq%20'O''Neill/5%25%2B%5C%26%23'");
+    }
+
+    #[test]
+    fn what_iis_takes_for_something_else_does_not_stand_in_a_path() {
+        for text in ["a/b", "a\\b", "50%", "a&b", "a?b", "a#b", "a+b", "a:b", "a*", "<a>", "\t", "", "  "] {
+            assert!(!fits_path(text), "{text}");
+        }
+        assert!(fits_path("O'Neill, Söhne (1).2") && fits_path("SO-000123"));
+    }
+}
