@@ -88,6 +88,16 @@ def a_record_by_its_id():
 
 
 @test
+def a_record_that_an_offset_leaves_out_is_left_out():
+    db.execute("CREATE FOREIGN TABLE items (id int OPTIONS (field 'InventoryID', key '1'), status text OPTIONS (field 'ItemStatus'))"
+               " SERVER erp OPTIONS (schema 'DAC', entity 'PX_Objects_IN_InventoryItem')")
+    id = rows("SELECT id FROM items LIMIT 1")[0][0]
+    assert len(rows(f"SELECT * FROM items WHERE id = {id}")) == 1 and "(InventoryID=" in asked()[0], asked()
+    assert rows(f"SELECT * FROM items WHERE id = {id} LIMIT 100 OFFSET 1") == []
+    assert rows(f"SELECT count(*) FROM items WHERE id = {id}") == [(1,)] and "$count" in asked()[0], asked()
+
+
+@test
 def another_record_than_the_one_asked_for_is_not_taken():
     # The table says less than the whole key: the address is that of nothing, or of something else.
     db.execute("CREATE FOREIGN TABLE half (order_nbr text OPTIONS (field 'OrderNbr', key '1'), total numeric OPTIONS (field 'OrderTotal'))"

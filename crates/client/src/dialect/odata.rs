@@ -118,7 +118,8 @@ fn keyset(request: &ScanRequest, key: &[String]) -> Option<Vec<KeyField>> {
 
 /// The row of a data access class that the condition names by its whole key.
 fn record(request: &ScanRequest, list: &str, query: String, dialect: Dialect) -> Option<Record> {
-    let asked = request.target.surface == Surface::Dac && request.own_filter.is_none();
+    // An address leaves out no row at the beginning.
+    let asked = request.target.surface == Surface::Dac && request.own_filter.is_none() && !request.is_final();
     let filter = request.filter.as_ref().filter(|_| asked && !request.key.is_empty())?;
     let value = |name: &String| {
         let value = filter.value_of(std::slice::from_ref(name))?;

@@ -180,7 +180,7 @@ fn record(request: &ScanRequest, list: &str, query: String) -> Option<Record> {
         _ => None,
     };
     // A condition of the table's own could leave the record out.
-    if request.own_filter.is_some() {
+    if request.own_filter.is_some() || request.is_final() {
         return None;
     }
     let id = vec!["id".to_owned()];
