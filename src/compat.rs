@@ -11,8 +11,8 @@ pub struct Estimate {
     pub total: f64,
 }
 
-/// A path that scans `rel` alone, in the order of `pathkeys`, for the values of the relations `outer`. One of last resort is taken only
-/// if there is no other.
+/// A path that scans `rel` alone, in the order of `pathkeys`, for the values of the relations `outer`. One of last resort
+/// is taken only if there is no other.
 ///
 /// # Safety
 /// `root` and `rel` belong to the planner run that is under way; `outer` holds all that `rel` refers to laterally.
@@ -169,14 +169,12 @@ pub unsafe fn pull_varnos(root: *mut pg_sys::PlannerInfo, node: *mut pg_sys::Nod
 pub unsafe fn scan_user(node: *mut pg_sys::ForeignScanState) -> pg_sys::Oid {
     // SAFETY: the plan of a scan node outlives its state; before 16 the range table does too.
     let declared = unsafe {
-        let plan: *mut pg_sys::ForeignScan = (*node).ss.ps.plan.cast();
         #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
         {
-            (*plan).checkAsUser
+            (*(*node).ss.ps.plan.cast::<pg_sys::ForeignScan>()).checkAsUser
         }
         #[cfg(not(any(feature = "pg16", feature = "pg17", feature = "pg18")))]
         {
-            let _ = plan;
             table_of(node).map_or(pg_sys::InvalidOid, |entry| (*entry).checkAsUser)
         }
     };

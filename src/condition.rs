@@ -104,8 +104,8 @@ pub struct Described {
     pub filter: Option<Filter>,
     /// Clauses that are not sent at all, each with a reason.
     pub kept: Vec<(*mut pg_sys::Expr, &'static str)>,
-    /// All that the clauses say is in the filter.
-    pub complete: bool,
+    /// The server's answer to the filter is that of all the clauses.
+    pub exact: bool,
 }
 
 /// The same for a plan that is only described: what is not known yet is shown as `text` has it.
@@ -151,7 +151,9 @@ pub unsafe fn described(
             }
         }
     }
-    Described { filter: (!asked.is_empty()).then_some(Filter::And(asked)), kept, complete }
+    let filter = (!asked.is_empty()).then_some(Filter::And(asked));
+    let exact = complete && filter.as_ref().is_none_or(|filter| filter.is_exact(dialect));
+    Described { filter, kept, exact }
 }
 
 impl<V> Condition<V> {
@@ -236,8 +238,7 @@ fn matched(field: &Field, text: &str, syntax: Syntax, case: Case) -> Outcome {
     let test =
         |place, text: &str| Filter::Test(field.clone(), Test::Match { place, text: text.to_owned(), case });
     match syntax {
-        Syntax::Start if text.is_empty() => Outcome::Unknown,
-        Syntax::Anywhere if text.is_empty() => Outcome::Unknown,
+        Syntax::Start | Syntax::Anywhere if text.is_empty() => Outcome::Unknown,
         Syntax::Start => Outcome::Ask(test(MatchPlace::Start, text)),
         Syntax::Anywhere => Outcome::Ask(test(MatchPlace::Anywhere, text)),
         Syntax::Whole => Outcome::Ask(test(MatchPlace::Whole, text)),

@@ -185,8 +185,8 @@ impl Table {
     }
 
     /// The dialect that conditions are going to be written in, as far as it can be told without the server.
-    pub fn dialect(&self, request: &ScanRequest) -> Dialect {
-        dialect_of(request, self.server.odata_version())
+    pub fn dialect(&self) -> Dialect {
+        dialect_of(&or_raise(self.target()), self.server.odata_version())
     }
 
     fn target(&self) -> Result<Target, Refusal> {

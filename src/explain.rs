@@ -32,7 +32,7 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
             let (plan_data, relid, clauses) = scan::planned(node);
             let mut request = table.request(&relation, &plan_data);
             let text = |expression: *mut pg_sys::Expr| deparsed(node, state, expression.cast());
-            let dialect = table.dialect(&request);
+            let dialect = table.dialect();
             let found = condition::described(relid, &table.fields(&relation), clauses, dialect, text);
             request.filter = found.filter;
             if plan_data.upper.is_some() {

@@ -1,12 +1,11 @@
 //! The planner's callbacks: how large, at what cost, and which columns. Nothing here asks the server.
 
-use acumatica_client::ScanRequest;
 use acumatica_client::decode::ColumnType;
 use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts, PgRelation};
 
 use crate::compat::{self, Estimate};
-use crate::condition;
+use crate::condition::{self, Described};
 use crate::convert::column_type;
 use crate::deparse::{Column, FIRST_PAGE, Plan, Table, column_options};
 use crate::order::{self, Key};
@@ -53,25 +52,14 @@ impl Planned {
         unsafe { PgRelation::with_lock(self.oid, pg_sys::NoLock as pg_sys::LOCKMODE) }
     }
 
-    /// A request for the columns of `plan`, with what `clauses` ask for, as far as that is known now.
+    /// What the server would be asked for conditions, as far as that is known now.
     ///
     /// # Safety
-    /// `clauses` are conditions on the relation `relid`.
-    unsafe fn request(
-        &self,
-        relid: pg_sys::Index,
-        plan: &Plan,
-        clauses: *mut pg_sys::List,
-    ) -> (ScanRequest, bool) {
-        let mut request = self.table.request(&self.relation(), plan);
-        let dialect = self.table.dialect(&request);
+    /// `clauses` are conditions on the relation `relid`, which this was planned for.
+    pub unsafe fn described(&self, relid: pg_sys::Index, clauses: *mut pg_sys::List) -> Described {
+        let dialect = self.table.dialect();
         // SAFETY: as the caller says.
-        let described =
-            unsafe { condition::described(relid, &self.columns, clauses, dialect, |_| String::new()) };
-        let complete =
-            described.complete && described.filter.as_ref().is_none_or(|filter| filter.is_exact(dialect));
-        request.filter = described.filter;
-        (request, complete)
+        unsafe { condition::described(relid, &self.columns, clauses, dialect, |_| String::new()) }
     }
 }
 
@@ -146,13 +134,10 @@ unsafe fn fits_a_page(
         let most = planned.table.inherited("page_size").parse().unwrap_or(f64::MAX);
         let limit = (*root).limit_tuples;
         let clauses = pg_sys::extract_actual_clauses((*rel).baserestrictinfo, false);
-        let request = planned.table.request(&planned.relation(), &Plan::default());
-        let dialect = planned.table.dialect(&request);
-        let (relid, columns) = ((*rel).relid, &planned.columns);
         is_alone(root)
             && limit >= 1.0
             && limit <= most
-            && condition::described(relid, columns, clauses, dialect, |_| String::new()).kept.is_empty()
+            && planned.described((*rel).relid, clauses).kept.is_empty()
     }
 }
 
@@ -268,8 +253,8 @@ unsafe extern "C-unwind" fn get_foreign_plan(
             upper: None,
         };
         if let Some(limit) = limit(root, pathkeys) {
-            let (request, exact) = planned.request((*rel).relid, &plan, local);
-            plan.limit = Some(match (exact, request.filter) {
+            let Described { filter, exact, .. } = planned.described((*rel).relid, local);
+            plan.limit = Some(match (exact, filter) {
                 // Nothing is left to check.
                 (true, _) => limit,
                 // The server may keep some that we do not.

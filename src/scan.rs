@@ -264,7 +264,7 @@ impl Scan {
         unsafe {
             let slot = (*node).ss.ss_ScanTupleSlot;
             let before = pg_sys::MemoryContextSwitchTo((*(*node).ss.ps.state).es_query_cxt);
-            let relation = PgRelation::from_pg((*node).ss.ss_currentRelation);
+            let relation = relation(node);
             self.begun.sorting.begin_here(&relation);
             let row_context = (*(*node).ss.ps.ps_ExprContext).ecxt_per_tuple_memory;
             loop {

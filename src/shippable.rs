@@ -15,7 +15,7 @@ use pgrx::prelude::*;
 use crate::condition::{Condition, Reading, Syntax};
 use crate::deparse::Column;
 use crate::solve::{Step, solved, turned};
-use crate::value::{are_alike, attribute_of, base_type, is_deterministic};
+use crate::value::{are_alike, attribute_of, base_type, is_deterministic, relabelled, tag};
 
 type Expr = *mut pg_sys::Expr;
 /// A condition over expressions, or why there is none.
@@ -594,21 +594,6 @@ impl Translator<'_> {
 fn compare(field: Field, comparison: Comparison, values: Expr) -> Condition<Expr> {
     let (slack, reading) = (Slack::default(), Reading::Value);
     Condition::Compare { field, comparison, values, every: false, slack, reading }
-}
-
-unsafe fn tag(node: Expr) -> pg_sys::NodeTag {
-    // SAFETY: a node.
-    unsafe { (*node.cast::<pg_sys::Node>()).type_ }
-}
-
-unsafe fn relabelled(mut node: Expr) -> Expr {
-    // SAFETY: an expression.
-    unsafe {
-        while tag(node) == pg_sys::NodeTag::T_RelabelType {
-            node = (*node.cast::<pg_sys::RelabelType>()).arg;
-        }
-    }
-    node
 }
 
 /// The constant name of a unit of time.

@@ -4,12 +4,12 @@
 //! is exact and its values are known to the planner, or where there is none. LIMIT without OFFSET needs no such plan: the
 //! executor stops the scan, whose first page is as large as the limit.
 
-use acumatica_client::{Filter, Surface};
+use acumatica_client::Surface;
 use pgrx::PgList;
 use pgrx::prelude::*;
 
 use crate::compat::{self, Estimate};
-use crate::condition;
+use crate::condition::Described;
 use crate::deparse::{Plan, Upper, UpperKind};
 use crate::order;
 use crate::plan::{Planned, REQUEST_COST, ROW_COST, attributes};
@@ -61,10 +61,7 @@ unsafe fn only_relation(root: *mut pg_sys::PlannerInfo) -> Option<*mut pg_sys::R
 }
 
 /// The conditions on a relation, if the server's answer to them is PostgreSQL's and no value is left to be worked out.
-unsafe fn exact_clauses(
-    rel: *mut pg_sys::RelOptInfo,
-    planned: &Planned,
-) -> Option<(*mut pg_sys::List, Option<Filter>)> {
+unsafe fn exact_clauses(rel: *mut pg_sys::RelOptInfo, planned: &Planned) -> Option<*mut pg_sys::List> {
     // SAFETY: the planner's own structures.
     unsafe {
         let infos = PgList::<pg_sys::RestrictInfo>::from_pg((*rel).baserestrictinfo);
@@ -73,17 +70,15 @@ unsafe fn exact_clauses(
         }
         let clauses = pg_sys::extract_actual_clauses((*rel).baserestrictinfo, false);
         if clauses.is_null() {
-            return Some((clauses, None));
+            return Some(clauses);
         }
         // Both must find room in an address, each character in three.
         if planned.table.options.get("filter").is_some_and(|own| own.len() > LONGEST_OWN_FILTER) {
             return None;
         }
-        let dialect = acumatica_client::Dialect::Dac;
-        let found = condition::described((*rel).relid, &planned.columns, clauses, dialect, |_| String::new());
-        let filter =
-            found.filter.filter(|filter| found.complete && filter.is_exact(dialect) && filter.is_known())?;
-        (planned.table.surface() == Surface::Dac).then_some((clauses, Some(filter)))
+        let Described { filter, exact, .. } = planned.described((*rel).relid, clauses);
+        let is_known = filter.is_some_and(|filter| filter.is_known());
+        (planned.table.surface() == Surface::Dac && exact && is_known).then_some(clauses)
     }
 }
 
@@ -115,7 +110,7 @@ unsafe fn add_count_path(
         if !is_plain || counts.is_empty() || !counts.iter_ptr().all(is_count) {
             return;
         }
-        let Some((clauses, _)) = exact_clauses(rel, planned) else { return };
+        let Some(clauses) = exact_clauses(rel, planned) else { return };
         let upper = Upper { kind: UpperKind::Count, relid: (*rel).relid, clauses };
         let plan = Plan {
             attributes: Vec::new(),
@@ -164,7 +159,7 @@ unsafe fn add_offset_path(
         }
         let planned = Planned::of(rel);
         let relation = planned.relation();
-        let Some((clauses, _)) = exact_clauses(rel, planned) else { return };
+        let Some(clauses) = exact_clauses(rel, planned) else { return };
         let pathkeys = (*root).sort_pathkeys;
         // An inquiry may have calculated fields, which it cannot order by, as is known only then.
         if !pathkeys.is_null() && planned.table.surface() != Surface::Dac {

@@ -96,7 +96,7 @@ pub unsafe fn literals(value: pg_sys::Datum, ty: pg_sys::Oid, element: Option<pg
         let literals = datums.into_iter().map(|datum| literal(datum, element.unwrap_or(ty)));
         // A long list is what this is for, so no search for each.
         let mut met = HashSet::new();
-        let literals = literals.filter(|value| met.insert(format!("{value:?}"))).collect();
+        let literals = literals.filter(|value| met.insert(value.clone())).collect();
         Values { literals, has_null }
     }
 }
@@ -176,19 +176,40 @@ pub unsafe fn base_type(node: *mut pg_sys::Expr) -> pg_sys::Oid {
 ///
 /// # Safety
 /// `node` is an expression.
-pub unsafe fn attribute_of(relid: pg_sys::Index, mut node: *mut pg_sys::Expr) -> Option<i16> {
+pub unsafe fn attribute_of(relid: pg_sys::Index, node: *mut pg_sys::Expr) -> Option<i16> {
     // SAFETY: as the caller says; the tag tells which node it is.
     unsafe {
-        while (*node.cast::<pg_sys::Node>()).type_ == pg_sys::NodeTag::T_RelabelType {
-            node = (*node.cast::<pg_sys::RelabelType>()).arg;
-        }
-        if (*node.cast::<pg_sys::Node>()).type_ != pg_sys::NodeTag::T_Var {
+        let node = relabelled(node);
+        if tag(node) != pg_sys::NodeTag::T_Var {
             return None;
         }
         let var: *mut pg_sys::Var = node.cast();
         let own = (*var).varno as pg_sys::Index == relid && (*var).varlevelsup == 0;
         own.then_some((*var).varattno)
     }
+}
+
+/// Which node an expression is.
+///
+/// # Safety
+/// `node` is an expression.
+pub unsafe fn tag(node: *mut pg_sys::Expr) -> pg_sys::NodeTag {
+    // SAFETY: every node begins with its tag.
+    unsafe { (*node.cast::<pg_sys::Node>()).type_ }
+}
+
+/// An expression without the binary-compatible types that it is shown under.
+///
+/// # Safety
+/// `node` is an expression.
+pub unsafe fn relabelled(mut node: *mut pg_sys::Expr) -> *mut pg_sys::Expr {
+    // SAFETY: as the caller says; the tag tells which node it is.
+    unsafe {
+        while tag(node) == pg_sys::NodeTag::T_RelabelType {
+            node = (*node.cast::<pg_sys::RelabelType>()).arg;
+        }
+    }
+    node
 }
 
 /// That of the elements, if the type is an array.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::access::Access;
 use crate::config::ODataVersion;
 use crate::decode::{Batch, RowDecoder};
-use crate::dialect::{Listing, Record, odata, query, rest, rest_listing};
+use crate::dialect::{Listing, Record, odata, rest, rest_listing};
 use crate::discover::Asker;
 use crate::endpoint::FALLBACK_VERSION;
 use crate::error::{Error, ErrorKind, Result};
@@ -245,10 +245,7 @@ async fn count(
 ) -> Result<()> {
     // What was found out so far needed a session; the count gets one that is alive.
     drop(lease);
-    let filter = listing.filter.as_str();
-    let mut of_count = listing.with(&query("", &[("$filter", filter)]));
-    of_count.path.push_str("/$count");
-    let body = supplement::body(&of_count.path_and_query(), request, access, &shared.stats).await?;
+    let body = supplement::body(&listing.counted().path_and_query(), request, access, &shared.stats).await?;
     let text = String::from_utf8_lossy(&body);
     // .NET puts a byte order mark before plain text.
     let digits = text.trim_start_matches('\u{feff}').trim();
@@ -259,6 +256,7 @@ async fn count(
             format!("the server sent no number as the count of {}", request.target),
         )
         .detail(format!("It sent: {start}"))
+        .hint("Write count(column) with a column that is never NULL: then the rows are counted here.")
     })?;
     let mut batch = Batch::new(request.columns.len());
     let row = format!("{{\"count\":{count}}}");
@@ -293,7 +291,7 @@ impl Place {
 
     fn dialect(&self, request: &ScanRequest) -> Dialect {
         match self {
-            Self::Rest { version, .. } => rest::dialect(request, version),
+            Self::Rest { version, .. } => rest::dialect(&request.target, version),
             Self::OData { version, .. } => odata::dialect(request.target.surface, *version),
         }
     }

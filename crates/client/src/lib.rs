@@ -54,10 +54,7 @@ pub use discover::{CustomFields, loose};
 pub use endpoint::{Endpoint, FALLBACK_VERSION};
 pub use engine::{Client, Engine, Job};
 pub use error::{Error, ErrorKind, Result};
-pub use filter::{
-    Case, Class, Comparison, Dialect, Field, Filter, Kind, Operator, Place as MatchPlace, Slack, Test, class,
-    refusal,
-};
+pub use filter::{Case, Comparison, Dialect, Field, Filter, Kind, Place as MatchPlace, Slack, Test, refusal};
 pub use instance::{InstanceUrl, UrlError};
 pub use listing::{SessionRow, SessionState, forget, knows, sessions};
 pub use literal::Literal;

@@ -7,7 +7,7 @@ use chrono::{DateTime, Datelike, NaiveDate, TimeDelta};
 use crate::config::ODataVersion;
 
 /// A value, in the form in which it can be written in any dialect.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Literal {
     Bool(bool),
     /// Digits, with a sign if need be.

@@ -71,8 +71,6 @@ pub(crate) struct Scan<'a, 'b> {
     page_batches: usize,
     /// Where this is one of several portions of a list.
     pub elsewhere: Option<Elsewhere<'a>>,
-    /// The key of the last row, where the next page can begin by it.
-    last_key: Vec<String>,
     /// The server has refused to begin a page by a key.
     no_keyset: bool,
 }
@@ -115,7 +113,6 @@ impl<'a, 'b> Scan<'a, 'b> {
             page_bytes: 0,
             page_batches: 0,
             elsewhere: None,
-            last_key: Vec::new(),
             no_keyset: false,
             connection: access.connection,
             request,
@@ -146,7 +143,9 @@ impl<'a, 'b> Scan<'a, 'b> {
             self.position -= overlap;
             // Where rows are asked for from a key on, it does not matter how many came before.
             let from = match &listing.keyset {
-                Some(key) if overlap == 1 && !self.no_keyset => from_row(key, &self.last_key, Dialect::Dac),
+                Some(key) if overlap == 1 && !self.no_keyset => {
+                    from_row(key, &self.decoder.identity_values(), Dialect::Dac)
+                }
                 _ => None,
             };
             let from = from.and_then(|from| listing.page_from(&from, top.max(2)));
@@ -170,8 +169,9 @@ impl<'a, 'b> Scan<'a, 'b> {
             let next_link = match end {
                 PageEnd::Done { next_link } => next_link,
                 PageEnd::Gap => {
-                    // Whether it is gone or the server has another order than its conditions: from here on by position.
-                    self.no_keyset |= from.is_some();
+                    // Whether it is gone or the server has another order than its conditions: from here on by position. The
+                    // decoder's last row is now none that was read.
+                    self.no_keyset = true;
                     Counters::add(&self.shared.stats.retries, 1);
                     self.position = behind;
                     back *= STEP_BACK;
@@ -443,9 +443,6 @@ impl<'a, 'b> Scan<'a, 'b> {
                     }
                 }
                 self.position += 1;
-                if listing.keyset.is_some() {
-                    self.last_key = self.decoder.identity_values();
-                }
                 if self.batch.bytes() >= BATCH_BYTES && listing.more.is_empty() && !listing.single {
                     self.check_fields(listing)?;
                     self.hand_over();

@@ -85,7 +85,9 @@ impl ScanRequest {
             let filter = Filter::And(std::iter::once(test).chain(self.filter.clone()).collect());
             Self { filter: Some(filter), order: order.to_vec(), ..self.clone() }
         };
-        let mut portions = vec![portion(Test::Null, &self.order[1..]), portion(Test::NotNull, &self.order)];
+        let rest = &self.order[1..];
+        let together = [&[Order { nulls_apart: false, ..by.clone() }], rest].concat();
+        let mut portions = vec![portion(Test::Null, rest), portion(Test::NotNull, &together)];
         if !by.descending {
             portions.reverse();
         }

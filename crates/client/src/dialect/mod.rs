@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{self, Dialect};
 use crate::instance::InstanceUrl;
 use crate::literal::Literal;
-use crate::request::{Order, Parameter, ScanRequest, Surface};
+use crate::request::{Parameter, ScanRequest, Surface, Target};
 
 /// IIS refuses a query of more than 2,048 characters by default; the rest is for `$top`, `$skip` and
 /// what the server's proxy may add.
@@ -171,6 +171,12 @@ impl Listing {
         }
     }
 
+    /// How many rows there are, as a listing of its own.
+    pub fn counted(&self) -> Self {
+        let path = format!("{}/$count", self.path);
+        Self { path, ..self.with(&query("", &[("$filter", &self.filter)])) }
+    }
+
     /// The same set with another query.
     pub fn with(&self, query: &str) -> Self {
         Self { query: query.to_owned(), ..self.clone() }
@@ -214,13 +220,11 @@ pub(crate) fn query(select: &str, others: &[(&str, &str)]) -> String {
 /// What stands for the company in a request that is described, where each user's client ID names it.
 pub const OWN_TENANT: &str = "<tenant>";
 
-/// The dialect of a request's conditions, where the instance need not be asked for its newest endpoint: else the one that
+/// The dialect of the conditions on a set of rows, where the instance need not be asked for its newest endpoint: else the one that
 /// endpoints had for longest.
-pub fn dialect_of(request: &ScanRequest, version: ODataVersion) -> Dialect {
-    match request.target.surface {
-        Surface::Rest => {
-            rest::dialect(request, request.target.endpoint_version.as_deref().unwrap_or_default())
-        }
+pub fn dialect_of(target: &Target, version: ODataVersion) -> Dialect {
+    match target.surface {
+        Surface::Rest => rest::dialect(target, target.endpoint_version.as_deref().unwrap_or_default()),
         surface => odata::dialect(surface, version),
     }
 }
@@ -254,12 +258,9 @@ pub fn describe(
 ) -> Result<String> {
     let target = &request.target;
     if let Some(by) = request.order.first().filter(|by| by.nulls_apart) {
-        let together = Order { nulls_apart: false, ..by.clone() };
-        let portions = request.with_nulls_apart(by).into_iter().map(|mut portion| {
-            portion.order.iter_mut().filter(|by| by.nulls_apart).for_each(|by| *by = together.clone());
-            describe(instance, company, odata_version, &portion)
-        });
-        return Ok(portions.collect::<Result<Vec<_>>>()?.join(", then "));
+        let portions = request.with_nulls_apart(by);
+        let shown = portions.iter().map(|portion| describe(instance, company, odata_version, portion));
+        return Ok(shown.collect::<Result<Vec<_>>>()?.join(", then "));
     }
     let listing = match target.surface {
         Surface::Rest => {
@@ -275,15 +276,10 @@ pub fn describe(
             odata::listing(request, odata_version, company, key, &call)?
         }
     };
-    if request.count {
-        let rest = format!("{}/$count", listing.path);
-        let counted = Listing { path: rest, ..listing.with(&query("", &[("$filter", &listing.filter)])) };
-        let path = instance.path(&counted.path_and_query());
-        return Ok(format!("GET {}", path.replace(&encode_segment(OWN_TENANT), OWN_TENANT)));
-    }
     let first = Page { skip: request.offset, top: request.first_page.into() };
     let (method, rest) = match (&listing.body, &listing.record) {
         (Some(_), _) => ("PUT", listing.path_and_query()),
+        (None, _) if request.count => ("GET", listing.counted().path_and_query()),
         (None, Some(record)) => ("GET", listing.of_record(record).path_and_query()),
         (None, None) => ("GET", listing.page(first)),
     };

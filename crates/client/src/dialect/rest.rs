@@ -9,7 +9,7 @@ use crate::encode::{QUERY, encode_segment, fits_path};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Dialect;
 use crate::literal::Literal;
-use crate::request::ScanRequest;
+use crate::request::{ScanRequest, Target};
 
 /// Members that a record brings, or does not, unasked. In `$select` they are unknown fields.
 const SYSTEM: [&str; 6] = ["id", "rowNumber", "note", "custom", "error", "_links"];
@@ -113,7 +113,7 @@ impl Asked {
 /// # Errors
 /// A column's path is empty, or there is no room for the custom fields of contract 5.
 pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> Result<Listing> {
-    let contract_5 = is_contract_5(request, version);
+    let contract_5 = is_contract_5(&request.target, version);
     let Asked { wanted, custom, expected } = Asked::of(request, contract_5)?;
     let everything = wanted.whole;
     let (mut select, expand) = select_and_expand(wanted, contract_5);
@@ -125,7 +125,7 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
         select.clear();
     }
     // A condition need not be sent: it makes room for what must be.
-    let filters = filters(request, dialect(request, version));
+    let filters = filters(request, dialect(&request.target, version));
     let last = filters.len() - 1;
     let (query, more, filter) = filters
         .into_iter()
@@ -270,7 +270,7 @@ pub(crate) fn form(
     version: &str,
     call: &[Option<Literal>],
 ) -> Result<Listing> {
-    let contract_5 = is_contract_5(request, version);
+    let contract_5 = is_contract_5(&request.target, version);
     let Asked { wanted, expected, .. } = Asked::of(request, contract_5)?;
     let (_, expand) = select_and_expand(wanted, contract_5);
     let given = request.parameters.iter().zip(call).filter_map(|(parameter, value)| {
@@ -303,17 +303,17 @@ pub(crate) fn is_custom(path: &[String]) -> bool {
 }
 
 /// As the table says, else by the version, which of Acumatica's own endpoints begins with the year.
-fn is_contract_5(request: &ScanRequest, version: &str) -> bool {
+fn is_contract_5(target: &Target, version: &str) -> bool {
     let year = || version.split('.').next()?.parse::<u32>().ok();
-    match request.target.contract {
+    match target.contract {
         Some(contract) => contract >= 5,
         None => year().is_some_and(|year| year >= CONTRACT_5),
     }
 }
 
 /// The dialect of an endpoint of this version.
-pub(crate) fn dialect(request: &ScanRequest, version: &str) -> Dialect {
-    if is_contract_5(request, version) { Dialect::Contract5 } else { Dialect::Contract4 }
+pub(crate) fn dialect(target: &Target, version: &str) -> Dialect {
+    if is_contract_5(target, version) { Dialect::Contract5 } else { Dialect::Contract4 }
 }
 
 /// `$select` and `$expand`.

@@ -83,7 +83,8 @@ pub enum Class {
     None(&'static str),
 }
 
-const CODES: &str = "the server compares codes of drop-downs, not what it shows";
+/// Why a column that may be a drop-down is not asked about.
+pub(super) const CODES: &str = "the server compares codes of drop-downs, not what it shows";
 const COLLATION: &str = "the server's collation decides, which ignores case and spaces at the end";
 const NO_GUID: &str = "how contract REST writes an id in a condition is not known";
 const NO_ORDER: &str = "the server orders such values otherwise";
@@ -122,9 +123,6 @@ pub fn class(dialect: Dialect, kind: Kind, operator: Operator) -> Class {
         (_, Match | MatchAnyCase) => None(NO_MATCH),
     }
 }
-
-/// Why a column that may be a drop-down is not asked about.
-pub(super) const MAY_BE_CODE: &str = CODES;
 
 #[cfg(test)]
 mod tests {

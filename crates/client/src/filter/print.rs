@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use chrono::{Datelike, NaiveDateTime, TimeDelta};
 use percent_encoding::utf8_percent_encode;
 
-use super::class::MAY_BE_CODE;
+use super::class::CODES;
 use super::{Case, Class, Comparison, Dialect, Field, Filter, Kind, Place, Slack, Test, class};
 use crate::config::ODataVersion;
 use crate::decode::ColumnType;
@@ -128,7 +128,7 @@ pub(super) fn name_of(field: &Field, dialect: Dialect) -> Result<&str, &'static 
     match field.path.as_slice() {
         // Contract 5 compares the code of a drop-down, and what is shown is its description: a field of text may be one.
         [name, id] if dialect == Dialect::Contract5 && is_text && id == "id" => Ok(name),
-        [_] if dialect == Dialect::Contract5 && is_text && !field.vouched => Err(MAY_BE_CODE),
+        [_] if dialect == Dialect::Contract5 && is_text && !field.vouched => Err(CODES),
         [name]
             if matches!(name.as_str(), "*" | "id" | "note" | "files" | "rowNumber" | "custom" | "error") =>
         {
