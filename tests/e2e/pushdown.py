@@ -259,6 +259,14 @@ def a_count_is_one_request():
 
 
 @test
+def names_that_are_written_otherwise_are_found_for_a_count():
+    db.execute("CREATE FOREIGN TABLE by_hand (order_type text OPTIONS (key '1'), order_nbr text OPTIONS (key '2'), cury_order_total numeric)"
+               " SERVER erp OPTIONS (schema 'DAC', entity 'PX_Objects_SO_SOOrder')")
+    truth = rows("SELECT count(*) FROM dac WHERE total > 100")
+    assert rows("SELECT count(*) FROM by_hand WHERE cury_order_total > 100") == truth and "/$count?" in asked()[-1], asked()
+
+
+@test
 def only_exact_conditions_are_counted_there():
     for condition in ("(priority, total) > (2, 40)", "(1, 40) < (priority, total)", "priority * 2 > 4", "priority * 3 = 7",
                       "priority / 2.0 > 1", "(priority + 1) * 2 = 4", "priority * -1 < -1", "priority <> 3", "total > 40.00005",

@@ -10,6 +10,7 @@ use crate::catalog::{Contract, MemberType};
 use crate::csdl;
 use crate::discover::{Asker, loose};
 use crate::error::{Error, ErrorKind, Result};
+use crate::filter::Filter;
 use crate::request::{ScanRequest, Surface, Target};
 
 /// Names as a table has them, and as the server does; empty if all are right.
@@ -84,8 +85,11 @@ fn renames(fields: &Fields<'_>, request: &ScanRequest) -> Result<Renames> {
     let keys = request.key.iter().map(|field| field.split('/').map(str::to_owned).collect::<Vec<_>>());
     let details = Some(request.target.detail.clone()).filter(|detail| !detail.is_empty());
     let order = request.order.iter().map(|by| vec![by.field.clone()]);
-    let paths: Vec<Vec<String>> =
-        request.columns.iter().map(|column| column.path.clone()).chain(keys).chain(order).collect();
+    let filter = request.filter.iter().flat_map(Filter::paths);
+    let filter = filter.map(|path| path.split('/').map(str::to_owned).collect::<Vec<_>>());
+    // That of a count is no field.
+    let columns = request.columns.iter().filter(|_| !request.count).map(|column| column.path.clone());
+    let paths: Vec<Vec<String>> = columns.chain(keys).chain(order).chain(filter).collect();
     let all = details.into_iter().chain(paths).chain(parameters.iter().cloned());
     for path in all {
         let is_parameter = parameters.contains(&path);
