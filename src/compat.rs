@@ -11,7 +11,7 @@ pub struct Estimate {
     pub total: f64,
 }
 
-/// A path that scans `rel` alone, in the order of `pathkeys`, for the values of the relations `outer`. One of last resort
+/// A path that scans `rel` alone and has the columns of `target`, or all that are needed of it, in the order of `pathkeys`, for the values of the relations `outer`. One of last resort
 /// is taken only if there is no other.
 ///
 /// # Safety
@@ -19,6 +19,7 @@ pub struct Estimate {
 pub unsafe fn create_scan_path(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
+    target: *mut pg_sys::PathTarget,
     outer: pg_sys::Relids,
     estimate: Estimate,
     pathkeys: *mut pg_sys::List,
@@ -32,7 +33,7 @@ pub unsafe fn create_scan_path(
         pg_sys::create_foreignscan_path(
             root,
             rel,
-            null_mut(), // target: that of the relation
+            target,
             estimate.rows,
             #[cfg(feature = "pg18")]
             if is_last_resort { 1_000 } else { 0 }, // disabled_nodes
@@ -48,7 +49,7 @@ pub unsafe fn create_scan_path(
     }
 }
 
-/// A path that does all of an upper step of planning.
+/// A path that does all of an upper step of planning, and if it cannot be done, runs the plan of the path `otherwise`.
 ///
 /// # Safety
 /// All belongs to the planner run that is under way.
@@ -58,6 +59,7 @@ pub unsafe fn create_upper_path(
     target: *mut pg_sys::PathTarget,
     estimate: Estimate,
     pathkeys: *mut pg_sys::List,
+    otherwise: *mut pg_sys::Path,
     private: *mut pg_sys::List,
 ) -> *mut pg_sys::ForeignPath {
     // SAFETY: forwarded from the caller; null is "none" for all pointers passed.
@@ -72,7 +74,7 @@ pub unsafe fn create_upper_path(
             estimate.startup,
             estimate.total,
             pathkeys,
-            null_mut(), // fdw_outerpath
+            otherwise,
             #[cfg(any(feature = "pg17", feature = "pg18"))]
             null_mut(), // fdw_restrictinfo
             private,

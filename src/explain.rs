@@ -72,6 +72,9 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
                 pg_sys::ExplainPropertyList(c"Not Sent".as_ptr(), lines, state);
             }
         }
+        if !(*(*node).ss.ps.plan).lefttree.is_null() {
+            property(c"If Refused", "the plan below", state);
+        }
         if !(*state).analyze {
             return;
         }

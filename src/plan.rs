@@ -202,6 +202,7 @@ unsafe fn add_scan_path(
         let path = compat::create_scan_path(
             root,
             rel,
+            std::ptr::null_mut(),
             outer,
             Estimate { rows, startup, total: startup + fetched * per_row },
             pathkeys,
@@ -224,7 +225,7 @@ unsafe extern "C-unwind" fn get_foreign_plan(
     // SAFETY: the planner passes its own structures, and holds a lock on the table.
     unsafe {
         if (*rel).reloptkind == pg_sys::RelOptKind::RELOPT_UPPER_REL {
-            return upper::plan(root, path, target_list);
+            return upper::plan(path, target_list, outer_plan);
         }
         let planned = Planned::of(rel);
         let Planned { table, columns, parameters, .. } = planned;
@@ -244,7 +245,7 @@ unsafe extern "C-unwind" fn get_foreign_plan(
             .fold(std::ptr::null_mut(), |list, argument| pg_sys::lappend(list, argument.value.cast()));
         let pathkeys = (*path).path.pathkeys;
         let keys = order::keys(rel, table, relation, columns, pathkeys);
-        let attributes = attributes(rel, relation, local, &keys);
+        let attributes = attributes((*rel).relid, (*path).path.pathtarget, relation, local, &keys);
         let mut plan = Plan {
             attributes,
             limit: None,
@@ -280,9 +281,10 @@ unsafe extern "C-unwind" fn get_foreign_plan(
 /// first of the key, else the first that is no jsonb, which may hold all details of a record.
 ///
 /// # Safety
-/// `rel` is the relation being planned, `relation` its table, `local` its clauses.
+/// `relid` is the relation being planned, `target` what is wanted of it, `relation` its table, `local` its clauses.
 pub unsafe fn attributes(
-    rel: *mut pg_sys::RelOptInfo,
+    relid: pg_sys::Index,
+    target: *mut pg_sys::PathTarget,
     relation: &PgRelation,
     local: *mut pg_sys::List,
     keys: &[Key],
@@ -290,8 +292,8 @@ pub unsafe fn attributes(
     let mut used = std::ptr::null_mut();
     // SAFETY: as the caller says.
     unsafe {
-        pg_sys::pull_varattnos((*(*rel).reltarget).exprs.cast(), (*rel).relid, &mut used);
-        pg_sys::pull_varattnos(local.cast(), (*rel).relid, &mut used);
+        pg_sys::pull_varattnos((*target).exprs.cast(), relid, &mut used);
+        pg_sys::pull_varattnos(local.cast(), relid, &mut used);
     };
     // SAFETY: `used` is a bitmap set, made above.
     let is_used = |attribute: i16| unsafe {

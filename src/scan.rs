@@ -46,6 +46,8 @@ pub struct Scan {
     told: bool,
     /// The values of the arguments may be others than at the last start.
     calls_stale: bool,
+    /// Why the server does no more than send rows: then those of the plan below are returned.
+    from_below: Option<acumatica_client::Error>,
     /// Not there before the first row is asked for, nor after the last one was had.
     running: Option<Running>,
     started: bool,
@@ -123,6 +125,7 @@ impl Scan {
             rescans: Rescans::Few(0),
             told: false,
             calls_stale: true,
+            from_below: None,
             running: None,
             started: false,
             batches: Vec::new(),
@@ -203,8 +206,11 @@ impl Scan {
         let running = self.running.take()?;
         let since = Instant::now();
         let next = match running.next_batch() {
-            // Without its order there is no telling which rows an offset leaves out.
-            Err(error) if error.kind == ErrorKind::CannotOrder && self.request.offset == 0 => {
+            Err(error) if error.kind == ErrorKind::RowsOnly => {
+                self.from_below = Some(error);
+                None
+            }
+            Err(error) if error.kind == ErrorKind::CannotOrder => {
                 self.waited += since.elapsed();
                 self.count(running.stats());
                 self.do_without_order(&error);
@@ -517,11 +523,44 @@ unsafe extern "C-unwind" fn iterate_foreign_scan(
     unsafe {
         let slot = (*node).ss.ss_ScanTupleSlot;
         clear(slot);
-        if let Some(scan) = of(node) {
+        let Some(scan) = of(node) else { return slot };
+        if scan.from_below.is_none() {
             scan.work_out_calls(node);
             scan.next(node, slot);
         }
-        slot
+        if scan.from_below.is_none() {
+            return slot;
+        }
+        let row = row_from_below(node);
+        // Only now: where there are no rows either, that is what is to be told.
+        if let Some(why) = of(node).and_then(|scan| scan.from_below.as_mut())
+            && let Some(hint) = why.hint.take()
+        {
+            notice(why.message.clone(), hint);
+        }
+        row
+    }
+}
+
+/// The next row of the plan below.
+///
+/// # Safety
+/// `node` is a scan that was planned with one.
+unsafe fn row_from_below(node: *mut pg_sys::ForeignScanState) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: the executor has begun the plan, which lives as long as the node. `ExecProcNode` is an inline function in C;
+    // it is called as C would, behind a guard, in the memory context that the executor calls it in.
+    unsafe {
+        let below = (*node).ss.ps.lefttree;
+        let before = pg_sys::MemoryContextSwitchTo((*(*node).ss.ps.state).es_query_cxt);
+        if !(*below).chgParam.is_null() {
+            pg_sys::ExecReScan(below);
+        }
+        let row = match (*below).ExecProcNode {
+            Some(next) => pg_sys::ffi::pg_guard_ffi_boundary(|| next(below)),
+            None => std::ptr::null_mut(),
+        };
+        pg_sys::MemoryContextSwitchTo(before);
+        row
     }
 }
 

@@ -1,12 +1,13 @@
 //! What the server does above the scan of a table: counting its rows, and leaving out the first of them.
 //!
 //! Nothing is checked here of what it answers, so it is asked only where its answer is PostgreSQL's: where each condition
-//! is exact and its values are known to the planner, or where there is none. LIMIT without OFFSET needs no such plan: the
-//! executor stops the scan, whose first page is as large as the limit.
+//! is exact and its values are known to the planner, or where there is none. If it refuses all the same, the plan below is
+//! run, which reads the rows. LIMIT without OFFSET needs no such plan: the executor stops the scan, whose first page is as
+//! large as the limit.
 
 use acumatica_client::Surface;
-use pgrx::PgList;
 use pgrx::prelude::*;
+use pgrx::{PgList, PgRelation};
 
 use crate::compat::{self, Estimate};
 use crate::condition::Described;
@@ -18,8 +19,6 @@ pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.GetForeignUpperPaths = Some(get_foreign_upper_paths);
 }
 
-/// Beside a condition of the table's own that is longer, there may be no room for those of a query.
-const LONGEST_OWN_FILTER: usize = 250;
 /// `count(*)` in pg_proc.
 const COUNT: u32 = 2803;
 
@@ -27,7 +26,7 @@ const COUNT: u32 = 2803;
 unsafe extern "C-unwind" fn get_foreign_upper_paths(
     root: *mut pg_sys::PlannerInfo,
     stage: pg_sys::UpperRelationKind::Type,
-    _input: *mut pg_sys::RelOptInfo,
+    input: *mut pg_sys::RelOptInfo,
     output: *mut pg_sys::RelOptInfo,
     extra: *mut std::ffi::c_void,
 ) {
@@ -35,7 +34,9 @@ unsafe extern "C-unwind" fn get_foreign_upper_paths(
     unsafe {
         let Some(rel) = only_relation(root) else { return };
         match stage {
-            pg_sys::UpperRelationKind::UPPERREL_GROUP_AGG => add_count_path(root, rel, output),
+            pg_sys::UpperRelationKind::UPPERREL_GROUP_AGG => {
+                add_count_path(root, rel, (*input).cheapest_total_path, output)
+            }
             pg_sys::UpperRelationKind::UPPERREL_FINAL => add_offset_path(root, rel, output, extra.cast()),
             _ => {}
         }
@@ -72,10 +73,6 @@ unsafe fn exact_clauses(rel: *mut pg_sys::RelOptInfo, planned: &Planned) -> Opti
         if clauses.is_null() {
             return Some(clauses);
         }
-        // Both must find room in an address, each character in three.
-        if planned.table.options.get("filter").is_some_and(|own| own.len() > LONGEST_OWN_FILTER) {
-            return None;
-        }
         let Described { filter, exact, .. } = planned.described((*rel).relid, clauses);
         let is_known = filter.is_some_and(|filter| filter.is_known());
         (planned.table.surface() == Surface::Dac && exact && is_known).then_some(clauses)
@@ -86,6 +83,7 @@ unsafe fn exact_clauses(rel: *mut pg_sys::RelOptInfo, planned: &Planned) -> Opti
 unsafe fn add_count_path(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
+    rows: *mut pg_sys::Path,
     output: *mut pg_sys::RelOptInfo,
 ) {
     // SAFETY: the planner's own structures; each node is looked at as what its tag says it is.
@@ -119,9 +117,13 @@ unsafe fn add_count_path(
             arguments: Vec::new(),
             upper: Some(upper),
         };
+        let (none, no_costs) = (std::ptr::null_mut(), std::ptr::null());
+        let (plain, simple) = (pg_sys::AggStrategy::AGG_PLAIN, pg_sys::AggSplit::AGGSPLIT_SIMPLE);
+        let otherwise =
+            pg_sys::create_agg_path(root, output, rows, target, plain, simple, none, none, no_costs, 1.0);
         let estimate = Estimate { rows: 1.0, startup: REQUEST_COST, total: REQUEST_COST + ROW_COST };
-        let path =
-            compat::create_upper_path(root, output, target, estimate, std::ptr::null_mut(), plan.into_list());
+        let plan = plan.into_list();
+        let path = compat::create_upper_path(root, output, target, estimate, none, otherwise.cast(), plan);
         pg_sys::add_path(output, path.cast());
     }
 }
@@ -161,10 +163,6 @@ unsafe fn add_offset_path(
         let relation = planned.relation();
         let Some(clauses) = exact_clauses(rel, planned) else { return };
         let pathkeys = (*root).sort_pathkeys;
-        // An inquiry may have calculated fields, which it cannot order by, as is known only then.
-        if !pathkeys.is_null() && planned.table.surface() != Surface::Dac {
-            return;
-        }
         let keys = order::keys(rel, &planned.table, &relation, &planned.columns, pathkeys);
         let target = (*root).upper_targets[pg_sys::UpperRelationKind::UPPERREL_FINAL as usize];
         let is_sorted = keys.len() == PgList::<pg_sys::PathKey>::from_pg(pathkeys).len()
@@ -179,18 +177,46 @@ unsafe fn add_offset_path(
         }
         let upper = Upper { kind: UpperKind::Offset(offset), relid: (*rel).relid, clauses };
         let plan = Plan {
-            attributes: attributes(rel, &relation, clauses, &keys),
+            attributes: attributes((*rel).relid, (*rel).reltarget, &relation, clauses, &keys),
             limit,
             keys,
             arguments: Vec::new(),
             upper: Some(upper),
         };
+        let columns = columns(root, (*rel).relid, &relation, &plan.attributes);
+        let otherwise = limited(root, rel, columns, pathkeys, output);
         let left = ((*rel).rows - f64::from(offset)).max(1.0);
         let rows = limit.map_or(left, |limit| left.min(f64::from(limit)));
         let total = REQUEST_COST + rows * (ROW_COST + pg_sys::cpu_tuple_cost);
         let estimate = Estimate { rows, startup: REQUEST_COST, total };
-        let path = compat::create_upper_path(root, output, target, estimate, pathkeys, plan.into_list());
+        let plan = plan.into_list();
+        let path = compat::create_upper_path(root, output, target, estimate, pathkeys, otherwise, plan);
         pg_sys::add_path(output, path.cast());
+    }
+}
+
+/// The path that reads some columns of all rows, and leaves out those that the query does not want, in the order of
+/// `pathkeys`.
+unsafe fn limited(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    columns: *mut pg_sys::PathTarget,
+    pathkeys: *mut pg_sys::List,
+    output: *mut pg_sys::RelOptInfo,
+) -> *mut pg_sys::Path {
+    // SAFETY: the planner's own structures.
+    unsafe {
+        let (none, no_relids) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let total = REQUEST_COST + (*rel).tuples * ROW_COST;
+        let estimate = Estimate { rows: (*rel).rows, startup: REQUEST_COST, total };
+        let mut rows: *mut pg_sys::Path =
+            compat::create_scan_path(root, rel, columns, no_relids, estimate, none, false).cast();
+        if !pathkeys.is_null() {
+            rows = pg_sys::create_sort_path(root, rel, rows, pathkeys, (*root).limit_tuples).cast();
+        }
+        let query = (*root).parse;
+        let (offset, limit, option) = ((*query).limitOffset, (*query).limitCount, (*query).limitOption);
+        pg_sys::create_limit_path(root, output, rows, offset, limit, option, 0, 0).cast()
     }
 }
 
@@ -224,49 +250,47 @@ unsafe fn constant_or_none(node: *mut pg_sys::Node) -> Option<Option<u32>> {
     unsafe { if node.is_null() { Some(None) } else { constant(node).map(Some) } }
 }
 
-/// The plan of such a path: its rows are made of what `scan_list` says.
+/// The columns of a relation one by one.
+unsafe fn columns(
+    root: *mut pg_sys::PlannerInfo,
+    relid: pg_sys::Index,
+    relation: &PgRelation,
+    attributes: &[i16],
+) -> *mut pg_sys::PathTarget {
+    let descriptor = relation.tuple_desc();
+    // SAFETY: the planner run under way; palloc and node constructors only.
+    unsafe {
+        let target = pg_sys::create_empty_pathtarget();
+        for attribute in attributes {
+            let Some(column) = descriptor.get(*attribute as usize - 1) else { continue };
+            let (ty, modifier, collation) = (column.atttypid, column.atttypmod, column.attcollation);
+            let var = pg_sys::makeVar(relid as _, *attribute, ty, modifier, collation, 0);
+            pg_sys::add_column_to_pathtarget(target, var.cast(), 0);
+        }
+        pg_sys::set_pathtarget_cost_width(root, target)
+    }
+}
+
+/// The plan of such a path. Its rows are those of the plan that is run otherwise.
 ///
 /// # Safety
-/// `path` is one of those above, with the target list that is to be worked out.
+/// `path` is one of those above, with the target list that is to be worked out and the plan of its other path.
 pub unsafe fn plan(
-    root: *mut pg_sys::PlannerInfo,
     path: *mut pg_sys::ForeignPath,
     target_list: *mut pg_sys::List,
+    otherwise: *mut pg_sys::Plan,
 ) -> *mut pg_sys::ForeignScan {
     // SAFETY: as the caller says.
     unsafe {
-        let private = (*path).fdw_private;
-        let plan = Plan::from_list(private);
-        let mut scan_list = pg_sys::copyObjectImpl(target_list.cast()).cast();
-        if let Some(Upper { kind: UpperKind::Offset(_), relid, .. }) = plan.upper {
-            let planned = Planned::of(*(*root).simple_rel_array.add(relid as usize));
-            let descriptor = planned.relation();
-            let descriptor = descriptor.tuple_desc();
-            scan_list = std::ptr::null_mut();
-            for (place, attribute) in plan.attributes.iter().enumerate() {
-                let Some(column) = descriptor.get(*attribute as usize - 1) else { continue };
-                let var = pg_sys::makeVar(
-                    relid as _,
-                    *attribute,
-                    column.atttypid,
-                    column.atttypmod,
-                    column.attcollation,
-                    0,
-                );
-                let entry =
-                    pg_sys::makeTargetEntry(var.cast(), place as i16 + 1, std::ptr::null_mut(), false);
-                scan_list = pg_sys::lappend(scan_list, entry.cast());
-            }
-        }
         pg_sys::make_foreignscan(
             target_list,
             std::ptr::null_mut(),
             0,
             std::ptr::null_mut(),
-            private,
-            scan_list,
+            (*path).fdw_private,
+            pg_sys::copyObjectImpl((*otherwise).targetlist.cast()).cast(),
             std::ptr::null_mut(),
-            std::ptr::null_mut(),
+            otherwise,
         )
     }
 }

@@ -234,6 +234,15 @@ def an_order_that_is_refused_is_made_here_and_told():
     truth = rows("SELECT margin FROM (SELECT * FROM gi OFFSET 0) x ORDER BY margin NULLS FIRST LIMIT 20")
     assert rows("SELECT margin FROM gi ORDER BY margin NULLS FIRST LIMIT 20") == truth
     assert len(notices) == 1 and "could not sort" in notices[0], notices
+    # With the first of them left out, it is told once too.
+    for again in range(2):
+        assert rows("SELECT margin FROM gi ORDER BY margin NULLS FIRST LIMIT 12 OFFSET 8") == truth[8:]
+        assert len(notices) == 1 - again and all("leave out" in notice for notice in notices), notices
+        assert "$skip=8" not in asked()[-1], asked()
+    truth = rows("SELECT total FROM (SELECT * FROM gi OFFSET 0) x ORDER BY total NULLS FIRST LIMIT 20")
+    assert rows("SELECT total FROM gi ORDER BY total NULLS FIRST LIMIT 12 OFFSET 8") == truth[8:]
+    assert len(asked()) == 1 and "$orderby=OrderTotal" in asked()[0] and "$skip=8" in asked()[0], asked()
+    truth = rows("SELECT margin FROM (SELECT * FROM gi OFFSET 0) x ORDER BY margin NULLS FIRST LIMIT 20")
     # In a nested loop as well: it is sorted again for each row outside.
     query = "SELECT n, l.margin FROM generate_series(1, 3) n, LATERAL (SELECT margin FROM gi WHERE n > 0 ORDER BY margin NULLS FIRST LIMIT 20) l"
     assert [row[1] for row in rows(query)] == [row[0] for row in truth] * 3
@@ -437,6 +446,49 @@ def a_filter_that_is_refused_is_applied_here_and_told_once():
     # What it is not about is still asked for.
     rows("SELECT count(*) FROM customers WHERE credit_limit > 90000 AND customer_id IN ('A', 'B')")
     assert all("$filter=(CustomerID eq 'A' or CustomerID eq 'B')" in request for request in asked()), asked()
+
+
+@test
+def rows_are_counted_and_left_out_here_where_the_server_refuses_the_condition():
+    # The server compares the field with no number.
+    db.execute("CREATE FOREIGN TABLE odd (order_type text OPTIONS (field 'OrderType', key '1') NOT NULL,"
+               " nbr numeric OPTIONS (field 'OrderNbr', key '2') NOT NULL, total numeric OPTIONS (field 'CuryOrderTotal'))"
+               " SERVER erp OPTIONS (schema 'DAC', entity 'PX_Objects_SO_SOOrder', page_size '5000')")
+    everything = rows("SELECT order_type, nbr, total FROM odd")
+    those = [row for row in everything if row[1] > 9000 and row[2] > 100]
+    dearest = sorted((row[2] for row in those), reverse=True)
+    where = "WHERE nbr > 9000 AND total > 100"
+    assert len(those) > 300
+    for again in range(2):
+        assert rows(f"SELECT count(*), count(*) FROM odd {where}") == [(len(those),) * 2]
+        # The condition is told of by the scan of the rows, and that they were not counted there; once.
+        assert len(notices) == (0 if again else 2), notices
+        assert ["$filter=" in request for request in asked()][:3] == [not again, not again, False], asked()
+        assert rows(f"SELECT nbr * 2, order_type FROM odd {where} OFFSET 100") == [(row[1] * 2, row[0]) for row in those[100:]]
+        assert rows(f"SELECT total FROM odd {where} ORDER BY total DESC NULLS LAST OFFSET 100 LIMIT 50") == \
+            [(total,) for total in dearest[100:150]]
+        assert not any("$skip=100" in request for request in asked()), asked()
+        assert rows(f"SELECT n, (SELECT count(*) FROM odd {where}) FROM generate_series(1, 2) n") == [(1, len(those)), (2, len(those))]
+        # Rescans of both plans.
+        db.execute("SET enable_material = off")
+        assert rows(f"SELECT l.* FROM generate_series(1, 2) n LEFT JOIN (SELECT nbr FROM odd {where} OFFSET {len(those) - 2}) l ON true") == \
+            [(row[1],) for row in those[-2:]] * 2
+        db.execute("RESET enable_material")
+
+
+@test
+def a_server_that_cannot_count_is_told_of_once():
+    truth = rows("SELECT count(*) FROM (SELECT * FROM lines OFFSET 0) x")
+    for status in (404, 400, 500):
+        sim.fault("SOLine/$count", "status", status=status, count=-1)
+        with connect() as other:
+            told = []
+            other.add_notice_handler(lambda diagnostic: told.append(diagnostic.message_primary))
+            other.execute("SET client_min_messages = notice")
+            for _ in range(2):
+                assert other.execute("SELECT count(*) FROM lines").fetchall() == truth
+        assert len(told) == 1 and "could not count" in told[0], told
+        sim.reset()
 
 
 finish()

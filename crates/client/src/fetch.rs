@@ -11,7 +11,7 @@ use crate::dialect::{Listing, Record, odata, rest, rest_listing};
 use crate::discover::Asker;
 use crate::endpoint::FALLBACK_VERSION;
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::{Dialect, print};
+use crate::filter::{Dialect, Filter, print};
 use crate::lease::Lease;
 use crate::literal::Literal;
 use crate::pages::{Elsewhere, Scan};
@@ -45,16 +45,16 @@ pub(crate) async fn run(connection: Arc<Connection>, request: ScanRequest, share
 
 /// Reads the rows; without the conditions that the server cannot apply, since they are checked again anyway.
 async fn read_somehow(connection: &Arc<Connection>, request: &ScanRequest, shared: &Shared) -> Result<()> {
+    if request.is_final() {
+        return read_at_once(connection, request, shared).await;
+    }
     let target = request.target.to_string();
     let known = connection.refused.of(&target);
     let without = |fields: &[String]| {
         let filter = request.filter.as_ref();
         filter.and_then(|filter| filter.without(&|path| fields.contains(&path.join("/"))))
     };
-    let request = match request.is_final() {
-        true => request,
-        false => &ScanRequest { filter: without(&known), ..request.clone() },
-    };
+    let request = &ScanRequest { filter: without(&known), ..request.clone() };
     let why = match read(connection, request, shared).await {
         Err(error) if !shared.has_begun() && may_be_of_condition(error.kind) => error,
         outcome => return outcome,
@@ -63,20 +63,11 @@ async fn read_somehow(connection: &Arc<Connection>, request: &ScanRequest, share
         return Err(Error { kind: ErrorKind::CannotOrder, ..why });
     }
     let Some(filter) = &request.filter else { return Err(refusal::unreadable(request, why)) };
-    if request.is_final() && request.own_filter.is_some() {
-        return Err(refusal::unreadable(request, why));
-    }
-    if request.is_final() {
-        let columns = listed(&columns_of(request, &filter.paths()));
-        return Err(
-            why.hint(format!("Set the option pushdown of {columns} to off: then the server is not asked."))
-        );
-    }
     let blamed = blamed(&filter.paths(), &why);
     let fields = [known.as_slice(), &blamed].concat();
     let again = ScanRequest { filter: without(&fields), ..request.clone() };
     read(connection, &again, shared).await.map_err(|error| match error.kind {
-        ErrorKind::CannotOptimize => refusal::unreadable(request, error),
+        kind if may_be_of_condition(kind) => refusal::unreadable(request, error),
         _ => error,
     })?;
     let columns: Vec<String> = columns_of(request, &blamed);
@@ -86,6 +77,39 @@ async fn read_somehow(connection: &Arc<Connection>, request: &ScanRequest, share
     );
     connection.refused.add(target, blamed);
     Ok(())
+}
+
+/// Has the server count the rows or leave out the first of them, unless it is known to refuse that.
+///
+/// # Errors
+/// [`ErrorKind::RowsOnly`] if it does.
+async fn read_at_once(connection: &Arc<Connection>, request: &ScanRequest, shared: &Shared) -> Result<()> {
+    let target = request.target.to_string();
+    let what = if request.count { "count" } else { "leave out the first rows of" };
+    let fields: Vec<String> = request.filter.iter().flat_map(Filter::paths).collect();
+    // Of itself, or for one of the conditions, which a scan of the rows has met.
+    let order = request.order.iter().map(|by| &by.field);
+    let itself = format!("{what} {target} by {:?}", fields.iter().chain(order).collect::<Vec<_>>());
+    let refused = connection.refused.of(&target);
+    if refused.iter().any(|field| fields.contains(field)) || !connection.refused.of(&itself).is_empty() {
+        return Err(Error::new(ErrorKind::RowsOnly, format!("the server has refused to {what} {target}")));
+    }
+    let why = match read(connection, request, shared).await {
+        Err(error) if !shared.has_begun() && may_be_of_whole(error.kind) => error,
+        outcome => return outcome,
+    };
+    connection.refused.add(itself, vec![what.to_owned()]);
+    Err(Error::new(ErrorKind::RowsOnly, format!("the server could not {what} {target}: {why}"))
+        .hint("The rows were read and counted here."))
+}
+
+/// Whether a failure to do something with all rows may be none to read them.
+fn may_be_of_whole(kind: ErrorKind) -> bool {
+    may_be_of_condition(kind)
+        || matches!(
+            kind,
+            ErrorKind::RowsOnly | ErrorKind::NotFound | ErrorKind::Protocol | ErrorKind::CannotOrder
+        )
 }
 
 /// Whether a failure may come from names that the table writes otherwise: a function whose parameters have other names
@@ -226,13 +250,18 @@ async fn scan_list(
 
 /// That the server is asked all that it was to be asked: nothing is checked again.
 fn check_final(request: &ScanRequest, listing: &Listing, dialect: Dialect) -> Result<()> {
-    let sent = request.filter.as_ref().is_none_or(|filter| {
-        filter.is_exact(dialect) && print(filter, dialect).is_some_and(|text| listing.filter.ends_with(&text))
-    });
-    if sent && (request.count || listing.pageable) {
+    let is_exact = request.filter.as_ref().is_none_or(|filter| filter.is_exact(dialect));
+    if !is_exact || !(request.count || listing.pageable) {
+        return Err(Error::new(ErrorKind::Internal, format!("{} cannot be asked so", request.target)));
+    }
+    let is_sent = request
+        .filter
+        .as_ref()
+        .is_none_or(|filter| print(filter, dialect).is_some_and(|text| listing.filter.ends_with(&text)));
+    if is_sent {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Internal, format!("{} cannot be asked so", request.target)))
+    Err(Error::new(ErrorKind::RowsOnly, "the conditions find no room in an address"))
 }
 
 /// How many rows there are.
@@ -256,7 +285,6 @@ async fn count(
             format!("the server sent no number as the count of {}", request.target),
         )
         .detail(format!("It sent: {start}"))
-        .hint("Write count(column) with a column that is never NULL: then the rows are counted here.")
     })?;
     let mut batch = Batch::new(request.columns.len());
     let row = format!("{{\"count\":{count}}}");

@@ -67,7 +67,7 @@ pub struct ScanRequest {
 }
 
 impl ScanRequest {
-    /// Whether what the server does is not checked again, so that no condition may be left out.
+    /// Whether the server does more than send rows. Nothing is checked again then, so no condition may be left out.
     pub(crate) fn is_final(&self) -> bool {
         self.count || self.offset > 0
     }
