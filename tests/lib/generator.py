@@ -838,11 +838,11 @@ class Generator:
         return lambda: f"SELECT {head} FROM {source} WHERE {where}{tail}", False, True
 
     def partners(self, column, most):
-        """Columns that have values in common, of tables that do not multiply too much."""
-        return [other for other, size in column.join_sizes(self.tables) if size <= most]
+        """Columns that have values in common, of tables that do not multiply too much, and how many rows they make."""
+        return {other: size for other, size in column.join_sizes(self.tables) if size <= most}
 
     def join(self):
-        count = self.pick(2, 2, 2, 3)
+        count = self.pick(2, 2, 2, 3, 4)
         nested = self.chance(50)
         for _ in range(30):
             first = self.rng.choice(self.tables)
@@ -851,10 +851,12 @@ class Generator:
                 alias, table = self.rng.choice(scope)
                 column = self.rng.choice(table.usable)
                 partners = self.partners(column, 3000)
-                partners = [p for p in partners if rows * p.table.rows <= (40_000 if nested else 10**6)]
-                if not partners:
+                # Of all tables so far about so many rows, or more if the values are far from even.
+                made = {p: max(rows, rows * size // max(table.rows, 1)) for p, size in partners.items()}
+                made = {p: size for p, size in made.items() if size <= 20_000 and rows * p.table.rows <= (40_000 if nested else 10**6)}
+                if not made:
                     break
-                other = self.rng.choice(partners)
+                other = self.rng.choice(list(made))
                 on = f"{alias}.{name(column.title)} = t{at}.{name(other.title)}"
                 pair = (f"t{at}", other.table)
                 kind = self.pick("JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN")
@@ -864,7 +866,7 @@ class Generator:
                     on += f" AND ({self.tree([*scope, pair] if self.chance(30) else [pair], 1)})"
                 source = f"{source} {kind} {self.source(other.table, f't{at}')} ON {on}"
                 scope.append(pair)
-                rows = max(rows, other.table.rows)
+                rows = max(made[other], other.table.rows)
             if len(scope) == count:
                 break
         settings = []
