@@ -42,8 +42,8 @@ pub enum ErrorKind {
     CannotOptimize,
     /// The server cannot order the rows as it was asked to. They can be read without.
     CannotOrder,
-    /// The server cannot count the rows, or leave out the first of them. They can be read. A hint says that it has not
-    /// been told in this session.
+    /// The server cannot count the rows, or leave out the first of them. They can be read. With a hint it is to
+    /// be told.
     RowsOnly,
     /// Any other refusal by the server, in its own words.
     Server,

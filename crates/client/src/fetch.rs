@@ -7,11 +7,11 @@ use std::sync::Arc;
 use crate::access::Access;
 use crate::config::ODataVersion;
 use crate::decode::{Batch, RowDecoder};
-use crate::dialect::{Listing, Record, odata, rest, rest_listing};
+use crate::dialect::{Listing, Record, filters, odata, rest, rest_listing};
 use crate::discover::Asker;
 use crate::endpoint::FALLBACK_VERSION;
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::{Dialect, Filter, print};
+use crate::filter::{Dialect, Filter};
 use crate::lease::Lease;
 use crate::literal::Literal;
 use crate::pages::{Elsewhere, Scan};
@@ -79,7 +79,8 @@ async fn read_somehow(connection: &Arc<Connection>, request: &ScanRequest, share
     Ok(())
 }
 
-/// Has the server count the rows or leave out the first of them, unless it is known to refuse that.
+/// Has the server count the rows or leave out the first of them, unless it is known to refuse a condition. What else it
+/// refuses it is asked for again the next time: it may have been for the columns, the values, or a failure that has passed.
 ///
 /// # Errors
 /// [`ErrorKind::RowsOnly`] if it does.
@@ -87,18 +88,14 @@ async fn read_at_once(connection: &Arc<Connection>, request: &ScanRequest, share
     let target = request.target.to_string();
     let what = if request.count { "count" } else { "leave out the first rows of" };
     let fields: Vec<String> = request.filter.iter().flat_map(Filter::paths).collect();
-    // Of itself, or for one of the conditions, which a scan of the rows has met.
-    let order = request.order.iter().map(|by| &by.field);
-    let itself = format!("{what} {target} by {:?}", fields.iter().chain(order).collect::<Vec<_>>());
-    let refused = connection.refused.of(&target);
-    if refused.iter().any(|field| fields.contains(field)) || !connection.refused.of(&itself).is_empty() {
-        return Err(Error::new(ErrorKind::RowsOnly, format!("the server has refused to {what} {target}")));
+    if connection.refused.of(&target).iter().any(|field| fields.contains(field)) {
+        // A scan of the rows has told.
+        return Err(Error::new(ErrorKind::RowsOnly, format!("the server has refused to filter {target}")));
     }
     let why = match read(connection, request, shared).await {
         Err(error) if !shared.has_begun() && may_be_of_whole(error.kind) => error,
         outcome => return outcome,
     };
-    connection.refused.add(itself, vec![what.to_owned()]);
     Err(Error::new(ErrorKind::RowsOnly, format!("the server could not {what} {target}: {why}"))
         .hint("The rows were read and counted here."))
 }
@@ -106,10 +103,7 @@ async fn read_at_once(connection: &Arc<Connection>, request: &ScanRequest, share
 /// Whether a failure to do something with all rows may be none to read them.
 fn may_be_of_whole(kind: ErrorKind) -> bool {
     may_be_of_condition(kind)
-        || matches!(
-            kind,
-            ErrorKind::RowsOnly | ErrorKind::NotFound | ErrorKind::Protocol | ErrorKind::CannotOrder
-        )
+        || matches!(kind, ErrorKind::NotFound | ErrorKind::Protocol | ErrorKind::CannotOrder)
 }
 
 /// Whether a failure may come from names that the table writes otherwise: a function whose parameters have other names
@@ -254,14 +248,11 @@ fn check_final(request: &ScanRequest, listing: &Listing, dialect: Dialect) -> Re
     if !is_exact || !(request.count || listing.pageable) {
         return Err(Error::new(ErrorKind::Internal, format!("{} cannot be asked so", request.target)));
     }
-    let is_sent = request
-        .filter
-        .as_ref()
-        .is_none_or(|filter| print(filter, dialect).is_some_and(|text| listing.filter.ends_with(&text)));
-    if is_sent {
+    let asked = filters(request, dialect);
+    if request.filter.is_none() || asked.len() > 1 && listing.filter == asked[0] {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::RowsOnly, "the conditions find no room in an address"))
+    Err(Error::new(ErrorKind::Server, "the conditions find no room in an address"))
 }
 
 /// How many rows there are.

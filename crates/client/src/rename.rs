@@ -61,7 +61,8 @@ pub(crate) fn apply(request: &ScanRequest, renames: &Renames) -> ScanRequest {
         renames.get(&old).map_or_else(|| name.clone(), |new| new.join("/"))
     };
     let mut request = request.clone();
-    for column in &mut request.columns {
+    // That of a count is no field.
+    for column in request.columns.iter_mut().filter(|_| !request.count) {
         column.path = path(&column.path);
     }
     request.key = request.key.iter().map(text).collect();
@@ -87,7 +88,6 @@ fn renames(fields: &Fields<'_>, request: &ScanRequest) -> Result<Renames> {
     let order = request.order.iter().map(|by| vec![by.field.clone()]);
     let filter = request.filter.iter().flat_map(Filter::paths);
     let filter = filter.map(|path| path.split('/').map(str::to_owned).collect::<Vec<_>>());
-    // That of a count is no field.
     let columns = request.columns.iter().filter(|_| !request.count).map(|column| column.path.clone());
     let paths: Vec<Vec<String>> = columns.chain(keys).chain(order).chain(filter).collect();
     let all = details.into_iter().chain(paths).chain(parameters.iter().cloned());
@@ -292,5 +292,8 @@ mod tests {
         let old = request("SalesOrder", &[("order_nbr", ColumnType::Text)], &["order_nbr"]);
         let new = apply(&old, &renames);
         assert_eq!((new.columns[0].path.clone(), new.key), (path("OrderNbr"), vec!["OrderNbr".to_owned()]));
+        // What shows a count is no field, whatever a column is called.
+        let count = ScanRequest { count: true, ..old };
+        assert_eq!(apply(&count, &renames).columns[0].path, path("order_nbr"));
     }
 }

@@ -220,8 +220,8 @@ pub(crate) fn query(select: &str, others: &[(&str, &str)]) -> String {
 /// What stands for the company in a request that is described, where each user's client ID names it.
 pub const OWN_TENANT: &str = "<tenant>";
 
-/// The dialect of the conditions on a set of rows, where the instance need not be asked for its newest endpoint: else the one that
-/// endpoints had for longest.
+/// The dialect of the conditions on a set of rows, where the instance need not be asked for its newest endpoint: else the
+/// one that endpoints had for longest.
 pub fn dialect_of(target: &Target, version: ODataVersion) -> Dialect {
     match target.surface {
         Surface::Rest => rest::dialect(target, target.endpoint_version.as_deref().unwrap_or_default()),
