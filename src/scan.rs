@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use acumatica_client::decode::{Batch, Column, ColumnType};
+use acumatica_client::decode::Batch;
 use acumatica_client::{ErrorKind, Filter, Literal, ScanRequest, ScanStats};
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, PgRelation, PgTryBuilder};
@@ -85,22 +85,12 @@ enum Rescans {
 }
 
 impl Scan {
-    fn new(
-        table: Table,
-        user: pg_sys::Oid,
-        relation: &PgRelation,
-        plan: &Plan,
-        width: usize,
-        begun: Begun,
-    ) -> Self {
-        let mut request = table.request(relation, plan);
-        if request.count {
-            request.columns = vec![count_column(); width];
-        }
+    fn new(table: Table, user: pg_sys::Oid, relation: &PgRelation, plan: &Plan, begun: Begun) -> Self {
+        let request = table.request(relation, plan);
         let bigint =
             pg_sys::FormData_pg_attribute { atttypid: pg_sys::INT8OID, atttypmod: -1, ..Default::default() };
-        let counts = if request.count { width } else { 0 };
-        let counts = (0..counts).map(|place| (place, Converter::new(&bigint)));
+        // However often a query shows it, it refers to the first column that is the same.
+        let count = request.count.then(|| (0, Converter::new(&bigint)));
         let place = |attribute: &pg_sys::FormData_pg_attribute| match &plan.upper {
             Some(_) => plan.attributes.iter().position(|wanted| *wanted == attribute.attnum),
             None => Some(attribute.attnum as usize - 1),
@@ -110,7 +100,7 @@ impl Scan {
             .iter()
             .filter(|attribute| plan.attributes.contains(&attribute.attnum))
             .filter_map(|attribute| Some((place(attribute)?, Converter::new(attribute))))
-            .chain(counts)
+            .chain(count)
             .collect();
         // A plan with an offset stands for the LIMIT too.
         let left = plan.limit.filter(|_| plan.upper.is_some()).map(u64::from);
@@ -427,11 +417,6 @@ impl Scan {
     }
 }
 
-/// What shows how many rows there are.
-fn count_column() -> Column {
-    Column { name: "count".to_owned(), path: vec!["count".to_owned()], ty: ColumnType::Int8 }
-}
-
 /// Whether an SQLSTATE is of class 22, data exception, or 23, integrity constraint violation.
 fn is_about_a_value(code: PgSqlErrorCode) -> bool {
     // MAKE_SQLSTATE puts six bits of each character into the number, the first one lowest.
@@ -506,8 +491,7 @@ unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanSta
         };
         let places = plan.keys.iter().filter_map(places).collect();
         let sorting = Sorting::new(&plan.keys, places, &relation);
-        let width = (*(*(*node).ss.ss_ScanTupleSlot).tts_tupleDescriptor).natts as usize;
-        let scan = Scan::new(table, user, &relation, &plan, width, Begun { arguments, conditions, sorting });
+        let scan = Scan::new(table, user, &relation, &plan, Begun { arguments, conditions, sorting });
         // An error or a cancel frees the query's memory without a call of EndForeignScan; the scan, and
         // with it the request under way, goes with it.
         let context = (*(*node).ss.ps.state).es_query_cxt;

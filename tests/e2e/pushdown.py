@@ -262,6 +262,7 @@ def a_count_is_one_request():
     assert len(asked()) == 1 and asked()[0].endswith("/$count?"), asked()
     truth = rows("SELECT count(*) FROM (SELECT * FROM dac WHERE total > 100 OFFSET 0) x")
     assert rows("SELECT count(*) FROM dac WHERE total > 100") == truth and len(asked()) == 1
+    assert rows("SELECT count(*), count(*), count(*) FROM dac") == [(20000,) * 3] and len(asked()) == 1
 
 
 @test
@@ -493,8 +494,8 @@ def rows_are_counted_and_left_out_here_where_the_server_refuses_the_condition():
 @test
 def a_server_that_cannot_count_is_told_of():
     truth = rows("SELECT count(*) FROM (SELECT * FROM lines OFFSET 0) x")
-    for status in (404, 400, 500):
-        sim.fault("SOLine/$count", "status", status=status, count=-1)
+    for kind, status in (("status", 404), ("status", 400), ("status", 500), ("html", 200), ("empty", 200)):
+        sim.fault("SOLine/$count", kind, status=status, count=-1)
         with connect() as other:
             told = []
             other.add_notice_handler(lambda diagnostic: told.append(diagnostic.message_primary))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::access::Access;
 use crate::config::ODataVersion;
-use crate::decode::{Batch, RowDecoder};
+use crate::decode::Batch;
 use crate::dialect::{Listing, Record, filters, odata, rest, rest_listing};
 use crate::discover::Asker;
 use crate::endpoint::FALLBACK_VERSION;
@@ -269,7 +269,7 @@ async fn count(
     let text = String::from_utf8_lossy(&body);
     // .NET puts a byte order mark before plain text.
     let digits = text.trim_start_matches('\u{feff}').trim();
-    let count: u64 = digits.parse().map_err(|_| {
+    let count = digits.parse().ok().filter(|count| *count >= 0).ok_or_else(|| {
         let start: String = digits.chars().take(60).collect();
         Error::new(
             ErrorKind::Protocol,
@@ -277,13 +277,7 @@ async fn count(
         )
         .detail(format!("It sent: {start}"))
     })?;
-    let mut batch = Batch::new(request.columns.len());
-    let row = format!("{{\"count\":{count}}}");
-    RowDecoder::new(&request.columns, &[]).decode(row.as_bytes(), &mut batch).map_err(|error| {
-        Error::new(ErrorKind::Protocol, format!("the count of {} is too large", request.target))
-            .detail(error.kind)
-    })?;
-    shared.deliver(batch);
+    shared.deliver(Batch::of_number(count));
     Ok(())
 }
 

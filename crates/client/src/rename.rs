@@ -61,8 +61,7 @@ pub(crate) fn apply(request: &ScanRequest, renames: &Renames) -> ScanRequest {
         renames.get(&old).map_or_else(|| name.clone(), |new| new.join("/"))
     };
     let mut request = request.clone();
-    // That of a count is no field.
-    for column in request.columns.iter_mut().filter(|_| !request.count) {
+    for column in &mut request.columns {
         column.path = path(&column.path);
     }
     request.key = request.key.iter().map(text).collect();
@@ -88,7 +87,7 @@ fn renames(fields: &Fields<'_>, request: &ScanRequest) -> Result<Renames> {
     let order = request.order.iter().map(|by| vec![by.field.clone()]);
     let filter = request.filter.iter().flat_map(Filter::paths);
     let filter = filter.map(|path| path.split('/').map(str::to_owned).collect::<Vec<_>>());
-    let columns = request.columns.iter().filter(|_| !request.count).map(|column| column.path.clone());
+    let columns = request.columns.iter().map(|column| column.path.clone());
     let paths: Vec<Vec<String>> = columns.chain(keys).chain(order).chain(filter).collect();
     let all = details.into_iter().chain(paths).chain(parameters.iter().cloned());
     for path in all {
@@ -292,8 +291,5 @@ mod tests {
         let old = request("SalesOrder", &[("order_nbr", ColumnType::Text)], &["order_nbr"]);
         let new = apply(&old, &renames);
         assert_eq!((new.columns[0].path.clone(), new.key), (path("OrderNbr"), vec!["OrderNbr".to_owned()]));
-        // What shows a count is no field, whatever a column is called.
-        let count = ScanRequest { count: true, ..old };
-        assert_eq!(apply(&count, &renames).columns[0].path, path("order_nbr"));
     }
 }

@@ -57,7 +57,7 @@ pub struct ScanRequest {
     pub order: Vec<Order>,
     /// So many rows are left out at the beginning. Then, as of `count`, nothing is checked again.
     pub offset: u64,
-    /// Only how many rows there are is asked for, of data access classes: all columns show it.
+    /// Only how many rows there are is asked for, of data access classes: one row of one whole number, and no columns.
     pub count: bool,
     pub context: Context,
     /// Most rows in one request.

@@ -50,6 +50,11 @@ impl Batch {
         Self { columns, ..Self::default() }
     }
 
+    /// One row of one whole number.
+    pub(crate) fn of_number(number: i64) -> Self {
+        Self { columns: 1, rows: 1, cells: vec![Cell::Int(number)], ..Self::default() }
+    }
+
     /// Rows held.
     pub fn len(&self) -> usize {
         self.rows
