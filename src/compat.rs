@@ -11,8 +11,8 @@ pub struct Estimate {
     pub total: f64,
 }
 
-/// A path that scans `rel` alone and has the columns of `target`, or all that are needed of it, in the order of `pathkeys`,
-/// for the values of the relations `outer`. One of last resort is taken only if there is no other.
+/// A path that scans `rel` alone and has the columns of `target`, or all that are needed of it, in the order of
+/// `pathkeys`, for the values of the relations `outer`. One of last resort is taken only if there is no other.
 ///
 /// # Safety
 /// `root` and `rel` belong to the planner run that is under way; `outer` holds all that `rel` refers to laterally.

@@ -14,8 +14,8 @@ from harness import Sim, connect, create_server, finish, psycopg, raises, test
 sim = Sim("--seats", 4)
 db = connect()
 create_server(db, sim, endpoint_version="24.200.001")
-notices = []
-db.add_notice_handler(lambda diagnostic: notices.append(diagnostic.message_primary))
+notices, hints = [], []
+db.add_notice_handler(lambda diagnostic: (notices.append(diagnostic.message_primary), hints.append(diagnostic.message_hint)))
 db.execute("SET client_min_messages = notice")
 KEY = "order_type text OPTIONS (field 'OrderType', key '1') NOT NULL, order_nbr text OPTIONS (field 'OrderNbr', key '2') NOT NULL"
 db.execute(f"""
@@ -235,7 +235,7 @@ def an_order_that_is_refused_is_made_here_and_told():
     assert rows("SELECT margin FROM gi ORDER BY margin NULLS FIRST LIMIT 20") == truth
     assert len(notices) == 1 and "could not sort" in notices[0], notices
     assert rows("SELECT margin FROM gi ORDER BY margin NULLS FIRST LIMIT 12 OFFSET 8") == truth[8:]
-    assert len(notices) == 1 and "could not leave out" in notices[0], notices
+    assert len(notices) == 1 and "could not leave out" in notices[0] and 'pushdown of column "margin" to off' in hints[-1], (notices, hints)
     truth = rows("SELECT total FROM (SELECT * FROM gi OFFSET 0) x ORDER BY total NULLS FIRST LIMIT 20")
     assert rows("SELECT total FROM gi ORDER BY total NULLS FIRST LIMIT 12 OFFSET 8") == truth[8:]
     assert len(asked()) == 1 and "$orderby=OrderTotal" in asked()[0] and "$skip=8" in asked()[0], asked()

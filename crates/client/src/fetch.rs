@@ -96,8 +96,16 @@ async fn read_at_once(connection: &Arc<Connection>, request: &ScanRequest, share
         Err(error) if !shared.has_begun() && may_be_of_whole(error.kind) => error,
         outcome => return outcome,
     };
-    Err(Error::new(ErrorKind::RowsOnly, format!("the server could not {what} {target}: {why}"))
-        .hint("The rows were read and counted here."))
+    let order = request.order.iter().map(|by| &by.field).filter(|field| !fields.contains(field));
+    let asked: Vec<String> = fields.iter().chain(order).cloned().collect();
+    let mut hint = "The rows were read and counted here.".to_owned();
+    if !asked.is_empty() {
+        let columns = listed(&columns_of(request, &asked));
+        hint += &format!(
+            " Set the option pushdown of {columns} to off if that is why: then the server is not asked."
+        );
+    }
+    Err(Error::new(ErrorKind::RowsOnly, format!("the server could not {what} {target}: {why}")).hint(hint))
 }
 
 /// Whether a failure to do something with all rows may be none to read them.
