@@ -12,6 +12,7 @@ use crate::discover::Asker;
 use crate::endpoint::FALLBACK_VERSION;
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{Dialect, Filter};
+use crate::learnt::{self, Topic};
 use crate::lease::Lease;
 use crate::literal::Literal;
 use crate::pages::{Elsewhere, Scan};
@@ -49,7 +50,8 @@ async fn read_somehow(connection: &Arc<Connection>, request: &ScanRequest, share
         return read_at_once(connection, request, shared).await;
     }
     let target = request.target.to_string();
-    let known = connection.refused.of(&target);
+    let place = learnt::place(&request.target);
+    let known = connection.learnt.names(Topic::Filter, &place);
     let without = |fields: &[String]| {
         let filter = request.filter.as_ref();
         filter.and_then(|filter| filter.without(&|path| fields.contains(&path.join("/"))))
@@ -75,7 +77,7 @@ async fn read_somehow(connection: &Arc<Connection>, request: &ScanRequest, share
         format!("the server could not filter {target} by {}: {why}", listed(&columns)),
         format!("The rows were filtered here. Set the option pushdown of {} to off: then the server is not asked.", listed(&columns)),
     );
-    connection.refused.add(target, blamed);
+    connection.learnt.add(Topic::Filter, &place, &blamed, "");
     Ok(())
 }
 
@@ -88,7 +90,8 @@ async fn read_at_once(connection: &Arc<Connection>, request: &ScanRequest, share
     let target = request.target.to_string();
     let what = if request.count { "count" } else { "leave out the first rows of" };
     let fields: Vec<String> = request.filter.iter().flat_map(Filter::paths).collect();
-    if connection.refused.of(&target).iter().any(|field| fields.contains(field)) {
+    let known = connection.learnt.names(Topic::Filter, &learnt::place(&request.target));
+    if known.iter().any(|field| fields.contains(field)) {
         // A scan of the rows has told.
         return Err(Error::new(ErrorKind::RowsOnly, format!("the server has refused to filter {target}")));
     }

@@ -26,6 +26,7 @@ mod fetch;
 mod filter;
 mod http;
 mod instance;
+mod learnt;
 mod lease;
 mod listing;
 mod literal;

@@ -1,26 +1,10 @@
-//! What a server refuses: which condition or column it is about, and what is remembered of it.
+//! What a server refuses: which condition or column it is about.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
+use std::collections::HashSet;
 
 use crate::decode::Column;
 use crate::error::{Error, ErrorKind};
-use crate::lock;
 use crate::request::ScanRequest;
-
-/// The fields that the server could not filter by, by what they are fields of.
-#[derive(Debug, Default)]
-pub(crate) struct Refused(Mutex<HashMap<String, Vec<String>>>);
-
-impl Refused {
-    pub fn of(&self, target: &str) -> Vec<String> {
-        lock(&self.0).get(target).cloned().unwrap_or_default()
-    }
-
-    pub fn add(&self, target: String, fields: Vec<String>) {
-        lock(&self.0).entry(target).or_default().extend(fields);
-    }
-}
 
 /// Whether a failure may come from a condition or an order that the server cannot apply.
 pub(crate) fn may_be_of_condition(kind: ErrorKind) -> bool {

@@ -27,12 +27,13 @@ use crate::endpoint::{self, Endpoint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Answer, Authorization, Http, Request};
 use crate::instance::InstanceUrl;
+use crate::learnt::Learnt;
 use crate::lease::Lease;
 use crate::lock;
 use crate::oauth::Token;
+use crate::rename;
 use crate::request::{Context, Surface};
 use crate::store::{self, Grant, Held, Record, SignIn, Slot, Store};
-use crate::{refusal, rename};
 
 /// Lists of endpoints and inquiries are small; what is larger is something else.
 pub(crate) const LIST_BYTES: usize = 8 * 1024 * 1024;
@@ -62,7 +63,7 @@ pub(crate) struct Connection {
     endpoints: OnceCell<Vec<Endpoint>>,
     entity_sets: AsyncMutex<HashMap<(Surface, String), EntitySet>>,
     pub renames: rename::Known,
-    pub refused: refusal::Refused,
+    pub learnt: Learnt,
 }
 
 /// A scan under way. One that goes on after its user mapping was dropped may have opened the session
@@ -87,6 +88,9 @@ impl Connection {
     pub fn new(config: Config) -> Result<Self> {
         let context =
             Context { branch: config.branch.clone(), locale: config.locale.clone(), ..Context::default() };
+        let store = Store::open(&config.place.directory, Arc::clone(&config.place.sealer))?;
+        let of = format!("{} {}", config.instance, config.company.as_deref().unwrap_or_default());
+        let learnt = Learnt::new(Arc::clone(&store), config.place.mapping, of);
         Ok(Self {
             http: Http::new(
                 &config.instance,
@@ -94,7 +98,7 @@ impl Connection {
                 config.operation_timeout,
                 context.headers()?,
             )?,
-            store: Store::open(&config.place.directory, Arc::clone(&config.place.sealer))?,
+            store,
             fingerprint: config.session_fingerprint(),
             config,
             membership: AsyncMutex::default(),
@@ -106,7 +110,7 @@ impl Connection {
             endpoints: OnceCell::new(),
             entity_sets: AsyncMutex::default(),
             renames: rename::Known::default(),
-            refused: refusal::Refused::default(),
+            learnt,
         })
     }
 

@@ -13,6 +13,7 @@
 //! | `user.M.lock` | shared by all backends that use user mapping M |
 //! | `grant.M`, `grant.M.lock` | the OAuth tokens of user mapping M; the lock is held while they are renewed |
 //! | `pending.M` | authorizations that were begun for user mapping M |
+//! | `learnt.M`, `learnt.M.lock` | what was learnt of the server for user mapping M; the lock is held while it is written |
 //! | `dropped.M` | user mapping M is no more |
 
 use std::collections::BTreeMap;
@@ -50,6 +51,10 @@ pub(crate) fn now() -> Millis {
 /// A lock that is held as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Held(#[expect(dead_code, reason = "it is open, and so locked")] File);
+
+/// Tells a file from what stood in its place before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(u64, i64, i64);
 
 /// The three ways of signing in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -260,6 +265,30 @@ impl Store {
         self.write(&format!("pending.{mapping}"), "pending", &pending, Durable::No)
     }
 
+    /// What was learnt for a user mapping, as far as it can be read.
+    pub fn learnt<T: DeserializeOwned>(&self, mapping: u32) -> Option<T> {
+        self.read(&format!("learnt.{mapping}"), "learnt").ok().flatten()
+    }
+
+    /// Tells that memory from another in its place.
+    pub fn learnt_stamp(&self, mapping: u32) -> Option<Stamp> {
+        let about = fs::metadata(self.directory.join(format!("learnt.{mapping}"))).ok()?;
+        Some(Stamp(about.ino(), about.mtime(), about.mtime_nsec()))
+    }
+
+    /// The turn to change that memory, for no longer than that; none if there cannot be one.
+    pub fn hold_learnt(&self, mapping: u32) -> Option<Held> {
+        let lock = open_lock(&self.directory.join(format!("learnt.{mapping}.lock"))).ok()?;
+        lock.lock().ok().map(|()| Held(lock))
+    }
+
+    /// Saves that memory, if it can be saved.
+    pub fn save_learnt<T: Serialize>(&self, mapping: u32, memory: &T) {
+        if !self.is_dropped(mapping) {
+            let _ = self.write(&format!("learnt.{mapping}"), "learnt", memory, Durable::No);
+        }
+    }
+
     /// Whether anything was ever kept for a user mapping in the directory of a server.
     pub fn knows(directory: &Path, mapping: u32) -> bool {
         ["user", "grant", "pending"]
@@ -276,7 +305,7 @@ impl Store {
     pub fn forget(&self, mapping: u32) {
         // If it cannot be marked, a session opened from now on lasts until it is idle.
         let _ = File::create(self.directory.join(format!("dropped.{mapping}")));
-        for name in ["grant", "pending"] {
+        for name in ["grant", "pending", "learnt"] {
             // What is not there need not be removed.
             let _ = fs::remove_file(self.directory.join(format!("{name}.{mapping}")));
         }
