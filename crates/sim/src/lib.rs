@@ -27,6 +27,7 @@ mod log;
 mod metadata;
 mod oauth;
 mod odata;
+mod openid;
 mod query;
 mod reply;
 mod rest;

@@ -8,5 +8,6 @@ mod generated;
 mod headers;
 mod oauth;
 mod odata;
+mod openid;
 mod rest;
 mod sessions;
