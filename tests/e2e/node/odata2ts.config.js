@@ -1,0 +1,12 @@
+// The generator's settings. Names of inquiries are no identifiers of TypeScript: it makes such of them, but of `_1stContact`
+// it would make `1stContact`, which is none.
+const { readFileSync } = require("node:fs");
+
+const services = {
+  v3: { source: "v3.xml", output: "client/v3", serviceName: "InquiriesV3" },
+  v4: { source: "v4.xml", output: "client/v4", serviceName: "InquiriesV4" },
+};
+const documents = Object.values(services).map(({ source }) => readFileSync(source, "utf8"));
+const numbered = new Set(documents.flatMap((text) => [...text.matchAll(/Property Name="(_\d\w*)"/g)].map((match) => match[1])));
+
+module.exports = { services, propertiesByName: [...numbered].map((name) => ({ name, mappedName: `n${name}` })) };
