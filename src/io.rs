@@ -14,7 +14,7 @@ use acumatica_client::decode::Batch;
 use acumatica_client::{Client, Engine, Job, Notice, Rows, ScanRequest};
 use pgrx::prelude::*;
 
-use crate::error::{self, Refusal};
+use crate::error::{self, Refusal, or_raise};
 
 /// The engine and the socket it knocks on.
 #[derive(Debug)]
@@ -92,9 +92,9 @@ impl Running {
 
 impl<T> Waiting<T> {
     /// The outcome. Sleeps until it is there; a cancel or a termination ends the sleep as a PostgreSQL
-    /// error.
+    /// error, and so does a failure of the job itself.
     pub fn wait(&self) -> T {
-        sleep_until(&self.knocks, || self.job.poll(), || self.job.take_notices())
+        or_raise(sleep_until(&self.knocks, || self.job.poll(), || self.job.take_notices()))
     }
 }
 
@@ -103,7 +103,8 @@ fn sleep_until<T>(knocks: &UnixStream, poll: impl Fn() -> Option<T>, notices: im
     const EVENTS: u32 = pg_sys::WL_LATCH_SET | pg_sys::WL_SOCKET_READABLE | pg_sys::WL_EXIT_ON_PM_DEATH;
     loop {
         for notice in notices() {
-            error::notice(notice.message, notice.hint);
+            let tell = if notice.is_warning { error::warning } else { error::notice };
+            tell(notice.message, notice.hint);
         }
         if let Some(next) = poll() {
             return next;

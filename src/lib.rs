@@ -66,6 +66,8 @@ pub extern "C-unwind" fn _PG_init() {
     }
     state::define_key_file();
     setting::define();
+    // Behind all of them: what else has the prefix is a mistake.
+    compat::reserve_prefix(c"acumatica_fdw");
 }
 
 /// The handler function of the foreign data wrapper: its table of callbacks.

@@ -4,6 +4,7 @@
 //! which rows there are. So whenever a query holds such a condition it is used, in whichever plan; it is checked
 //! locally too, which costs nothing, since rows show the parameters as they were given.
 
+use std::collections::HashSet;
 use std::ffi::c_void;
 
 use acumatica_client::{Literal, ScanRequest};
@@ -14,6 +15,7 @@ use crate::compat;
 use crate::deparse::Table;
 use crate::encoding::from_server;
 use crate::error::Refusal;
+use crate::setting;
 use crate::value::{Expression, are_alike, attribute_of, is_deterministic, is_equality};
 
 /// A condition that gives a parameter its value.
@@ -274,9 +276,16 @@ impl Arguments {
                 .collect();
             // Two conditions on one parameter: what both allow.
             values[*place] = Some(match values[*place].take() {
-                Some(before) => before.into_iter().filter(|value| given.contains(value)).collect(),
+                Some(before) => {
+                    let given: HashSet<Literal> = given.into_iter().collect();
+                    before.into_iter().filter(|value| given.contains(value)).collect()
+                }
                 None => given,
             });
+        }
+        let count = values.iter().flatten().fold(1_usize, |count, values| count.saturating_mul(values.len()));
+        if count > setting::max_calls() {
+            refuse_calls(request, count);
         }
         values.into_iter().fold(vec![Vec::new()], |calls, values| {
             let choices = match values {
@@ -289,6 +298,19 @@ impl Arguments {
             calls.iter().flat_map(extended).collect()
         })
     }
+}
+
+fn refuse_calls(request: &ScanRequest, count: usize) -> ! {
+    let most = setting::max_calls();
+    Refusal::new(
+        PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+        format!("foreign table \"{}\" would take {count} calls of {}", request.table, request.target),
+    )
+    .detail(format!(
+        "It is called once for each combination of the values of its parameters; acumatica_fdw.max_calls allows {most} calls."
+    ))
+    .hint("Give the parameters fewer values, or raise the setting: SET acumatica_fdw.max_calls = ….")
+    .raise()
 }
 
 fn refuse_value(parameter: &str, text: &str) -> ! {

@@ -264,6 +264,8 @@ impl Scan {
             self.begun.sorting.begin_here(&relation);
             let row_context = (*(*node).ss.ps.ps_ExprContext).ecxt_per_tuple_memory;
             loop {
+                // Rows that are there already are not waited for, and a row that goes to disk asks nobody.
+                check_for_interrupts!();
                 pg_sys::MemoryContextReset(row_context);
                 pg_sys::MemoryContextSwitchTo(row_context);
                 clear(slot);

@@ -17,6 +17,7 @@ static LOCALE: Text = Text::new(None);
 static BUSINESS_DATE: Text = Text::new(None);
 static SHOW_ARCHIVED: GucSetting<bool> = GucSetting::<bool>::new(false);
 static SHOW_DELETED: GucSetting<bool> = GucSetting::<bool>::new(false);
+static MAX_CALLS: GucSetting<i32> = GucSetting::<i32>::new(1000);
 
 /// Called once in each backend that loads the library.
 pub fn define() {
@@ -61,6 +62,21 @@ pub fn define() {
         GucContext::Userset,
         flags,
     );
+    GucRegistry::define_int_guc(
+        c"acumatica_fdw.max_calls",
+        c"Most calls of an inquiry in one scan, one for each combination of values of its parameters.",
+        c"A scan that would take more is an error.",
+        &MAX_CALLS,
+        1,
+        i32::MAX,
+        GucContext::Userset,
+        flags,
+    );
+}
+
+/// In how many calls a scan may read an inquiry.
+pub fn max_calls() -> usize {
+    usize::try_from(MAX_CALLS.get()).unwrap_or(1)
 }
 
 fn text(setting: &Text) -> Option<String> {

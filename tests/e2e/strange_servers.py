@@ -42,6 +42,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         if url.path.endswith("/gi"):
             return self.answer(200, b'{"value":[]}', Set_Cookie=".ASPXAUTH=x; path=/")
+        if url.path.endswith("/Login.aspx"):
+            return self.answer(404)
         if url.path.endswith("$metadata"):
             return self.answer(200, b'<Edmx><Schema Namespace="N"/></Edmx>')
         script["requests"] += 1

@@ -74,6 +74,12 @@ RESET plan_cache_mode;
 SELECT * FROM stock;
 SELECT * FROM stock WHERE item > 'A';
 DROP TABLE wanted;
+-- issue 5: a list of values does not make requests without bound
+SELECT count(*) FROM stock WHERE item = ANY (ARRAY(SELECT n::text FROM generate_series(1, 50000) n));
+SET acumatica_fdw.max_calls = 3;
+SELECT count(*) FROM stock WHERE item IN ('AACOMPUT00001', 'AACOMPUT00003') AND warehouse IN ('WHOLESALE', 'RETAIL');
+SELECT count(*) FROM stock WHERE item IN ('AACOMPUT00001', 'AACOMPUT00003', 'AACOMPUT00001') AND warehouse = 'WHOLESALE';
+RESET acumatica_fdw.max_calls;
 
 --
 -- A generic inquiry with parameters

@@ -148,6 +148,11 @@ CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', proxy 's
 CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'http://localhost', proxy 'http://proxy:3128');
 CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'https://localhost', proxy 'http://proxy:3128', verify_certificate 'false');
 
+-- issue 5: a setting that nobody has defined is refused
+SET acumatica_fdw.busines_date = '2024-12-31';
+SET acumatica_fdw.business_date = '2024-12-31';
+RESET acumatica_fdw.business_date;
+
 -- the functions of the event triggers are for nobody else
 SELECT acumatica_fdw_altered();
 SELECT acumatica_fdw_dropped();

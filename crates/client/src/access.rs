@@ -50,7 +50,10 @@ impl<'a> Access<'a> {
     {
         loop {
             match act(self.open().await?).await {
-                (lease, Ok(outcome)) => return Ok((lease, outcome)),
+                (lease, Ok(outcome)) => {
+                    self.connection.tell_unproven(self.report);
+                    return Ok((lease, outcome));
+                }
                 (lease, Err(error)) => self.recover(lease, error).await?,
             }
         }
@@ -115,6 +118,7 @@ impl<'a> Access<'a> {
 
     /// A new row came.
     pub fn progress(&mut self) {
+        self.connection.tell_unproven(self.report);
         self.lost = 0;
         self.retry.progress();
     }

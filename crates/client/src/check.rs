@@ -17,6 +17,7 @@ use crate::report::Report;
 use crate::request::Surface;
 use crate::session::{Connection, LIST_BYTES, close};
 use crate::store::{Grant, Millis, Record, now};
+use crate::tenant::Proof;
 
 /// What came of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +135,7 @@ async fn contact(connection: &Connection, steps: &mut Steps) -> Option<Listed> {
     let jar = Mutex::new(CookieJar::default());
     let answer = connection.http.send(&jar, Request::get(url.clone(), "the list of endpoints")).await;
     let listed = match answer {
-        Ok(answer) => answer.text(LIST_BYTES).await.map(|body| parse_list(&body)),
+        Ok(answer) => answer.text(LIST_BYTES).await.and_then(|body| parse_list(&body)),
         // It may want a session for that.
         Err(error)
             if matches!(error.kind, ErrorKind::SessionLost | ErrorKind::NotFound | ErrorKind::Forbidden) =>
@@ -235,14 +236,32 @@ async fn session(
     report: &Report,
 ) {
     let rest = read_rest(connection, &lease, endpoint, version).await;
-    match (&rest, lease.landed()) {
-        (Err(error), _) if error.kind == ErrorKind::Credentials => {
+    let company = connection.config.company.as_deref();
+    let proof = lease.record().tenant;
+    match (&rest, lease.landed(), company.zip(proof)) {
+        (Err(error), ..) if error.kind == ErrorKind::Tenant => {
             steps.note::<()>("tenant", Err(error.clone()));
         }
-        (_, Some(company)) => {
-            steps.note("tenant", Ok(((), company)));
+        (_, Some(landed), _) => {
+            steps.note("tenant", Ok(((), landed)));
         }
-        (_, None) => steps.skip("tenant", "the server does not say where the session is"),
+        (_, None, Some((_, Proof::None)) | None) => steps.skip(
+            "tenant",
+            match company {
+                Some(company) => {
+                    format!("unproven: the server does not say that the session is in {company}")
+                }
+                None => "the server does not say where the session is".to_owned(),
+            },
+        ),
+        (_, None, Some((company, proof))) => {
+            let by = match proof {
+                Proof::SignInPage => "by the sign-in page",
+                Proof::Address => "by the address of OData, which names it",
+                Proof::ClientId | Proof::None => "by the client ID",
+            };
+            steps.note("tenant", Ok(((), format!("{company}, {by}"))));
+        }
     }
     drop(lease);
     let grant = connection.store.grant(connection.config.place.mapping).ok().flatten();
@@ -265,7 +284,11 @@ async fn session(
         }
     }
     let open = connection.store.sessions().iter().filter(|(_, record)| record.open).count();
-    let seats = format!("{open} of max_sessions {} in use by this cluster", connection.config.max_sessions);
+    // acumatica-api.md section 5; no interface tells what it is set to.
+    let seats = format!(
+        "{open} of max_sessions {} in use by this cluster; the user's own limit is on screen SM201010, 1 by default",
+        connection.config.max_sessions
+    );
     steps.note("seats", Ok(((), seats)));
     steps.note("REST", rest.map(|detail| ((), detail)));
     for (name, surface) in [("generic inquiries", Surface::GenericInquiry), ("DAC", Surface::Dac)] {
@@ -323,7 +346,7 @@ pub(crate) async fn tenant(connection: &Arc<Connection>, report: &Report) -> Res
     let version =
         listed.ok().flatten().map_or_else(|| FALLBACK_VERSION.to_owned(), |endpoint| endpoint.version);
     match read_rest(connection, &lease, "Default", &version).await {
-        Err(error) if error.kind == ErrorKind::Credentials => Err(error),
+        Err(error) if matches!(error.kind, ErrorKind::Credentials | ErrorKind::Tenant) => Err(error),
         // Everything else is found, and told, by whoever reads a table.
         _ => Ok(()),
     }

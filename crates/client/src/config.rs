@@ -259,6 +259,8 @@ pub enum ODataVersion {
     Auto,
     /// Before 2024 R2.
     V3,
+    /// The same on a site of one tenant, whose addresses leave it out.
+    V3OneTenant,
     /// 2024 R2 and later.
     V4,
 }

@@ -10,7 +10,8 @@ use reqwest::header::{DATE, HeaderMap, HeaderValue, SET_COOKIE};
 use zeroize::Zeroizing;
 
 /// Cookies by name, for one origin. Acumatica sends five of its seven twice, and values hold
-/// `& = + : ~` (acumatica-api.md section 4): the last one of a name counts, values stay verbatim.
+/// `& = + : ~` (acumatica-api.md section 4): the last one of a name counts, values go back byte for byte, in their quotes
+/// and encoding. A value is kept as text of which each character stands for one byte, since a header need not be UTF-8.
 #[derive(Clone, Default)]
 pub(crate) struct CookieJar(BTreeMap<String, Zeroizing<String>>);
 
@@ -38,11 +39,14 @@ impl CookieJar {
         let now = date.and_then(|date| OffsetDateTime::from_unix_timestamp(date.timestamp()).ok());
         let now = now.unwrap_or_else(OffsetDateTime::now_utc);
         for cookie in headers.get_all(SET_COOKIE) {
-            let Ok(text) = cookie.to_str() else { continue };
-            let Ok(cookie) = Cookie::parse(text) else { continue };
-            let expired = cookie.max_age().is_some_and(|age| age.is_zero())
-                || cookie.expires_datetime().is_some_and(|at| at <= now);
-            if expired || cookie.value().is_empty() {
+            let text = Zeroizing::new(characters(cookie.as_bytes()));
+            let Ok(cookie) = Cookie::parse(text.as_str()) else { continue };
+            // The one that counts if there are both (RFC 6265, section 5.3).
+            let expired = match cookie.max_age() {
+                Some(age) => age.is_zero() || age.is_negative(),
+                None => cookie.expires_datetime().is_some_and(|at| at <= now),
+            };
+            if expired {
                 self.0.remove(cookie.name());
             } else {
                 self.0.insert(cookie.name().to_owned(), Zeroizing::new(cookie.value().to_owned()));
@@ -54,8 +58,11 @@ impl CookieJar {
         self.0.is_empty()
     }
 
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|value| value.as_str())
+    /// The value of a cookie as it came; the case of the name does not matter.
+    pub fn get(&self, name: &str) -> Option<Vec<u8>> {
+        let named = |other: &&String| other.eq_ignore_ascii_case(name);
+        let name = self.0.get_key_value(name).map(|(name, _)| name).or_else(|| self.0.keys().find(named))?;
+        self.0.get(name).map(|value| bytes(value))
     }
 
     /// The `Cookie` header, marked sensitive so that no trace prints it.
@@ -65,10 +72,18 @@ impl CookieJar {
         }
         let pairs: Vec<String> =
             self.0.iter().map(|(name, value)| format!("{name}={}", value.as_str())).collect();
-        let mut header = HeaderValue::from_str(&pairs.join("; ")).ok()?;
+        let mut header = HeaderValue::from_bytes(&bytes(&pairs.join("; "))).ok()?;
         header.set_sensitive(true);
         Some(header)
     }
+}
+
+fn characters(bytes: &[u8]) -> String {
+    bytes.iter().map(|&byte| char::from(byte)).collect()
+}
+
+fn bytes(characters: &str) -> Vec<u8> {
+    characters.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect()
 }
 
 #[cfg(test)]
@@ -108,7 +123,24 @@ mod tests {
         headers.append(DATE, "Tue, 12 Oct 1999 04:00:00 GMT".parse().unwrap());
         let mut jar = CookieJar::default();
         jar.absorb(&headers);
-        assert_eq!(jar.get("a"), Some("1"));
+        assert_eq!(jar.get("a").as_deref(), Some(&b"1"[..]));
+    }
+
+    #[test]
+    fn issue_3_5_what_is_sent_back_is_what_came() {
+        let jar = jar(&[
+            "CompanyID=\"My%20Company\"; path=/",
+            "Note=S\u{f6}hne+%41",
+            "empty=",
+            "a=b=c; Max-Age=60; expires=Tue, 12-Oct-1999 04:20:00 GMT",
+        ]);
+        assert_eq!(jar.get("companyid").as_deref(), Some(&b"\"My%20Company\""[..]));
+        let header = jar.header().unwrap();
+        // The header's text is in UTF-8 here, and stays so.
+        assert_eq!(
+            header.as_bytes(),
+            "CompanyID=\"My%20Company\"; Note=S\u{f6}hne+%41; a=b=c; empty=".as_bytes()
+        );
     }
 
     #[test]

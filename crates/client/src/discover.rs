@@ -12,7 +12,7 @@ use crate::adhoc;
 use crate::catalog::{Contract, CustomField, Model};
 use crate::csdl;
 use crate::encode::encode_segment;
-use crate::endpoint::{Endpoint, FALLBACK_VERSION};
+use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Answer, Request};
 use crate::openapi;
@@ -114,10 +114,14 @@ impl Asker {
     /// The endpoint by this name in that version, else in the newest that there is.
     pub async fn endpoint(&self, name: &str, version: Option<&str>) -> Result<Endpoint> {
         let listed = self.endpoints().await?;
-        let newest = match listed.is_empty() {
-            true => Endpoint { name: name.to_owned(), version: FALLBACK_VERSION.to_owned() },
-            false => crate::endpoint::newest(&listed, name)?.clone(),
-        };
+        if listed.is_empty() {
+            let version = match version {
+                Some(version) => version,
+                None => self.connection.guessed_version(&self.report),
+            };
+            return Ok(Endpoint { name: name.to_owned(), version: version.to_owned() });
+        }
+        let newest = crate::endpoint::newest(&listed, name)?.clone();
         Ok(match version {
             Some(version) => Endpoint { version: version.to_owned(), ..newest },
             None => newest,
@@ -128,7 +132,7 @@ impl Asker {
     pub async fn contract(&self, endpoint: &Endpoint) -> Result<Contract> {
         let what = format!("the definition of endpoint \"{}\" {}", endpoint.name, endpoint.version);
         let path = format!("{}/swagger.json", root(endpoint));
-        let read = async |answer: Answer| openapi::parse(&answer.bytes(DEFINITION_BYTES).await?);
+        let read = async |answer: Answer| openapi::parse(&answer.document(DEFINITION_BYTES).await?);
         self.get(Surface::Rest, &path, &what, read).await
     }
 
@@ -186,7 +190,7 @@ impl Asker {
     pub async fn custom_fields(&self, endpoint: &Endpoint, entity: &str) -> Result<Vec<CustomField>> {
         let what = format!("the custom fields of entity \"{entity}\"");
         let path = format!("{}/{}/$adHocSchema", root(endpoint), encode_segment(entity));
-        let read = async |answer: Answer| adhoc::parse(&answer.bytes(LIST_BYTES).await?);
+        let read = async |answer: Answer| adhoc::parse(&answer.document(LIST_BYTES).await?);
         self.get(Surface::Rest, &path, &what, read).await
     }
 
@@ -204,7 +208,7 @@ impl Asker {
     pub async fn sets(&self, surface: Surface) -> Result<Vec<String>> {
         let path = self.odata_root(surface).await?;
         let what = "the list of inquiries or data access classes";
-        let read = async |answer: Answer| parse_service(&answer.bytes(LIST_BYTES).await?);
+        let read = async |answer: Answer| parse_service(&answer.document(LIST_BYTES).await?);
         self.get(surface, &path, what, read).await
     }
 

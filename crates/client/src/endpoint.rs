@@ -22,8 +22,11 @@ pub(crate) struct Listed {
     pub endpoints: Vec<Endpoint>,
 }
 
-/// Reads the list: an envelope, on older builds the bare array. Empty if it is neither.
-pub(crate) fn parse_list(body: &str) -> Listed {
+/// Reads the list: an envelope, on older builds the bare array.
+///
+/// # Errors
+/// It is neither. To take that for an instance without a list would choose an endpoint that nobody named.
+pub(crate) fn parse_list(body: &str) -> Result<Listed> {
     #[derive(Default, Deserialize)]
     struct Version {
         #[serde(rename = "acumaticaBuildVersion")]
@@ -34,15 +37,25 @@ pub(crate) fn parse_list(body: &str) -> Listed {
     enum List {
         Envelope {
             #[serde(default)]
-            version: Version,
+            version: Option<Version>,
             endpoints: Vec<Endpoint>,
         },
         Bare(Vec<Endpoint>),
     }
-    match serde_json::from_str(body) {
-        Ok(List::Envelope { version, endpoints }) => Listed { build: version.build, endpoints },
-        Ok(List::Bare(endpoints)) => Listed { build: None, endpoints },
-        Err(_) => Listed::default(),
+    match serde_json::from_str(body.trim_start_matches('\u{feff}')) {
+        Ok(List::Envelope { version, endpoints }) => {
+            Ok(Listed { build: version.and_then(|version| version.build), endpoints })
+        }
+        Ok(List::Bare(endpoints)) => Ok(Listed { build: None, endpoints }),
+        Err(_) => {
+            let start: String = body.chars().take(60).collect();
+            Err(Error::new(ErrorKind::Protocol, "could not read the list of endpoints that the instance sent")
+                .detail(format!("It begins with: {start}"))
+                .hint(
+                    "Set the server option \"endpoint_version\": then it is not asked for. If it is a proxy that answers, check \
+                     the option \"url\".",
+                ))
+        }
     }
 }
 
@@ -79,11 +92,23 @@ mod tests {
         let bare = r#"[{"name":"Default","version":"24.200.001","href":"/x/"}]"#;
         let envelope =
             format!(r#"{{"version":{{"acumaticaBuildVersion":"25.093.0036"}},"endpoints":{bare}}}"#);
-        let (old, new) = (parse_list(bare), parse_list(&envelope));
+        let (old, new) = (parse_list(bare).unwrap(), parse_list(&envelope).unwrap());
         assert_eq!(old.endpoints, new.endpoints);
         assert_eq!((old.endpoints.len(), old.build), (1, None));
         assert_eq!(new.build.as_deref(), Some("25.093.0036"));
-        assert_eq!(parse_list("<html>"), Listed::default());
+    }
+
+    #[test]
+    fn issue_4_2_a_byte_order_mark_before_the_list_is_skipped_and_what_is_no_list_is_an_error() {
+        let list = r#"{"version":{"acumaticaBuildVersion":"26.101.0225","databaseVersion":"26.101.0225"},
+            "endpoints":[{"name":"Default","version":"25.200.001","href":"http://host/entity/Default/25.200.001/"}]}"#;
+        assert_eq!(parse_list(&format!("\u{feff}{list}")).unwrap(), parse_list(list).unwrap());
+        assert_eq!(parse_list(list).unwrap().endpoints[0].version, "25.200.001");
+        for other in ["<html>", "", "{}", "{\"endpoints\":[{\"name\":\"Default\"}]}", "\u{feff}"] {
+            let error = parse_list(other).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Protocol, "{other}");
+            assert!(error.hint.unwrap().contains("endpoint_version"));
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::lock;
 use crate::oauth::{self, Authorized};
 use crate::report::{Notice, Report, Waker};
 use crate::request::{ScanRequest, Surface};
-use crate::scan::{EndGuard, Rows, Shared};
+use crate::scan::{EndGuard, Rows, Shared, failed};
 use crate::seal::Sealer;
 use crate::session::{self, Connection, Reader, SIGN_OUT_PATIENCE};
 use crate::store::Store;
@@ -68,20 +68,43 @@ impl Client {
 /// Something under way whose outcome is awaited. Dropping it ends it, if it can be ended.
 #[derive(Debug)]
 pub struct Job<T> {
-    outcome: Arc<Mutex<Option<T>>>,
-    report: Arc<Report>,
+    end: Arc<End<T>>,
     task: AbortHandle,
 }
 
+/// Where the outcome of a job is put, and whom it wakes.
+#[derive(Debug)]
+struct End<T> {
+    outcome: Mutex<Option<Result<T>>>,
+    report: Arc<Report>,
+}
+
+/// Ends a job as failed if its task ends without an outcome: by a panic, or with the engine.
+struct EndOfJob<T>(Arc<End<T>>);
+
+impl<T> End<T> {
+    fn put(&self, outcome: Result<T>) {
+        lock(&self.outcome).get_or_insert(outcome);
+        self.report.wake();
+    }
+}
+
+impl<T> Drop for EndOfJob<T> {
+    fn drop(&mut self) {
+        self.0.put(Err(failed()));
+    }
+}
+
 impl<T> Job<T> {
-    /// The outcome, once; while it is `None`, the engine calls its waker when there is something new.
-    pub fn poll(&self) -> Option<T> {
-        lock(&self.outcome).take()
+    /// The outcome, once; while it is `None`, the engine calls its waker when there is something new. An error if the
+    /// job itself failed.
+    pub fn poll(&self) -> Option<Result<T>> {
+        lock(&self.end.outcome).take()
     }
 
     /// What the user is to be told meanwhile.
     pub fn take_notices(&self) -> Vec<Notice> {
-        self.report.take_notices()
+        self.end.report.take_notices()
     }
 }
 
@@ -260,20 +283,17 @@ impl Engine {
         F: Future<Output = T> + Send + 'static,
     {
         let report = Arc::new(Report::new(Arc::clone(&self.waker)));
-        let outcome = Arc::new(Mutex::new(None));
-        let (work, place, end) = (start(Arc::clone(&report)), Arc::clone(&outcome), Arc::clone(&report));
+        let end = Arc::new(End { outcome: Mutex::new(None), report: Arc::clone(&report) });
+        let (work, guard) = (start(report), EndOfJob(Arc::clone(&end)));
         let mut closing = self.closing.subscribe();
         let task = self.runtime.spawn(async move {
             tokio::select! {
                 biased;
                 _ = closing.wait_for(|closing| *closing) => {}
-                done = work => {
-                    *lock(&place) = Some(done);
-                    end.wake();
-                }
+                done = work => guard.0.put(Ok(done)),
             }
         });
-        Job { outcome, report, task: task.abort_handle() }
+        Job { end, task: task.abort_handle() }
     }
 
     /// Ends the use of `clients` and the thread. Waits no longer than one sign-out may take, or, for tokens
@@ -300,4 +320,32 @@ async fn finish(connection: Arc<Connection>, answer: String, report: Arc<Report>
     let authorized = Arc::clone(&connection).authorize(answer).await?;
     check::tenant(&connection, &report).await?;
     Ok(authorized)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn issue_5_a_job_that_panics_wakes_whoever_waits_and_is_an_error() {
+        let (knock, knocks) = mpsc::channel();
+        let engine = Engine::start(move || drop(knock.send(()))).unwrap();
+        let job: Job<()> = engine.job(|_| async { panic!("this panic is the test's") });
+        let outcome = loop {
+            knocks.recv_timeout(Duration::from_secs(10)).expect("nobody was woken");
+            if let Some(outcome) = job.poll() {
+                break outcome;
+            }
+        };
+        assert_eq!(outcome.unwrap_err().kind, ErrorKind::Internal);
+        // The thread goes on.
+        let job = engine.job(|_| async { 7 });
+        knocks.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert_eq!(job.poll().unwrap().unwrap(), 7);
+        // Nor does anybody wait for what the end of the engine cuts off.
+        let job: Job<()> = engine.job(|_| std::future::pending());
+        engine.shut_down(Vec::new());
+        assert_eq!(job.poll().unwrap().unwrap_err().kind, ErrorKind::Internal);
+    }
 }

@@ -16,8 +16,10 @@ pub enum ErrorKind {
     Timeout,
     /// The site is up but not serving: 502, 503, 504.
     Unavailable,
-    /// User name, password or tenant were not accepted.
+    /// User name, password or token were not accepted.
     Credentials,
+    /// The tenant is not the one that was asked for, or there is no such tenant.
+    Tenant,
     /// No answer came to a sign-in that the server may have let in. Not to be repeated.
     SignInLost,
     /// The session is no longer known to the server; signing in again may help.
@@ -28,6 +30,8 @@ pub enum ErrorKind {
     Throttled,
     /// Signed in, but without the right to read this.
     Forbidden,
+    /// Something before the site, such as a firewall, does not let the request pass.
+    Blocked,
     /// No such endpoint, entity, inquiry or DAC.
     NotFound,
     /// A keyed read met no record. Zero rows, not a failure, for whoever asked by key.

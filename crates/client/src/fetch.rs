@@ -9,7 +9,6 @@ use crate::config::ODataVersion;
 use crate::decode::Batch;
 use crate::dialect::{Listing, Record, filters, odata, rest, rest_listing};
 use crate::discover::Asker;
-use crate::endpoint::FALLBACK_VERSION;
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{Dialect, Filter};
 use crate::learnt::{self, Topic};
@@ -19,6 +18,7 @@ use crate::pages::{Elsewhere, Scan};
 use crate::parameters;
 use crate::refusal::{self, blamed, columns_of, listed, may_be_of_condition};
 use crate::rename;
+use crate::report::Report;
 use crate::request::{ScanRequest, Surface};
 use crate::scan::Shared;
 use crate::session::{Connection, Reader};
@@ -146,7 +146,7 @@ async fn run_call(
     let connection = access.connection;
     let (lease, place) = access
         .ask(|lease| async {
-            let place = resolve(connection, &lease, request).await;
+            let place = resolve(connection, &lease, request, &shared.report).await;
             (lease, place)
         })
         .await?;
@@ -322,7 +322,12 @@ impl Place {
 }
 
 /// Finds out what only the instance knows: version, layout, key.
-async fn resolve(connection: &Connection, lease: &Lease, request: &ScanRequest) -> Result<Place> {
+async fn resolve(
+    connection: &Connection,
+    lease: &Lease,
+    request: &ScanRequest,
+    report: &Report,
+) -> Result<Place> {
     let target = &request.target;
     if target.surface == Surface::Rest {
         let rest = |endpoint: &str, version: &str| Place::Rest {
@@ -334,7 +339,7 @@ async fn resolve(connection: &Connection, lease: &Lease, request: &ScanRequest) 
         }
         return Ok(match connection.newest_endpoint(lease, &target.endpoint_name).await? {
             Some(endpoint) => rest(&endpoint.name, &endpoint.version),
-            None => rest(&target.endpoint_name, FALLBACK_VERSION),
+            None => rest(&target.endpoint_name, connection.guessed_version(report)),
         });
     }
     let version = connection.odata_version(lease).await?;

@@ -22,12 +22,16 @@ use crate::cookies::CookieJar;
 use crate::error::{Error, ErrorKind, Result};
 use crate::instance::InstanceUrl;
 use crate::lock;
+use crate::page;
 use crate::retry;
 use crate::tls;
 
 /// How much of an error page is read.
 const ERROR_BODY_BYTES: usize = 64 * 1024;
 const MAX_REDIRECTS: usize = 5;
+/// Accepts a web page.
+pub(crate) const PAGE: &str = "text/html";
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// Seconds by which two clocks may differ before anybody needs to hear of it.
 const CLOCK_TOLERANCE: i64 = 300;
 
@@ -141,16 +145,17 @@ impl Http {
                 within(self.timeout, builder.send()).await?.map_err(|reason| self.unsent(&reason))?;
             self.read_clock(response.headers());
             jar().absorb(response.headers());
-            let answer = Answer { response, timeout: self.timeout };
+            let mut answer = Answer { response, timeout: self.timeout, ahead: None };
             if answer.response.status().is_redirection() {
-                url = self.redirect_target(what, answer.response.headers())?;
+                url = self.redirect_target(what, &url, answer.response.headers())?;
                 continue;
             }
             if !answer.response.status().is_success() {
                 return Err(self.failure(what, answer).await);
             }
-            if let Some(error) = answer::unreadable(what, answer.response.headers()) {
-                return Err(error);
+            if accept != PAGE && answer.may_be_page().await? {
+                let (status, headers) = (answer.response.status(), answer.response.headers().clone());
+                return Err(answer::page(what, status, &headers, &answer.beginning().await));
             }
             if answer.response.status() == StatusCode::NO_CONTENT && method == Method::GET {
                 return Err(answer::empty(what));
@@ -179,10 +184,10 @@ impl Http {
         let sent = within(timeout, builder.send()).await.map_err(late)?;
         let response = sent.map_err(|reason| self.unsent(&reason))?;
         self.read_clock(response.headers());
-        let answer = Answer { response, timeout };
+        let answer = Answer { response, timeout, ahead: None };
         let status = answer.response.status();
         if status.is_redirection() {
-            self.redirect_target(WHAT, answer.response.headers())?;
+            self.redirect_target(WHAT, answer.response.url(), answer.response.headers())?;
             return Err(Error::new(
                 ErrorKind::Protocol,
                 "the server redirects the request for an access token",
@@ -223,18 +228,24 @@ impl Http {
         }
         let pause = answer.response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = pause.and_then(|text| retry::retry_after(text, SystemTime::now().into()));
-        let failure = answer::failure(what, status, &answer.beginning().await);
+        let headers = answer.response.headers().clone();
+        let failure = answer::failure_by(what, status, &headers, &answer.beginning().await);
         Error { retry_after, ..failure }
     }
 
-    fn redirect_target(&self, what: &str, headers: &HeaderMap) -> Result<Url> {
+    /// Where an answer to the request of `asked` leads.
+    fn redirect_target(&self, what: &str, asked: &Url, headers: &HeaderMap) -> Result<Url> {
         let location = headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let target = self.instance.resolve(location).filter(|_| !location.is_empty()).ok_or_else(|| {
+        // From the site's side of a TLS that ends before it, its pages are at http. That an address leads to itself by
+        // the other scheme is said by a site that wants the other scheme.
+        let by_other_scheme = || self.instance.resolve_by_other_scheme(location).filter(|url| url != asked);
+        let target = self.instance.resolve(location).or_else(by_other_scheme);
+        let target = target.filter(|_| !location.is_empty()).ok_or_else(|| {
             Error::new(ErrorKind::Protocol, format!("the server redirected {what} to another site"))
                 .detail(format!("Location: {}", location.split('?').next().unwrap_or_default()))
                 .hint("Set the option \"url\" to the address that the browser shows after signing in.")
         })?;
-        match answer::redirect(&target) {
+        match answer::redirect(what, &target) {
             Some(error) => Err(error),
             None => Ok(target),
         }
@@ -307,6 +318,8 @@ impl<'c> oauth2::AsyncHttpClient<'c> for Http {
 pub(crate) struct Answer {
     response: Response,
     timeout: Duration,
+    /// What has been looked at already.
+    ahead: Option<Bytes>,
 }
 
 impl Answer {
@@ -315,6 +328,9 @@ impl Answer {
     /// # Errors
     /// The server falls silent, or the connection breaks before the announced end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        if let Some(ahead) = self.ahead.take() {
+            return Ok(Some(ahead));
+        }
         within(self.timeout, self.response.chunk()).await?.map_err(|reason| {
             Error::new(ErrorKind::ConnectionLost, "the connection broke in the middle of an answer")
                 .detail(chain(&reason))
@@ -322,15 +338,42 @@ impl Answer {
         })
     }
 
-    /// The whole body, for answers that are small by nature.
+    /// Whether the body is a web page, by its type, or by its beginning where the type does not tell.
+    async fn may_be_page(&mut self) -> Result<bool> {
+        let declared = self.response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let declared = declared.unwrap_or_default().to_ascii_lowercase();
+        if declared.contains("html") {
+            return Ok(true);
+        }
+        if ["json", "xml", "octet-stream"].iter().any(|ty| declared.contains(ty)) {
+            return Ok(false);
+        }
+        self.ahead = self.chunk().await?;
+        let start = self.ahead.as_deref().unwrap_or_default();
+        Ok(page::looks_like_page(&String::from_utf8_lossy(&start[..start.len().min(1024)])))
+    }
+
+    /// The whole body, for answers that are small by nature, without a byte order mark.
     ///
     /// # Errors
     /// As [`Answer::chunk`]; also if there are more than `limit` bytes.
     pub async fn text(self, limit: usize) -> Result<String> {
-        Ok(String::from_utf8_lossy(&self.bytes(limit).await?).into_owned())
+        Ok(String::from_utf8_lossy(&self.document(limit).await?).into_owned())
     }
 
-    /// The whole body.
+    /// The whole body without a byte order mark, which .NET likes to put before text.
+    ///
+    /// # Errors
+    /// As [`Answer::chunk`]; also if there are more than `limit` bytes.
+    pub async fn document(self, limit: usize) -> Result<Vec<u8>> {
+        let mut bytes = self.bytes(limit).await?;
+        if bytes.starts_with(BYTE_ORDER_MARK) {
+            bytes.drain(..BYTE_ORDER_MARK.len());
+        }
+        Ok(bytes)
+    }
+
+    /// The whole body, byte for byte.
     ///
     /// # Errors
     /// As [`Answer::chunk`]; also if there are more than `limit` bytes.
@@ -395,4 +438,46 @@ pub(crate) fn chain(reason: &reqwest::Error) -> String {
         cause = inner.source();
     }
     parts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn issue_4_2_a_redirect_by_the_other_scheme_is_one_of_the_site() {
+        let instance = InstanceUrl::parse("https://erp.example/Site").unwrap();
+        let second = Duration::from_secs(1);
+        let http = Http::new(&instance, &Transport::default(), second, HeaderMap::new()).unwrap();
+        let asked = Url::parse("https://erp.example/Site/entity").unwrap();
+        let judge = |location: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(LOCATION, location.parse().unwrap());
+            http.redirect_target("X", &asked, &headers).map(String::from).map_err(|error| error.kind)
+        };
+        let sign_in = "erp.example/Site/Frames/Login.aspx?ReturnUrl=%2fSite%2fentity";
+        for scheme in ["https", "http"] {
+            assert_eq!(judge(&format!("{scheme}://{sign_in}")), Err(ErrorKind::SessionLost));
+        }
+        assert_eq!(judge("http://erp.example:8080/Site/Frames/Login.aspx"), Err(ErrorKind::SessionLost));
+        assert_eq!(
+            judge("http://erp.example/Site/Frames/Error.aspx?message=API+Login+Limit"),
+            Err(ErrorKind::NoSeat)
+        );
+        // Nothing is ever sent in the clear.
+        assert_eq!(
+            judge("http://erp.example/Site/entity/").as_deref(),
+            Ok("https://erp.example/Site/entity/")
+        );
+        // That is no way out of a site that only has the other scheme.
+        assert_eq!(judge("http://erp.example/Site/entity"), Err(ErrorKind::Protocol));
+        for other in [
+            "https://other.example/Site/Frames/Login.aspx",
+            "http://other.example/",
+            "",
+            "ftp://erp.example/",
+        ] {
+            assert_eq!(judge(other), Err(ErrorKind::Protocol), "{other}");
+        }
+    }
 }

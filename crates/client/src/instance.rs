@@ -94,6 +94,17 @@ impl InstanceUrl {
         (url.origin() == self.base.origin()).then_some(url)
     }
 
+    /// The same for a link that names this host by the other scheme, as a site does that does not know of the TLS before
+    /// it: path and query of the link, at our origin, so that nothing is ever sent in the clear.
+    pub fn resolve_by_other_scheme(&self, link: &str) -> Option<Url> {
+        let link = self.base.join(link).ok()?;
+        let other = matches!(link.scheme(), "http" | "https") && link.scheme() != self.base.scheme();
+        let mut url = self.base.clone();
+        url.set_path(link.path());
+        url.set_query(link.query());
+        (other && link.host_str() == self.base.host_str()).then_some(url)
+    }
+
     /// Endpoint name and version, if the address named one.
     pub fn endpoint(&self) -> Option<(&str, &str)> {
         self.endpoint.as_ref().map(|(name, version)| (name.as_str(), version.as_str()))

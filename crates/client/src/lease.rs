@@ -8,8 +8,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use percent_encoding::percent_decode_str;
-
 use crate::config::{Place, Secret};
 use crate::cookies::CookieJar;
 use crate::error::{ErrorKind, Result};
@@ -18,6 +16,7 @@ use crate::report::Report;
 use crate::request::Surface;
 use crate::session::{Connection, sign_out};
 use crate::store::{self, Held, Record, SignIn, Slot, Store};
+use crate::tenant::{self, Proof};
 
 /// For how many milliseconds sessions that are open are shared before another is tried again, after the
 /// licence had no seat for it.
@@ -74,10 +73,14 @@ impl Lease {
         self.slot.write(&record)
     }
 
-    /// The tenant that the session is in, if the server has said so.
+    /// What the cookie says that names the tenant, if there is one.
+    pub fn tenant_cookie(&self) -> Option<Vec<u8>> {
+        lock(&self.jar).get("CompanyID").filter(|value| !value.is_empty())
+    }
+
+    /// The tenant that the session is in, if a cookie says so.
     pub fn landed(&self) -> Option<String> {
-        let jar = lock(&self.jar);
-        jar.get("CompanyID").map(|id| percent_decode_str(id).decode_utf8_lossy().into_owned())
+        self.tenant_cookie().map(|cookie| tenant::readable(&cookie))
     }
 
     /// Nobody knows whether the server has opened a session; the place stays marked.
@@ -130,6 +133,14 @@ impl Connection {
     /// dropped, and others find its session.
     pub async fn lease(self: &Arc<Self>, surface: Surface, report: &Report) -> Result<Lease> {
         self.join().await?;
+        let lease = self.session(surface, report).await?;
+        let unproven = lease.record().tenant == Some(Proof::None);
+        self.unproven.fetch_or(unproven, Ordering::Relaxed);
+        self.tell_unproven(report);
+        Ok(lease)
+    }
+
+    async fn session(self: &Arc<Self>, surface: Surface, report: &Report) -> Result<Lease> {
         let wanted = self.way_in(surface);
         loop {
             let (slot, turn) = match self.choose(wanted, report).await? {
@@ -312,6 +323,7 @@ mod tests {
             open,
             cookies: Default::default(),
             elsewhere: None,
+            tenant: None,
             lost_seat: None,
             grant: None,
             opened: store::now(),

@@ -32,6 +32,7 @@ mod listing;
 mod literal;
 mod oauth;
 mod openapi;
+mod page;
 mod pages;
 mod parameters;
 mod refusal;
@@ -44,6 +45,7 @@ mod seal;
 mod session;
 mod store;
 mod supplement;
+mod tenant;
 mod tls;
 
 pub use check::{Expected, Step, unusable};
@@ -90,7 +92,9 @@ pub mod fuzzing {
 
     pub fn endpoints(data: &[u8]) {
         if let Ok(text) = std::str::from_utf8(data) {
-            let _ = crate::endpoint::newest(&crate::endpoint::parse_list(text).endpoints, "Default");
+            if let Ok(listed) = crate::endpoint::parse_list(text) {
+                let _ = crate::endpoint::newest(&listed.endpoints, "Default");
+            }
         }
     }
 

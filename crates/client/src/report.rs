@@ -10,9 +10,11 @@ use crate::lock;
 /// Wakes the consumer's thread.
 pub(crate) type Waker = Arc<dyn Fn() + Send + Sync>;
 
-/// A word to the user while a wait goes on.
+/// A word to the user while the statement goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
+    /// Something that needs attention.
+    pub is_warning: bool,
     pub message: String,
     pub hint: String,
 }
@@ -38,7 +40,15 @@ impl Report {
     }
 
     pub fn notice(&self, message: String, hint: String) {
-        lock(&self.notices).push(Notice { message, hint });
+        self.tell(Notice { is_warning: false, message, hint });
+    }
+
+    pub fn warning(&self, message: String, hint: String) {
+        self.tell(Notice { is_warning: true, message, hint });
+    }
+
+    fn tell(&self, notice: Notice) {
+        lock(&self.notices).push(notice);
         (self.waker)();
     }
 

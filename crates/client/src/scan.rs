@@ -207,9 +207,14 @@ pub(crate) struct EndGuard(pub Arc<Shared>);
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
-        self.0.finish(Err(Error::new(ErrorKind::Internal, "the thread that talks to the server failed")
-            .hint("Please report this, with the server log around this time.")));
+        self.0.finish(Err(failed()));
     }
+}
+
+/// Work on the thread ended without an outcome.
+pub(crate) fn failed() -> Error {
+    Error::new(ErrorKind::Internal, "the thread that talks to the server failed")
+        .hint("Please report this, with the server log around this time.")
 }
 
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@
 //! answer, the server would have opened a session whose cookies nobody ever saw.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -22,8 +22,10 @@ use crate::catalog::EntitySet;
 use crate::config::{Config, Credentials, Login, ODataVersion, Secret};
 use crate::cookies::CookieJar;
 use crate::csdl;
+use crate::dialect::company_required;
 use crate::discover::loose;
-use crate::endpoint::{self, Endpoint};
+use crate::encode::encode_segment;
+use crate::endpoint::{self, Endpoint, FALLBACK_VERSION};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Answer, Authorization, Http, Request};
 use crate::instance::InstanceUrl;
@@ -32,6 +34,7 @@ use crate::lease::Lease;
 use crate::lock;
 use crate::oauth::Token;
 use crate::rename;
+use crate::report::Report;
 use crate::request::{Context, Surface};
 use crate::store::{self, Grant, Held, Record, SignIn, Slot, Store};
 
@@ -62,6 +65,10 @@ pub(crate) struct Connection {
     odata_version: OnceCell<ODataVersion>,
     endpoints: OnceCell<Vec<Endpoint>>,
     entity_sets: AsyncMutex<HashMap<(Surface, String), EntitySet>>,
+    told_guess: AtomicBool,
+    /// Whether the tenant of the session that was used last is not proven, and whether that was told.
+    pub unproven: AtomicBool,
+    pub told_unproven: AtomicBool,
     pub renames: rename::Known,
     pub learnt: Learnt,
 }
@@ -109,6 +116,9 @@ impl Connection {
             odata_version: OnceCell::new(),
             endpoints: OnceCell::new(),
             entity_sets: AsyncMutex::default(),
+            told_guess: AtomicBool::new(false),
+            unproven: AtomicBool::new(false),
+            told_unproven: AtomicBool::new(false),
             renames: rename::Known::default(),
             learnt,
         })
@@ -141,6 +151,7 @@ impl Connection {
             open: false,
             cookies: Default::default(),
             elsewhere: None,
+            tenant: None,
             lost_seat: cut_off.as_ref().map(|record| record.opened),
             grant: None,
             opened: store::now(),
@@ -316,8 +327,9 @@ impl Connection {
     ) -> Result<Answer> {
         let request = Request { authorization: self.authorization(lease, surface), ..request };
         lease.requests.fetch_add(1, Ordering::Relaxed);
+        let addressed = surface != Surface::Rest && self.names_tenant(&request.url);
         let answer = self.http.send(&lease.jar, request).await?;
-        if let Err(error) = self.check_landing(lease) {
+        if let Err(error) = self.check_tenant(lease, addressed, false).await {
             self.logout(lease).await;
             return Err(error);
         }
@@ -327,6 +339,13 @@ impl Connection {
         }
         drop(record);
         Ok(answer)
+    }
+
+    /// Whether an address below one of the OData roots names the tenant.
+    fn names_tenant(&self, url: &Url) -> bool {
+        let Some(company) = &self.config.company else { return false };
+        let segment = encode_segment(company);
+        url.path_segments().is_some_and(|mut segments| segments.any(|other| other == segment))
     }
 
     fn authorization<'a>(&'a self, lease: &'a Lease, surface: Surface) -> Authorization<'a> {
@@ -392,13 +411,27 @@ impl Connection {
             .get_or_try_init(|| async {
                 let what = "the list of endpoints";
                 match self.get(lease, Surface::Rest, self.url("entity")?, what).await {
-                    Ok(answer) => Ok(endpoint::parse_list(&answer.text(LIST_BYTES).await?).endpoints),
+                    Ok(answer) => Ok(endpoint::parse_list(&answer.text(LIST_BYTES).await?)?.endpoints),
                     Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
                     Err(error) => Err(error),
                 }
             })
             .await?;
         Ok(listed)
+    }
+
+    /// The version of an endpoint of an instance that does not say which it has. That it is a guess is told once.
+    pub fn guessed_version(&self, report: &Report) -> &'static str {
+        if !self.told_guess.swap(true, Ordering::Relaxed) {
+            report.notice(
+                format!(
+                    "server \"{}\" does not list its endpoints: version {FALLBACK_VERSION} is assumed",
+                    self.config.server
+                ),
+                "Set the server option \"endpoint_version\" to the version on screen SM207060.".to_owned(),
+            );
+        }
+        FALLBACK_VERSION
     }
 
     /// An absolute URL from a percent-encoded path and query below the site.
@@ -425,9 +458,9 @@ impl Connection {
                 let _ = self.odata_version.set(version);
             }
             // The first request opens the session.
-            SignIn::Bearer => self.provide_token(lease).await?,
+            SignIn::Bearer => return self.provide_token(lease).await,
         }
-        self.check_landing(lease)
+        self.check_tenant(lease, false, true).await
     }
 
     pub async fn provide_token(self: &Arc<Self>, lease: &mut Lease) -> Result<()> {
@@ -470,23 +503,14 @@ impl Connection {
         self.http.send(&lease.jar, request).await.map(drop)
     }
 
-    /// A wrong tenant is silently accepted on a single-tenant site; the cookie tells where we are.
-    fn check_landing(&self, lease: &Lease) -> Result<()> {
-        match (&self.config.company, lease.landed()) {
-            (Some(wanted), Some(landed)) if !landed.eq_ignore_ascii_case(wanted) => Err(Error::new(
-                ErrorKind::Credentials,
-                format!("the server signed in to company \"{landed}\", not \"{wanted}\""),
-            )
-            .hint("Set the server option \"company\" to the login name of the tenant.")),
-            _ => Ok(()),
-        }
-    }
-
     pub async fn probe_odata(&self, lease: &Lease, surface: Surface) -> Result<ODataVersion> {
-        let candidates: &[ODataVersion] = match self.config.odata_version {
-            ODataVersion::Auto => &[ODataVersion::V4, ODataVersion::V3],
-            ODataVersion::V3 => &[ODataVersion::V3],
-            ODataVersion::V4 => &[ODataVersion::V4],
+        let candidates: &[ODataVersion] = match (self.config.odata_version, &self.config.company) {
+            (ODataVersion::Auto, Some(_)) => &[ODataVersion::V4, ODataVersion::V3, ODataVersion::V3OneTenant],
+            (ODataVersion::V3, Some(_)) => &[ODataVersion::V3, ODataVersion::V3OneTenant],
+            (ODataVersion::V4, _) => &[ODataVersion::V4],
+            (ODataVersion::Auto | ODataVersion::V3 | ODataVersion::V3OneTenant, _) => {
+                &[ODataVersion::V3OneTenant]
+            }
         };
         const WHAT: &str = "the list of inquiries or data access classes";
         let mut missing = None;
@@ -500,6 +524,9 @@ impl Connection {
                 Err(error) if error.kind == ErrorKind::NotFound => missing = Some(error),
                 Err(error) => return Err(error),
             }
+        }
+        if self.config.company.is_none() && self.config.odata_version == ODataVersion::Auto {
+            return Err(company_required());
         }
         Err(missing
             .unwrap_or_else(|| answer::empty(WHAT))

@@ -32,6 +32,7 @@ use crate::config::{Secret, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::jitter;
 use crate::seal::Sealer;
+use crate::tenant::Proof;
 
 /// How long someone who waits for a lock sleeps between two looks, at first and at most.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
@@ -79,6 +80,9 @@ pub(crate) struct Record {
     pub cookies: BTreeMap<String, Zeroizing<String>>,
     /// Whether the surface that is signed in to another way takes it too, once that is known.
     pub elsewhere: Option<bool>,
+    /// How its tenant is known, once that has been looked at.
+    #[serde(default)]
+    pub tenant: Option<Proof>,
     /// When a sign-in at this place was cut off, if so. What it may have opened nobody can use or close.
     pub lost_seat: Option<Millis>,
     /// Whose session it is, with OAuth.
@@ -454,6 +458,7 @@ mod tests {
             open: true,
             cookies: [("a".to_owned(), Zeroizing::new("cookie value".to_owned()))].into(),
             elsewhere: None,
+            tenant: None,
             lost_seat: None,
             grant: None,
             opened: 1,

@@ -104,7 +104,7 @@ pub(crate) async fn body(
             async move {
                 Counters::add(&counters.requests, 1);
                 let body = match connection.send(&lease, surface, again).await {
-                    Ok(answer) => answer.bytes(MAX_ROW_BYTES).await,
+                    Ok(answer) => answer.document(MAX_ROW_BYTES).await,
                     Err(error) => Err(error),
                 };
                 (lease, body)

@@ -28,16 +28,20 @@ impl Surface {
         match (self, version, tenant) {
             (Surface::Rest, ..) => Ok("entity".into()),
             (Surface::GenericInquiry, ODataVersion::V3, Some(tenant)) => Ok(format!("odata/{tenant}")),
-            (Surface::GenericInquiry, ODataVersion::V3, None) => Ok("odata".into()),
             (Surface::Dac, ODataVersion::V3, Some(tenant)) => Ok(format!("odatav4/{tenant}")),
+            (Surface::GenericInquiry, ODataVersion::V3 | ODataVersion::V3OneTenant, _) => Ok("odata".into()),
+            (Surface::Dac, ODataVersion::V3 | ODataVersion::V3OneTenant, _) => Ok("odatav4".into()),
             (Surface::GenericInquiry, _, Some(tenant)) => Ok(format!("t/{tenant}/api/odata/gi")),
             (Surface::Dac, _, Some(tenant)) => Ok(format!("t/{tenant}/api/odata/dac")),
-            (Surface::GenericInquiry | Surface::Dac, _, None) => {
-                Err(Error::new(ErrorKind::Definition, "the server option \"company\" is required for OData")
-                    .hint("Set it to the login name of the tenant: ALTER SERVER … OPTIONS (ADD company …)."))
-            }
+            (Surface::GenericInquiry | Surface::Dac, _, None) => Err(company_required()),
         }
     }
+}
+
+/// The layout of 2024 R2 and later names the tenant.
+pub(crate) fn company_required() -> Error {
+    Error::new(ErrorKind::Definition, "the server option \"company\" is required for OData")
+        .hint("Set it to the login name of the tenant: ALTER SERVER … OPTIONS (ADD company …).")
 }
 
 /// A set of rows as its surface lists it; all that is missing to a URL is which page.

@@ -96,7 +96,7 @@ pub(crate) fn listing(
 pub(crate) fn dialect(surface: Surface, version: ODataVersion) -> Dialect {
     match (surface, version) {
         (Surface::Dac, _) => Dialect::Dac,
-        (_, ODataVersion::V3) => Dialect::GiV3,
+        (_, ODataVersion::V3 | ODataVersion::V3OneTenant) => Dialect::GiV3,
         _ => Dialect::GiV4,
     }
 }
