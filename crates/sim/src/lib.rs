@@ -24,6 +24,7 @@ mod headers;
 mod http;
 mod limits;
 mod log;
+mod login_page;
 mod metadata;
 mod oauth;
 mod odata;

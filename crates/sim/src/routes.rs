@@ -6,6 +6,7 @@ use base64::Engine;
 
 use crate::faults::Plan;
 use crate::http::Request;
+use crate::login_page;
 use crate::oauth;
 use crate::odata::{Call, Surface, segment};
 use crate::reply::Reply;
@@ -26,6 +27,7 @@ pub async fn answer(state: &Arc<State>, request: &Request, plan: &Plan, n: u64) 
     let old = state.config.release.is_old();
     match segments.as_slice() {
         ["identity", rest @ ..] => oauth::answer(state, request, rest),
+        ["Frames", "Login.aspx"] => login_page::answer(state, request),
         ["Frames", "Error.aspx"] => {
             Reply::html(200, "<html><body><h1>Error</h1>API Login Limit</body></html>")
         }

@@ -6,6 +6,7 @@ mod dump;
 mod faults;
 mod generated;
 mod headers;
+mod login_page;
 mod oauth;
 mod odata;
 mod openid;
