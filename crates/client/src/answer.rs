@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::error::{Error, ErrorKind};
 use crate::page;
+use crate::rejected;
 
 /// Both shapes of an error body: Acumatica's own and OData's.
 #[derive(Default, Deserialize)]
@@ -52,8 +53,17 @@ pub(crate) fn failure(what: &str, status: StatusCode, body: &str) -> Error {
 pub(crate) fn failure_by(what: &str, status: StatusCode, headers: &HeaderMap, body: &str) -> Error {
     let body = body.trim_start_matches('\u{feff}');
     let parsed: ErrorBody = serde_json::from_str(body).unwrap_or_default();
-    let words =
-        parsed.text().or_else(|| field_errors(body)).or_else(|| page::title(body)).unwrap_or_default();
+    // What is said of an error of OData is its text already.
+    let rejected = if parsed.error.as_ref().is_some_and(|error| !error.is_string()) {
+        Vec::new()
+    } else {
+        rejected::words(body)
+    };
+    let said: Vec<String> = parsed.text().into_iter().chain(rejected).collect();
+    let words = Some(said.join("; "))
+        .filter(|said| !said.is_empty())
+        .or_else(|| page::title(body))
+        .unwrap_or_default();
     let exception = parsed.exception_type.as_deref().unwrap_or_default();
     let told = |kind, message: String| Error::new(kind, message).detail(&words);
 
@@ -220,14 +230,6 @@ fn no_seat(words: &str) -> Error {
     )
 }
 
-/// What stands beside the fields of a record that was not accepted (status 422).
-fn field_errors(body: &str) -> Option<String> {
-    let record: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body).ok()?;
-    let told =
-        record.iter().filter_map(|(name, field)| Some(format!("{name}: {}", field.get("error")?.as_str()?)));
-    Some(told.collect::<Vec<_>>().join("; ")).filter(|told| !told.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,14 +287,6 @@ mod tests {
         let error =
             judged(StatusCode::BAD_REQUEST, r#"{"odata.error":{"message":{"lang":"en","value":"v3"}}}"#);
         assert_eq!(error.detail.as_deref(), Some("v3"));
-    }
-
-    #[test]
-    fn a_record_that_is_not_accepted_says_why() {
-        let body =
-            r#"{"id":"x","InventoryID":{"value":"X","error":"'X' cannot be found in the system."},"Qty":{}}"#;
-        let error = judged(StatusCode::UNPROCESSABLE_ENTITY, body);
-        assert_eq!(error.detail.as_deref(), Some("InventoryID: 'X' cannot be found in the system."));
     }
 
     #[test]

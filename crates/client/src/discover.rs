@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use serde::Deserialize;
 use url::Url;
 
 use crate::access::Access;
@@ -18,13 +17,11 @@ use crate::http::{Answer, Request};
 use crate::openapi;
 use crate::report::Report;
 use crate::request::Surface;
+use crate::service;
 use crate::session::{Connection, LIST_BYTES};
 
 /// A definition of an endpoint is 3 MB; more than this is none.
 const DEFINITION_BYTES: usize = 64 * 1024 * 1024;
-
-/// Bytes of a name; what is longer is none that anyone has given.
-const LONGEST_NAME: usize = 1000;
 
 /// Someone who asks.
 pub(crate) struct Asker {
@@ -208,7 +205,7 @@ impl Asker {
     pub async fn sets(&self, surface: Surface) -> Result<Vec<String>> {
         let path = self.odata_root(surface).await?;
         let what = "the list of inquiries or data access classes";
-        let read = async |answer: Answer| parse_service(&answer.document(LIST_BYTES).await?);
+        let read = async |answer: Answer| service::parse(&answer.document(LIST_BYTES).await?);
         self.get(surface, &path, what, read).await
     }
 
@@ -281,40 +278,9 @@ pub fn loose(name: &str) -> String {
     if loose.is_empty() { name.to_owned() } else { loose }
 }
 
-/// The service document: `{"value":[{"name":…}]}`, in OData v3 and v4.
-fn parse_service(body: &[u8]) -> Result<Vec<String>> {
-    #[derive(Deserialize)]
-    struct Set {
-        name: String,
-        #[serde(default)]
-        kind: Option<String>,
-    }
-    #[derive(Deserialize)]
-    struct Service {
-        value: Vec<Set>,
-    }
-    let service: Service = serde_json::from_slice(body).map_err(|reason| {
-        Error::new(ErrorKind::Protocol, "could not read the list of inquiries or data access classes")
-            .detail(reason)
-            .hint("Check the server options \"url\" and \"company\".")
-    })?;
-    let is_set = |set: &Set| set.kind.as_deref().is_none_or(|kind| kind == "EntitySet");
-    let is_name = |set: &Set| set.name.len() <= LONGEST_NAME;
-    Ok(service.value.into_iter().filter(|set| is_set(set) && is_name(set)).map(|set| set.name).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn service_documents_of_both_versions() {
-        let v4 = br#"{"@odata.context":"x","value":[{"name":"A-B c","kind":"EntitySet","url":"A-B%20c"},
-            {"name":"F","kind":"FunctionImport","url":"F"}]}"#;
-        assert_eq!(parse_service(v4).unwrap(), ["A-B c"]);
-        assert_eq!(parse_service(br#"{"value":[{"name":"A","url":"A"}]}"#).unwrap(), ["A"]);
-        assert_eq!(parse_service(b"<html>").unwrap_err().kind, ErrorKind::Protocol);
-    }
 
     #[test]
     fn loose_names_forget_how_they_are_written() {
