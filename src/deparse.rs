@@ -228,6 +228,7 @@ impl Table {
             endpoint_name: endpoint_name.to_owned(),
             endpoint_version: endpoint_version.map(str::to_owned),
             contract: self.inherited("contract").parse().ok(),
+            function: self.options.get("function").map(str::to_owned),
         })
     }
 

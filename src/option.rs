@@ -112,7 +112,7 @@ impl Definition {
 
 use Object::{Column, Import, Server, Table, UserMapping};
 
-static OPTIONS: [Definition; 57] = [
+static OPTIONS: [Definition; 58] = [
     Definition::new(
         "url",
         &[Server],
@@ -312,6 +312,12 @@ static OPTIONS: [Definition; 57] = [
         &[Table],
         Kind::Text,
         "Remote name of a generic inquiry (schema OData) or of an inquiry form (schema REST).",
+    ),
+    Definition::new(
+        "function",
+        &[Table],
+        Kind::Text,
+        "What is called to read a generic inquiry with parameters; unset, what the definitions of the instance say.",
     ),
     Definition::new(
         "detail",
@@ -658,11 +664,12 @@ impl Options {
 
     /// Options that the schema given beside them cannot use.
     fn check_surface(&self) -> Result<(), Refusal> {
-        const FITS: [(&str, &[&str]); 9] = [
+        const FITS: [(&str, &[&str]); 10] = [
             ("endpoint_name", &[SCHEMA_REST]),
             ("endpoint_version", &[SCHEMA_REST]),
             ("odata_version", &[SCHEMA_ODATA, SCHEMA_DAC]),
             ("detail", &[SCHEMA_REST]),
+            ("function", &[SCHEMA_ODATA]),
             ("contract", &[SCHEMA_REST]),
             ("show_deleted", &[SCHEMA_DAC]),
             ("collation", &[SCHEMA_ODATA, SCHEMA_DAC]),

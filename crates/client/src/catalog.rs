@@ -109,9 +109,23 @@ pub struct EntitySet {
     /// Names of properties, in order; empty if it has no key.
     pub key: Vec<String>,
     pub properties: Vec<Property>,
-    /// Of an inquiry that is read through `{name}_WithParameters(…)`; read plainly it is silently empty.
+    /// Of an inquiry that is read by calling a function; read plainly it is silently empty, or has the rows of default
+    /// values.
     pub parameters: Vec<Parameter>,
+    /// The name of that function, unless another inquiry's has the same.
+    pub function: Option<String>,
     pub relations: Vec<Relation>,
+}
+
+impl EntitySet {
+    /// The properties of an inquiry that may not be on its grid. Keys that are not there are appended behind all that
+    /// are, and conditions on them find other rows than those that are read (acumatica-api.md section 3). A grid may end
+    /// with keys as well, so that some of these may be on it; its first column certainly is.
+    pub fn appended(&self) -> &[Property] {
+        let is_key = |property: &Property| self.key.contains(&property.name);
+        let last = self.properties.iter().rposition(|property| !is_key(property)).unwrap_or(0);
+        self.properties.get(last + 1..).unwrap_or_default()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

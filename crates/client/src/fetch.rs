@@ -1,6 +1,7 @@
 //! The task behind a scan: what is asked, of which place, in how many requests, and what is done where the server
 //! refuses.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use crate::dialect::{Listing, Record, filters, odata, rest, rest_listing};
 use crate::discover::Asker;
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{Dialect, Filter};
+use crate::inquiries::{self, Definition};
 use crate::learnt::{self, Topic};
 use crate::lease::Lease;
 use crate::literal::Literal;
@@ -144,12 +146,13 @@ async fn run_call(
     shared: &Shared,
 ) -> Result<()> {
     let connection = access.connection;
-    let (lease, place) = access
+    let (lease, (place, request)) = access
         .ask(|lease| async {
             let place = resolve(connection, &lease, request, &shared.report).await;
             (lease, place)
         })
         .await?;
+    let request = request.as_ref();
     let mut lease = Some(lease);
     let listing = place.listing(connection, request, call)?;
     if request.is_final() {
@@ -321,31 +324,54 @@ impl Place {
     }
 }
 
-/// Finds out what only the instance knows: version, layout, key.
-async fn resolve(
+/// Finds out what only the instance knows: version, layout, key, and what the definition of an inquiry changes in the
+/// request.
+async fn resolve<'a>(
     connection: &Connection,
     lease: &Lease,
-    request: &ScanRequest,
+    request: &'a ScanRequest,
     report: &Report,
-) -> Result<Place> {
+) -> Result<(Place, Cow<'a, ScanRequest>)> {
     let target = &request.target;
+    let as_it_is = Cow::Borrowed(request);
     if target.surface == Surface::Rest {
         let rest = |endpoint: &str, version: &str| Place::Rest {
             endpoint: endpoint.to_owned(),
             version: version.to_owned(),
         };
         if let Some(version) = &target.endpoint_version {
-            return Ok(rest(&target.endpoint_name, version));
+            return Ok((rest(&target.endpoint_name, version), as_it_is));
         }
-        return Ok(match connection.newest_endpoint(lease, &target.endpoint_name).await? {
+        let place = match connection.newest_endpoint(lease, &target.endpoint_name).await? {
             Some(endpoint) => rest(&endpoint.name, &endpoint.version),
             None => rest(&target.endpoint_name, connection.guessed_version(report)),
-        });
+        };
+        return Ok((place, as_it_is));
     }
     let version = connection.odata_version(lease).await?;
-    let key = match request.key.is_empty() {
-        false => request.key.clone(),
-        true => connection.entity_set(lease, target.surface, &target.name).await?.key,
+    let odata = |key| Place::OData { version, key };
+    let needs_key = request.key.is_empty();
+    let needs_definition = target.surface == Surface::GenericInquiry && inquiries::needs_definition(request);
+    let place = learnt::place(target);
+    let known = connection.learnt.get(Topic::Definition, &place, Topic::ALL).filter(|_| !needs_key);
+    let known = known.and_then(|text| Definition::from_text(&text));
+    let (key, definition) = match known {
+        _ if !needs_key && !needs_definition => return Ok((odata(request.key.clone()), as_it_is)),
+        Some(definition) => (request.key.clone(), definition),
+        None => match connection.entity_set(lease, target.surface, &target.name).await {
+            Err(error) if !needs_key && inquiries::is_about_document(&error) => {
+                (request.key.clone(), Definition::default())
+            }
+            set => {
+                let set = set?;
+                let definition = Definition::of(&set);
+                if needs_definition {
+                    connection.learnt.add(Topic::Definition, &place, &[Topic::ALL], &definition.to_text());
+                }
+                (if needs_key { set.key } else { request.key.clone() }, definition)
+            }
+        },
     };
-    Ok(Place::OData { version, key })
+    let request = if needs_definition { definition.fit(request)? } else { as_it_is };
+    Ok((odata(key), request))
 }

@@ -44,6 +44,9 @@ pub(crate) enum Topic {
     /// The same where no row was there to ask for, or the fields were not found: an hour, since a row that was
     /// deleted meanwhile looks like it.
     Doubt,
+    /// What the definition of an inquiry says of reading it: ten minutes, since inquiries are changed while people use
+    /// them. One that has got parameters since is read as if it had none until then.
+    Definition,
 }
 
 impl Topic {
@@ -57,13 +60,14 @@ impl Topic {
             Self::Absent => "absent",
             Self::Witness => "witness",
             Self::Doubt => "doubt",
+            Self::Definition => "definition",
         }
     }
 
     fn life(self) -> Duration {
         const MINUTE: u64 = 60;
         Duration::from_secs(match self {
-            Self::Filter | Self::Select => 10 * MINUTE,
+            Self::Filter | Self::Select | Self::Definition => 10 * MINUTE,
             Self::Absent | Self::Witness => 24 * 60 * MINUTE,
             Self::Doubt => 60 * MINUTE,
         })

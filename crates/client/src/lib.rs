@@ -25,6 +25,7 @@ mod error;
 mod fetch;
 mod filter;
 mod http;
+mod inquiries;
 mod instance;
 mod learnt;
 mod lease;

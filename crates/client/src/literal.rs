@@ -67,6 +67,16 @@ impl Literal {
         }
     }
 
+    /// As the value of a query option that is no literal: a parameter of an inquiry in v3. Text was recorded so.
+    // Ours: no source shows another type; these are forms that .NET reads in every culture. A zone is left out, since
+    // .NET would take the moment to that of the server.
+    pub(crate) fn bare(&self) -> String {
+        match self {
+            Self::Timestamp(moment) => moment.clone(),
+            other => other.text(),
+        }
+    }
+
     /// As JSON, which contract REST wraps into `{"value": …}`.
     pub(crate) fn json(&self) -> String {
         match self {

@@ -18,6 +18,7 @@ use crate::dialect::{Listing, Page, from_row};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Dialect;
 use crate::http::Request;
+use crate::learnt::{self, Topic};
 use crate::lease::Lease;
 use crate::literal::Literal;
 use crate::parameters;
@@ -302,33 +303,24 @@ impl<'a, 'b> Scan<'a, 'b> {
         if target.surface == Surface::Rest && self.position == self.request.offset {
             return check_none(self.request, listing, self.access, &self.shared.stats).await;
         }
-        if target.surface != Surface::GenericInquiry || !self.request.parameters.is_empty() {
+        if target.surface != Surface::GenericInquiry {
             return Ok(());
         }
+        if !self.request.parameters.is_empty() {
+            return parameters::check_empty(self.request, self.call);
+        }
+        // Where there are definitions, they have said so before; where there are none, that must not pass in silence.
         let connection = self.connection;
-        let (_, set) = self
-            .access
+        if connection.learnt.get(Topic::Definition, &learnt::place(target), Topic::ALL).is_some() {
+            return Ok(());
+        }
+        self.access
             .ask(|lease| async {
                 let set = connection.entity_set(&lease, target.surface, &target.name).await;
                 (lease, set)
             })
             .await?;
-        if set.parameters.is_empty() {
-            return Ok(());
-        }
-        let names: Vec<&str> = set.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-        Err(Error::new(
-            ErrorKind::Definition,
-            format!("{} has parameters, without which it returns no rows", self.what),
-        )
-        .detail(format!(
-            "They are {}. Acumatica answers a request without them with zero rows and no error.",
-            names.join(", ")
-        ))
-        .hint(
-            "Import the inquiry, or give the table a column for each parameter, with the options field and parameter; \
-             queries then set them in WHERE.",
-        ))
+        Ok(())
     }
 
     /// Rows of the next page: as many as `page_size` allows and memory likes.

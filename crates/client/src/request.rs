@@ -191,6 +191,8 @@ pub struct Target {
     pub endpoint_version: Option<String>,
     /// Contract REST only: 4 or 5; unset, what the version tells.
     pub contract: Option<u32>,
+    /// Generic inquiries only: what is called with parameters; unset, what the definitions say.
+    pub function: Option<String>,
 }
 
 impl fmt::Display for Target {
@@ -235,6 +237,7 @@ pub(crate) mod tests {
                 endpoint_name: "Default".into(),
                 endpoint_version: None,
                 contract: None,
+                function: None,
             },
             columns: columns
                 .iter()

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::answer;
-use crate::catalog::EntitySet;
+use crate::catalog::{EntitySet, Model};
 use crate::config::{Config, Credentials, Login, ODataVersion, Secret};
 use crate::cookies::CookieJar;
 use crate::csdl;
@@ -28,6 +28,7 @@ use crate::encode::encode_segment;
 use crate::endpoint::{self, Endpoint, FALLBACK_VERSION};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Answer, Authorization, Http, Request};
+use crate::inquiries::Inquiries;
 use crate::instance::InstanceUrl;
 use crate::learnt::Learnt;
 use crate::lease::Lease;
@@ -69,6 +70,7 @@ pub(crate) struct Connection {
     /// Whether the tenant of the session that was used last is not proven, and whether that was told.
     pub unproven: AtomicBool,
     pub told_unproven: AtomicBool,
+    inquiries: Inquiries,
     pub renames: rename::Known,
     pub learnt: Learnt,
 }
@@ -119,6 +121,7 @@ impl Connection {
             told_guess: AtomicBool::new(false),
             unproven: AtomicBool::new(false),
             told_unproven: AtomicBool::new(false),
+            inquiries: Inquiries::default(),
             renames: rename::Known::default(),
             learnt,
         })
@@ -365,11 +368,27 @@ impl Connection {
 
     /// What `$metadata` says of an inquiry or DAC; asked for once, since the document may be long.
     pub async fn entity_set(&self, lease: &Lease, surface: Surface, name: &str) -> Result<EntitySet> {
+        if surface == Surface::GenericInquiry {
+            return self.inquiries.find(name, async || self.model(lease, surface, &|_| true).await).await;
+        }
         let mut known = self.entity_sets.lock().await;
         let key = (surface, name.to_owned());
         if let Some(set) = known.get(&key) {
             return Ok(set.clone());
         }
+        let model = self.model(lease, surface, &|other| loose(other) == loose(name)).await?;
+        let set = csdl::find(&model, name).cloned().unwrap_or_default();
+        known.insert(key, set.clone());
+        Ok(set)
+    }
+
+    /// What `$metadata` says of the sets that are wanted.
+    async fn model(
+        &self,
+        lease: &Lease,
+        surface: Surface,
+        wanted: &(dyn Fn(&str) -> bool + Sync),
+    ) -> Result<Model> {
         let root = surface.root(self.odata_version(lease).await?, self.config.company.as_deref())?;
         let url = self.url(&format!("{root}/$metadata"))?;
         let request = Request {
@@ -378,11 +397,7 @@ impl Connection {
             ..Request::get(url, "the $metadata of the instance")
         };
         let document = self.send(lease, surface, request).await?;
-        let wanted = |other: &str| loose(other) == loose(name);
-        let model = csdl::parse(document.reader(), &wanted).await?;
-        let set = csdl::find(&model, name).cloned().unwrap_or_default();
-        known.insert(key, set.clone());
-        Ok(set)
+        csdl::parse(document.reader(), wanted).await
     }
 
     /// The OData layout of the instance: as configured, else the one whose list of inquiries answers.

@@ -127,6 +127,7 @@ impl Comparison<'_> {
             changes.extend(self.column_options(column, now));
         }
         changes.extend(self.keys(table, &pairs));
+        changes.extend(self.function(table));
         changes.extend(self.new_columns(table, &pairs));
     }
 
@@ -232,6 +233,19 @@ impl Comparison<'_> {
             self.set_option(column, "key", place, text)
         };
         differing.map(change).collect()
+    }
+
+    /// What is called with parameters; a table that does not say it learns it.
+    fn function(&self, table: &Table) -> Option<Change> {
+        let (was, now) = (self.existing.option("function")?, table.option("function"));
+        if now == Some(was) {
+            return None;
+        }
+        let change = match now {
+            Some(now) => (format!("the function is \"{now}\" now"), format!("SET function {}", literal(now))),
+            None => (format!("the function \"{was}\" is gone"), "DROP function".to_owned()),
+        };
+        Some(self.alter(ChangeKind::Option, change.0, &format!("OPTIONS ({})", change.1)))
     }
 
     fn set_option(&self, column: &ExistingColumn, name: &str, value: Option<&str>, change: String) -> Change {

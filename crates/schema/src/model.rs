@@ -19,8 +19,11 @@ pub fn inquiry_tables(model: &Model, settings: &Settings) -> Schema {
         remote: set.name.clone(),
         aliases: set.aliases.clone(),
         comment: set.title.clone(),
-        options: vec![("schema", ODATA.to_owned()), ("inquiry", set.name.clone())],
-        columns: parameters(set).chain(properties(set)).filter(is_writable).collect(),
+        options: [("schema", ODATA.to_owned()), ("inquiry", set.name.clone())]
+            .into_iter()
+            .chain(set.function.iter().map(|function| ("function", function.clone())))
+            .collect(),
+        columns: parameters(set).chain(inquiry_properties(set)).filter(is_writable).collect(),
         key_order_known: true,
     });
     schema(ODATA, model, tables.collect(), settings)
@@ -71,6 +74,15 @@ fn parameters(set: &EntitySet) -> impl Iterator<Item = Draft> {
     set.parameters.iter().map(|parameter| {
         let remote = Remote::Parameter { name: parameter.name.clone(), required: parameter.required };
         Draft::new(&[&parameter.name], remote, sql_type(parameter.ty), Kind::Parameter)
+    })
+}
+
+/// Conditions are not sent on keys that may not be on the grid.
+fn inquiry_properties(set: &EntitySet) -> impl Iterator<Item = Draft> {
+    let on_grid = set.properties.len() - set.appended().len();
+    properties(set).enumerate().map(move |(at, draft)| {
+        let pushdown = if at < on_grid { draft.pushdown } else { Some(false) };
+        Draft { pushdown, ..draft }
     })
 }
 
@@ -192,6 +204,7 @@ mod tests {
         stock.key = vec!["OrderNbr".into(), "Warehouse".into(), "Gone".into()];
         stock.properties[0].ty = FieldType::Numeric;
         stock.properties[0].title = Some("On Hand".into());
+        stock.function = Some("ARStockbySite_WithParameters".into());
         stock.parameters = vec![
             Parameter { name: "Warehouse".into(), ty: FieldType::Text, required: true },
             Parameter { name: "AsOf".into(), ty: FieldType::Date, required: false },
@@ -201,8 +214,13 @@ mod tests {
         assert_eq!((table.name.as_str(), table.comment.as_deref()), ("ar_stock_by_site", Some("Stock")));
         assert_eq!(
             table.options,
-            [("schema", "OData"), ("inquiry", "AR-Stock by Site"), ("unpad", "true")]
-                .map(|(name, value)| (name, value.to_owned()))
+            [
+                ("schema", "OData"),
+                ("inquiry", "AR-Stock by Site"),
+                ("function", "ARStockbySite_WithParameters"),
+                ("unpad", "true")
+            ]
+            .map(|(name, value)| (name, value.to_owned()))
         );
         assert_eq!(
             columns(table),
@@ -210,8 +228,9 @@ mod tests {
                 "warehouse text field=Warehouse parameter=required",
                 "as_of date field=AsOf parameter=optional",
                 "qty numeric field=Qty",
-                "result_warehouse text field=Warehouse key=2",
-                "order_nbr text field=OrderNbr key=1",
+                // 3.4: keys behind all else may not be on the grid.
+                "result_warehouse text field=Warehouse key=2 pushdown=off",
+                "order_nbr text field=OrderNbr key=1 pushdown=off",
             ]
         );
         assert_eq!(table.columns[2].comment.as_deref(), Some("On Hand"));

@@ -7,7 +7,7 @@ mod write;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::data::value::Val;
+use crate::data::value::{Kind, Val};
 use crate::data::{Data, Order};
 use crate::faults::Plan;
 use crate::filter::Dialect;
@@ -92,6 +92,7 @@ impl<'a> Call<'a> {
             [] | [""] => self.service_document(),
             ["$metadata"] => self.metadata(),
             [name] if name.contains('(') => self.called(name),
+            [name] if self.v3() && name.ends_with("_WithParameters") => self.called_v3(name),
             [name] => match self.view(name) {
                 Some(view) => self.set(view, None),
                 None if self.is_filler(name) => self.empty_set(name),
@@ -167,6 +168,38 @@ impl<'a> Call<'a> {
                 self.record(view, inside)
             }
         }
+    }
+
+    /// v3: each parameter is a query option, unquoted (acumatica-api.md §3.1, HTE).
+    fn called_v3(&self, name: &str) -> Result<Reply, Reply> {
+        let missing = || Reply::not_found_json(name);
+        let stem = name.strip_suffix("_WithParameters").ok_or_else(missing)?;
+        let view = self.view(stem).or_else(|| self.state.views.gis.iter().find(|v| v.type_name() == stem));
+        let view = view.filter(|v| !v.params.is_empty()).ok_or_else(missing)?;
+        let mut tests = Vec::new();
+        for (name, field) in &view.params {
+            if let Some(text) = self.request.option(name) {
+                let value = match field.kind {
+                    Kind::Int
+                    | Kind::Short
+                    | Kind::Byte
+                    | Kind::Long
+                    | Kind::Dec(_)
+                    | Kind::Double
+                    | Kind::Bool => text.to_string(),
+                    Kind::Date | Kind::Ts => format!("datetime'{text}'"),
+                    Kind::Guid => format!("guid'{text}'"),
+                    _ => format!("'{}'", text.replace('\'', "''")),
+                };
+                let value = match tokens(&value, self.dialect()).map_err(|e| self.bad(&e))?.as_slice() {
+                    [Token::Literal(value)] => value.clone(),
+                    _ => return Err(self.bad(&format!("Bad value of {name}: {text}"))),
+                };
+                let field = Box::new(Expr::Field(field.clone()));
+                tests.push(Expr::Compare(Op::Eq, field, Box::new(Expr::Literal(value))));
+            }
+        }
+        self.set(view, Some(Expr::And(tests)))
     }
 
     /// `A='x',B=@1` as names and values; `@1` is looked up among the query options.

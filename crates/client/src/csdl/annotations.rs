@@ -1,11 +1,11 @@
 //! What annotations say. They stand in what they are about, or elsewhere with its name as their target.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use quick_xml::events::BytesStart;
 
-use super::document::{Document, Element, inquiry};
-use super::{Index, MAX_NAME, cut, short};
+use super::document::{Document, Element, tails};
+use super::{Index, MAX_NAME, cut};
 
 /// The annotations that matter.
 #[derive(Clone, Copy)]
@@ -96,16 +96,22 @@ impl Document {
     pub(super) fn apply_annotations(&mut self, types: &Index) {
         let sets: HashMap<Box<str>, usize> =
             self.sets.iter().enumerate().rev().map(|(at, set)| (set.name.clone(), at)).collect();
+        let functions: HashSet<Box<str>> =
+            self.functions.iter().map(|function| function.name.clone()).collect();
         let mut fields: HashMap<(Box<str>, Box<str>), Notes> = HashMap::new();
         for (target, notes) in std::mem::take(&mut self.elsewhere) {
             // A part is of a type, of a function with its types, or of what holds the sets.
             let (holder, part) = target.split_once('/').unwrap_or((&target, ""));
-            let function = holder.split('(').next().and_then(|name| inquiry(short(name)));
+            // With the types of its parameters behind it, which may have brackets, as may the name.
+            let function = tails(holder).find_map(|name| {
+                let ends = name.rmatch_indices('(').take(8).map(|(at, _)| at);
+                std::iter::once(name.len()).chain(ends).find_map(|end| functions.get(&name[..end]))
+            });
             match (types.find(holder).map(|at| &mut self.types[at]), function, sets.get(part)) {
                 (Some(ty), ..) if part.is_empty() => ty.notes.add(&notes),
                 (Some(ty), ..) => fields.entry((ty.name.clone(), part.into())).or_default().add(&notes),
                 (_, Some(function), _) => {
-                    fields.entry((function.into(), part.into())).or_default().add(&notes);
+                    fields.entry((function.clone(), part.into())).or_default().add(&notes);
                 }
                 (.., Some(&set)) => self.sets[set].notes.add(&notes),
                 _ => {}

@@ -56,6 +56,7 @@ impl<'a> Assembly<'a> {
         let mut set = EntitySet {
             name: name.to_owned(),
             aliases: group.names[1..].iter().map(|&name| name.to_owned()).collect(),
+            function: group.function.clone(),
             ..EntitySet::default()
         };
         for &(parameter, required) in &group.parameters {

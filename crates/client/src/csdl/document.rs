@@ -15,7 +15,7 @@ const MAX_PARTS: usize = 2_000_000;
 pub(super) const MAX_HOLDERS: usize = 200_000;
 /// Elements inside each other.
 pub(super) const MAX_DEPTH: usize = 200;
-/// What the function of an inquiry with parameters has behind the name of its set.
+/// What the import of an inquiry with parameters has behind the name of its type (acumatica-api.md section 3).
 pub(super) const FUNCTION: &str = "_WithParameters";
 
 #[derive(Default)]
@@ -111,12 +111,20 @@ pub(super) struct Set {
 
 /// A function or the import of one.
 pub(super) struct Function {
-    /// Of the inquiry.
+    /// As it is written; that of an import is the one that is called.
     pub name: Box<str>,
     pub parameters: Vec<Field>,
     pub returns: Option<Box<str>>,
-    /// The function that an import of v4 stands for.
-    pub imports: Option<Box<str>>,
+    pub import: Option<Import>,
+}
+
+/// What an import says. Those of v3 are functions by themselves, and have the parameters inside.
+#[derive(Default)]
+pub(super) struct Import {
+    /// The function that an import of v4 stands for, with its namespace.
+    pub function: Option<Box<str>>,
+    /// The set whose rows it returns.
+    pub set: Option<Box<str>>,
 }
 
 impl Document {
@@ -180,8 +188,8 @@ impl Document {
     }
 
     /// `None` if nothing is kept of the element.
-    fn collect(&mut self, tag: &BytesStart<'_>, name: &str, parent: Element) -> Option<Element> {
-        match (name, parent) {
+    fn collect(&mut self, tag: &BytesStart<'_>, element: &str, parent: Element) -> Option<Element> {
+        match (element, parent) {
             ("Schema", _) => {
                 self.namespace = self.name(tag, "Namespace").unwrap_or_default();
                 None
@@ -244,9 +252,18 @@ impl Document {
                 Some(Element::Set)
             }
             ("Function" | "FunctionImport", _) => {
-                let name = inquiry(&self.name(tag, "Name")?)?.into();
-                let (returns, imports) = (self.name(tag, "ReturnType"), self.name(tag, "Function"));
-                self.functions.push(Function { name, parameters: Vec::new(), returns, imports });
+                let name = self.name(tag, "Name")?;
+                let is = |value: Option<String>| value.is_some_and(|text| text.trim() == "true");
+                // What belongs to a row or changes something reads no inquiry.
+                if is(self.attribute(tag, "IsBound")) || is(self.attribute(tag, "IsSideEffecting")) {
+                    return None;
+                }
+                let returns = self.name(tag, "ReturnType");
+                let import = (element == "FunctionImport").then(|| Import {
+                    function: self.name(tag, "Function"),
+                    set: self.name(tag, "EntitySet"),
+                });
+                self.functions.push(Function { name, parameters: Vec::new(), returns, import });
                 Some(Element::Function)
             }
             ("Parameter", Element::Function) => {
@@ -262,7 +279,7 @@ impl Document {
                 self.functions.last_mut()?.returns = Some(name);
                 Some(Element::Other)
             }
-            _ => self.annotation(tag, name, parent),
+            _ => self.annotation(tag, element, parent),
         }
     }
 
@@ -319,8 +336,14 @@ impl Document {
     }
 }
 
-/// The inquiry that a function reads with parameters.
-pub(super) fn inquiry(function: &str) -> Option<&str> {
-    let (inquiry, suffix) = function.split_at_checked(function.len().checked_sub(FUNCTION.len())?)?;
-    (!inquiry.is_empty() && suffix.eq_ignore_ascii_case(FUNCTION)).then_some(inquiry)
+/// What stands before the suffix that the functions of inquiries have.
+pub(super) fn before_suffix(function: &str) -> Option<&str> {
+    let (name, suffix) = function.split_at_checked(function.len().checked_sub(FUNCTION.len())?)?;
+    (!name.is_empty() && suffix.eq_ignore_ascii_case(FUNCTION)).then_some(name)
+}
+
+/// The parts of a name behind its dots, the longest first, and at the very first all of it. The name of an inquiry may
+/// have dots too, so that what is the namespace shows only in what there is.
+pub(super) fn tails(name: &str) -> impl Iterator<Item = &str> {
+    std::iter::once(name).chain(name.match_indices('.').take(8).map(|(at, _)| &name[at + 1..]))
 }

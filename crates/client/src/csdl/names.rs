@@ -1,10 +1,10 @@
 //! The sets that there are, with all their names and the parameters that they are read with.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
-use super::document::{Document, FUNCTION, Field, Function, Set, inquiry};
-use super::{Faults, Index, short, shown};
+use super::document::{Document, FUNCTION, Field, Function, Set, before_suffix, tails};
+use super::{Faults, Index, items, short, shown};
 
 /// A set that is to be.
 pub(super) struct Group<'a> {
@@ -14,6 +14,8 @@ pub(super) struct Group<'a> {
     pub ty: Option<usize>,
     /// With whether they are required.
     pub parameters: Vec<(&'a Field, bool)>,
+    /// What is called with them, if there are any and the name is no other's.
+    pub function: Option<String>,
 }
 
 /// The sets in the order of the document.
@@ -54,13 +56,13 @@ fn joined<'a>(document: &'a Document, types: &Index) -> Vec<Group<'a>> {
         let first = all.iter().min().copied();
         let sets: Vec<&Set> = all.into_iter().map(|at| &document.sets[at]).collect();
         let names = sets.iter().map(|set| &*set.name).collect();
-        groups.push((first, Group { names, sets, ty, parameters: Vec::new() }));
+        groups.push((first, Group { names, sets, ty, parameters: Vec::new(), function: None }));
     }
     groups.sort_by_key(|&(first, _)| first);
     groups.into_iter().map(|(_, group)| group).collect()
 }
 
-/// Gives the parameters of functions to the sets that they belong to.
+/// Gives the parameters of functions to the sets that they belong to, with the name that is called.
 fn add_parameters<'a>(
     groups: &mut Vec<Group<'a>>,
     document: &'a Document,
@@ -68,42 +70,152 @@ fn add_parameters<'a>(
     wanted: &(dyn Fn(&str) -> bool + Sync),
     faults: &mut Faults,
 ) {
-    // An import has the name that is called; its function can have another one.
-    let mut imports: HashMap<&str, &str> = HashMap::new();
-    for import in &document.functions {
-        if let Some(function) = import.imports.as_deref().and_then(|name| inquiry(short(name))) {
-            imports.entry(function).or_insert(&import.name);
-        }
-    }
-    let mut functions: BTreeMap<&str, Vec<&Function>> = BTreeMap::new();
-    for function in document.functions.iter().filter(|function| function.imports.is_none()) {
-        let name = imports.get(&*function.name).copied().unwrap_or(&function.name);
-        functions.entry(name).or_default().push(function);
-    }
-    let mut places: HashMap<String, usize> = HashMap::new();
-    for (at, group) in groups.iter().enumerate() {
-        for name in &group.names {
-            places.entry(name.to_lowercase()).or_insert(at);
-        }
-    }
-    let with_set: HashSet<usize> = groups.iter().filter_map(|group| group.ty).collect();
-    for (name, overloads) in functions {
-        let parameters = parameters(&overloads);
+    let mut places = Places::new(groups);
+    for call in calls(document) {
+        let parameters = parameters(&call.overloads);
         if parameters.is_empty() {
             continue;
         }
-        if let Some(&at) = places.get(&name.to_lowercase()) {
-            groups[at].parameters = parameters;
-            continue;
+        let returns = call.overloads.iter().find_map(|function| function.returns.as_deref());
+        let ty = call.import.returns.as_deref().or(returns).and_then(|name| types.find(name));
+        let mut found = places.of(&call, ty.map(|ty| (ty, short(&document.types[ty].name))));
+        if found.is_empty()
+            && let (Some(name), Some(ty)) = (before_suffix(&call.import.name), ty)
+            && !places.by_type.contains_key(&ty)
+        {
+            // An inquiry without a set: there is only the call.
+            let (names, sets) = (vec![name], Vec::new());
+            let group = Group { names, sets, ty: Some(ty), parameters: Vec::new(), function: None };
+            found = vec![groups.len()];
+            places.add(groups.len(), &group);
+            groups.push(group);
         }
-        let ty = overloads.iter().find_map(|function| types.find(function.returns.as_deref()?));
-        match ty.filter(|ty| !with_set.contains(ty)) {
-            Some(ty) => groups.push(Group { names: vec![name], sets: Vec::new(), ty: Some(ty), parameters }),
-            None if wanted(name) => faults.add(|| {
-                format!("the function \"{}{FUNCTION}\" is left out: it belongs to no set", shown(name))
-            }),
-            None => {}
+        if found.is_empty() && before_suffix(&call.import.name).is_some_and(wanted) {
+            let name = shown(&call.import.name);
+            faults.add(|| format!("the function \"{name}\" is left out: it belongs to no set"));
         }
+        let is_sure = found.len() == 1;
+        for at in found {
+            if groups[at].parameters.is_empty() {
+                groups[at].parameters = parameters.clone();
+                groups[at].function = Some(call.name()).filter(|_| is_sure);
+            }
+        }
+    }
+    leave_out_shared(groups, faults);
+}
+
+/// A name that stands for the functions of two inquiries calls one of them, and nobody knows which.
+fn leave_out_shared(groups: &mut [Group<'_>], faults: &mut Faults) {
+    let mut uses: HashMap<String, usize> = HashMap::new();
+    for name in groups.iter().filter_map(|group| group.function.as_ref()) {
+        *uses.entry(name.to_lowercase()).or_default() += 1;
+    }
+    for group in groups.iter_mut().filter(|group| !group.parameters.is_empty()) {
+        let is_own = group.function.as_ref().is_some_and(|name| uses.get(&name.to_lowercase()) == Some(&1));
+        if !is_own {
+            group.function = None;
+            let name = shown(group.names[0]);
+            faults.add(|| {
+                format!("\"{name}\" cannot be called: the name of its function is that of another one, too")
+            });
+        }
+    }
+}
+
+/// What can be called, and the functions that it stands for.
+struct Call<'a> {
+    import: &'a Function,
+    overloads: Vec<&'a Function>,
+}
+
+impl Call<'_> {
+    /// What is called. A function that nothing imports can only be called by the name that others have.
+    fn name(&self) -> String {
+        let Function { name, returns, import, .. } = self.import;
+        match (import, before_suffix(name), returns.as_deref()) {
+            (None, None, Some(returns)) => format!("{}{FUNCTION}", short(items(returns).unwrap_or(returns))),
+            _ => name.to_string(),
+        }
+    }
+}
+
+/// What can be called, what has the usual suffix first; each function once.
+fn calls(document: &Document) -> Vec<Call<'_>> {
+    let mut functions: HashMap<&str, Vec<&Function>> = HashMap::new();
+    for function in document.functions.iter().filter(|function| function.import.is_none()) {
+        functions.entry(&function.name).or_default().push(function);
+    }
+    let mut imports: Vec<&Function> = document.functions.iter().filter(|it| it.import.is_some()).collect();
+    imports.sort_by_key(|import| before_suffix(&import.name).is_none());
+    let mut imported: HashSet<&str> = HashSet::new();
+    let mut calls = Vec::new();
+    for import in imports {
+        let overloads = match import.import.as_ref().and_then(|import| import.function.as_deref()) {
+            None => vec![import],
+            Some(name) => match tails(name).find(|name| functions.contains_key(name)) {
+                Some(name) if imported.insert(name) => functions[name].clone(),
+                _ => continue,
+            },
+        };
+        calls.push(Call { import, overloads });
+    }
+    let mut alone: Vec<&str> = functions.keys().copied().filter(|name| !imported.contains(name)).collect();
+    alone.sort_unstable();
+    calls.extend(alone.into_iter().map(|name| {
+        let overloads = functions.remove(name).unwrap_or_default();
+        Call { import: overloads[0], overloads }
+    }));
+    calls.sort_by_key(|call| before_suffix(&call.import.name).is_none());
+    calls
+}
+
+/// Where sets are in the list of groups.
+struct Places<'a> {
+    by_name: HashMap<&'a str, usize>,
+    /// Without regard to case.
+    by_loose_name: HashMap<String, usize>,
+    by_type: HashMap<usize, Vec<usize>>,
+}
+
+impl<'a> Places<'a> {
+    fn new(groups: &[Group<'a>]) -> Self {
+        let (by_name, by_loose_name, by_type) = Default::default();
+        let mut places = Self { by_name, by_loose_name, by_type };
+        groups.iter().enumerate().for_each(|(at, group)| places.add(at, group));
+        places
+    }
+
+    fn add(&mut self, at: usize, group: &Group<'a>) {
+        for name in &group.names {
+            self.by_name.entry(name).or_insert(at);
+            self.by_loose_name.entry(name.to_lowercase()).or_insert(at);
+        }
+        if let Some(ty) = group.ty {
+            self.by_type.entry(ty).or_default().push(at);
+        }
+    }
+
+    fn named(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).or_else(|| self.by_loose_name.get(&name.to_lowercase())).copied()
+    }
+
+    /// The groups that a call may be about: the set that it names, else the one that it is named after, which is also
+    /// what the function of an inquiry is; else all sets of the type that it is named after.
+    fn of(&self, call: &Call<'_>, ty: Option<(usize, &str)>) -> Vec<usize> {
+        let Function { name, import, .. } = call.import;
+        let set = import.as_ref().and_then(|import| import.set.as_deref());
+        let set = set.and_then(|set| self.named(set).or_else(|| self.named(set.rsplit('/').next()?)));
+        let stem = before_suffix(name);
+        let own = || call.overloads.iter().find_map(|function| self.named(&function.name));
+        let of_type = || match (stem, ty) {
+            (Some(stem), Some((ty, name))) if stem.eq_ignore_ascii_case(name) => {
+                self.by_type.get(&ty).cloned().unwrap_or_default()
+            }
+            _ => Vec::new(),
+        };
+        let one = set.or_else(|| own()).or_else(|| self.named(stem?));
+        one.map_or_else(of_type, |at| vec![at])
     }
 }
 

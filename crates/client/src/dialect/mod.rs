@@ -210,7 +210,8 @@ pub(crate) fn fits(query: &str) -> bool {
 /// then sends all fields, and a field that it does not have shows by its absence.
 pub(crate) fn query(select: &str, others: &[(&str, &str)]) -> String {
     let part = |(name, value): &(&str, &str)| format!("{name}={}", utf8_percent_encode(value, QUERY));
-    let kept = others.iter().filter(|(_, value)| !value.is_empty());
+    // A parameter may be given an empty text.
+    let kept = others.iter().filter(|(name, value)| !value.is_empty() || !name.starts_with('$'));
     let rest = kept.map(part).collect::<Vec<_>>().join("&");
     let select = part(&("$select", select));
     match (select.len() == "$select=".len(), rest.is_empty()) {
@@ -221,6 +222,8 @@ pub(crate) fn query(select: &str, others: &[(&str, &str)]) -> String {
     }
 }
 
+/// What stands for the function of an inquiry in a request that is described, where the table does not name it.
+const FUNCTION: &str = "<function>";
 /// What stands for the company in a request that is described, where each user's client ID names it.
 pub const OWN_TENANT: &str = "<tenant>";
 
@@ -277,7 +280,9 @@ pub fn describe(
             let key = if declared.is_empty() { unknown_key.as_slice() } else { declared };
             let shown = |parameter: &Parameter| Some(Literal::Shown(format!("{{{}}}", parameter.name)));
             let call: Vec<_> = request.parameters.iter().map(shown).collect();
-            odata::listing(request, odata_version, company, key, &call)?
+            let mut request = request.clone();
+            request.target.function.get_or_insert_with(|| FUNCTION.to_owned());
+            odata::listing(&request, odata_version, company, key, &call)?
         }
     };
     let first = Page { skip: request.offset, top: request.first_page.into() };
@@ -288,7 +293,8 @@ pub fn describe(
         (None, None) => ("GET", listing.page(first)),
     };
     let path = instance.path(&rest);
-    Ok(format!("{method} {}", path.replace(&encode_segment(OWN_TENANT), OWN_TENANT)))
+    let shown = |path: String, what: &str| path.replace(&encode_segment(what), what);
+    Ok(format!("{method} {}", shown(shown(path, OWN_TENANT), FUNCTION)))
 }
 
 #[cfg(test)]

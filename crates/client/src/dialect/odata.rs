@@ -7,7 +7,7 @@ use crate::encode::{encode_segment, fits_path};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{self, Dialect, Kind};
 use crate::literal::Literal;
-use crate::request::{ScanRequest, Surface};
+use crate::request::{Parameter, ScanRequest, Surface};
 
 /// The list of a generic inquiry or DAC, ordered by `key`. Without a key there is no order in which
 /// pages could follow each other, and the set is read in one piece.
@@ -59,7 +59,7 @@ pub(crate) fn listing(
         request.columns[at].ty != ColumnType::Json && !is_parameter(at) && !request.unselectable.contains(&at)
     };
     let root = request.target.surface.root(version, company)?;
-    let (name, aliases) = called(request, version, call);
+    let (name, arguments) = called(request, version, call)?;
     let wanted = request.order.iter().map(|by| match by.descending {
         true => format!("{} desc", by.field),
         false => by.field.clone(),
@@ -70,7 +70,8 @@ pub(crate) fn listing(
     let dialect = self::dialect(request.target.surface, version);
     let queries = filters(request, dialect).into_iter().map(|filter| {
         let mut others = vec![("$filter", filter.as_str()), ("$orderby", order_by.as_str())];
-        others.extend(aliases.iter().map(|(alias, value)| (alias.as_str(), value.as_str())));
+        others.extend(arguments.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        others.extend((dialect == Dialect::GiV3).then_some(("$format", "json")));
         (query(&select.join(","), &others).replace("%3Ckey%3E", "<key>"), filter)
     });
     let mut queries: Vec<(String, String)> = queries.collect();
@@ -140,22 +141,37 @@ fn record(request: &ScanRequest, list: &str, query: String, dialect: Dialect) ->
     Some(Record { path: format!("{list}({})", written.join(",")), query, key, certain: false })
 }
 
-/// The last segment of the path, and the query options that it refers to. An inquiry with parameters is called like a
-/// function; their values stand in the query under aliases, since IIS does not take every character in a path.
+/// The last segment of the path, and the query options with the values of parameters. An inquiry that has some is called
+/// by its function, in v4 as OData has it: the values stand in the query under aliases, since IIS does not take every
+/// character in a path. In v3 each parameter is a query option, without quotes, and nothing stands in brackets
+/// (recorded on 2023 R2: acumatica-api.md section 3).
 fn called(
     request: &ScanRequest,
     version: ODataVersion,
     call: &[Option<Literal>],
-) -> (String, Vec<(String, String)>) {
-    let name = encode_segment(&request.target.name);
+) -> Result<(String, Vec<(String, String)>)> {
+    let target = &request.target;
     if request.parameters.is_empty() {
-        return (name, Vec::new());
+        return Ok((encode_segment(&target.name), Vec::new()));
     }
+    let function = match &target.function {
+        Some(function) => encode_segment(function),
+        None => encode_segment(&usual_function(&target.name)),
+    };
     let given = request
         .parameters
         .iter()
         .zip(call)
         .filter_map(|(parameter, value)| Some((parameter, value.as_ref()?)));
+    if version == ODataVersion::V3 {
+        let option =
+            |(parameter, value): (&Parameter, &Literal)| (encode_segment(&parameter.name), value.bare());
+        let arguments: Vec<(String, String)> = given.map(option).collect();
+        return match arguments.iter().find(|(_, value)| value.is_empty()) {
+            Some((name, _)) => Err(empty_value(request, name)),
+            None => Ok((function, arguments)),
+        };
+    }
     let (arguments, aliases): (Vec<_>, Vec<_>) = given
         .enumerate()
         .map(|(index, (parameter, value))| {
@@ -163,7 +179,24 @@ fn called(
             (format!("{}={alias}", encode_segment(&parameter.name)), (alias, value.odata(version)))
         })
         .unzip();
-    (format!("{name}_WithParameters({})", arguments.join(",")), aliases)
+    Ok((format!("{function}({})", arguments.join(",")), aliases))
+}
+
+/// Ours: whether a server takes it for a value or for none is not known.
+fn empty_value(request: &ScanRequest, parameter: &str) -> Error {
+    Error::new(
+        ErrorKind::ParameterMissing,
+        format!("parameter \"{parameter}\" of {} cannot be given an empty text", request.target),
+    )
+    .detail("In OData v3 nothing tells it from no value at all.")
+    .hint("Leave the condition out where the parameter is optional, or give it a value.")
+}
+
+/// The function of an inquiry whose definition does not tell it: it has the name of the type, which drops what the name
+/// of the inquiry may have.
+fn usual_function(inquiry: &str) -> String {
+    let kept: String = inquiry.chars().filter(|c| c.is_alphanumeric() || *c == '_').collect();
+    format!("{kept}_WithParameters")
 }
 
 #[cfg(test)]
@@ -194,6 +227,40 @@ mod tests {
             ErrorKind::Definition
         );
         assert_eq!(listing(&request, ODataVersion::V3, Some("T"), &[], &[]).unwrap().path, "odatav4/T/X");
+    }
+
+    /// 3.1: as the guide shows it for v4, and as it was recorded for v3.
+    #[test]
+    fn issue_3_1_inquiries_are_called_by_their_functions() {
+        let mut request = request("DB-Storage Details", &[("Qty", Numeric)], &["ID"]);
+        request.target.surface = Surface::GenericInquiry;
+        request.target.function = Some("DBStorage_WithParameters".into());
+        let parameter = |name: &str| Parameter { name: name.into(), column: None, required: true };
+        request.parameters = ["Warehouse", "As Of", "Day", "Name"].map(parameter).to_vec();
+        let day = Literal::Timestamp("2024-01-31T10:00:00".into());
+        let call =
+            [Some(Literal::Text("A&B 'x' 5%+é".into())), None, Some(day), Some(Literal::Text("".into()))];
+        let url = |request: &ScanRequest, version, call: &[Option<Literal>]| {
+            listing(request, version, Some("T"), &["ID".to_owned()], call).unwrap().path_and_query()
+        };
+        assert_eq!(
+            url(&request, ODataVersion::V4, &call),
+            "t/T/api/odata/gi/DBStorage_WithParameters(Warehouse=@p1,Day=@p2,Name=@p3)?$select=Qty,ID&$orderby=ID\
+             &@p1='A%26B%20''x''%205%25%2B%C3%A9'&@p2=2024-01-31T10:00:00Z&@p3=''"
+        );
+        let empty = listing(&request, ODataVersion::V3, Some("T"), &["ID".to_owned()], &call);
+        assert_eq!(empty.unwrap_err().kind, ErrorKind::ParameterMissing);
+        assert_eq!(
+            url(&request, ODataVersion::V3, &call[..3]),
+            "odata/T/DBStorage_WithParameters?$select=Qty,ID&$orderby=ID&Warehouse=A%26B%20'x'%205%25%2B%C3%A9\
+             &Day=2024-01-31T10:00:00&$format=json"
+        );
+        let call = [None, Some(Literal::Decimal("1.50".into()))];
+        request.target.function = None;
+        assert_eq!(
+            url(&request, ODataVersion::V3, &call),
+            "odata/T/DBStorageDetails_WithParameters?$select=Qty,ID&$orderby=ID&As%20Of=1.50&$format=json"
+        );
     }
 
     #[test]

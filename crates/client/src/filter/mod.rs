@@ -111,6 +111,13 @@ impl Filter {
         paths
     }
 
+    /// Whether someone has said that the server may be asked about the field.
+    pub(crate) fn is_vouched(&self, path: &str) -> bool {
+        let mut vouched = false;
+        self.each_test(&mut |field, _| vouched |= field.vouched && field.path.join("/") == path);
+        vouched
+    }
+
     fn each_test<'a>(&'a self, act: &mut impl FnMut(&'a Field, &'a Test)) {
         match self {
             Self::And(parts) | Self::Or(parts) => parts.iter().for_each(|part| part.each_test(act)),

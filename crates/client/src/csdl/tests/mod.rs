@@ -313,7 +313,7 @@ fn relations_of_v3() {
 #[test]
 fn inquiries_with_parameters() {
     let types = format!(
-        r#"{TYPE}<EntityType Name="U"/><Function Name="s_withparameters"><Parameter Name="A" Type="Edm.Int32"/>
+        r#"{TYPE}<EntityType Name="U"/><Function Name="S_WithParameters"><Parameter Name="A" Type="Edm.Int32"/>
         <Parameter Name="B" Type="Edm.Date"><Annotation Term="Org.OData.Core.V1.OptionalParameter"/></Parameter>
         <Parameter Name="C" Type="Edm.String"/><ReturnType Type="Collection(NS.T)"/></Function>
         <Function Name="S_WithParameters"><Parameter Name="A" Type="Edm.Int32"/></Function>
@@ -325,7 +325,7 @@ fn inquiries_with_parameters() {
     );
     let imports = r#"<FunctionImport Name="U X_WithParameters" Function="NS.U_WithParameters" EntitySet="no"/>
         <FunctionImport Name="U_WithParameters" Function="NS.U_WithParameters"/>"#;
-    let model = model(&types.replace("s_with", "S_with"), &format!("{SET}{imports}"));
+    let model = model(&types, &format!("{SET}{imports}"));
     let parameter = |name: &str, ty, required| Parameter { name: name.into(), ty, required };
     let expected = [
         parameter("A", FieldType::Int4, true),
@@ -344,6 +344,91 @@ fn inquiries_with_parameters_in_v3() {
         <Parameter Name="A" Type="Edm.DateTime" Mode="In"/></FunctionImport>"#;
     let model = model(TYPE, &format!("{import}{SET}"));
     assert_eq!(model.sets[0].parameters[0].ty, FieldType::TimestampTz);
+}
+
+/// 3.1, as the vendor's guide shows a document of v4: the function has the inquiry's own name, and what is called has
+/// that of the type.
+#[test]
+fn issue_3_1_an_import_of_v4_names_function_and_set() {
+    let types = r#"<EntityType Name="DBStock"/><EntityType Name="Rev2Stock"/><Function Name="DB-Stock"><Parameter
+        Name="Warehouse" Type="Edm.String"/><ReturnType Type="Collection(NS.DBStock)" Nullable="false"/></Function>
+        <Function Name="Rev. 2 (all) <Stock> &quot;&"><Parameter Name="Day" Type="Edm.DateTimeOffset"/></Function>
+        <Function Name="DB-Stock" IsBound="true"><Parameter Name="x" Type="NS.DBStock"/></Function>
+        <Annotations Target="Self.Rev. 2 (all) <Stock> &quot;&(Edm.DateTimeOffset)/Day"><Annotation
+        Term="Core.OptionalParameter"/></Annotations>"#;
+    let sets = r#"<EntitySet Name="DB-Stock" EntityType="NS.DBStock"/>
+        <EntitySet Name="Rev. 2 (all) <Stock> &quot;&" EntityType="NS.Rev2Stock"/>
+        <FunctionImport Name="DBStock_WithParameters" Function="NS.DB-Stock" EntitySet="DB-Stock"/>
+        <FunctionImport Name="Rev2Stock_WithParameters" Function="Self.Rev. 2 (all) <Stock> &quot;&"/>"#;
+    let model = model(types, sets);
+    let called: Vec<_> = model.sets.iter().map(|set| set.function.as_deref()).collect();
+    assert_eq!(called, [Some("DBStock_WithParameters"), Some("Rev2Stock_WithParameters")]);
+    let parameter = |name: &str, ty, required| Parameter { name: name.into(), ty, required };
+    assert_eq!(model.sets[0].parameters, [parameter("Warehouse", FieldType::Text, true)]);
+    assert_eq!(model.sets[1].parameters, [parameter("Day", FieldType::TimestampTz, false)]);
+    assert_eq!(model.faults, [""; 0]);
+}
+
+/// 3.1, as a server of 2024 R1 sent it: the import has the name of the type, and its set says whose it is.
+#[test]
+fn issue_3_1_an_import_of_v3_has_the_name_of_the_type() {
+    let types = r#"<EntityType Name="PMProjectSummary"/><EntityType Name="ItemAvailabilityData"/>"#;
+    let import = |name: &str, set: &str| {
+        format!(
+            r#"<FunctionImport Name="{name}_WithParameters" ReturnType="Collection(NS.{name})" IsSideEffecting="false"
+            {set}><Parameter Name="OwnerID" Type="Edm.String"/></FunctionImport>"#
+        )
+    };
+    let sets = r#"<EntitySet Name="PM-Project Summary" EntityType="NS.PMProjectSummary"/>
+        <EntitySet Name="Item Availability Data" EntityType="NS.ItemAvailabilityData"/>"#;
+    for set in ["EntitySet=\"Item Availability Data\"", "EntitySet=\"Default/Item Availability Data\"", ""] {
+        let imports = [
+            import("PMProjectSummary", "EntitySet=\"PM-Project Summary\""),
+            import("ItemAvailabilityData", set),
+        ];
+        let model = model(types, &format!("{sets}{}", imports.concat()));
+        let called: Vec<_> = model.sets.iter().map(|set| set.function.as_deref()).collect();
+        let expected = ["PMProjectSummary_WithParameters", "ItemAvailabilityData_WithParameters"];
+        assert_eq!(called, expected.map(Some), "{set}");
+        assert!(model.sets.iter().all(|set| set.parameters.len() == 1) && model.faults.is_empty());
+    }
+}
+
+/// 3.1: nobody knows which inquiry such a name would call, but neither may be read without parameters.
+#[test]
+fn issue_3_1_a_function_that_may_be_of_two_inquiries_is_not_called() {
+    let types = r#"<EntityType Name="ART"/><Function Name="AR-T"><Parameter Name="A" Type="Edm.String"/></Function>
+        <Function Name="AR T"><Parameter Name="B" Type="Edm.String"/></Function>"#;
+    let sets = r#"<EntitySet Name="AR-T" EntityType="NS.ART"/><EntitySet Name="AR T" EntityType="NS.ART"/>"#;
+    let imports = r#"<FunctionImport Name="ART_WithParameters" Function="NS.AR-T" EntitySet="AR-T"/>
+        <FunctionImport Name="ART_WithParameters" Function="NS.AR T" EntitySet="AR T"/>"#;
+    let unsure = r#"<FunctionImport Name="ART_WithParameters" ReturnType="Collection(NS.ART)"><Parameter Name="A"
+        Type="Edm.String"/></FunctionImport>"#;
+    for (types, imports) in [(types, imports), ("<EntityType Name='ART'/>", unsure)] {
+        let model = model(types, &format!("{sets}{imports}"));
+        assert!(model.sets.iter().all(|set| set.parameters.len() == 1 && set.function.is_none()));
+        assert_eq!((model.sets.len(), model.faults.len()), (2, 2));
+    }
+}
+
+/// 3.4: hidden keys stand behind everything that is on the grid.
+#[test]
+fn issue_3_4_keys_behind_all_other_properties_are_appended() {
+    let appended = |keys: &[&str], properties: &[&str]| -> Vec<String> {
+        let key = |name: &&str| format!("<PropertyRef Name=\"{name}\"/>");
+        let property = |name: &&str| format!("<Property Name=\"{name}\" Type=\"Edm.String\"/>");
+        let (keys, properties): (String, String) =
+            (keys.iter().map(key).collect(), properties.iter().map(property).collect());
+        let types = format!("<EntityType Name=\"T\"><Key>{keys}</Key>{properties}</EntityType>");
+        model(&types, SET).sets[0].appended().iter().map(|property| property.name.clone()).collect()
+    };
+    let keys = ["LeadID", "ContactID", "LeadID_2"];
+    assert_eq!(appended(&keys, &["LeadID", "Email", "ContactID", "LeadID_2"]), ["ContactID", "LeadID_2"]);
+    assert_eq!(appended(&keys, &["ContactID", "LeadID", "LeadID_2", "Email"]), [""; 0]);
+    // Nothing tells which of these are on the grid, but for the first one.
+    assert_eq!(appended(&keys, &["LeadID", "ContactID", "LeadID_2"]), ["ContactID", "LeadID_2"]);
+    assert_eq!(appended(&[], &["A", "B"]), [""; 0]);
+    assert_eq!(appended(&["K"], &[]), [""; 0]);
 }
 
 #[test]
