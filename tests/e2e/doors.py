@@ -47,7 +47,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def handle_one(self):
         path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.form = dict(urllib.parse.parse_qsl(self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()))
         seen.append((self.command, path, self.headers.get("Cookie", "")))
         fitting = (answer for (method, part), answer in script.items() if method == self.command and part in path)
         answer = next(fitting, Answer(status=404))
@@ -80,20 +80,20 @@ def serve(cookies=(), **more):
     script.clear()
     seen.clear()
     names = {"login": ("POST", "auth/login"), "logout": ("POST", "auth/logout"), "rows": ("GET", "/Thing"), "inquiry": ("GET", "api/odata/gi/"),
-             "gi": ("GET", "api/odata/gi"), "page": ("GET", "/Frames/Login.aspx"), "endpoints": ("GET", "/entity")}  # fmt: skip
+             "gi": ("GET", "api/odata/gi"), "page": ("GET", "/Frames/Login.aspx"), "endpoints": ("GET", "/entity"), "token": ("POST", "connect/token")}  # fmt: skip
     usual = {"login": Answer(status=204, cookies=[*COOKIES, *cookies]), "logout": Answer(status=204), "rows": Answer([ROW]), "endpoints": Answer(ENDPOINTS)}
     for name, key in names.items():
         if answer := {**usual, **more}.get(name):
             script[key] = answer
 
 
-def erp(connection=db, **options):
+def erp(connection=db, user="username 'u', password 'p'", **options):
     given = {"url": f"http://127.0.0.1:{server.server_port}", "company": "Company", "auth_strategy": "Cookie", "operation_timeout": "3", **options}
     listed = ", ".join(f"{name} '{value}'" for name, value in given.items() if value is not None)
     connection.execute(f"""
         DROP SERVER IF EXISTS erp CASCADE;
         CREATE SERVER erp FOREIGN DATA WRAPPER acumatica_fdw OPTIONS ({listed});
-        CREATE USER MAPPING FOR PUBLIC SERVER erp OPTIONS (username 'u', password 'p');
+        CREATE USER MAPPING FOR PUBLIC SERVER erp OPTIONS ({user});
         CREATE FOREIGN TABLE thing ("V" text) SERVER erp OPTIONS (schema 'REST', entity 'Thing');
         CREATE FOREIGN TABLE inquiry ("V" text OPTIONS (key '1')) SERVER erp OPTIONS (schema 'OData', inquiry 'X')""")
 
@@ -312,6 +312,98 @@ def issue_2_8_a_site_of_one_tenant_before_2024_R2_is_asked_without_it():
     erp(auth_strategy="Basic", company=None)
     with raises("HV024", '"company" is required'):
         rows("inquiry")
+
+
+# -- 4.4: tokens as servers and proxies write them ------------------------------------------------------------------------
+
+
+def token_server(*answers):
+    """A token endpoint that rotates: `answers` are functions of an access and a refresh token, the last one for ever."""
+    tokens = {"good": "r0", "used": []}
+
+    def answer(handler):
+        given = handler.form.get("refresh_token")
+        tokens["used"].append(given)
+        write = answers[min(len(tokens["used"]), len(answers)) - 1]
+        number = len(tokens["used"])
+        made = write(f"a{number}", f"r{number}")
+        if made.status < 400:
+            if given != tokens["good"]:
+                return Answer({"error": "invalid_grant"}, 400)
+            tokens["good"] = f"r{number}"
+        return made
+
+    serve(token=answer)
+    erp(user="client_id 'x@Company', refresh_token 'r0'", auth_strategy="OAuth")
+    return tokens
+
+
+def good(access, refresh):
+    return Answer({"access_token": access, "expires_in": 3600, "token_type": "Bearer", "refresh_token": refresh, "scope": "api offline_access"})
+
+
+@test
+def issue_4_4_token_answers_in_all_their_forms():
+    forms = (
+        lambda access, refresh: Answer({"access_token": access, "expires_in": "3600", "refresh_token": refresh, "scope": ["api", "offline_access"]}),
+        lambda access, refresh: Answer(b"\xef\xbb\xbf" + good(access, refresh).body, kind="text/plain"),
+        lambda access, refresh: Answer(good(access, refresh).body, 201, kind="text/html; charset=utf-8"),
+        lambda access, refresh: Answer(f"access_token={access}&refresh_token={refresh}&expires_in=3600", kind="application/x-www-form-urlencoded"),
+        lambda access, refresh: Answer({"access_token": access, "expires_in": None, "refresh_token": refresh, "token_type": "bearer"}, kind="application/octet-stream"),
+    )
+    for form in forms:
+        tokens = token_server(form)
+        assert rows() == rows() == [("x",)] and tokens["used"] == ["r0"], tokens
+        # It was kept for all.
+        with connect() as other:
+            assert rows(connection=other) == [("x",)] and tokens["used"] == ["r0"], tokens
+
+
+@test
+def issue_4_4_a_renewal_that_cannot_be_read_loses_no_rotated_token():
+    # The answer ends behind the new refresh token, which is used at once.
+    tokens = token_server(lambda access, refresh: Answer(f'{{"access_token":"{access}","refresh_token":"{refresh}","expires_in":'), good)
+    assert rows() == [("x",)] and tokens["used"] == ["r0", "r1"], tokens
+    # The renewal with it fails: it is there the next time.
+    tokens = token_server(lambda access, refresh: Answer(f'<pre>{{"refresh_token": "{refresh}"}}</pre>'), lambda *_: Answer(status=503), good)
+    db.execute("ALTER SERVER erp OPTIONS (SET operation_timeout '1')")
+    script["POST", "connect/token"], answer = (lambda handler: answer(handler) if len(tokens["used"]) < 2 else Answer(status=503)), script["POST", "connect/token"]
+    with raises("08006", "not available"):
+        rows()
+    script["POST", "connect/token"] = answer
+    tokens["used"].append("…")
+    with connect() as other:
+        assert rows(connection=other) == [("x",)] and tokens["used"][-1] == "r1", tokens
+    # A page that is no answer at all has used nothing up.
+    token_server(good)
+    script["POST", "connect/token"], answer = Answer("<html><title>Welcome</title></html>", kind="text/html"), script["POST", "connect/token"]
+    with raises("08P01", "could not read the server's answer to a request for an access token", "acumatica_authorize_url('erp')"):
+        rows()
+    script["POST", "connect/token"] = answer
+    assert rows() == [("x",)]
+
+
+@test
+def issue_4_4_any_refusal_to_renew_means_to_authorize_again_unless_it_passes():
+    for refusal in (Answer(status=400), Answer(status=401), Answer({"message": "no"}, 403), Answer({"error": "consent_required"}, 400), Answer("Gone", 410, "text/plain")):
+        tokens = token_server(good)
+        assert rows() == [("x",)]
+        db.execute("SELECT acumatica_disconnect('erp')")
+        refused = []
+
+        def refuse(handler, refusal=refusal, refused=refused):
+            refused.append(1)
+            return refusal
+
+        script["POST", "connect/token"] = refuse
+        script["GET", "/Thing"] = Answer(status=401)
+        for connection in (db, connect()):
+            with raises("28000", 'the authorization of server "erp" has ended', "acumatica_authorize_url('erp')"):
+                rows(connection=connection)
+        assert len(refused) == 1, refusal.status
+    for status in (408, 429, 503):
+        tokens = token_server(lambda *_, status=status: Answer(status=status), good)
+        assert rows() == [("x",)] and tokens["used"] == ["r0", "r0"], (status, tokens)
 
 
 finish()

@@ -330,7 +330,10 @@ mod tests {
     #[test]
     fn issue_5_a_job_that_panics_wakes_whoever_waits_and_is_an_error() {
         let (knock, knocks) = mpsc::channel();
-        let engine = Engine::start(move || drop(knock.send(()))).unwrap();
+        let wake = move || {
+            let _ = knock.send(());
+        };
+        let engine = Engine::start(wake).unwrap();
         let job: Job<()> = engine.job(|_| async { panic!("this panic is the test's") });
         let outcome = loop {
             knocks.recv_timeout(Duration::from_secs(10)).expect("nobody was woken");

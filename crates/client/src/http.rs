@@ -25,6 +25,7 @@ use crate::lock;
 use crate::page;
 use crate::retry;
 use crate::tls;
+use crate::token_answer::{self, Reading};
 
 /// How much of an error page is read.
 const ERROR_BODY_BYTES: usize = 64 * 1024;
@@ -193,18 +194,31 @@ impl Http {
                 "the server redirects the request for an access token",
             ));
         }
+        let passes = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY];
         if status.is_server_error()
-            || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+            || passes.contains(&status)
+            || status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
         {
             let failure = self.failure(WHAT, answer).await;
             // Nothing was changed, and an identity server says 500 for what passes.
             let kind = if failure.kind == ErrorKind::Server { ErrorKind::Unavailable } else { failure.kind };
             return Err(Error { kind, ..failure });
         }
-        let mut response = oauth2::HttpResponse::new(Vec::new());
+        let headers = answer.response.headers().clone();
+        let body = answer.what_comes(MOST_BYTES).await.map_err(late)?;
+        let text = String::from_utf8_lossy(&body);
+        match page::judge(WHAT, status, &headers, &text) {
+            Some(error) if error.kind == ErrorKind::Blocked => return Err(error),
+            _ => {}
+        }
+        // What it says of its type is not asked: the body tells.
+        let (status, body) = match token_answer::read(status, &body) {
+            Reading::Tokens(json) => (StatusCode::OK, json),
+            Reading::Refusal(json) => (StatusCode::BAD_REQUEST, json),
+            Reading::Unreadable => (StatusCode::OK, body),
+        };
+        let mut response = oauth2::HttpResponse::new(body);
         *response.status_mut() = status;
-        *response.headers_mut() = answer.response.headers().clone();
-        *response.body_mut() = answer.text(MOST_BYTES).await.map_err(late)?.into_bytes();
         Ok(response)
     }
 
@@ -392,6 +406,25 @@ impl Answer {
             bytes.extend_from_slice(chunk.as_ref());
         }
         Ok(bytes)
+    }
+
+    /// The body, or what came of it if the connection breaks behind a token that must not be lost.
+    async fn what_comes(mut self, limit: usize) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        loop {
+            match self.chunk().await {
+                Ok(Some(chunk)) if bytes.len() + chunk.len() <= limit => bytes.extend_from_slice(&chunk),
+                Ok(Some(_)) => {
+                    return Err(Error::new(
+                        ErrorKind::TooLarge,
+                        format!("the answer is larger than {limit} bytes"),
+                    ));
+                }
+                Ok(None) => return Ok(bytes),
+                Err(_) if token_answer::salvaged(&bytes).is_some() => return Ok(bytes),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The body as a stream, for readers that bring their own buffering.

@@ -50,6 +50,7 @@ mod store;
 mod supplement;
 mod tenant;
 mod tls;
+mod token_answer;
 
 pub use check::{Expected, Step, unusable};
 pub use config::{

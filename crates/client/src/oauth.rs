@@ -3,6 +3,7 @@
 //! A refresh token is dead once it was used, so its successor is written to disk before anybody uses
 //! the access token that came with it, by one process at a time, outside of any transaction.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use oauth2::{
     PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, ResourceOwnerPassword,
     ResourceOwnerUsername, Scope, TokenResponse, TokenUrl,
 };
+use reqwest::StatusCode;
 use url::Url;
 
 use crate::config::{App, Config, Credentials, Login, Secret, digest};
@@ -21,6 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::lock;
 use crate::session::{Connection, close};
 use crate::store::{Grant, Millis, Pending, Record, Store, now};
+use crate::token_answer::{self, Reading, UNEXPLAINED, WEB_PAGE};
 
 /// A token is renewed this long before it expires, in milliseconds.
 const RENEW_AHEAD: Millis = 60_000;
@@ -137,27 +140,52 @@ impl Connection {
         };
         let client = client(&self.config, app)?;
         let known = last.as_ref().filter(|grant| grant.ended.is_none());
-        let refresh_token =
-            known.and_then(|grant| grant.refresh_token.as_ref()).or(seed.filter(|_| last.is_none()));
-        if let Some(token) = refresh_token {
+        let unread = known.and_then(|grant| grant.unread.as_ref());
+        if let Some(answer) = unread.and_then(|answer| serde_json::from_slice(&understood(answer)?).ok()) {
+            return self.keep(app, &answer, known);
+        }
+        let salvaged = unread.and_then(|answer| token_answer::salvaged(answer.expose().as_bytes()));
+        let own = known.and_then(|grant| grant.refresh_token.as_ref()).or(seed.filter(|_| last.is_none()));
+        let mut untried: VecDeque<Secret> = own.cloned().into_iter().collect();
+        if let Some(token) = salvaged {
+            untried.push_front(Secret::new(&token));
+        }
+        let (mut refused, mut unreadables) = (None, 0);
+        while let Some(token) = untried.pop_front() {
             let refresh_token = RefreshToken::new(token.expose().to_owned());
             let request = client.exchange_refresh_token(&refresh_token);
             match request.add_scopes(scopes(app)).request_async(&self.http).await {
                 Ok(answer) => return self.keep(app, &answer, known),
-                Err(failure) if !is_invalid_grant(&failure) => {
-                    return Err(refusal(&self.config, app, last.as_ref(), failure));
-                }
-                // The user may have changed; with the password at hand there is no need to ask.
-                Err(_) if matches!(self.config.credentials, Credentials::OAuthPassword(..)) => {}
-                Err(failure) => {
-                    let words = words_of(&failure);
-                    if let Some(grant) = known {
-                        let ended = Grant { ended: Some(words.clone()), ..grant.clone() };
-                        self.store.save_grant(self.config.place.mapping, &ended)?;
+                Err(RequestTokenError::Parse(_, answer)) => {
+                    let answer = Secret::new(&String::from_utf8_lossy(&answer));
+                    self.keep_unread(known, &token, &answer)?;
+                    match token_answer::salvaged(answer.expose().as_bytes()).map(|token| Secret::new(&token)) {
+                        Some(next) if unreadables < 2 && next != token => {
+                            unreadables += 1;
+                            untried.push_front(next);
+                        }
+                        _ => return Err(unreadable().hint(format!(
+                            "It is kept, sealed, in case it has the next refresh token. Check the option \"url\": a proxy or \
+                             another site may have answered. If it does not pass: {}",
+                            authorize_hint(&self.config.server)
+                        ))),
                     }
-                    return Err(authorization_ended(&self.config.server, &words));
                 }
+                // The refresh token itself: another one may do, or the user is asked.
+                Err(failure) if is_of_grant(&failure) => refused = Some(failure),
+                Err(failure) => return Err(refusal(&self.config, app, last.as_ref(), failure)),
             }
+        }
+        // The user may have changed; with the password at hand there is no need to ask.
+        let asks = !matches!(self.config.credentials, Credentials::OAuthPassword(..));
+        if let Some(failure) = refused.filter(|_| asks) {
+            let words = words_of(&failure);
+            // A page may be that of a proxy, which has not asked the server.
+            if let Some(grant) = known.filter(|_| code_of(&failure) != Some(WEB_PAGE)) {
+                let ended = Grant { ended: Some(words.clone()), ..grant.clone() };
+                self.store.save_grant(self.config.place.mapping, &ended)?;
+            }
+            return Err(authorization_ended(&self.config.server, &words));
         }
         match (&self.config.credentials, known) {
             (Credentials::OAuthPassword(login, app), _) => {
@@ -186,6 +214,27 @@ impl Connection {
         }
     }
 
+    /// Writes down an answer that cannot be read, which has used up a token.
+    fn keep_unread(&self, known: Option<&Grant>, used: &Secret, answer: &Secret) -> Result<()> {
+        let unread = Some(answer.clone());
+        let grant = match known {
+            Some(grant) => Grant { unread, ..grant.clone() },
+            None => Grant {
+                id: id_of(used),
+                fingerprint: self.config.grant_fingerprint(),
+                access_token: Secret::new(""),
+                access_expires: Some(0),
+                refresh_token: Some(used.clone()),
+                authorized: now(),
+                scope: None,
+                ended: None,
+                unread,
+                client_secret: None,
+            },
+        };
+        self.store.save_grant(self.config.place.mapping, &grant)
+    }
+
     /// Writes down what the server gave before it is used.
     fn keep(&self, app: &App, answer: &BasicTokenResponse, last: Option<&Grant>) -> Result<Grant> {
         let scope = answer
@@ -205,6 +254,7 @@ impl Connection {
             authorized: last.map_or_else(now, |grant| grant.authorized),
             scope,
             ended: None,
+            unread: None,
             client_secret: app.client_secret.clone(),
             access_token,
         };
@@ -375,11 +425,46 @@ fn is_invalid_grant(failure: &Failure) -> bool {
     matches!(failure, RequestTokenError::ServerResponse(answer) if *answer.error() == BasicErrorResponseType::InvalidGrant)
 }
 
+/// The tokens of an answer that was kept since it could not be read, if it can be now.
+fn understood(answer: &Secret) -> Option<Vec<u8>> {
+    match token_answer::read(StatusCode::OK, answer.expose().as_bytes()) {
+        Reading::Tokens(json) => Some(json),
+        Reading::Refusal(_) | Reading::Unreadable => None,
+    }
+}
+
+fn code_of(failure: &Failure) -> Option<&str> {
+    match failure {
+        RequestTokenError::ServerResponse(answer) => Some(answer.error().as_ref()),
+        _ => None,
+    }
+}
+
+/// Whether a refusal is one of the refresh token, and not of the application: any that the server does not put down to
+/// the latter.
+fn is_of_grant(failure: &Failure) -> bool {
+    use BasicErrorResponseType::{InvalidClient, InvalidScope, UnauthorizedClient, UnsupportedGrantType};
+    match failure {
+        RequestTokenError::ServerResponse(answer) => !matches!(
+            answer.error(),
+            InvalidClient | InvalidScope | UnauthorizedClient | UnsupportedGrantType
+        ),
+        _ => false,
+    }
+}
+
+fn unreadable() -> Error {
+    Error::new(ErrorKind::Protocol, "could not read the server's answer to a request for an access token")
+}
+
 /// What the server says, without anything that could be a token.
 fn words_of(failure: &Failure) -> String {
     match failure {
         RequestTokenError::ServerResponse(answer) => {
             let code = answer.error().as_ref().to_owned();
+            if code == UNEXPLAINED || code == WEB_PAGE {
+                return answer.error_description().cloned().unwrap_or_default();
+            }
             answer.error_description().map_or(code.clone(), |words| format!("{code}: {words}"))
         }
         _ => String::new(),
@@ -392,10 +477,11 @@ fn refusal(config: &Config, app: &App, last: Option<&Grant>, failure: Failure) -
     let told = |message: &str| Error::new(ErrorKind::Credentials, message).detail(&words);
     match failure {
         RequestTokenError::Request(error) => error,
-        RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
-            Error::new(ErrorKind::Protocol, "could not read the server's answer to a request for an access token")
-                .hint("Check the option \"url\": a proxy or another site may have answered.")
-        }
+        RequestTokenError::Parse(..) | RequestTokenError::Other(_) => unreadable()
+            .hint("Check the option \"url\": a proxy or another site may have answered."),
+        RequestTokenError::ServerResponse(answer) if answer.error().as_ref() == WEB_PAGE => unreadable()
+            .detail(&words)
+            .hint("Check the option \"url\": a proxy or another site may have answered."),
         RequestTokenError::ServerResponse(answer) => match answer.error() {
             BasicErrorResponseType::InvalidClient => {
                 let worked = last.is_some_and(|grant| grant.client_secret == app.client_secret);

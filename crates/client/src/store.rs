@@ -125,6 +125,10 @@ pub(crate) struct Grant {
     pub scope: Option<String>,
     /// Why it is of no more use, in the server's words.
     pub ended: Option<String>,
+    /// An answer to a renewal that could not be read. The token that was used for it may be dead, so that this is where
+    /// its successor is.
+    #[serde(default)]
+    pub unread: Option<Secret>,
     /// The client secret that it was last renewed with: one that has worked does not turn wrong, it
     /// expires.
     pub client_secret: Option<Secret>,
