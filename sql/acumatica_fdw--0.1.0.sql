@@ -26,11 +26,11 @@ CREATE FUNCTION acumatica_options(
 COMMENT ON FUNCTION acumatica_options() IS
     'the options of servers, user mappings, foreign tables and columns';
 
-CREATE FUNCTION acumatica_seal(secret text) RETURNS text
+CREATE FUNCTION acumatica_seal(secret text, server text DEFAULT NULL, role text DEFAULT NULL) RETURNS text
     AS 'MODULE_PATHNAME', 'acumatica_seal_wrapper'
-    LANGUAGE C STRICT VOLATILE;
-COMMENT ON FUNCTION acumatica_seal(text) IS
-    'a secret encrypted with the key of this cluster, for the options of a user mapping';
+    LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION acumatica_seal(text, text, text) IS
+    'a secret encrypted with the key of this cluster, for the user mapping of a role (by default one''s own, or public) for a server';
 
 CREATE FUNCTION acumatica_authorize_url(server text) RETURNS text
     AS 'MODULE_PATHNAME', 'acumatica_authorize_url_wrapper'

@@ -85,10 +85,26 @@ fn own_mapping(server: &Server) -> Mapping {
     mapping
 }
 
-/// Seals a secret for a user mapping of this cluster.
+/// Seals a secret for the user mapping of a role, by default one's own, for the host of a server.
 #[pg_extern(sql = false)]
-fn acumatica_seal(secret: &str) -> String {
-    or_raise(state::sealer().and_then(|sealer| Ok(sealer.seal_secret(secret)?)))
+fn acumatica_seal(secret: Option<&str>, name: Option<&str>, role: Option<&str>) -> Option<String> {
+    let secret = secret?;
+    let Some(name) = name else {
+        Refusal::new(
+            PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            "a secret is sealed for a server and a role",
+        )
+        .hint("Name them: SELECT acumatica_seal('…', 'erp') for a user mapping of your own, acumatica_seal('…', 'erp', 'public') for one FOR PUBLIC.")
+        .raise()
+    };
+    let role = match role {
+        None => current_user(),
+        Some("public") => pg_sys::InvalidOid,
+        // SAFETY: a name that ends with NUL; raises if there is no such role.
+        Some(role) => unsafe { pg_sys::get_role_oid(to_server(role).as_ptr(), false) },
+    };
+    let purpose = server(name).purpose(role);
+    Some(or_raise(state::sealer().and_then(|sealer| Ok(sealer.seal_secret(secret, &purpose)?))))
 }
 
 /// The address at which a person lets a server in.

@@ -2,14 +2,14 @@
 //! options change, left when the backend ends.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use acumatica_client::{
-    App, Client, Config, Credentials, InstanceUrl, Login, ODataVersion, Place, Proxy, ScanRequest, Secret,
-    Transport, check_tenant,
+    App, Client, Config, Credentials, InstanceUrl, Login, ODataVersion, Place, Proxy, Purpose, ScanRequest,
+    Secret, Transport, check_tenant,
 };
 use pgrx::prelude::*;
 use zeroize::Zeroizing;
@@ -60,6 +60,11 @@ impl Server {
         let options = or_raise(Options::check(Object::Server, options));
         let instance = or_raise(parse_url(options.get_or_default("url")));
         Self { oid, name, instance, options }
+    }
+
+    /// What a secret in a user mapping for `role` is sealed for.
+    pub fn purpose(&self, role: pg_sys::Oid) -> Purpose {
+        Purpose { host: self.instance.host_and_port(), role: role_name(role) }
     }
 
     pub fn company(&self) -> Option<&str> {
@@ -142,13 +147,13 @@ impl Server {
         self.check_mapping(options)?;
         let text = |name: &str| options.get(name).unwrap_or_default().to_owned();
         let login = || {
-            let password = secret(options, "password")?.unwrap_or_else(|| Secret::new(""));
+            let password = secret(self, mapping, "password")?.unwrap_or_else(|| Secret::new(""));
             Ok::<_, Refusal>(Login { username: text("username"), password })
         };
         let app = || {
             Ok::<_, Refusal>(App {
                 client_id: text("client_id"),
-                client_secret: secret(options, "client_secret")?,
+                client_secret: secret(self, mapping, "client_secret")?,
                 scope: self.options.get_or_default("scope").to_owned(),
                 callback_url: self.options.get_or_default("callback_url").to_owned(),
             })
@@ -156,7 +161,9 @@ impl Server {
         let own = |name: &str| self.options.get(name).map(str::to_owned);
         let file = |name: &str| self.options.get(name).map(PathBuf::from);
         let proxy_credentials = match options.get("proxy_user") {
-            Some(user) => secret(options, "proxy_password")?.map(|password| (user.to_owned(), password)),
+            Some(user) => {
+                secret(self, mapping, "proxy_password")?.map(|password| (user.to_owned(), password))
+            }
             None => None,
         };
         let config = Config {
@@ -167,9 +174,9 @@ impl Server {
             credentials: match self.strategy() {
                 "Cookie" => Credentials::Cookie(login()?),
                 "OAuthPassword" => Credentials::OAuthPassword(login()?, app()?),
-                "OAuth" => Credentials::OAuth(app()?, secret(options, "refresh_token")?),
+                "OAuth" => Credentials::OAuth(app()?, secret(self, mapping, "refresh_token")?),
                 "OAuthImplicit" => {
-                    let token = secret(options, "access_token")?;
+                    let token = secret(self, mapping, "access_token")?;
                     Credentials::OAuthImplicit(token.unwrap_or_else(|| Secret::new("")))
                 }
                 _ => Credentials::Basic(login()?),
@@ -289,7 +296,8 @@ pub fn quoted(name: &str) -> String {
 }
 
 /// A secret option, from the file that stands in for it too, and unsealed.
-fn secret(options: &Options, name: &str) -> Result<Option<Secret>, Refusal> {
+fn secret(server: &Server, mapping: &Mapping, name: &str) -> Result<Option<Secret>, Refusal> {
+    let options = &mapping.options;
     let file_option = format!("{name}_file");
     let text = match (options.get(name), options.get(&file_option)) {
         (Some(text), _) => Zeroizing::new(text.to_owned()),
@@ -309,11 +317,45 @@ fn secret(options: &Options, name: &str) -> Result<Option<Secret>, Refusal> {
     if !acumatica_client::is_sealed(&text) {
         return Ok(Some(Secret::new(&text)));
     }
-    let revealed = state::sealer()?.reveal(&text).map_err(|error| {
+    let purpose = server.purpose(mapping.user);
+    let (revealed, by_any) = state::sealer()?.reveal(&text, &purpose).map_err(|error| {
         let message = format!("{} (option \"{name}\")", error.message);
         Refusal { message, ..Refusal::from(error) }
     })?;
+    if by_any {
+        tell_unbound(server, mapping, name);
+    }
     Ok(Some(Secret::new(&revealed)))
+}
+
+/// Tells, once for each secret, that it would be opened for any other server and role too.
+fn tell_unbound(server: &Server, mapping: &Mapping, name: &str) {
+    thread_local! {
+        static TOLD: RefCell<HashSet<(pg_sys::Oid, String)>> = RefCell::default();
+    }
+    if !TOLD.with_borrow_mut(|told| told.insert((mapping.oid, name.to_owned()))) {
+        return;
+    }
+    let role = role_name(mapping.user);
+    crate::error::notice(
+        format!(
+            "option \"{name}\" of the user mapping for server \"{}\" is sealed for every server and role",
+            server.name
+        ),
+        format!(
+            "Seal it for this one alone: SELECT acumatica_seal('…', {}, {}), then ALTER USER MAPPING FOR {} SERVER {} OPTIONS \
+             (SET {name} '…').",
+            literal(&server.name),
+            literal(&role),
+            quoted(&role),
+            quoted(&server.name),
+        ),
+    );
+}
+
+/// A text as it is written in SQL.
+fn literal(text: &str) -> String {
+    spi::quote_literal(text)
 }
 
 /// Runs `act` with the client of a server and user mapping, as their options are now. It must make no

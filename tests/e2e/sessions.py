@@ -119,8 +119,8 @@ def state_directory():
     return pathlib.Path(DATA, "acumatica_fdw", *db.execute(oids).fetchone())
 
 
-def seal(text, connection=db):
-    return connection.execute("SELECT acumatica_seal(%s)", [text]).fetchone()[0]
+def seal(text, role="public", name="erp", connection=db):
+    return connection.execute("SELECT acumatica_seal(%s, %s, %s)", [text, name, role]).fetchone()[0]
 
 
 def mode(path):
@@ -637,7 +637,8 @@ def another_key():
 
 @test
 def a_secret_sealed_with_another_key_is_told():
-    with site(user={**ADMIN, "password": seal(ADMIN["password"])}), connect() as backend:
+    with site(), connect() as backend:
+        db.execute(f"ALTER USER MAPPING FOR PUBLIC SERVER erp OPTIONS (SET password '{seal('pass-of-admin')}')")
         assert count("gi", backend) == ROWS
         with another_key() as key:
             for connection in (backend, connect()):
@@ -648,6 +649,64 @@ def a_secret_sealed_with_another_key_is_told():
             key.chmod(0o640)
             with raises("F0000", "could not use the key file", "mode 0640"), connect() as third:
                 count("rest", third)
+
+
+@test
+def issue_5_sealed_text_is_of_no_use_to_other_servers_and_roles():
+    with site() as sim, another_site() as elsewhere, roles("alice", "bob") as (alice, bob):
+        mine = seal("pass-of-admin", "alice")
+        both = "CREATE USER MAPPING FOR {} SERVER erp OPTIONS (username 'admin', password '{}')"
+        for role in ("alice", "bob"):
+            db.execute(both.format(role, mine))
+        assert count("rest", alice) == ROWS
+        with raises("F0000", "a sealed secret cannot be opened", '"password"', 'another role than "bob"', "acumatica_seal"):
+            count("rest", bob)
+        db.execute(f"ALTER USER MAPPING FOR PUBLIC SERVER erp OPTIONS (SET password '{mine}')")
+        with raises("F0000", 'another role than "public"'):
+            count()
+        # By default it is for oneself.
+        own = bob.execute("SELECT acumatica_seal('pass-of-admin', 'erp')").fetchone()[0]
+        db.execute(f"ALTER USER MAPPING FOR bob SERVER erp OPTIONS (SET password '{own}')")
+        assert count("rest", bob) == ROWS
+        # Who may create servers has it sent to nobody else.
+        db.execute("GRANT USAGE ON FOREIGN DATA WRAPPER acumatica_fdw TO bob; GRANT CREATE ON SCHEMA public TO bob")
+        bob.execute(f"""
+            CREATE SERVER evil FOREIGN DATA WRAPPER acumatica_fdw OPTIONS ({options({"url": elsewhere.url, "company": "Company"})});
+            CREATE USER MAPPING FOR bob SERVER evil OPTIONS (username 'admin', password '{own}');
+            CREATE FOREIGN TABLE bait ("OrderType" text) SERVER evil OPTIONS (entity 'SalesOrder')""")
+        with raises("F0000", "a sealed secret cannot be opened", "another host"):
+            bob.execute("SELECT * FROM bait")
+        assert not elsewhere.requests()
+        bob.execute("DROP SERVER evil CASCADE")
+        db.execute("REVOKE USAGE ON FOREIGN DATA WRAPPER acumatica_fdw FROM bob; REVOKE CREATE ON SCHEMA public FROM bob")
+        # Another directory of the same host.
+        db.execute(f"ALTER SERVER erp OPTIONS (SET url '{sim.url}/')")
+        assert count("rest", alice) == ROWS
+    for call, sqlstate, words in (("'x'", "22004", "for a server and a role"), ("'x', 'nowhere'", "42704", "nowhere"), ("'x', 'erp', 'nobody'", "42704", "nobody")):
+        with site(), raises(sqlstate, words):
+            db.execute(f"SELECT acumatica_seal({call})")
+    with site():
+        assert db.execute("SELECT acumatica_seal(NULL, 'erp')").fetchone() == (None,)
+
+
+@test
+def issue_5_text_that_was_sealed_for_all_is_read_with_a_word():
+    with site(), another_key() as key:
+        # What version 1 made of pass-of-admin with this key.
+        key.write_text("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+        key.chmod(0o600)
+        os.chown(key, os.stat(DATA).st_uid, -1)
+        old = "acumatica-sealed:1:AQEBAQEBAQEBAQEBTnW+TRIJDyvE5hJLPG2/nu+sZ+4rJDVHjEQtcF4="
+        db.execute(f"ALTER USER MAPPING FOR PUBLIC SERVER erp OPTIONS (SET password '{old}')")
+        with connect() as backend:
+            heard = []
+            backend.execute("SET client_min_messages = notice")
+            backend.add_notice_handler(lambda note: heard.append((note.severity, note.message_primary, note.message_hint)))
+            assert count("rest", backend) == count("gi", backend) == ROWS
+            assert len(heard) == 1 and heard[0][0] == "NOTICE" and '"password"' in heard[0][1], heard
+            assert "acumatica_seal('…', 'erp', 'public')" in heard[0][2] and "ALTER USER MAPPING FOR public SERVER erp" in heard[0][2], heard
+            db.execute(f"ALTER USER MAPPING FOR PUBLIC SERVER erp OPTIONS (SET password '{seal('pass-of-admin')}')")
+            assert count("rest", backend) == ROWS and len(heard) == 1
 
 
 @test

@@ -114,6 +114,12 @@ impl InstanceUrl {
         self.base.host_str().unwrap_or_default()
     }
 
+    /// Host and port, also where the port is that of the scheme.
+    pub fn host_and_port(&self) -> String {
+        let port = self.base.port_or_known_default().unwrap_or_default();
+        format!("{}:{port}", self.host())
+    }
+
     /// `{base}` as text, ending with `/`.
     pub fn as_str(&self) -> &str {
         self.base.as_str()

@@ -69,7 +69,7 @@ pub use oauth::Authorized;
 pub use report::Notice;
 pub use request::{Context, Order, Parameter, ScanRequest, Surface, Target};
 pub use scan::{Rows, ScanStats};
-pub use seal::{Sealer, is_sealed};
+pub use seal::{Purpose, Sealer, is_sealed};
 
 /// The parsers of remote documents, for `fuzz/`.
 #[cfg(fuzzing)]

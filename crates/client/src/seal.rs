@@ -11,16 +11,42 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What sealed text begins with; behind it, in base64, nonce (12 bytes), ciphertext and tag (16 bytes).
+/// What sealed text begins with, then its form: see [`PREFIX`] and [`BOUND`].
+const MARK: &str = "acumatica-sealed:";
+/// Behind it, in base64, nonce (12 bytes), ciphertext and tag (16 bytes).
 const PREFIX: &str = "acumatica-sealed:1:";
+/// The same of a secret with the server and role that it is for.
+const BOUND: &str = "acumatica-sealed:2:";
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
-/// What a secret is sealed for that a person puts into a user mapping.
-const FOR_MAPPING: &str = "user mapping";
+/// What a secret is sealed for that a person puts into a user mapping. The first is that of texts that any mapping of any
+/// server opens, which are made no longer.
+const FOR_ANY_MAPPING: &str = "user mapping";
+const FOR_MAPPING: &str = "user mapping of a role for a server";
+
+/// Where a secret may be sent, and for whom: else whoever may create a server could have any sealed text that they can
+/// read sent to a machine of theirs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purpose {
+    /// Host and port of the site.
+    pub host: String,
+    /// The role that the user mapping is for, or `public`.
+    pub role: String,
+}
+
+/// What is sealed: the secret with its purpose. It is not the purpose alone that tells whether it can be opened, so that a
+/// wrong key is not taken for a wrong server.
+#[derive(Serialize, Deserialize)]
+struct BoundSecret {
+    host: String,
+    role: String,
+    secret: Zeroizing<String>,
+}
 
 /// Seals and unseals with the key of one file.
 pub struct Sealer {
@@ -51,21 +77,44 @@ impl Sealer {
         Ok(Self { key })
     }
 
-    /// A secret as it may stand in a user mapping.
+    /// A secret as it may stand in the user mapping of one role, for one host.
     ///
     /// # Errors
     /// Encryption itself failed.
-    pub fn seal_secret(&self, secret: &str) -> Result<String> {
-        self.seal(FOR_MAPPING, secret.as_bytes())
+    pub fn seal_secret(&self, secret: &str, purpose: &Purpose) -> Result<String> {
+        let bound = BoundSecret {
+            host: purpose.host.clone(),
+            role: purpose.role.clone(),
+            secret: Zeroizing::new(secret.to_owned()),
+        };
+        let plain = serde_json::to_vec(&bound).map(Zeroizing::new);
+        let plain = plain.map_err(|_| Error::new(ErrorKind::Internal, "could not seal a secret"))?;
+        let sealed = self.seal(FOR_MAPPING, &plain)?;
+        Ok(sealed.replacen(PREFIX, BOUND, 1))
     }
 
-    /// The secret that stands in a user mapping, which may be sealed or not.
+    /// The secret that stands sealed in a user mapping, and whether any other would open it too.
     ///
     /// # Errors
-    /// It is sealed, and not with this key.
-    pub fn reveal(&self, text: &str) -> Result<Zeroizing<String>> {
-        let bytes = self.unseal(FOR_MAPPING, text)?;
-        String::from_utf8(bytes.to_vec()).map(Zeroizing::new).map_err(|_| Self::foreign())
+    /// It was sealed with another key, or for another purpose.
+    pub fn reveal(&self, text: &str, purpose: &Purpose) -> Result<(Zeroizing<String>, bool)> {
+        let text = text.trim();
+        if text.starts_with(PREFIX) {
+            let bytes = self.unseal(FOR_ANY_MAPPING, text)?;
+            let secret = String::from_utf8(bytes.to_vec()).map_err(|_| Self::foreign())?;
+            return Ok((Zeroizing::new(secret), true));
+        }
+        let bytes = self.unseal(FOR_MAPPING, &text.replacen(BOUND, PREFIX, 1))?;
+        let bound: BoundSecret = serde_json::from_slice(&bytes).map_err(|_| Self::foreign())?;
+        let is_for = |one: &str, other: &str, what: &str| match one == other {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Key, "a sealed secret cannot be opened")
+                .detail(format!("It was sealed for another {what} than \"{other}\"."))
+                .hint("Seal it for this user mapping: SELECT acumatica_seal(secret, server, role).")),
+        };
+        is_for(&bound.host, &purpose.host, "host")?;
+        is_for(&bound.role, &purpose.role, "role")?;
+        Ok((bound.secret, false))
     }
 
     /// Seals for one purpose: what was sealed for another cannot take its place.
@@ -103,7 +152,7 @@ impl Sealer {
 
 /// Whether a text claims to be sealed.
 pub fn is_sealed(text: &str) -> bool {
-    text.trim_start().starts_with(PREFIX)
+    text.trim_start().starts_with(MARK)
 }
 
 fn read_key(file: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
@@ -162,6 +211,18 @@ mod tests {
 
     use super::*;
 
+    fn purpose(host: &str, role: &str) -> Purpose {
+        Purpose { host: host.into(), role: role.into() }
+    }
+
+    fn seal(sealer: &Sealer, secret: &str) -> String {
+        sealer.seal_secret(secret, &purpose("erp:443", "alice")).unwrap()
+    }
+
+    fn reveal(sealer: &Sealer, text: &str) -> Result<(Zeroizing<String>, bool)> {
+        sealer.reveal(text, &purpose("erp:443", "alice"))
+    }
+
     fn sealer() -> (tempfile::TempDir, Sealer) {
         let directory = tempfile::tempdir().unwrap();
         let sealer = Sealer::open(&directory.path().join("state/key")).unwrap();
@@ -171,13 +232,41 @@ mod tests {
     #[test]
     fn what_is_sealed_can_be_revealed_by_the_same_key_alone() {
         let (_one, sealer) = sealer();
-        let sealed = sealer.seal_secret("pässword").unwrap();
+        let sealed = seal(&sealer, "pässword");
         assert!(is_sealed(&sealed) && !sealed.contains("ssword"));
-        assert_eq!(*sealer.reveal(&sealed).unwrap(), "pässword");
-        assert_ne!(sealer.seal_secret("pässword").unwrap(), sealed);
+        let (secret, by_any) = reveal(&sealer, &sealed).unwrap();
+        assert!(*secret == "pässword" && !by_any);
+        assert_ne!(seal(&sealer, "pässword"), sealed);
         let other = tempfile::tempdir().unwrap();
         let other = Sealer::open(&other.path().join("key")).unwrap();
-        assert_eq!(other.reveal(&sealed).unwrap_err().kind, ErrorKind::Key);
+        assert_eq!(reveal(&other, &sealed).unwrap_err().kind, ErrorKind::Key);
+    }
+
+    #[test]
+    fn issue_5_what_is_sealed_for_one_host_and_role_is_opened_for_no_other() {
+        let (_one, sealer) = sealer();
+        let sealed = seal(&sealer, "x");
+        for (other, word) in [
+            (purpose("evil:443", "alice"), "host"),
+            (purpose("erp:8443", "alice"), "host"),
+            (purpose("erp:443", "bob"), "role"),
+            (purpose("erp:443", "public"), "role"),
+        ] {
+            let error = sealer.reveal(&sealed, &other).unwrap_err();
+            let detail = error.detail.unwrap();
+            assert!(error.kind == ErrorKind::Key && detail.contains(&format!("another {word}")), "{detail}");
+            assert!(!detail.contains("erp:443") || word == "role", "{detail}");
+        }
+        // Nor does it become one of the old kind.
+        assert!(reveal(&sealer, &sealed.replacen(BOUND, PREFIX, 1)).is_err());
+    }
+
+    #[test]
+    fn issue_5_what_was_sealed_for_all_is_still_opened_and_told_apart() {
+        let (_one, sealer) = sealer();
+        let old = sealer.seal(FOR_ANY_MAPPING, b"x").unwrap();
+        let (secret, by_any) = reveal(&sealer, &old).unwrap();
+        assert!(*secret == "x" && by_any);
     }
 
     #[test]
@@ -191,9 +280,16 @@ mod tests {
     #[test]
     fn damage_shows() {
         let (_one, sealer) = sealer();
-        let sealed = sealer.seal_secret("x").unwrap();
-        for text in [&sealed[..sealed.len() - 8], "acumatica-sealed:1:", "acumatica-sealed:1:AAAA", "x"] {
-            assert_eq!(sealer.reveal(text).unwrap_err().kind, ErrorKind::Key, "{text}");
+        let sealed = seal(&sealer, "x");
+        for text in [
+            &sealed[..sealed.len() - 8],
+            "acumatica-sealed:1:",
+            "acumatica-sealed:1:AAAA",
+            "acumatica-sealed:2:AAAA",
+            "acumatica-sealed:3:AAAA",
+            "x",
+        ] {
+            assert_eq!(reveal(&sealer, text).unwrap_err().kind, ErrorKind::Key, "{text}");
         }
     }
 
@@ -205,8 +301,8 @@ mod tests {
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| Sealer::open(&file).unwrap())).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        let sealed = sealers[0].seal_secret("x").unwrap();
-        assert!(sealers.iter().all(|sealer| sealer.reveal(&sealed).is_ok()));
+        let sealed = seal(&sealers[0], "x");
+        assert!(sealers.iter().all(|sealer| reveal(sealer, &sealed).is_ok()));
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
