@@ -149,7 +149,9 @@ if lxml:
         bad = spoilt(good[1], "<Key>", '<Key Name="x">')
         found = by_the_schema([*good, bad])
         assert found.pop(str(bad)), "it finds nothing wrong with what is wrong"
-        assert all(errors == [] for errors in found.values()), found
+        # The vendor's server writes Scale="Variable" (acumatica-api.md §3.4); the schema knows "variable".
+        others = [e for errors in found.values() for e in errors if "attribute 'Scale': 'Variable' is not" not in e]
+        assert not others, others
 
     @test
     def the_schema_of_oasis_minds_nothing_in_the_document_of_the_inquiries_but_names():

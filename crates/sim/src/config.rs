@@ -44,6 +44,38 @@ impl Release {
     }
 }
 
+/// What a site makes of the fields of features that are switched off: tables.txt marks them with `!off`, of an
+/// endpoint made from a definition one in seven is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SwitchedOff {
+    /// All features are on: every row has every field
+    Shown,
+    /// No row has them; $select of one does nothing, $filter sees no value
+    Absent,
+    /// No row has them; $select or $filter of one is answered as one of an unknown field
+    Refused,
+}
+
+/// Ids of records without NoteID, of inquiry results and of detail rows without NoteID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Ids {
+    /// The same for ever
+    Stable,
+    /// They live as long as the session
+    Session,
+    /// Each answer has others
+    Answer,
+}
+
+/// What the plain set of an inquiry with parameters answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BareSet {
+    /// No rows, and no error
+    Empty,
+    /// The rows of the parameters' defaults (the value of the first row), and no error
+    Defaults,
+}
+
 #[derive(Clone, Debug, Args)]
 pub struct Config {
     /// Address to listen on; port 0 takes a free one
@@ -109,7 +141,7 @@ pub struct Config {
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub clock_offset: i64,
     /// Adds this many types without rows to the DAC metadata: 2245 make it as long as that of a real site, some
-    /// 20 MB with 42,000 properties. Their sets are PX_Objects_Filler_Type0001 or FillerType0001
+    /// 20 MB with 42,000 properties. Their sets are PX_Objects_Filler_FillerType0001 or FillerType0001
     #[arg(long, default_value_t = 0)]
     pub dac_filler: usize,
     /// Serves one more contract endpoint, made from this endpoint definition (a swagger.json); repeatable. It takes
@@ -119,6 +151,31 @@ pub struct Config {
     /// Rows of each entity of those endpoints
     #[arg(long, default_value_t = 25)]
     pub definition_rows: u64,
+    /// Time zone of the site, an IANA name: dates and times of contract REST carry its offset, a pure date is its
+    /// midnight
+    #[arg(long, default_value = "UTC")]
+    pub time_zone: String,
+    /// Fields of features that are switched off
+    #[arg(long, value_enum, default_value = "shown")]
+    pub switched_off: SwitchedOff,
+    /// Ids of records and rows that have no NoteID
+    #[arg(long, value_enum, default_value = "session")]
+    pub ids: Ids,
+    /// What the plain set of an inquiry with parameters answers
+    #[arg(long, value_enum, default_value = "empty")]
+    pub bare_set: BareSet,
+    /// Inquiries with parameters and data access classes named as the vendor names them: functions and imports
+    /// (DB-Stock, DBStock_WithParameters; query options in v3), up to three sets per class, aliases that belong to
+    /// another class, base types, singletons
+    #[arg(long)]
+    pub real_names: bool,
+    /// Entities of contract 4 that answer [] to a list with a condition on a field that is no key, such as
+    /// PurchaseOrder,Shipment
+    #[arg(long, value_delimiter = ',')]
+    pub deaf: Vec<String>,
+    /// $adHocSchema lists every field of the form that the contract lacks, not the customizations alone
+    #[arg(long)]
+    pub whole_forms: bool,
     /// Size of each attachment; without it an attachment is one sentence
     #[arg(long)]
     pub file_bytes: Option<u64>,

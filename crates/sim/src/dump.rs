@@ -2,16 +2,19 @@
 
 use std::io::Write;
 
-use crate::config::Config;
+use crate::config::{Config, SwitchedOff};
 use crate::data::schema::{Role, SCHEMA};
 use crate::data::value::{Kind, Style, Val};
 use crate::data::{Access, Data};
 use crate::filter::eval::{Field, Show};
 use crate::rest;
 use crate::views::{View, Views};
+use crate::zone::TimeZone;
 
 enum Column {
     Field(Field, Style),
+    /// Of a feature that is switched off: no row has it.
+    Off,
     Id,
     Note,
 }
@@ -20,8 +23,9 @@ impl Column {
     fn value(&self, data: &Data, table: usize, row: u64) -> (Val, Style) {
         match self {
             Column::Field(field, style) => (field.value(data, row), *style),
-            Column::Id => (Val::Guid(data.guid(table, row)), Style::REST),
-            Column::Note => (rest::note(data, table, row).map_or(Val::Null, Val::text), Style::REST),
+            Column::Off => (Val::Null, Style::ODATA),
+            Column::Id => (Val::Guid(data.guid(table, row)), Style::ODATA),
+            Column::Note => (rest::note(data, table, row).map_or(Val::Null, Val::text), Style::ODATA),
         }
     }
 }
@@ -34,7 +38,7 @@ impl Column {
 /// # Errors
 /// If there is no such surface or field, or writing fails.
 pub fn dump(config: &Config, name: &str, fields: &[String], out: &mut dyn Write) -> Result<(), String> {
-    let views = Views::new();
+    let views = Views::new(config);
     let tenant = config.tenants.first().ok_or("no tenant")?;
     let data = Data::new(config.seed, config.scale, tenant);
     let (surface, rest) = name.split_once('/').ok_or("SURFACE/NAME expected")?;
@@ -93,8 +97,9 @@ fn from_table(name: &str, fields: &[String], config: &Config) -> Result<Plan, St
     all.extend(shown.map(|c| c.name.to_string()));
     let names = if fields.is_empty() { all } else { fields.to_vec() };
     // Contract 5 shows dates without a time; midnight reads as the same date.
-    let style =
-        if config.release.endpoint_versions().contains(&"26.200.001") { Style::REST5 } else { Style::REST };
+    let zone: &'static TimeZone =
+        Box::leak(Box::new(TimeZone::find(&config.time_zone).map_err(|e| e.to_string())?));
+    let style = Style::rest(zone, config.release.endpoint_versions().contains(&"26.200.001"));
     let column = |name: &String| match name.as_str() {
         "id" => Ok(Column::Id),
         "note" => Ok(Column::Note),
@@ -105,8 +110,13 @@ fn from_table(name: &str, fields: &[String], config: &Config) -> Result<Plan, St
             };
             let access =
                 Access::resolve(&SCHEMA, table, path).ok_or_else(|| format!("{entity} has no {path}"))?;
-            let kind: Kind = access.col(&SCHEMA).kind;
-            Ok(Column::Field(Field { access, kind, show, pad: 0 }, style))
+            let col = access.col(&SCHEMA);
+            if col.off && config.switched_off != SwitchedOff::Shown {
+                return Ok(Column::Off);
+            }
+            let kind: Kind = col.kind;
+            let style = if col.custom { style.custom() } else { style };
+            Ok(Column::Field(Field { access, kind, show, pad: 0, zone: None }, style))
         }
     };
     let columns = names.iter().map(column).collect::<Result<_, String>>()?;
@@ -118,7 +128,7 @@ fn from_table(name: &str, fields: &[String], config: &Config) -> Result<Plan, St
 /// # Errors
 /// If writing fails.
 pub fn list(config: &Config, out: &mut dyn Write) -> Result<(), String> {
-    let views = Views::new();
+    let views = Views::new(config);
     let tenant = config.tenants.first().ok_or("no tenant")?;
     let data = Data::new(config.seed, config.scale, tenant);
     let mut lines = Vec::new();

@@ -31,6 +31,20 @@ pub enum Kind {
     RepeatNextLink,
     /// At most `rows` rows (or `bytes`, if `rows` is not given), and nothing says so.
     PageCap,
+    /// `$skip` counts twice.
+    SkipTwice,
+    /// `$skip` does nothing.
+    SkipIgnored,
+    /// With a `$skip` above 0 there are no rows.
+    SkipEmpty,
+    /// With a `$skip` above 0 the rows begin one too late.
+    SkipLate,
+    /// An error within a 200: `body` stands in place of the row behind the first `rows` rows, or, if it begins with a
+    /// quote, as a member behind these rows. The list ends there, with `bytes` the whole answer does.
+    InStream,
+    /// The next link is `body`: `relative` (the query alone), `path` (from the root of the site), `https` (the other
+    /// scheme), `port` (with the default port), `empty`, `null`, or this text.
+    NextLink,
     /// Silent for `ms` after `bytes` of the body, then the rest.
     StallBody,
     /// The session of the request is gone before it is looked at.
@@ -63,7 +77,7 @@ pub struct Fault {
     /// Headers for `status`, `html`, `redirect` and `empty`, such as Retry-After.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
-    /// Body for `status` and `html` instead of the usual one.
+    /// Body for `status` and `html` instead of the usual one; what `in_stream` and `next_link` need.
     #[serde(default)]
     pub body: Option<String>,
     /// `delay`, `close`, `status`, `html`, `redirect` and `empty` strike before the request is looked at; with this,
@@ -129,6 +143,9 @@ pub struct Plan {
     pub cut: Option<(u64, Cut)>,
     pub bad_length: bool,
     pub page_cap: Option<u64>,
+    skip: Option<Kind>,
+    pub in_stream: Option<InStream>,
+    next_link: Option<String>,
     pub repeat_next_link: bool,
 }
 
@@ -167,7 +184,66 @@ impl Faults {
     }
 }
 
+/// What OData writes when it fails within a list.
+const IN_STREAM: &str = "{\"error\":{\"code\":\"\",\"message\":\"An error has occurred.\"}}";
+
+/// An error within the rows of an answer.
+#[derive(Clone, Debug)]
+pub struct InStream {
+    /// Rows before it.
+    pub after: u64,
+    pub body: String,
+    pub cut: bool,
+}
+
+impl InStream {
+    /// Ends a list of so many rows: the error, what closes the list, and what closes the answer behind it.
+    pub fn write(&self, rows: u64, close: &str, end: &str, out: &mut Vec<u8>) {
+        let row = !self.body.starts_with('"');
+        let comma = if row && rows > 0 { "," } else { "" };
+        let text = match (row, self.cut) {
+            (true, true) => format!("{comma}{}", self.body),
+            (true, false) => format!("{comma}{}{close}{end}", self.body),
+            (false, true) => format!("{close},{}", self.body),
+            (false, false) => format!("{close},{}{end}", self.body),
+        };
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
 impl Plan {
+    /// What the server makes of a `$skip`.
+    pub fn skip(&self, asked: u64) -> u64 {
+        match self.skip {
+            Some(Kind::SkipTwice) => asked.saturating_mul(2),
+            Some(Kind::SkipIgnored) => 0,
+            Some(Kind::SkipEmpty) if asked > 0 => u64::MAX,
+            Some(Kind::SkipLate) if asked > 0 => asked + 1,
+            _ => asked,
+        }
+    }
+
+    /// What the server makes of an absolute next link, as JSON.
+    pub fn next_link(&self, link: &str) -> String {
+        let rest = link.split_once("://").map_or(link, |(_, rest)| rest);
+        let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+        let name = host.split(':').next().unwrap_or(host);
+        let link = match self.next_link.as_deref() {
+            None => link.to_string(),
+            Some("null") => return "null".to_string(),
+            Some("empty") => String::new(),
+            Some("https") => format!("https://{name}{path}"),
+            Some("port") => format!("http://{name}:80{path}"),
+            Some("path") => path.to_string(),
+            Some("relative") => {
+                let (before, query) = path.split_once('?').unwrap_or((path, ""));
+                format!("{}?{query}", before.rsplit('/').next().unwrap_or(before))
+            }
+            Some(text) => text.to_string(),
+        };
+        serde_json::json!(link).to_string()
+    }
+
     fn add(&mut self, fault: &Fault, site: &str) {
         let pause = Duration::from_millis(fault.ms);
         let bytes = fault.bytes.unwrap_or(0);
@@ -200,6 +276,17 @@ impl Plan {
             }
             Kind::RepeatNextLink => self.repeat_next_link = true,
             Kind::PageCap => self.page_cap = Some(fault.rows.unwrap_or(bytes)),
+            Kind::SkipTwice | Kind::SkipIgnored | Kind::SkipEmpty | Kind::SkipLate => {
+                self.skip = Some(fault.kind)
+            }
+            Kind::InStream => {
+                self.in_stream = Some(InStream {
+                    after: fault.rows.unwrap_or(0),
+                    body: fault.body.clone().unwrap_or_else(|| IN_STREAM.to_string()),
+                    cut: fault.bytes.is_some(),
+                });
+            }
+            Kind::NextLink => self.next_link = fault.body.clone(),
             Kind::StallBody => self.cut = Some((bytes, Cut::Stall(pause))),
             Kind::DropSession => self.drop_session = true,
         }

@@ -37,12 +37,13 @@ mod secrets;
 mod session;
 mod state;
 mod views;
+mod zone;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-pub use config::{Config, Release};
+pub use config::{BareSet, Config, Ids, Release, SwitchedOff};
 pub use dump::{dump, list};
 pub use faults::{Fault, Kind as FaultKind};
 pub use log::Entry;

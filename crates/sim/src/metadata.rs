@@ -25,6 +25,7 @@ fn edm(kind: Kind, dialect: Dialect) -> &'static str {
         Kind::Date | Kind::Ts if dialect == Dialect::GiV3 => "Edm.DateTime",
         Kind::Date | Kind::Ts => "Edm.DateTimeOffset",
         Kind::Guid => "Edm.Guid",
+        Kind::Binary => "Edm.Binary",
     }
 }
 
@@ -42,26 +43,48 @@ fn display_name(name: &str) -> String {
     out
 }
 
-fn namespace(dialect: Dialect) -> &'static str {
-    if dialect == Dialect::Dac { "PX.Data" } else { "GI" }
+/// Generic inquiries: acumatica-api.md §3.1 (HTE) and §3.2 (DOC).
+fn namespace(view: &View, dialect: Dialect) -> &str {
+    match dialect {
+        Dialect::Dac => view.class.0,
+        Dialect::GiV3 => "PX.Data",
+        _ => "GenericInquiry",
+    }
+}
+
+/// The name of the entity type in its namespace.
+fn type_name(view: &View, dialect: Dialect) -> String {
+    if dialect == Dialect::Dac { view.class.1.to_string() } else { view.type_name() }
+}
+
+fn full_name(view: &View, dialect: Dialect) -> String {
+    escape(&format!("{}.{}", namespace(view, dialect), type_name(view, dialect)))
 }
 
 fn entity_type(out: &mut String, views: &[View], view: &View, dialect: Dialect) {
-    let _ = write!(out, "<EntityType Name=\"{}\"><Key>", escape(&view.type_name()));
-    for key in &view.keys {
-        let _ = write!(out, "<PropertyRef Name=\"{}\"/>", view.props[*key].name);
+    let _ = write!(out, "<EntityType Name=\"{}\"", escape(&type_name(view, dialect)));
+    let inherited = |prop: &Prop| view.base.is_some_and(|b| views[b].prop(prop.name).is_some());
+    if let Some(base) = view.base {
+        // The key is that of the base (acumatica-api.md §3.4, SK).
+        let _ = write!(out, " BaseType=\"{}\">", full_name(&views[base], dialect));
+    } else {
+        out.push_str("><Key>");
+        for key in &view.keys {
+            let _ = write!(out, "<PropertyRef Name=\"{}\"/>", view.props[*key].name);
+        }
+        out.push_str("</Key>");
     }
-    out.push_str("</Key>");
-    for (i, prop) in view.props.iter().enumerate() {
+    for (i, prop) in view.props.iter().enumerate().filter(|(_, p)| !inherited(p)) {
         let (name, kind) = (prop.name, edm(prop.field.kind, dialect));
         let _ = write!(out, "<Property Name=\"{name}\" Type=\"{kind}\"");
-        if let Kind::Dec(scale) = prop.field.kind {
-            let _ = write!(out, " Precision=\"38\" Scale=\"{scale}\"");
-        }
-        if view.keys.contains(&i) {
-            out.push_str(" Nullable=\"false\"");
-        }
+        // Inquiries have neither a precision nor anything that cannot be null, keys included (§3.1, HTE).
         if dialect == Dialect::Dac {
+            if matches!(prop.field.kind, Kind::Dec(_)) {
+                out.push_str(" Scale=\"Variable\"");
+            }
+            if view.keys.contains(&i) {
+                out.push_str(" Nullable=\"false\"");
+            }
             let caption = display_name(name);
             let _ = write!(
                 out,
@@ -72,7 +95,7 @@ fn entity_type(out: &mut String, views: &[View], view: &View, dialect: Dialect) 
         }
     }
     for nav in &view.navs {
-        let target = format!("{}.{}", namespace(dialect), views[nav.view].type_name());
+        let target = full_name(&views[nav.view], dialect);
         let target = if matches!(nav.to, NavTo::Many(_)) { format!("Collection({target})") } else { target };
         let _ = write!(out, "<NavigationProperty Name=\"{}\" Type=\"{target}\"", nav.name);
         match constraints(view, nav, &views[nav.view]) {
@@ -108,13 +131,17 @@ fn constraints<'a>(view: &'a View, nav: &Nav, target: &'a View) -> Option<Vec<(&
     target.keys.iter().map(pair).collect()
 }
 
-/// `FilterRestrictions.NonFilterableProperties` of a set.
+/// `FilterRestrictions` of a set: `NonFilterableProperties`, or `Filterable=false` (acumatica-api.md §3.4, SK).
 fn restrictions(out: &mut String, view: &View) {
     let refused: Vec<_> = view.props.iter().filter(|p| p.refused).collect();
     if refused.is_empty() {
         return;
     }
     out.push_str("<Annotation Term=\"Org.OData.Capabilities.V1.FilterRestrictions\"><Record>");
+    if view.unfilterable {
+        out.push_str("<PropertyValue Property=\"Filterable\" Bool=\"false\"/></Record></Annotation>");
+        return;
+    }
     out.push_str("<PropertyValue Property=\"NonFilterableProperties\"><Collection>");
     for prop in refused {
         let _ = write!(out, "<PropertyPath>{}</PropertyPath>", prop.name);
@@ -122,10 +149,10 @@ fn restrictions(out: &mut String, view: &View) {
     out.push_str("</Collection></PropertyValue></Record></Annotation>");
 }
 
-/// The whole document. Functions of inquiries with parameters keep the inquiry's name, spaces and all, which CSDL
-/// forbids: real sites do the same.
-pub fn document(views: &[View], dialect: Dialect, filler: usize) -> String {
-    let (v3, space) = (dialect == Dialect::GiV3, namespace(dialect));
+/// The whole document. Functions of inquiries with parameters have the inquiry's own name, with characters that CSDL
+/// forbids (acumatica-api.md §3.2, DOC).
+pub fn document(views: &[View], dialect: Dialect, filler: usize, real: bool) -> String {
+    let v3 = dialect == Dialect::GiV3;
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?>");
     out.push_str(if v3 {
         "<edmx:Edmx Version=\"1.0\" xmlns:edmx=\"http://schemas.microsoft.com/ado/2007/06/edmx\"><edmx:DataServices \
@@ -138,58 +165,97 @@ pub fn document(views: &[View], dialect: Dialect, filler: usize) -> String {
         true => "http://schemas.microsoft.com/ado/2009/11/edm",
         false => "http://docs.oasis-open.org/odata/ns/edm",
     };
-    let _ = write!(out, "<Schema Namespace=\"{space}\" xmlns=\"{edm_space}\">");
-    let listed = || views.iter().filter(|v| !v.unlisted);
-    for view in listed() {
-        entity_type(&mut out, views, view, dialect);
+    let listed: Vec<&View> = views.iter().filter(|v| !v.unlisted).collect();
+    // One schema for each namespace (acumatica-api.md §3.4, SK).
+    let mut spaces: Vec<&str> = listed.iter().map(|v| namespace(v, dialect)).collect();
+    spaces.sort_unstable();
+    spaces.dedup();
+    for space in &spaces {
+        let _ = write!(out, "<Schema Namespace=\"{space}\" xmlns=\"{edm_space}\">");
+        for view in listed.iter().filter(|v| namespace(v, dialect) == *space) {
+            entity_type(&mut out, views, view, dialect);
+        }
+        if dialect == Dialect::Dac {
+            out.push_str("</Schema>");
+        }
     }
-    (0..filler).for_each(|i| filler::entity_type(&mut out, space, i, filler));
-    let function = |view: &View| escape(&format!("{}_WithParameters", view.name));
-    let with_parameters = || listed().filter(|v| !v.params.is_empty());
+    if dialect == Dialect::Dac {
+        if filler > 0 {
+            let _ = write!(out, "<Schema Namespace=\"{}\" xmlns=\"{edm_space}\">", filler::SPACE);
+            (0..filler).for_each(|i| filler::entity_type(&mut out, i, filler));
+            out.push_str("</Schema>");
+        }
+        let _ = write!(out, "<Schema Namespace=\"Default\" xmlns=\"{edm_space}\">");
+        out.push_str("<EntityContainer Name=\"Container\">");
+        listed.iter().for_each(|view| sets(&mut out, views, view, dialect));
+        (0..filler).for_each(|i| filler::entity_sets(&mut out, i, filler));
+    } else {
+        inquiries(&mut out, views, &listed, dialect, real);
+    }
+    out.push_str("</EntityContainer></Schema></edmx:DataServices></edmx:Edmx>");
+    out
+}
+
+/// The set of a view under each of its names, or its singleton.
+fn sets(out: &mut String, views: &[View], view: &View, dialect: Dialect) {
+    let kind = full_name(view, dialect);
+    for name in view.set_names() {
+        if view.singleton {
+            let _ = write!(out, "<Singleton Name=\"{name}\" Type=\"{kind}\"/>");
+            continue;
+        }
+        let _ = write!(out, "<EntitySet Name=\"{}\" EntityType=\"{kind}\">", escape(name));
+        for nav in &view.navs {
+            let target = &views[nav.view].name;
+            let _ = write!(out, "<NavigationPropertyBinding Path=\"{}\" Target=\"{target}\"/>", nav.name);
+        }
+        restrictions(out, view);
+        out.push_str("</EntitySet>");
+    }
+}
+
+/// Functions and container of generic inquiries: v4 as the vendor's guide has them (DOC), v3 as recorded (HTE).
+fn inquiries(out: &mut String, views: &[View], listed: &[&View], dialect: Dialect, real: bool) {
+    let function = |view: &View| escape(if real { &view.name } else { &view.import });
+    let v3 = dialect == Dialect::GiV3;
+    let with_parameters = || listed.iter().filter(|v| !v.params.is_empty());
+    let parameters = |out: &mut String, view: &View| {
+        for (name, field) in &view.params {
+            let _ = write!(out, "<Parameter Name=\"{name}\" Type=\"{}\"/>", edm(field.kind, dialect));
+        }
+    };
     if !v3 {
         for view in with_parameters() {
             let _ = write!(out, "<Function Name=\"{}\">", function(view));
-            for (name, field) in &view.params {
-                let _ = write!(out, "<Parameter Name=\"{name}\" Type=\"{}\"/>", edm(field.kind, dialect));
-            }
-            let _ = write!(out, "<ReturnType Type=\"Collection({space}.{})\"/></Function>", view.type_name());
+            parameters(out, view);
+            let _ = write!(
+                out,
+                "<ReturnType Type=\"Collection({})\" Nullable=\"false\"/></Function>",
+                full_name(view, dialect)
+            );
         }
     }
     let default = if v3 { " m:IsDefaultEntityContainer=\"true\"" } else { "" };
     let _ = write!(out, "<EntityContainer Name=\"Default\"{default}>");
-    for view in listed() {
-        for name in [Some(view.name.as_str()), view.alias].into_iter().flatten() {
-            let kind = format!("{space}.{}", view.type_name());
-            let _ = write!(out, "<EntitySet Name=\"{}\" EntityType=\"{}\">", escape(name), escape(&kind));
-            for nav in view.navs.iter().filter(|_| !v3) {
-                let target = &views[nav.view].name;
-                let _ = write!(out, "<NavigationPropertyBinding Path=\"{}\" Target=\"{target}\"/>", nav.name);
-            }
-            restrictions(&mut out, view);
-            out.push_str("</EntitySet>");
-        }
-    }
-    (0..filler).for_each(|i| filler::entity_sets(&mut out, space, i, filler));
+    listed.iter().for_each(|view| sets(out, views, view, dialect));
     for view in with_parameters() {
-        let (name, set) = (function(view), escape(&view.name));
+        let (import, set) = (escape(&view.import), escape(&view.name));
         if v3 {
             let _ = write!(
                 out,
-                "<FunctionImport Name=\"{name}\" EntitySet=\"{set}\" ReturnType=\"Collection({space}.{})\">",
-                view.type_name()
+                "<FunctionImport Name=\"{import}\" ReturnType=\"Collection({})\" IsSideEffecting=\"false\" \
+                 EntitySet=\"{set}\">",
+                full_name(view, dialect)
             );
-            for (name, field) in &view.params {
-                let _ = write!(out, "<Parameter Name=\"{name}\" Type=\"{}\"/>", edm(field.kind, dialect));
-            }
+            parameters(out, view);
             out.push_str("</FunctionImport>");
         } else {
             let _ = write!(
                 out,
-                "<FunctionImport Name=\"{name}\" Function=\"{space}.{name}\" EntitySet=\"{set}\" \
-                 IncludeInServiceDocument=\"true\"/>"
+                "<FunctionImport Name=\"{import}\" Function=\"{}.{}\" EntitySet=\"{set}\"/>",
+                namespace(view, dialect),
+                function(view)
             );
         }
     }
-    out.push_str("</EntityContainer></Schema></edmx:DataServices></edmx:Edmx>");
-    out
 }

@@ -1,5 +1,7 @@
 //! Generic inquiries and data access classes over OData (acumatica-api.md §3).
 
+mod call;
+mod deleted;
 mod expand;
 mod scope;
 mod write;
@@ -7,13 +9,12 @@ mod write;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::data::value::{Kind, Val};
+use crate::config::BareSet;
 use crate::data::{Data, Order};
 use crate::faults::Plan;
 use crate::filter::Dialect;
 use crate::filter::eval::{Expr, bind};
-use crate::filter::lexer::{Token, tokens};
-use crate::filter::parser::{Ast, Op, parse};
+use crate::filter::parser::{Ast, parse};
 use crate::headers;
 use crate::http::Request;
 use crate::metadata::{self, filler};
@@ -92,8 +93,9 @@ impl<'a> Call<'a> {
             [] | [""] => self.service_document(),
             ["$metadata"] => self.metadata(),
             [name] if name.contains('(') => self.called(name),
-            [name] if self.v3() && name.ends_with("_WithParameters") => self.called_v3(name),
+            [name] if self.imported(name).is_some() => self.called(name),
             [name] => match self.view(name) {
+                Some(view) if view.singleton => self.singleton(view),
                 Some(view) => self.set(view, None),
                 None if self.is_filler(name) => self.empty_set(name),
                 None => Ok(Reply::not_found_json(name)),
@@ -103,6 +105,7 @@ impl<'a> Call<'a> {
                 None if self.is_filler(name) => Ok(Reply::new(200, "text/plain", "0")),
                 None => Ok(Reply::not_found_json(name)),
             },
+            [name, "px.GetDeletedRecords()"] if self.surface == Surface::Dac => self.deleted(name),
             _ => Ok(Reply::not_found_json(&self.request.path)),
         };
         let reply = reply.unwrap_or_else(|refused| refused);
@@ -121,13 +124,17 @@ impl<'a> Call<'a> {
     fn service_document(&self) -> Result<Reply, Reply> {
         let filler =
             (0..self.state.config.dac_filler).filter(|_| self.surface == Surface::Dac).map(filler::name);
-        let names: Vec<String> = self.views().iter().map(|v| v.name.clone()).chain(filler).collect();
-        let entry = |name: &String| {
+        let most = if self.state.config.real_names { usize::MAX } else { 1 };
+        let sets =
+            self.views().iter().flat_map(|v| v.set_names().take(most).map(|n| (n.to_string(), v.singleton)));
+        let names: Vec<(String, bool)> = sets.chain(filler.map(|n| (n, false))).collect();
+        let entry = |(name, singleton): &(String, bool)| {
             let url = segment(name);
             if self.v3() {
                 json!({ "name": name, "url": url })
             } else {
-                json!({ "name": name, "kind": "EntitySet", "url": url })
+                let kind = if *singleton { "Singleton" } else { "EntitySet" };
+                json!({ "name": name, "kind": kind, "url": url })
             }
         };
         let list: Vec<Value> = names.iter().map(entry).collect();
@@ -145,132 +152,11 @@ impl<'a> Call<'a> {
             return Err(Reply::exception(500, "Microsoft.OData.ODataException", message));
         }
         let filler = if self.surface == Surface::Dac { self.state.config.dac_filler } else { 0 };
-        Ok(Reply::new(200, "application/xml", metadata::document(self.views(), self.dialect(), filler)))
-    }
-
-    /// `Name(Key='…')` on DACs, `Name_WithParameters(…)` on generic inquiries.
-    fn called(&self, segment: &str) -> Result<Reply, Reply> {
-        let missing = || Reply::not_found_json(segment);
-        let (name, rest) = segment.split_once('(').ok_or_else(missing)?;
-        let inside = rest.strip_suffix(')').ok_or_else(missing)?;
-        match self.surface {
-            Surface::Gi => {
-                let view =
-                    name.strip_suffix("_WithParameters").and_then(|n| self.view(n)).ok_or_else(missing)?;
-                if view.params.is_empty() {
-                    return Err(missing());
-                }
-                let filter = self.parameters(view, inside)?;
-                self.set(view, Some(filter))
-            }
-            Surface::Dac => {
-                let view = self.view(name).ok_or_else(missing)?;
-                self.record(view, inside)
-            }
-        }
-    }
-
-    /// v3: each parameter is a query option, unquoted (acumatica-api.md §3.1, HTE).
-    fn called_v3(&self, name: &str) -> Result<Reply, Reply> {
-        let missing = || Reply::not_found_json(name);
-        let stem = name.strip_suffix("_WithParameters").ok_or_else(missing)?;
-        let view = self.view(stem).or_else(|| self.state.views.gis.iter().find(|v| v.type_name() == stem));
-        let view = view.filter(|v| !v.params.is_empty()).ok_or_else(missing)?;
-        let mut tests = Vec::new();
-        for (name, field) in &view.params {
-            if let Some(text) = self.request.option(name) {
-                let value = match field.kind {
-                    Kind::Int
-                    | Kind::Short
-                    | Kind::Byte
-                    | Kind::Long
-                    | Kind::Dec(_)
-                    | Kind::Double
-                    | Kind::Bool => text.to_string(),
-                    Kind::Date | Kind::Ts => format!("datetime'{text}'"),
-                    Kind::Guid => format!("guid'{text}'"),
-                    _ => format!("'{}'", text.replace('\'', "''")),
-                };
-                let value = match tokens(&value, self.dialect()).map_err(|e| self.bad(&e))?.as_slice() {
-                    [Token::Literal(value)] => value.clone(),
-                    _ => return Err(self.bad(&format!("Bad value of {name}: {text}"))),
-                };
-                let field = Box::new(Expr::Field(field.clone()));
-                tests.push(Expr::Compare(Op::Eq, field, Box::new(Expr::Literal(value))));
-            }
-        }
-        self.set(view, Some(Expr::And(tests)))
-    }
-
-    /// `A='x',B=@1` as names and values; `@1` is looked up among the query options.
-    fn arguments(&self, inside: &str) -> Result<Vec<(Option<String>, Val)>, Reply> {
-        let bad = |error: String| self.bad(&error);
-        let list = tokens(inside, self.dialect()).map_err(bad)?;
-        let mut arguments = Vec::new();
-        for part in list.split(|t| matches!(t, Token::Comma)).filter(|p| !p.is_empty()) {
-            let (name, value) = match part {
-                [Token::Word(name), Token::Equals, value] => (Some(name.clone()), value),
-                [value] => (None, value),
-                _ => return Err(self.bad(&format!("Bad arguments: {inside}"))),
-            };
-            let value = match value {
-                Token::Literal(value) => value.clone(),
-                Token::Word(alias) if alias.starts_with('@') => {
-                    let text = self.request.option(alias).unwrap_or("null");
-                    match tokens(text, self.dialect()).map_err(bad)?.as_slice() {
-                        [Token::Literal(value)] => value.clone(),
-                        _ => return Err(self.bad(&format!("Bad value of {alias}: {text}"))),
-                    }
-                }
-                _ => return Err(self.bad(&format!("Bad arguments: {inside}"))),
-            };
-            arguments.push((name, value));
-        }
-        Ok(arguments)
-    }
-
-    fn parameters(&self, view: &View, inside: &str) -> Result<Expr, Reply> {
-        let mut tests = Vec::new();
-        for (name, value) in self.arguments(inside)? {
-            let param = view.params.iter().find(|p| Some(p.0) == name.as_deref());
-            let (_, field) = param.ok_or_else(|| Reply::not_found_json(&self.request.path))?;
-            // A parameter without a value does not restrict.
-            if !value.is_null() {
-                let field = Box::new(Expr::Field(field.clone()));
-                tests.push(Expr::Compare(Op::Eq, field, Box::new(Expr::Literal(value))));
-            }
-        }
-        Ok(Expr::And(tests))
-    }
-
-    fn record(&self, view: &View, inside: &str) -> Result<Reply, Reply> {
-        let mut tests = Vec::new();
-        let arguments = self.arguments(inside)?;
-        if arguments.len() != view.keys.len() {
-            return Err(self.bad("The number of keys does not match."));
-        }
-        for (name, value) in arguments {
-            let prop = match name {
-                Some(name) => view.keys.iter().map(|k| &view.props[*k]).find(|p| p.name == name),
-                None => view.keys.first().map(|k| &view.props[*k]).filter(|_| view.keys.len() == 1),
-            };
-            let prop = prop.ok_or_else(|| self.bad("A key is not known."))?;
-            let field = Box::new(Expr::Field(prop.field.clone()));
-            tests.push(Expr::Compare(Op::Eq, field, Box::new(Expr::Literal(value))));
-        }
-        let data = self.state.data(self.tenant);
-        let shape = Shape::new(self.views(), view, self.request).map_err(|e| self.bad(&e))?;
-        let order = sorted(&data, &self.order(&data, view), Some(&Expr::And(tests)), &[], 1);
-        if order.is_empty() {
-            return Err(Reply::empty(404));
-        }
-        let mut out = Vec::new();
-        out.extend_from_slice(
-            format!("{{\"@odata.context\":\"{}/$metadata#{}/$entity\",", self.root, view.name).as_bytes(),
-        );
-        shape.write_members(&data, order.row(0), &mut out);
-        out.push(b'}');
-        Ok(Reply::new(200, "application/json; odata.metadata=minimal", out))
+        Ok(Reply::new(
+            200,
+            "application/xml",
+            metadata::document(self.views(), self.dialect(), filler, self.state.config.real_names),
+        ))
     }
 
     /// Generic inquiries never show what is hidden.
@@ -288,7 +174,7 @@ impl<'a> Call<'a> {
 
     fn filter(&self, view: &View) -> Result<Option<Expr>, Reply> {
         let Some(text) = self.request.option("$filter") else { return Ok(None) };
-        let ast = parse(text, self.dialect()).map_err(|e| self.bad(&e))?;
+        let ast = parse(text, self.dialect(), None).map_err(|e| self.bad(&e))?;
         let mut formula = false;
         ast.walk(&mut |node| {
             if let Ast::Field(name) = node {
@@ -332,7 +218,8 @@ impl<'a> Call<'a> {
         let shape = Shape::new(self.views(), view, self.request).map_err(|e| self.bad(&e))?;
         let mut filter = self.filter(view)?;
         let by = self.orderby()?;
-        let (skip, top) = (self.number("$skip")?.unwrap_or(0), self.number("$top")?);
+        let (asked_skip, top) = (self.number("$skip")?.unwrap_or(0), self.number("$top")?);
+        let skip = self.plan.skip(asked_skip);
         let mut order = self.order(&data, view);
         if let Some(parameters) = parameters {
             filter = Some(match filter {
@@ -340,8 +227,11 @@ impl<'a> Call<'a> {
                 None => parameters,
             });
         } else if !view.params.is_empty() {
-            // The trap: no error, no rows (acumatica-api.md §3).
-            order = Order::Natural(0);
+            // The trap: no error, and no rows (KIT, SK), or those of the defaults (HB; acumatica-api.md §3.2).
+            match self.state.config.bare_set {
+                BareSet::Empty => order = Order::Natural(0),
+                BareSet::Defaults => filter = Some(self.defaults(view, &data, filter)),
+            }
         }
         let mut fields = Vec::new();
         for (name, descending) in &by {
@@ -372,7 +262,7 @@ impl<'a> Call<'a> {
             Some((self.next_link(None), true))
         } else if page < asked && cap == u64::MAX {
             let rest = top.map(|t| t - page);
-            Some((self.next_link(Some((skip + page, rest))), false))
+            Some((self.next_link(Some((asked_skip + page, rest))), false))
         } else {
             None
         };
@@ -384,7 +274,17 @@ impl<'a> Call<'a> {
         } else {
             "application/json; odata.metadata=minimal; odata.streaming=true; charset=utf-8"
         };
-        Ok(Reply::stream(content, Box::new(Rows::new(cursor, shape, head, link, link_name))))
+        Ok(Reply::stream(
+            content,
+            Box::new(Rows::new(
+                cursor,
+                shape,
+                head,
+                link.map(|(l, always)| (self.plan.next_link(&l), always)),
+                link_name,
+                self.plan.in_stream.clone(),
+            )),
+        ))
     }
 
     fn head(&self, view: &View, count: Option<u64>) -> Vec<u8> {

@@ -87,8 +87,9 @@ impl Reply {
         )
     }
 
+    /// Fields with their reasons; paths are written with a dot (acumatica-api.md §2.2, HTE).
     pub fn cannot_optimize(fields: &[String]) -> Reply {
-        let lines: String = fields.iter().map(|f| format!("{f}: View Filter has BQL delegate\r\n")).collect();
+        let lines: String = fields.iter().map(|f| format!("{f}\r\n")).collect();
         let message =
             format!("Optimization cannot be performed.The following fields cause the error:\r\n{lines}");
         Reply::exception(500, "PX.Api.ContractBased.OptimizedExport.CannotOptimizeException", &message)

@@ -13,6 +13,7 @@ use crate::oauth::OAuth;
 use crate::secrets::Secrets;
 use crate::session::Sessions;
 use crate::views::Views;
+use crate::zone::TimeZone;
 
 pub struct State {
     pub config: Config,
@@ -28,6 +29,8 @@ pub struct State {
     pub faults: Faults,
     pub log: Log,
     pub limits: Limits,
+    /// Of the site. It lives as long as the program, so that values can be written without counting references.
+    pub zone: &'static TimeZone,
     /// Makes ids of this run unlike those of any other.
     pub started: u64,
 }
@@ -41,7 +44,7 @@ impl State {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let state = State {
             tenants: tenants.collect(),
-            views: Views::new(),
+            views: Views::new(&config),
             definitions: config.definitions.iter().map(|f| Definition::read(f)).collect::<Result<_, _>>()?,
             users: Mutex::default(),
             secrets: Secrets::default(),
@@ -50,6 +53,7 @@ impl State {
             faults: Faults::default(),
             log: Log::default(),
             limits: Limits::new(&config),
+            zone: Box::leak(Box::new(TimeZone::find(&config.time_zone)?)),
             started: since.as_nanos() as u64 ^ u64::from(std::process::id()) << 48,
             config,
         };

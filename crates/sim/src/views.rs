@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::sync::OnceLock;
 
+use crate::config::Config;
 use crate::data::schema::{SCHEMA, Schema};
 use crate::data::value::compare;
 use crate::data::value::{Style, Zone};
@@ -33,8 +34,22 @@ pub enum NavTo {
 pub struct View {
     /// The name of the entity set: of a generic inquiry as it is, of a DAC with underscores.
     pub name: String,
-    /// A DAC's other name.
-    pub alias: Option<&'static str>,
+    /// A DAC's other names, which may be those of another class (acumatica-api.md §3.4, SK).
+    pub aliases: Vec<&'static str>,
+    /// A DAC's namespace and the name of its class.
+    pub class: (&'static str, &'static str),
+    /// The DAC it is derived from: that one has the key and what both have.
+    pub base: Option<usize>,
+    /// One object instead of a set (acumatica-api.md §3.4, SK).
+    pub singleton: bool,
+    /// None of the class's own properties are in `$filter` and `$select`.
+    pub unfilterable: bool,
+    /// `px.GetDeletedRecords()` knows it.
+    pub tracked: bool,
+    /// It and those behind it are there with `--real-names` only.
+    named: bool,
+    /// What the parameters of an inquiry are given to: named after the type (acumatica-api.md §3.1, §3.2).
+    pub import: String,
     pub table: usize,
     pub restricted: bool,
     /// Left out of `$metadata`.
@@ -84,23 +99,40 @@ impl View {
         sorted
     }
 
+    pub fn set_names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.name.as_str()).chain(self.aliases.iter().copied())
+    }
+
     /// The entity type's name drops what the set's name may have (acumatica-api.md §3).
     pub fn type_name(&self) -> String {
-        self.name.chars().filter(|c| c.is_alphanumeric() || *c == '_').collect()
+        plain(&self.name)
     }
 }
 
+/// Without blanks and punctuation.
+fn plain(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
 impl Views {
-    pub fn new() -> Views {
-        Views { gis: parse(include_str!("views.txt"), "gi"), dacs: parse(include_str!("views.txt"), "dac") }
+    pub fn new(config: &Config) -> Views {
+        let text = include_str!("views.txt");
+        let mut views = Views { gis: parse(text, "gi"), dacs: parse(text, "dac") };
+        if !config.real_names {
+            views.gis.iter_mut().for_each(|v| v.import = format!("{}_WithParameters", v.name));
+            let named = views.dacs.iter().position(|v| v.named).unwrap_or(views.dacs.len());
+            views.dacs.truncate(named);
+            views.dacs.iter_mut().for_each(|v| (v.aliases, v.base) = (vec![v.class.1], None));
+        }
+        views
     }
 
     pub fn gi(&self, name: &str) -> Option<&View> {
-        self.gis.iter().find(|v| v.name == name)
+        self.gis.iter().find(|v| v.name.eq_ignore_ascii_case(name))
     }
 
     pub fn dac(&self, name: &str) -> Option<&View> {
-        self.dacs.iter().find(|v| v.name == name || v.alias == Some(name))
+        self.dacs.iter().find(|v| v.set_names().any(|set| set.eq_ignore_ascii_case(name)))
     }
 }
 
@@ -118,27 +150,43 @@ fn parse(text: &'static str, wanted: &str) -> Vec<View> {
         if let Some((kind @ ("gi" | "dac"), rest)) = line.split_once(' ') {
             skip = kind != wanted;
             if !skip {
-                views.push(header(kind, rest));
+                views.push(header(kind, rest, &names));
             }
         } else if !skip {
             let view = views.last_mut().unwrap_or_else(|| panic!("views.txt: {line}"));
             member(view, line, &names, wanted == "dac");
         }
     }
+    for i in 0..views.len() {
+        let Some(base) = views[i].base.filter(|_| views[i].unfilterable) else { continue };
+        let inherited: Vec<&str> = views[base].props.iter().map(|p| p.name).collect();
+        views[i].props.iter_mut().for_each(|p| p.refused |= !inherited.contains(&p.name));
+    }
     views
 }
 
-fn header(kind: &str, rest: &'static str) -> View {
-    let (rest, restricted) = rest.strip_suffix(" restricted").map_or((rest, false), |r| (r, true));
-    let (rest, unlisted) = rest.strip_suffix(" unlisted").map_or((rest, false), |r| (r, true));
+fn header(kind: &str, rest: &'static str, names: &[&str]) -> View {
+    let (rest, flags) = rest.split_once(" | ").unwrap_or((rest, ""));
+    let flags: Vec<&'static str> = flags.split_whitespace().collect();
+    let flag = |name: &str| flags.contains(&name);
+    let values =
+        |name: &'static str| flags.iter().filter_map(move |f| f.strip_prefix(name)?.strip_prefix('='));
+    let base = |full| names.iter().position(|n| *n == full).unwrap_or_else(|| panic!("views.txt: {full}"));
     let (name, table) = rest.rsplit_once(' ').unwrap_or_else(|| panic!("views.txt: {rest}"));
     let dac = kind == "dac";
     View {
         name: if dac { name.replace('.', "_") } else { name.to_string() },
-        alias: name.rsplit('.').next().filter(|_| dac),
+        named: flag("named"),
+        import: format!("{}_WithParameters", plain(name)),
+        aliases: values("alias").collect(),
+        class: name.rsplit_once('.').unwrap_or(("", name)),
+        base: values("base").next().map(base),
+        singleton: flag("singleton"),
+        unfilterable: flag("unfilterable"),
+        tracked: flag("tracked"),
         table: SCHEMA.id(table),
-        restricted,
-        unlisted,
+        restricted: flag("restricted"),
+        unlisted: flag("unlisted"),
         props: Vec::new(),
         keys: Vec::new(),
         params: Vec::new(),
@@ -165,7 +213,7 @@ fn member(view: &mut View, line: &'static str, names: &[&str], dac: bool) {
     }
     let access = Access::resolve(schema, view.table, path).unwrap_or_else(|| panic!("views.txt: {line}"));
     let show = if dac { Show::Code } else { Show::Label };
-    let mut field = Field { kind: access.col(schema).kind, access, show, pad: 0 };
+    let mut field = Field { kind: access.col(schema).kind, access, show, pad: 0, zone: None };
     let mut prop_style = Style::ODATA;
     let (mut formula, mut refused) = (false, false);
     for flag in words {
@@ -202,7 +250,8 @@ mod tests {
 
     #[test]
     fn keys_identify_the_rows_of_every_view() {
-        let (views, data) = (Views::new(), Data::new(1, 0.1, "Company"));
+        let config = Config { real_names: true, ..Config::default() };
+        let (views, data) = (Views::new(&config), Data::new(1, 0.1, "Company"));
         for view in views.gis.iter().chain(&views.dacs) {
             let mut seen = HashSet::new();
             for row in 0..data.count(view.table) {

@@ -5,6 +5,8 @@ use super::value::{Choice, DAY, Kind, Val, civil, days};
 use super::words::{Sort, words};
 use super::{Data, INSERTED};
 
+use base64::Engine;
+
 /// A counter-based generator (splitmix64): any row can be computed without the ones before it.
 pub struct Rng {
     state: u64,
@@ -82,6 +84,8 @@ pub enum Gen {
     /// A timestamp as text in the user's culture (acumatica-api.md §2).
     Culture,
     Guid,
+    /// SQL Server's row version, eight bytes.
+    RowVersion,
     MulNames(&'static str, &'static str, u8),
     Mul(usize, usize, u8),
     SumNames(&'static str, &'static str),
@@ -137,6 +141,7 @@ impl Gen {
             "ts" => (Gen::Ts(num(1)?, num(2)?), Kind::Ts),
             "culture" => (Gen::Culture, Kind::Text),
             "guid" => (Gen::Guid, Kind::Guid),
+            "tstamp" => (Gen::RowVersion, Kind::Binary),
             "mul" => (Gen::MulNames(arg(1)?, arg(2)?, scale(3)?), Kind::Dec(scale(3)?)),
             "sum" => (Gen::SumNames(arg(1)?, arg(2)?), Kind::Dec(scale(3)?)),
             "deleted" => (Gen::Deleted, Kind::Bool),
@@ -238,7 +243,12 @@ impl Data {
             },
             Gen::Ts(from, to) => Val::Ts(timestamp(&mut rng, *from, *to)),
             Gen::Culture => Val::text(culture(timestamp(&mut rng, 2019, 2025))),
+            // It is the `id` of the record (acumatica-api.md §2.2, HTE).
+            Gen::Guid if col.name == "NoteID" => Val::Guid(self.guid(t, row)),
             Gen::Guid => Val::Guid(u128::from(rng.draw()) << 64 | u128::from(rng.draw())),
+            Gen::RowVersion => {
+                Val::text(base64::engine::general_purpose::STANDARD.encode((rng.draw() >> 16).to_be_bytes()))
+            }
             Gen::Mul(a, b, scale) => product(&self.value(t, *a, row), &self.value(t, *b, row), *scale),
             Gen::Sum { detail, col } => {
                 let child = table.details[*detail].child;

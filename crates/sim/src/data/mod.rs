@@ -8,6 +8,7 @@ pub mod words;
 
 use std::ops::Range;
 use std::sync::{Arc, RwLock};
+use std::time::SystemTime;
 
 use generate::mix;
 use schema::{Hidden, How, Link, Role, SCHEMA, Schema, salt_of};
@@ -31,6 +32,8 @@ pub struct Data {
     inserted: RwLock<Vec<Inserted>>,
     /// Per table, the order of rows once a test has moved it; the natural order otherwise.
     orders: RwLock<Vec<Option<Arc<Vec<u64>>>>>,
+    /// Table, id and moment of the rows that tests have deleted.
+    deleted: RwLock<Vec<(usize, u128, i64)>>,
 }
 
 /// Which of the hidden rows are wanted.
@@ -85,6 +88,7 @@ impl Data {
             counts.push(match &table.role {
                 Role::Entity { rows, scaled: true } => ((*rows as f64 * scale).round() as u64).max(1),
                 Role::Entity { rows, .. } => *rows,
+                Role::Setup => 1,
                 _ => 0,
             });
         }
@@ -112,6 +116,7 @@ impl Data {
             orders: RwLock::new(vec![None; counts.len()]),
             counts,
             inserted: RwLock::new(Vec::new()),
+            deleted: RwLock::default(),
         }
     }
 
@@ -254,13 +259,22 @@ impl Data {
                 self.orders.write().unwrap()[child] = moved;
             }
         }
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.deleted.write().unwrap().push((t, self.guid(t, gone), now.as_micros() as i64));
         let moved = keep(order, &|row| row == gone);
         self.orders.write().unwrap()[t] = moved;
         Ok(())
     }
 
+    /// Ids of the deleted rows of a table, and when they were deleted in microseconds since 1970.
+    pub fn deleted(&self, t: usize) -> Vec<(u128, i64)> {
+        let deleted = self.deleted.read().unwrap();
+        deleted.iter().filter(|d| d.0 == t).map(|(_, id, when)| (*id, *when)).collect()
+    }
+
     /// Back to the natural order.
     pub fn reset_rows(&self) {
+        self.deleted.write().unwrap().clear();
         self.orders.write().unwrap().fill(None);
     }
 }

@@ -26,6 +26,8 @@ pub struct Col {
     /// In the data set and on OData, not in the REST contract.
     pub hidden: bool,
     pub custom: bool,
+    /// In the contract, but of a feature that can be switched off.
+    pub off: bool,
     pub sql: Sql,
 }
 
@@ -74,6 +76,8 @@ pub enum Role {
     Detail { parent: usize, before: Vec<u64> },
     /// Rows exist only through links.
     Satellite,
+    /// One row, on OData only.
+    Setup,
     /// An inquiry form: parameters, and results that come from a detail table filtered by them.
     Inquiry { results: usize },
 }
@@ -93,6 +97,8 @@ pub struct Table {
     pub blocks: Vec<(&'static Choice, u64)>,
     /// Behind the rows that everybody sees, one more for each so many of them.
     pub hidden: Option<(Hidden, u64)>,
+    /// Its records have no NoteID, so that their ids pass (acumatica-api.md §2.2).
+    pub noteless: bool,
     pub salt: u64,
 }
 
@@ -144,7 +150,7 @@ impl Schema {
     fn parse(text: &'static str) -> Schema {
         let headers: Vec<Vec<&'static str>> = lines(text)
             .map(|l| l.split_whitespace().collect::<Vec<_>>())
-            .filter(|w| matches!(w[0], "entity" | "detail-of" | "satellite" | "inquiry"))
+            .filter(|w| matches!(w[0], "entity" | "detail-of" | "satellite" | "setup" | "inquiry"))
             .collect();
         let names: HashMap<&'static str, usize> =
             headers.iter().enumerate().map(|(i, w)| (w[1], i)).collect();
@@ -152,7 +158,7 @@ impl Schema {
         for line in lines(text) {
             let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
             let rest = rest.trim();
-            if matches!(word, "entity" | "detail-of" | "satellite" | "inquiry") {
+            if matches!(word, "entity" | "detail-of" | "satellite" | "setup" | "inquiry") {
                 tables.push(header(word, rest, &names));
                 continue;
             }
@@ -218,6 +224,7 @@ fn header(word: &str, rest: &'static str, names: &HashMap<&'static str, usize>) 
             Role::Detail { parent: id("of"), before }
         }
         "inquiry" => Role::Inquiry { results: id("results") },
+        "setup" => Role::Setup,
         _ => Role::Satellite,
     };
     let hidden = [("archived", Hidden::Archived), ("deleted", Hidden::Deleted)]
@@ -241,6 +248,7 @@ fn header(word: &str, rest: &'static str, names: &HashMap<&'static str, usize>) 
         details: Vec::new(),
         blocks: Vec::new(),
         hidden,
+        noteless: get("ids") == "passing",
         salt,
     }
 }
@@ -259,11 +267,12 @@ fn block(text: &'static str) -> (&'static Choice, u64) {
 fn column(table: &mut Table, word: &'static str, rest: &'static str, line: &str) {
     let name = word.trim_start_matches(['*', '-', '+']);
     let mut args: Vec<&'static str> = rest.split(' ').filter(|w| !w.is_empty()).collect();
-    let (mut null_percent, mut sql) = (0, Sql::Yes);
+    let (mut null_percent, mut sql, mut off) = (0, Sql::Yes, false);
     while let Some(last) = args.last() {
         match last.split_at(1) {
             ("?", percent) => null_percent = percent.parse().unwrap_or_else(|_| panic!("tables.txt: {line}")),
             ("!", "delegate") => sql = Sql::No,
+            ("!", "off") => off = true,
             ("!", "nofilter") => sql = Sql::NotFiltered,
             _ => break,
         }
@@ -281,6 +290,7 @@ fn column(table: &mut Table, word: &'static str, rest: &'static str, line: &str)
         salt: salt_of(&[table.name, name]),
         hidden: word.starts_with('-'),
         custom: word.starts_with('+'),
+        off,
         sql,
     });
 }

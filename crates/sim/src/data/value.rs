@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::io::Write;
 
+use crate::zone::TimeZone;
+
 /// A drop-down value: SQL holds the code, screens and REST show the label (acumatica-api.md §2, §3).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Choice {
@@ -43,6 +45,8 @@ pub enum Kind {
     Date,
     Ts,
     Guid,
+    /// As text: base64 (Edm.Binary).
+    Binary,
 }
 
 /// How a timestamp shows its zone; generic inquiries are not consistent (acumatica-api.md §3).
@@ -52,6 +56,10 @@ pub enum Zone {
     /// Minutes east of UTC.
     Offset(i16),
     None,
+    /// The offset that the site's zone has at the moment (acumatica-api.md §2.2, HTE, JET, MYO).
+    Site(&'static TimeZone),
+    /// By the clock of the site, without any zone: custom fields (HTE). Ours: whose clock it is.
+    Clock(&'static TimeZone),
 }
 
 /// Presentation of a value on one surface.
@@ -65,9 +73,24 @@ pub struct Style {
 }
 
 impl Style {
+    #[cfg(test)]
     pub const REST: Style = Style { zone: Zone::Offset(0), quoted: false, bare_date: false };
-    pub const REST5: Style = Style { bare_date: true, ..Style::REST };
     pub const ODATA: Style = Style { zone: Zone::Z, quoted: false, bare_date: false };
+}
+
+impl Style {
+    /// Of contract REST on a site in this zone.
+    pub fn rest(zone: &'static TimeZone, contract5: bool) -> Style {
+        Style { zone: Zone::Site(zone), quoted: false, bare_date: contract5 }
+    }
+
+    /// Of a field under `custom`.
+    pub fn custom(self) -> Style {
+        match self.zone {
+            Zone::Site(zone) => Style { zone: Zone::Clock(zone), ..self },
+            _ => self,
+        }
+    }
 }
 
 pub const DAY: i64 = 86_400_000_000;
@@ -115,8 +138,12 @@ pub fn write_date(out: &mut Vec<u8>, day: i64) {
 
 /// `2023-12-14T17:20:45.16+00:00`: the fraction has no trailing zeros, as in the wire captures.
 pub fn write_ts(out: &mut Vec<u8>, micros: i64, zone: Zone) {
-    let shift = if let Zone::Offset(minutes) = zone { i64::from(minutes) } else { 0 };
-    let local = micros + shift * 60_000_000;
+    let shift = match zone {
+        Zone::Offset(minutes) => i64::from(minutes) * 60_000_000,
+        Zone::Site(zone) | Zone::Clock(zone) => zone.shift(micros),
+        Zone::Z | Zone::None => 0,
+    };
+    let local = micros + shift;
     write_date(out, local.div_euclid(DAY));
     let within = local.rem_euclid(DAY);
     let seconds = (within / 1_000_000) as u32;
@@ -138,10 +165,10 @@ pub fn write_ts(out: &mut Vec<u8>, micros: i64, zone: Zone) {
     }
     match zone {
         Zone::Z => out.push(b'Z'),
-        Zone::None => {}
-        Zone::Offset(minutes) => {
-            out.push(if minutes < 0 { b'-' } else { b'+' });
-            let size = u32::from(minutes.unsigned_abs());
+        Zone::None | Zone::Clock(_) => {}
+        Zone::Offset(_) | Zone::Site(_) => {
+            out.push(if shift < 0 { b'-' } else { b'+' });
+            let size = (shift.unsigned_abs() / 60_000_000) as u32;
             digits(out, size / 60, 2);
             out.push(b':');
             digits(out, size % 60, 2);
@@ -292,8 +319,13 @@ impl Val {
             Val::Date(day) if style.bare_date => write_date(out, i64::from(*day)),
             // A date has no instant: its midnight shows the zone of the column, unshifted.
             Val::Date(day) => {
-                let shift = if let Zone::Offset(minutes) = style.zone { i64::from(minutes) } else { 0 };
-                write_ts(out, i64::from(*day) * DAY - shift * 60_000_000, style.zone);
+                let midnight = i64::from(*day) * DAY;
+                let moment = match style.zone {
+                    Zone::Offset(minutes) => midnight - i64::from(minutes) * 60_000_000,
+                    Zone::Site(zone) | Zone::Clock(zone) => zone.moment(midnight),
+                    Zone::Z | Zone::None => midnight,
+                };
+                write_ts(out, moment, style.zone);
             }
             Val::Ts(micros) => write_ts(out, *micros, style.zone),
             Val::Guid(guid) => write_guid(out, *guid),
@@ -419,7 +451,7 @@ mod tests {
         }
         let last = Val::Date(days(9999, 12, 31) as i32);
         assert_eq!(json(last.clone(), Style::REST), "\"9999-12-31T00:00:00+00:00\"");
-        assert_eq!(json(last, Style::REST5), "\"9999-12-31\"");
+        assert_eq!(json(last, Style { bare_date: true, ..Style::REST }), "\"9999-12-31\"");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::parser::{Ast, Func, Op};
 use crate::data::german::{ENTITY, german};
 use crate::data::value::{Kind, Val, compare};
 use crate::data::{Access, Data};
+use crate::zone::TimeZone;
 
 /// Which of a drop-down's two texts filters see: labels in REST 4 and generic inquiries, codes in DACs and REST 5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct Field {
     pub show: Show,
     /// Text is padded with spaces to this many characters.
     pub pad: usize,
+    /// Where there is one, a date is the moment of its midnight there.
+    pub zone: Option<&'static TimeZone>,
 }
 
 impl Field {
@@ -48,6 +51,7 @@ impl Field {
                 padded.extend(std::iter::repeat_n(' ', missing));
                 Val::text(padded)
             }
+            Val::Date(day) if let Some(zone) = self.zone => Val::Ts(zone.midnight(i64::from(day))),
             other => other,
         }
     }
@@ -116,7 +120,7 @@ enum Class {
 fn class(expr: &Expr) -> Class {
     match expr {
         Expr::Field(field) => match field.kind {
-            Kind::Text | Kind::Choice => Class::Text,
+            Kind::Text | Kind::Choice | Kind::Binary => Class::Text,
             Kind::Bool => Class::Bool,
             Kind::Date | Kind::Ts => Class::Time,
             Kind::Guid => Class::Guid,
@@ -288,7 +292,7 @@ mod tests {
     }
 
     fn truth(text: &str) -> bool {
-        let expr = bind(&parse(text, Dialect::GiV4).unwrap(), &Literals).unwrap();
+        let expr = bind(&parse(text, Dialect::GiV4, None).unwrap(), &Literals).unwrap();
         expr.is_true(&Data::new(1, 0.01, "Company"), 0)
     }
 
@@ -312,8 +316,8 @@ mod tests {
 
     #[test]
     fn types_must_agree() {
-        let ast = parse("Code eq 5", Dialect::GiV4).unwrap();
+        let ast = parse("Code eq 5", Dialect::GiV4, None).unwrap();
         assert!(bind(&ast, &Literals).is_err());
-        assert!(bind(&parse("Code", Dialect::GiV4).unwrap(), &Literals).is_err());
+        assert!(bind(&parse("Code", Dialect::GiV4, None).unwrap(), &Literals).is_err());
     }
 }

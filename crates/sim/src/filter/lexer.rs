@@ -2,6 +2,7 @@
 
 use crate::data::value::{DAY, Val, days, parse_guid};
 use crate::filter::Dialect;
+use crate::zone::TimeZone;
 
 #[derive(Clone, Debug)]
 pub enum Token {
@@ -16,7 +17,8 @@ pub enum Token {
     Literal(Val),
 }
 
-pub fn tokens(text: &str, dialect: Dialect) -> Result<Vec<Token>, String> {
+/// In a `zone`, dates are moments: its midnights; times without a zone are of its clock.
+pub fn tokens(text: &str, dialect: Dialect, zone: Option<&TimeZone>) -> Result<Vec<Token>, String> {
     let mut out = Vec::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -34,7 +36,7 @@ pub fn tokens(text: &str, dialect: Dialect) -> Result<Vec<Token>, String> {
                 let (text, used) = quoted(rest)?;
                 (Token::Literal(Val::text(text)), used)
             }
-            _ => scalar(rest, dialect)?,
+            _ => scalar(rest, dialect, zone)?,
         };
         out.push(token);
         rest = &rest[used..];
@@ -58,7 +60,7 @@ fn quoted(text: &str) -> Result<(String, usize), String> {
     Err(format!("There is an unterminated string literal at position 0 in '{text}'."))
 }
 
-fn scalar(rest: &str, dialect: Dialect) -> Result<(Token, usize), String> {
+fn scalar(rest: &str, dialect: Dialect, zone: Option<&TimeZone>) -> Result<(Token, usize), String> {
     let bad = || format!("Syntax error at '{rest}'.");
     if let Some(guid) = rest.get(..36).and_then(parse_guid) {
         return if dialect.is_v3() { Err(bad()) } else { Ok((Token::Literal(Val::Guid(guid)), 36)) };
@@ -69,7 +71,7 @@ fn scalar(rest: &str, dialect: Dialect) -> Result<(Token, usize), String> {
             rest.find(|c: char| !(c.is_ascii_alphanumeric() || ".:+-".contains(c))).unwrap_or(rest.len());
         let word = &rest[..used];
         if is_date(word) {
-            let value = parse_time(word).filter(|_| !dialect.is_v3()).ok_or_else(bad)?;
+            let value = parse_time(word, zone).filter(|_| !dialect.is_v3()).ok_or_else(bad)?;
             return Ok((Token::Literal(value), used));
         }
         return Ok((Token::Literal(parse_number(word, dialect.is_v3()).ok_or_else(bad)?), used));
@@ -81,7 +83,9 @@ fn scalar(rest: &str, dialect: Dialect) -> Result<(Token, usize), String> {
         let (text, more) = quoted(&rest[used..])?;
         let value = match word {
             _ if !dialect.is_v3() => None,
-            "datetime" | "datetimeoffset" => parse_time(&text),
+            "datetime" | "datetimeoffset" => parse_time(&text, zone),
+            // Of date-only fields (acumatica-api.md §2.2, SK).
+            "date" if dialect == Dialect::Contract4 && text.len() == 10 => parse_time(&text, zone),
             "guid" => parse_guid(&text).map(Val::Guid),
             _ => None,
         };
@@ -125,8 +129,8 @@ fn parse_number(word: &str, v3: bool) -> Option<Val> {
     }
 }
 
-/// A date, or a date and time with `Z`, an offset or no zone (then UTC).
-pub fn parse_time(text: &str) -> Option<Val> {
+/// A date, or a date and time with `Z`, an offset or no zone (then that of the clock given, or UTC).
+pub fn parse_time(text: &str, clock: Option<&TimeZone>) -> Option<Val> {
     let number = |s: &str| -> Option<i64> { s.bytes().all(|b| b.is_ascii_digit()).then(|| s.parse().ok())? };
     if !text.is_ascii() || !is_date(text) {
         return None;
@@ -142,29 +146,30 @@ pub fn parse_time(text: &str) -> Option<Val> {
         return None;
     }
     if text.len() == 10 {
-        return Some(Val::Date(date as i32));
+        return Some(clock.map_or(Val::Date(date as i32), |clock| Val::Ts(clock.midnight(date))));
     }
     let time = text[10..].strip_prefix('T')?;
     let zone_at = time.find(['Z', '+', '-']).unwrap_or(time.len());
-    let (clock, zone) = time.split_at(zone_at);
-    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
-    let mut parts = clock.split(':').map(number);
+    let (written, zone) = time.split_at(zone_at);
+    let (written, fraction) = written.split_once('.').unwrap_or((written, ""));
+    let mut parts = written.split(':').map(number);
     let (hour, minute) = (parts.next()??, parts.next()??);
     let second = parts.next().unwrap_or(Some(0))?;
     if hour > 23 || minute > 59 || second > 59 || parts.next().is_some() || fraction.len() > 7 {
         return None;
     }
     let micros = number(&format!("{fraction:0<6}")[..6])?;
+    let local = date * DAY + (hour * 3600 + minute * 60 + second) * 1_000_000 + micros;
     let offset = match zone {
-        "" | "Z" => 0,
+        "" => return Some(Val::Ts(clock.map_or(local, |clock| clock.moment(local)))),
+        "Z" => 0,
         _ => {
             let (hours, minutes) = zone[1..].split_once(':')?;
             let size = number(hours)? * 60 + number(minutes)?;
             if zone.starts_with('-') { -size } else { size }
         }
     };
-    let seconds = hour * 3600 + (minute - offset) * 60 + second;
-    Some(Val::Ts(date * DAY + seconds * 1_000_000 + micros))
+    Some(Val::Ts(local - offset * 60_000_000))
 }
 
 #[cfg(test)]
@@ -173,7 +178,7 @@ mod tests {
 
     #[test]
     fn literals_belong_to_their_version() {
-        let ok = |text: &str, dialect| tokens(text, dialect).is_ok();
+        let ok = |text: &str, dialect| tokens(text, dialect, None).is_ok();
         for (text, v3, v4) in [
             ("guid'0d4e7b1c-0000-0000-0000-00000000000a'", true, false),
             ("0d4e7b1c-0000-0000-0000-00000000000a", false, true),
@@ -191,8 +196,8 @@ mod tests {
 
     #[test]
     fn a_plus_sign_that_became_a_space_is_no_time() {
-        assert!(parse_time("2024-12-31T00:00:00+00:00").is_some());
-        assert!(parse_time("2024-12-31T00:00:00 00:00").is_none());
-        assert!(parse_time("2023-02-29").is_none());
+        assert!(parse_time("2024-12-31T00:00:00+00:00", None).is_some());
+        assert!(parse_time("2024-12-31T00:00:00 00:00", None).is_none());
+        assert!(parse_time("2023-02-29", None).is_none());
     }
 }

@@ -3,6 +3,7 @@
 use super::Dialect;
 use super::lexer::{Token, tokens};
 use crate::data::value::Val;
+use crate::zone::TimeZone;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -70,8 +71,8 @@ impl Ast {
     }
 }
 
-pub fn parse(text: &str, dialect: Dialect) -> Result<Ast, String> {
-    let mut parser = Parser { tokens: tokens(text, dialect)?, at: 0, dialect, depth: 0 };
+pub fn parse(text: &str, dialect: Dialect, zone: Option<&TimeZone>) -> Result<Ast, String> {
+    let mut parser = Parser { tokens: tokens(text, dialect, zone)?, at: 0, dialect, depth: 0 };
     let ast = parser.or()?;
     match parser.tokens.get(parser.at) {
         None => Ok(ast),
@@ -239,7 +240,7 @@ mod tests {
 
     #[test]
     fn functions_belong_to_their_dialect() {
-        let ok = |text: &str, dialect| parse(text, dialect).is_ok();
+        let ok = |text: &str, dialect| parse(text, dialect, None).is_ok();
         for (text, contract4, v3, v4) in [
             ("substringof('x',F)", true, true, false),
             ("contains(F,'x')", false, false, true),

@@ -18,7 +18,7 @@ use crate::faults::Plan;
 use crate::filter::Dialect;
 use crate::http::Request;
 use crate::reply::Reply;
-use crate::rest::{self, Ask, Context};
+use crate::rest::{self, Ask, Context, Site};
 use crate::session::Session;
 use crate::state::State;
 use model::{Entity, Model};
@@ -111,7 +111,8 @@ impl Call<'_> {
 
     fn context(&self) -> Context {
         let (endpoint, version) = (&self.model.endpoint, &self.model.version);
-        Context::new(&format!("{}/entity/{endpoint}/{version}", self.state.config.site()), self.session)
+        let root = format!("{}/entity/{endpoint}/{version}", self.state.config.site());
+        Context::new(&root, self.state, self.session)
     }
 
     /// Tenants have rows of their own.
@@ -121,7 +122,7 @@ impl Call<'_> {
 
     fn ask(&self, list: bool) -> Result<Ask, Reply> {
         let dialect = if self.model.contract5 { Dialect::Contract5 } else { Dialect::Contract4 };
-        Ask::read(self.request, list, dialect)
+        Ask::read(self.request, list, Site::new(self.state, dialect))
     }
 
     fn list(&self, entity: usize) -> Result<Reply, Reply> {
@@ -134,7 +135,7 @@ impl Call<'_> {
         let (skip, top) = (rest::number(self.request, "$skip")?, rest::number(self.request, "$top")?);
         let top = top.unwrap_or(u64::MAX).min(self.plan.page_cap.unwrap_or(u64::MAX));
         let all = if ask.too_many_custom() { 0 } else { self.state.config.definition_rows };
-        let start = skip.unwrap_or(0).min(all);
+        let start = self.plan.skip(skip.unwrap_or(0)).min(all);
         Ok(self.stream(entity, node, start..start.saturating_add(top).min(all)))
     }
 
@@ -144,13 +145,21 @@ impl Call<'_> {
         let top = rest::number(self.request, "$top")?.unwrap_or(1);
         let skip = rest::number(self.request, "$skip")?.unwrap_or(0);
         let rows = skip.min(1)..if skip == 0 { top.min(1) } else { 1 };
-        Ok(self.stream(entity, Node::blank(self.model, entity), rows))
+        Ok(self.stream(entity, Node::blank(self.model, entity, self.state.zone), rows))
     }
 
     fn stream(&self, entity: usize, node: Node, rows: std::ops::Range<u64>) -> Reply {
         let Entity { name, record, form } = &self.model.entities[entity];
         let entity = Entity { name: name.clone(), record: *record, form: *form };
-        let rows = Rows { node, entity, seed: self.seed(), context: self.context(), rows, number: 0 };
+        let rows = Rows {
+            node,
+            entity,
+            seed: self.seed(),
+            context: self.context(),
+            rows,
+            number: 0,
+            error: self.plan.in_stream.clone(),
+        };
         Reply::stream("application/json; charset=utf-8", Box::new(rows))
     }
 

@@ -1,11 +1,15 @@
 //! What of a generated record is shown, and how it is written.
 
 use super::model::{Entity, Member, Model, Wrapper};
-use super::values::{Place, style};
+use super::values::{Place, is_key, style};
+use crate::config::SwitchedOff;
+use crate::data::schema::salt_of;
 use crate::data::value::{Val, write_guid, write_int, write_json_text};
+use crate::faults::InStream;
 use crate::http::CHUNK;
 use crate::reply::{Filled, Reply, Source};
-use crate::rest::{Ask, Context, STANDARD, below, sub_select};
+use crate::rest::{Ask, Context, STANDARD, Site, below, sub_select};
+use crate::zone::TimeZone;
 
 /// A field outside of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,7 @@ pub struct Node {
     parts: Vec<(String, Part)>,
     custom: Vec<Custom>,
     files: bool,
+    zone: &'static TimeZone,
 }
 
 /// How many rows a detail has.
@@ -62,7 +67,7 @@ enum Lines {
 impl Node {
     pub fn new(model: &Model, entity: usize, ask: &Ask) -> Result<Node, Reply> {
         let record = model.entities[entity].record;
-        let mut node = Node::build(model, record, ask.select.as_deref(), &ask.expand, &ask.inner, ask.list)?;
+        let mut node = Node::build(model, record, ask.select.as_deref(), &ask.expand, &ask.inner, ask)?;
         node.files = ask.select.as_ref().is_none_or(|s| s.iter().any(|n| n == "files"));
         let asked = |c: &Custom| ask.custom.iter().any(|a| a.split_once('.') == Some((c.view, c.name)));
         let (of_record, detail) = custom_of(model, entity);
@@ -79,21 +84,26 @@ impl Node {
     }
 
     /// A record without values, as a form shows it that has found nothing.
-    pub fn blank(model: &Model, entity: usize) -> Node {
-        let mut node = Node::fields(model, model.entities[entity].record, |_| true);
+    pub fn blank(model: &Model, entity: usize, zone: &'static TimeZone) -> Node {
+        let mut node = Node::fields(model, model.entities[entity].record, zone, |_| true);
         node.parts.iter_mut().for_each(|(_, part)| *part = Part::Blank);
         node
     }
 
     /// The fields alone, without links and details.
-    fn fields(model: &Model, record: usize, selected: impl Fn(&str) -> bool) -> Node {
+    fn fields(
+        model: &Model,
+        record: usize,
+        zone: &'static TimeZone,
+        selected: impl Fn(&str) -> bool,
+    ) -> Node {
         let part = |(name, member): &(String, Member)| match member {
             Member::Value(wrapper) => Some((name.clone(), Part::Value(*wrapper))),
             Member::Unknown => Some((name.clone(), Part::Blank)),
             _ => None,
         };
         let parts = model.records[record].members.iter().filter(|(name, _)| selected(name)).filter_map(part);
-        Node { parts: parts.collect(), custom: Vec::new(), files: false }
+        Node { parts: parts.collect(), custom: Vec::new(), files: false, zone }
     }
 
     fn build(
@@ -102,23 +112,24 @@ impl Node {
         select: Option<&[String]>,
         expand: &[String],
         inner: &[String],
-        list: bool,
+        ask: &Ask,
     ) -> Result<Node, Reply> {
         let of = &model.records[record];
-        check_names(model, record, select.unwrap_or(&[]), expand)?;
-        let selected = |name: &str| select.is_none_or(|s| s.iter().any(|n| n == name));
-        let mut node = Node::fields(model, record, selected);
+        check_names(model, record, select.unwrap_or(&[]), expand, ask.site)?;
+        let off = |name: &str| ask.site.off != SwitchedOff::Shown && is_off(model, record, name);
+        let selected = |name: &str| select.is_none_or(|s| s.iter().any(|n| n == name)) && !off(name);
+        let mut node = Node::fields(model, record, ask.site.zone, selected);
         for (name, member) in &of.members {
             let (Member::Link(to) | Member::Detail(to)) = member else { continue };
             let Some(deeper) = below(expand, name) else { continue };
             let forgotten = select.is_some_and(|s| below(s, name).is_none());
-            if list && forgotten && !model.contract5 && matches!(member, Member::Detail(_)) {
+            if ask.list && forgotten && !model.contract5 && matches!(member, Member::Detail(_)) {
                 node.parts.push((name.clone(), Part::EmptyDetail));
                 continue;
             }
             let chosen = sub_select(select, inner, name);
             let inner = below(inner, name).unwrap_or_default();
-            let part = Node::build(model, *to, chosen.as_deref(), &deeper, &inner, list)?;
+            let part = Node::build(model, *to, chosen.as_deref(), &deeper, &inner, ask)?;
             let link = matches!(member, Member::Link(_));
             node.parts.push((name.clone(), if link { Part::Link(part) } else { Part::Detail(part) }));
         }
@@ -135,9 +146,9 @@ impl Node {
         out.push(b'}');
     }
 
-    /// A detail row: its id lives for the session.
+    /// A detail row: its id passes.
     fn write_line(&self, place: &Place, number: u64, context: &Context, out: &mut Vec<u8>) {
-        self.write_head(place.id() ^ u128::from(context.session), number, place.note(), out);
+        self.write_head(place.id() ^ u128::from(context.passing), number, place.note(), out);
         for (name, part) in &self.parts {
             self.write_member(name, part, place, Lines::Random, context, out);
         }
@@ -152,7 +163,7 @@ impl Node {
         write_int(out, number as i64);
         out.extend_from_slice(b",\"note\":");
         match note {
-            Some(text) => write_value(&Val::text(text), Wrapper::Text, out),
+            Some(text) => write_value(&Val::text(text), Wrapper::Text, self.zone, out),
             None => out.extend_from_slice(b"null"),
         }
     }
@@ -179,7 +190,7 @@ impl Node {
         };
         write_label(name, out);
         match (part, count) {
-            (Part::Value(wrapper), _) => write_value(&place.value(name, *wrapper), *wrapper, out),
+            (Part::Value(wrapper), _) => write_value(&place.value(name, *wrapper), *wrapper, self.zone, out),
             (Part::Blank, _) => out.extend_from_slice(b"{}"),
             (Part::EmptyDetail, _) => out.extend_from_slice(b"[]"),
             (Part::Link(_), _) if place.rng(&format!("{name} there")).below(8) == 0 => {
@@ -210,7 +221,7 @@ impl Node {
             let value = place.value(custom.name, custom.wrapper);
             if !value.is_null() {
                 out.extend_from_slice(b",\"value\":");
-                value.write_json(out, style(custom.wrapper));
+                value.write_json(out, style(custom.wrapper, self.zone).custom());
             }
             out.push(b'}');
         }
@@ -218,10 +229,26 @@ impl Node {
     }
 }
 
-fn check_names(model: &Model, record: usize, select: &[String], expand: &[String]) -> Result<(), Reply> {
+/// Whether a field is of a feature that can be switched off: one in seven that look like no key.
+fn is_off(model: &Model, record: usize, name: &str) -> bool {
+    let of = &model.records[record];
+    matches!(of.member(name), Some(Member::Value(_)))
+        && !is_key(name)
+        && salt_of(&[name, "off"]).is_multiple_of(7)
+}
+
+fn check_names(
+    model: &Model,
+    record: usize,
+    select: &[String],
+    expand: &[String],
+    site: Site,
+) -> Result<(), Reply> {
     let of = &model.records[record];
     let first = |path: &String| path.split('/').next().unwrap_or("").to_string();
-    let unknown = |name: &String| of.member(name).is_none() && !STANDARD.contains(&name.as_str());
+    let refused = |name: &String| site.off == SwitchedOff::Refused && is_off(model, record, name);
+    let unknown =
+        |name: &String| (of.member(name).is_none() || refused(name)) && !STANDARD.contains(&name.as_str());
     let fixed = |name: &String| {
         !matches!(of.member(name), Some(Member::Link(_) | Member::Detail(_))) && name != "files"
     };
@@ -235,7 +262,7 @@ fn write_label(name: &str, out: &mut Vec<u8>) {
     out.push(b':');
 }
 
-fn write_value(value: &Val, wrapper: Wrapper, out: &mut Vec<u8>) {
+fn write_value(value: &Val, wrapper: Wrapper, zone: &'static TimeZone, out: &mut Vec<u8>) {
     match value {
         Val::Null => out.extend_from_slice(b"{}"),
         Val::Choice(choice) => {
@@ -247,7 +274,7 @@ fn write_value(value: &Val, wrapper: Wrapper, out: &mut Vec<u8>) {
         }
         _ => {
             out.extend_from_slice(b"{\"value\":");
-            value.write_json(out, style(wrapper));
+            value.write_json(out, style(wrapper, zone));
             out.push(b'}');
         }
     }
@@ -352,13 +379,22 @@ pub struct Rows {
     pub context: Context,
     pub rows: std::ops::Range<u64>,
     pub number: u64,
+    pub error: Option<InStream>,
 }
 
 impl Source for Rows {
     fn fill(&mut self, out: &mut Vec<u8>, max_rows: usize) -> Filled {
         let mut rows = 0;
         while rows < max_rows && out.len() < CHUNK {
-            let Some(row) = self.rows.next() else {
+            let next = self.rows.next();
+            if let Some(error) = self.error.take_if(|e| e.after == self.number || next.is_none()) {
+                if self.number == 0 {
+                    out.push(b'[');
+                }
+                error.write(self.number, "]", "", out);
+                return Filled::Done;
+            }
+            let Some(row) = next else {
                 out.extend_from_slice(if self.number == 0 { b"[]" } else { b"]" });
                 return Filled::Done;
             };

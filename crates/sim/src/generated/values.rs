@@ -4,6 +4,7 @@ use super::model::Wrapper;
 use crate::data::generate::{Rng, mix};
 use crate::data::schema::salt_of;
 use crate::data::value::{Choice, DAY, Style, Val, days};
+use crate::zone::TimeZone;
 
 const CHOICES: &[Choice] = &[
     Choice { code: "A", label: "Active" },
@@ -74,7 +75,7 @@ impl Place {
 }
 
 /// Fields that look as if they were keys: they always have a value.
-fn is_key(field: &str) -> bool {
+pub fn is_key(field: &str) -> bool {
     ["ID", "CD", "Nbr"].iter().any(|end| field.ends_with(end))
 }
 
@@ -120,8 +121,8 @@ fn decimal(rng: &mut Rng, scale: u8) -> Val {
 }
 
 /// How a wrapper's value is written in the contract.
-pub fn style(wrapper: Wrapper) -> Style {
-    if wrapper == Wrapper::Date { Style::REST5 } else { Style::REST }
+pub fn style(wrapper: Wrapper, zone: &'static TimeZone) -> Style {
+    Style::rest(zone, wrapper == Wrapper::Date)
 }
 
 #[cfg(test)]

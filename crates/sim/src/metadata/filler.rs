@@ -3,8 +3,9 @@
 
 use std::fmt::Write;
 
-const LONG: &str = "PX_Objects_Filler_Type";
+const LONG: &str = "PX_Objects_Filler_FillerType";
 const SHORT: &str = "FillerType";
+pub const SPACE: &str = "PX.Objects.Filler";
 const KINDS: [&str; 6] =
     ["Edm.String", "Edm.Decimal", "Edm.DateTimeOffset", "Edm.Boolean", "Edm.Guid", "Edm.Int32"];
 /// Navigation of a type: to one row by these of its properties, and to many.
@@ -13,6 +14,11 @@ const TO_MANY: usize = 4;
 
 pub fn name(number: usize) -> String {
     format!("{LONG}{number:04}")
+}
+
+/// In `SPACE`.
+fn type_name(number: usize) -> String {
+    format!("FillerType{number:04}")
 }
 
 fn alias(number: usize) -> String {
@@ -36,22 +42,22 @@ fn property(number: usize) -> String {
 }
 
 /// The type a navigation leads to.
-fn target(number: usize, nav: usize, count: usize) -> String {
-    name((number * 7 + nav * 31 + 1) % count)
+fn target(number: usize, nav: usize, count: usize) -> usize {
+    (number * 7 + nav * 31 + 1) % count
 }
 
 fn nav_name(nav: usize) -> String {
     format!("FillerRecordBy{}", property(nav))
 }
 
-pub fn entity_type(out: &mut String, space: &str, number: usize, count: usize) {
+pub fn entity_type(out: &mut String, number: usize, count: usize) {
     let _ = write!(
         out,
         "<EntityType Name=\"{}\"><Key><PropertyRef Name=\"RecordID\"/></Key>\
          <Property Name=\"RecordID\" Type=\"Edm.Int32\" Nullable=\"false\">\
          <Annotation Term=\"Org.OData.Core.V1.Description\" String=\"Record ID\"/>\
          <Annotation Term=\"Org.OData.Core.V1.Computed\" Bool=\"true\"/></Property>",
-        name(number)
+        type_name(number)
     );
     for i in 1..=properties(number) {
         let (name, kind) = (property(i), KINDS[i % KINDS.len()]);
@@ -66,29 +72,29 @@ pub fn entity_type(out: &mut String, space: &str, number: usize, count: usize) {
     for nav in TO_ONE.into_iter().filter(|nav| *nav <= properties(number)) {
         let _ = write!(
             out,
-            "<NavigationProperty Name=\"{}\" Type=\"{space}.{}\"><ReferentialConstraint Property=\"{}\" \
+            "<NavigationProperty Name=\"{}\" Type=\"{SPACE}.{}\"><ReferentialConstraint Property=\"{}\" \
              ReferencedProperty=\"RecordID\"/></NavigationProperty>",
             nav_name(nav),
-            target(number, nav, count),
+            type_name(target(number, nav, count)),
             property(nav)
         );
     }
     for nav in 1..=TO_MANY {
-        let target = target(number, nav + 100, count);
+        let target = type_name(target(number, nav + 100, count));
         let _ = write!(
             out,
-            "<NavigationProperty Name=\"{target}Collection{nav}\" Type=\"Collection({space}.{target})\"/>"
+            "<NavigationProperty Name=\"{target}Collection{nav}\" Type=\"Collection({SPACE}.{target})\"/>"
         );
     }
     out.push_str("</EntityType>");
 }
 
 /// The set under both of its names.
-pub fn entity_sets(out: &mut String, space: &str, number: usize, count: usize) {
+pub fn entity_sets(out: &mut String, number: usize, count: usize) {
     for set in [name(number), alias(number)] {
-        let _ = write!(out, "<EntitySet Name=\"{set}\" EntityType=\"{space}.{}\">", name(number));
+        let _ = write!(out, "<EntitySet Name=\"{set}\" EntityType=\"{SPACE}.{}\">", type_name(number));
         for nav in TO_ONE.into_iter().filter(|nav| *nav <= properties(number)) {
-            let target = target(number, nav, count);
+            let target = name(target(number, nav, count));
             let _ =
                 write!(out, "<NavigationPropertyBinding Path=\"{}\" Target=\"{target}\"/>", nav_name(nav));
         }
@@ -96,7 +102,9 @@ pub fn entity_sets(out: &mut String, space: &str, number: usize, count: usize) {
             let target = target(number, nav + 100, count);
             let _ = write!(
                 out,
-                "<NavigationPropertyBinding Path=\"{target}Collection{nav}\" Target=\"{target}\"/>"
+                "<NavigationPropertyBinding Path=\"{}Collection{nav}\" Target=\"{}\"/>",
+                type_name(target),
+                name(target)
             );
         }
         let _ = write!(
@@ -115,11 +123,11 @@ mod tests {
 
     #[test]
     fn only_so_many_have_a_set_under_two_names() {
-        for set in ["PX_Objects_Filler_Type0007", "FillerType0007"] {
+        for set in ["PX_Objects_Filler_FillerType0007", "FillerType0007"] {
             assert!(is_filler(set, 8), "{set}");
             assert!(!is_filler(set, 7), "{set}");
         }
-        for set in ["FillerType7", "FillerType00007", "FillerType+007", "Type0007", "FillerType"] {
+        for set in ["FillerType7", "FillerType00007", "FillerType+007", "Filler0007", "FillerType"] {
             assert!(!is_filler(set, 8), "{set}");
         }
         assert!(is_filler("FillerType12345", 20_000));

@@ -1,7 +1,7 @@
 //! Streams the rows of an OData set.
 
 use super::expand::Shape;
-use crate::data::value::write_json_text;
+use crate::faults::InStream;
 use crate::http::CHUNK;
 use crate::query::{Cursor, Next};
 use crate::reply::{Filled, Source};
@@ -11,8 +11,9 @@ pub struct Rows {
     shape: Shape,
     /// What stands before the rows; taken when it has been written.
     head: Option<Vec<u8>>,
-    first: bool,
-    /// The next link, and whether to give it even without more rows.
+    written: u64,
+    error: Option<InStream>,
+    /// The next link as JSON, and whether to give it even without more rows.
     link: Option<(String, bool)>,
     link_name: &'static str,
 }
@@ -24,8 +25,9 @@ impl Rows {
         head: Vec<u8>,
         link: Option<(String, bool)>,
         link_name: &'static str,
+        error: Option<InStream>,
     ) -> Rows {
-        Rows { cursor, shape, head: Some(head), first: true, link, link_name }
+        Rows { cursor, shape, head: Some(head), written: 0, error, link, link_name }
     }
 }
 
@@ -36,10 +38,16 @@ impl Source for Rows {
         }
         let mut rows = 0;
         while rows < max_rows && out.len() < CHUNK {
-            match self.cursor.next() {
+            let next = self.cursor.next();
+            if let Some(error) = self.error.take_if(|e| e.after == self.written || matches!(next, Next::End))
+            {
+                error.write(self.written, "]", "}", out);
+                return Filled::Done;
+            }
+            match next {
                 Next::Row(row) => {
-                    out.extend_from_slice(if self.first { b"{" } else { b",{" });
-                    self.first = false;
+                    out.extend_from_slice(if self.written == 0 { b"{" } else { b",{" });
+                    self.written += 1;
                     self.shape.write_members(&self.cursor.data, row, out);
                     out.push(b'}');
                     rows += 1;
@@ -51,7 +59,7 @@ impl Source for Rows {
                         && (always || self.cursor.has_more())
                     {
                         out.extend_from_slice(format!(",\"{}\":", self.link_name).as_bytes());
-                        write_json_text(out, &link);
+                        out.extend_from_slice(link.as_bytes());
                     }
                     out.push(b'}');
                     return Filled::Done;

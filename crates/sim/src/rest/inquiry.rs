@@ -29,9 +29,9 @@ impl Call<'_> {
             .map_err(|e| Reply::exception(400, "Newtonsoft.Json.JsonReaderException", &e.to_string()))?;
         let given: Vec<&Value> = of.cols.iter().map(|c| &body[c.name]["value"]).collect();
         let expand = self.request.option("$expand").unwrap_or("");
-        let ask = Ask::parse("", "", "", false, self.dialect)
+        let ask = Ask::parse("", "", "", false, self.site())
             .map_err(|e| Reply::exception(500, "Microsoft.OData.ODataException", &e))?;
-        let mut node = Node::new(results, &ask, self.dialect)?;
+        let mut node = Node::new(results, &ask)?;
         (node.top, node.files) = (false, false);
         let mut out = Vec::new();
         out.extend_from_slice(
@@ -87,7 +87,7 @@ impl Call<'_> {
                     out.push(b',');
                 }
                 number += 1;
-                node.write_line(&data, row, number, &context, out);
+                node.write(&data, row, number, &context, out);
             }
         }
     }

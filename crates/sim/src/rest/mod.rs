@@ -1,9 +1,10 @@
 //! Contract-based REST (acumatica-api.md §2), read only: `PUT`, `POST` and `DELETE` of records answer 405.
 //!
 //! Fields that cannot be optimized into a list: `Project.Assets`, `Expenses`, `Income`, `Liabilities`, `Case.SLA`,
-//! `StockItem.WarehouseDetails/QtyOnHand` (requested or filtered; without `$select` everything is requested), and
+//! `Payment.ApplicationHistory/DisplayDocType` and `DisplayRefNbr` (requested or filtered; without `$select` everything is requested), and
 //! `Customer.CreditLimit` (only when filtered).
 
+mod form;
 mod inquiry;
 mod scope;
 mod shape;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::data::german;
 use crate::data::schema::{Role, SCHEMA, Table};
-use crate::data::value::{Style, Val, compare_text, parse_guid};
+use crate::data::value::{Val, compare_text, parse_guid};
 use crate::data::{Access, Data, Order};
 use crate::faults::Plan;
 use crate::filter::Dialect;
@@ -26,7 +27,7 @@ use crate::reply::{Filled, Reply, Source};
 use crate::session::Session;
 use crate::state::State;
 use shape::Node;
-pub use shape::{Ask, STANDARD, below, sub_select};
+pub use shape::{Ask, STANDARD, Site, below, sub_select};
 use write::Rows;
 pub use write::{Context, note};
 
@@ -92,9 +93,9 @@ impl Call<'_> {
             return Ok(file(self.state, self.request, id));
         }
         let [name, rest @ ..] = rest else { return Err(Reply::not_found_html()) };
-        let table = SCHEMA
-            .find(name)
-            .filter(|t| !matches!(SCHEMA.tables[*t].role, Role::Detail { .. } | Role::Satellite));
+        let table = SCHEMA.find(name).filter(|t| {
+            !matches!(SCHEMA.tables[*t].role, Role::Detail { .. } | Role::Satellite | Role::Setup)
+        });
         let table = table.ok_or_else(|| Reply::not_found_json(&self.request.path))?;
         if let Role::Inquiry { results } = SCHEMA.tables[table].role {
             return self.inquiry(table, results, rest);
@@ -109,11 +110,21 @@ impl Call<'_> {
 
     fn context(&self) -> Context {
         let root = format!("{}/entity/{}/{}", self.state.config.site(), self.endpoint, self.version);
-        Context::new(&root, self.session)
+        Context::new(&root, self.state, self.session)
+    }
+
+    fn site(&self) -> Site {
+        Site::new(self.state, self.dialect)
+    }
+
+    fn site_of(&self, table: usize) -> Site {
+        let deaf = self.dialect == Dialect::Contract4
+            && self.state.config.deaf.iter().any(|name| name.eq_ignore_ascii_case(SCHEMA.tables[table].name));
+        Site { deaf, ..self.site() }
     }
 
     fn ask(&self, list: bool) -> Result<Ask, Reply> {
-        Ask::read(self.request, list, self.dialect)
+        Ask::read(self.request, list, self.site())
     }
 
     fn is_german(&self) -> bool {
@@ -121,7 +132,7 @@ impl Call<'_> {
     }
 
     fn node(&self, table: usize, ask: &Ask) -> Result<Node, Reply> {
-        let mut node = Node::new(table, ask, self.dialect)?;
+        let mut node = Node::new(table, ask)?;
         node.german = self.is_german() && SCHEMA.tables[table].name == german::ENTITY;
         Ok(node)
     }
@@ -134,7 +145,7 @@ impl Call<'_> {
         let mut blocked = node.not_optimizable();
         let mut filter = None;
         if let Some(text) = self.request.option("$filter") {
-            let found = scope::filter(table, text, self.dialect, self.is_german())?;
+            let found = scope::filter(table, text, self.site_of(table), self.is_german())?;
             blocked.extend(found.blocked);
             if found.nothing {
                 rows = Order::Natural(0);
@@ -150,10 +161,10 @@ impl Call<'_> {
             rows = Order::Natural(0);
         }
         let (skip, top) = (number(self.request, "$skip")?, number(self.request, "$top")?);
-        let (skip, top) = (skip.unwrap_or(0), top.unwrap_or(u64::MAX));
+        let (skip, top) = (self.plan.skip(skip.unwrap_or(0)), top.unwrap_or(u64::MAX));
         let cap = self.plan.page_cap.unwrap_or(u64::MAX);
         let cursor = Cursor::new(data, rows, filter, skip, top.min(cap));
-        let rows = Rows::new(cursor, node, self.context());
+        let rows = Rows::new(cursor, node, self.context(), self.plan.in_stream.clone());
         Ok(Reply::stream("application/json; charset=utf-8", Box::new(rows)))
     }
 
@@ -164,8 +175,11 @@ impl Call<'_> {
         let order = data.order_with(table, headers::shown(self.request, false));
         let id = if let [id] = keys { parse_guid(id) } else { None };
         let row = match id {
-            Some(id) => data.row_of_guid(table, id, &order),
-            None => find(&data, table, &order, keys, self.dialect),
+            Some(id) => {
+                let passing = if SCHEMA.tables[table].noteless { self.context().passing } else { 0 };
+                data.row_of_guid(table, id ^ u128::from(passing), &order)
+            }
+            None => find(&data, table, &order, keys, self.site()),
         };
         let row = row.ok_or_else(Reply::no_entity)?;
         let mut out = Vec::new();
@@ -176,7 +190,7 @@ impl Call<'_> {
     /// A template whose `custom` lists the custom fields with their types.
     fn template(&self, table: usize) -> Reply {
         let mut out = Vec::new();
-        shape::write_template(table, &mut out);
+        form::write_template(table, self.site(), &self.context(), &mut out);
         Reply::new(200, "application/json; charset=utf-8", out)
     }
 }
@@ -233,7 +247,7 @@ impl Source for Content {
 }
 
 /// The row whose key fields have these values. Drop-downs go by label, in contract 5 by id too.
-fn find(data: &Data, table: usize, order: &Order, keys: &[&str], dialect: Dialect) -> Option<u64> {
+fn find(data: &Data, table: usize, order: &Order, keys: &[&str], site: Site) -> Option<u64> {
     let of: &Table = &SCHEMA.tables[table];
     if keys.len() != of.keys.len() {
         return None;
@@ -242,10 +256,10 @@ fn find(data: &Data, table: usize, order: &Order, keys: &[&str], dialect: Dialec
     let equal = |access: &Access, row: u64, key: &str| match access.value(data, row) {
         Val::Choice(c) => {
             compare_text(c.label, key).is_eq()
-                || dialect == Dialect::Contract5 && compare_text(c.code, key).is_eq()
+                || site.dialect == Dialect::Contract5 && compare_text(c.code, key).is_eq()
         }
         Val::Text(text) => compare_text(&text, key).is_eq(),
-        other => other.to_plain(Style::REST) == key,
+        other => other.to_plain(site.style()) == key,
     };
     // The last key varies fastest: comparing it first settles most rows.
     let rows = (0..order.len()).map(|i| order.row(i));

@@ -3,8 +3,11 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+use super::shape::{Site, not_optimizable};
+use crate::config::SwitchedOff;
 use crate::data::Access;
 use crate::data::schema::{SCHEMA, Sql};
+use crate::data::value::Val;
 use crate::filter::Dialect;
 use crate::filter::eval::{Expr, Field, Scope, Show, bind};
 use crate::filter::parser::{Ast, Func, Op, parse};
@@ -20,6 +23,7 @@ pub struct Found {
 
 struct RestScope {
     table: usize,
+    site: Site,
     show: Show,
     blocked: RefCell<Vec<String>>,
     unknown: RefCell<Option<String>>,
@@ -42,10 +46,17 @@ impl RestScope {
         if col.hidden || col.custom != custom {
             return None;
         }
-        if col.sql != Sql::Yes {
-            self.blocked.borrow_mut().push(col.name.to_string());
+        match self.site.off {
+            SwitchedOff::Refused if col.off => return None,
+            SwitchedOff::Absent if col.off => return Some(Expr::Literal(Val::Null)),
+            _ => {}
         }
-        Some(Expr::Field(Field { kind: col.kind, access, show: self.show, pad: 0 }))
+        if col.sql != Sql::Yes {
+            let of = &SCHEMA.tables[access.table];
+            self.blocked.borrow_mut().push(not_optimizable(of, &path.replace('/', ".")));
+        }
+        let zone = Some(self.site.zone);
+        Some(Expr::Field(Field { kind: col.kind, access, show: self.show, pad: 0, zone }))
     }
 
     fn missing(&self, path: &str) -> String {
@@ -69,13 +80,15 @@ impl Scope for RestScope {
     }
 }
 
-pub fn filter(table: usize, text: &str, dialect: Dialect, german: bool) -> Result<Found, Reply> {
+pub fn filter(table: usize, text: &str, site: Site, german: bool) -> Result<Found, Reply> {
+    let dialect = site.dialect;
     let failed = |message: &str| Reply::exception(500, "Microsoft.OData.ODataException", message);
-    let ast = parse(text, dialect).map_err(|e| failed(&e))?;
+    let ast = parse(text, dialect, Some(site.zone)).map_err(|e| failed(&e))?;
     if dialect == Dialect::Contract4 && negates_substringof(&ast) {
         return Err(failed("The method or operation is not implemented."));
     }
     if on_detail(table, &ast)
+        || site.deaf && off_key(table, &ast)
         || links_anded(&ast)
         || dialect == Dialect::Contract4 && compares_substringof(&ast)
     {
@@ -86,7 +99,7 @@ pub fn filter(table: usize, text: &str, dialect: Dialect, german: bool) -> Resul
         _ if german => Show::German,
         _ => Show::Label,
     };
-    let scope = RestScope { table, show, blocked: RefCell::default(), unknown: RefCell::default() };
+    let scope = RestScope { table, site, show, blocked: RefCell::default(), unknown: RefCell::default() };
     match bind(&ast, &scope) {
         Ok(expr) => Ok(Found { expr: Some(expr), blocked: scope.blocked.into_inner(), nothing: false }),
         Err(message) => match scope.unknown.into_inner() {
@@ -126,6 +139,13 @@ fn on_detail(table: usize, ast: &Ast) -> bool {
         first.is_some_and(|name| SCHEMA.tables[table].detail(name).is_some_and(|d| d.rest))
     };
     any(ast, &|node| matches!(node, Ast::Field(path) if detail(path)))
+}
+
+/// Whether it names a field that is no key. Some forms find nothing then (acumatica-api.md §2.2, HB 25R2).
+fn off_key(table: usize, ast: &Ast) -> bool {
+    let of = &SCHEMA.tables[table];
+    let key = |path: &str| of.keys.iter().any(|k| of.cols[*k].name == path);
+    any(ast, &|node| matches!(node, Ast::Field(path) if !key(path)) || matches!(node, Ast::Custom(_)))
 }
 
 /// ANDs across different linked entities may find nothing; here they do.

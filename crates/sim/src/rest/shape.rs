@@ -1,10 +1,14 @@
 //! `$select`, `$expand` and `$custom`: what of a record is shown.
 
-use crate::data::schema::{SCHEMA, Sql, Table};
+use super::form::{self, Field};
+use crate::config::SwitchedOff;
+use crate::data::schema::{Role, SCHEMA, Sql, Table};
 use crate::data::value::{Kind, Style, write_json_text};
 use crate::filter::Dialect;
 use crate::http::Request;
 use crate::reply::Reply;
+use crate::state::State;
+use crate::zone::TimeZone;
 
 /// More custom fields than this in one request, and nothing comes back (acumatica-api.md §2).
 const MOST_CUSTOM: usize = 100;
@@ -12,8 +16,37 @@ const MOST_CUSTOM: usize = 100;
 /// Names that every record has beside its fields.
 pub const STANDARD: &[&str] = &["id", "rowNumber", "note", "custom", "files", "_links"];
 
+/// What of the site decides on fields and values.
+#[derive(Clone, Copy)]
+pub struct Site {
+    pub dialect: Dialect,
+    pub zone: &'static TimeZone,
+    pub off: SwitchedOff,
+    /// Fields of the form that the contract lacks are known, not customizations alone.
+    pub whole_forms: bool,
+    /// Conditions on fields that are no key find nothing.
+    pub deaf: bool,
+}
+
+impl Site {
+    pub fn new(state: &State, dialect: Dialect) -> Site {
+        Site {
+            dialect,
+            zone: state.zone,
+            off: state.config.switched_off,
+            whole_forms: state.config.whole_forms,
+            deaf: false,
+        }
+    }
+
+    pub fn style(self) -> Style {
+        Style::rest(self.zone, self.dialect == Dialect::Contract5)
+    }
+}
+
 /// What a request asked for.
 pub struct Ask {
+    pub site: Site,
     pub select: Option<Vec<String>>,
     pub expand: Vec<String>,
     /// `$select` inside `$expand`, with the path in front.
@@ -23,28 +56,22 @@ pub struct Ask {
 }
 
 impl Ask {
-    pub fn read(request: &Request, list: bool, dialect: Dialect) -> Result<Ask, Reply> {
+    pub fn read(request: &Request, list: bool, site: Site) -> Result<Ask, Reply> {
         let option = |name: &str| request.option(name).unwrap_or("");
-        Ask::parse(option("$select"), option("$expand"), option("$custom"), list, dialect)
+        Ask::parse(option("$select"), option("$expand"), option("$custom"), list, site)
             .map_err(|e| Reply::exception(500, "Microsoft.OData.ODataException", &e))
     }
 
-    pub fn parse(
-        select: &str,
-        expand: &str,
-        custom: &str,
-        list: bool,
-        dialect: Dialect,
-    ) -> Result<Ask, String> {
+    pub fn parse(select: &str, expand: &str, custom: &str, list: bool, site: Site) -> Result<Ask, String> {
         let names = |text: &str| -> Vec<String> {
             text.split(',').map(|n| n.trim().to_string()).filter(|n| !n.is_empty()).collect()
         };
         let mut ask =
-            Ask { select: None, expand: Vec::new(), inner: Vec::new(), custom: names(custom), list };
+            Ask { site, select: None, expand: Vec::new(), inner: Vec::new(), custom: names(custom), list };
         if !select.is_empty() {
             ask.select = Some(names(select));
         }
-        if dialect == Dialect::Contract5 {
+        if site.dialect == Dialect::Contract5 {
             ask.nested(expand, "")?;
             // Contract 5 takes custom fields in $select.
             if let Some(select) = &mut ask.select {
@@ -135,8 +162,8 @@ pub struct Node {
     pub contract5: bool,
     /// Behind their names as they are written, sorted without regard to case.
     pub parts: Vec<(Vec<u8>, Part)>,
-    /// Columns of `custom`.
-    pub custom: Vec<usize>,
+    /// Fields of `custom`, and their columns if they are customizations.
+    pub custom: Vec<(Field, Option<usize>)>,
     pub top: bool,
     pub files: bool,
     /// Its drop-downs show German labels.
@@ -151,26 +178,34 @@ pub fn below(paths: &[String], name: &str) -> Option<Vec<String>> {
 }
 
 impl Node {
-    pub fn new(table: usize, ask: &Ask, dialect: Dialect) -> Result<Node, Reply> {
-        let mut node = Node::build(table, ask.select.as_deref(), &ask.expand, &ask.inner, ask.list, dialect)?;
+    pub fn new(table: usize, ask: &Ask) -> Result<Node, Reply> {
+        let mut node =
+            Node::build(table, ask.select.as_deref(), &ask.expand, &ask.inner, ask.list, ask.site)?;
         node.top = true;
         node.files = ask.select.as_ref().is_none_or(|s| s.iter().any(|n| n == "files"));
-        node.add_custom(&ask.custom);
+        node.add_custom(&ask.custom, ask.site);
         for (_, part) in &mut node.parts {
             if let Part::Detail(_, lines) = part {
-                lines.add_custom(&ask.custom);
+                lines.add_custom(&ask.custom, ask.site);
             }
         }
         Ok(node)
     }
 
     /// Unknown custom fields are left out without a word.
-    fn add_custom(&mut self, paths: &[String]) {
+    fn add_custom(&mut self, paths: &[String], site: Site) {
         let of = &SCHEMA.tables[self.table];
-        for path in paths {
-            let name = path.split_once('.').filter(|(view, _)| *view == of.view).map(|(_, name)| name);
-            let col = name.and_then(|n| of.col(n)).filter(|c| of.cols[*c].custom);
-            self.custom.extend(col.filter(|c| !self.custom.contains(c)));
+        let form = if site.whole_forms { form::fields(of) } else { Vec::new() };
+        for (view, name) in paths.iter().filter_map(|path| path.split_once('.')) {
+            let col = of.col(name).filter(|c| view == of.view && of.cols[*c].custom);
+            let customized =
+                col.map(|c| Field { view: of.view, name: name.to_string(), kind: of.cols[c].kind });
+            let field =
+                customized.or_else(|| form.iter().find(|f| f.view == view && f.name == name).cloned());
+            let Some(field) = field else { continue };
+            if !self.custom.iter().any(|(f, _)| *f == field) {
+                self.custom.push((field, col));
+            }
         }
     }
 
@@ -180,13 +215,14 @@ impl Node {
         expand: &[String],
         inner: &[String],
         list: bool,
-        dialect: Dialect,
+        site: Site,
     ) -> Result<Node, Reply> {
         let of: &Table = &SCHEMA.tables[table];
-        let contract5 = dialect == Dialect::Contract5;
+        let contract5 = site.dialect == Dialect::Contract5;
         let first = |path: &String| path.split('/').next().unwrap_or("").to_string();
         for name in select.unwrap_or(&[]).iter().map(first) {
-            let field = of.col(&name).is_some_and(|c| shown(of, c));
+            let refused = |c: usize| of.cols[c].off && site.off == SwitchedOff::Refused;
+            let field = of.col(&name).is_some_and(|c| shown(of, c) && !refused(c));
             let other = of.link(&name).is_some_and(|l| l.rest) || of.detail(&name).is_some_and(|d| d.rest);
             if !field && !other && !STANDARD.contains(&name.as_str()) {
                 return Err(Reply::unknown_field(&name));
@@ -201,7 +237,7 @@ impl Node {
         let selected = |name: &str| select.is_none_or(|s| s.iter().any(|n| n == name));
         let mut parts: Vec<(&str, Part)> = Vec::new();
         for (c, col) in of.cols.iter().enumerate() {
-            if shown(of, c) && selected(col.name) {
+            if shown(of, c) && selected(col.name) && !(col.off && site.off != SwitchedOff::Shown) {
                 parts.push((col.name, Part::Field(c)));
             }
         }
@@ -214,7 +250,7 @@ impl Node {
                 &deeper,
                 &below(inner, link.name).unwrap_or_default(),
                 list,
-                dialect,
+                site,
             )?;
             parts.push((link.name, Part::Link(number, node)));
         }
@@ -226,7 +262,7 @@ impl Node {
                 continue;
             }
             let chosen = sub_select(select, inner, detail.name);
-            let node = Node::build(detail.child, chosen.as_deref(), &deeper, &[], list, dialect)?;
+            let node = Node::build(detail.child, chosen.as_deref(), &deeper, &[], list, site)?;
             parts.push((detail.name, Part::Detail(detail.child, node)));
         }
         parts.sort_by_key(|(name, _)| name.to_lowercase());
@@ -238,7 +274,7 @@ impl Node {
         };
         Ok(Node {
             table,
-            style: if contract5 { Style::REST5 } else { Style::REST },
+            style: site.style(),
             contract5,
             parts: parts.into_iter().map(|(name, part)| (label(name), part)).collect(),
             custom: Vec::new(),
@@ -252,14 +288,29 @@ impl Node {
     pub fn not_optimizable(&self) -> Vec<String> {
         let of = &SCHEMA.tables[self.table];
         let mut found = Vec::new();
-        for (_, part) in &self.parts {
+        for (label, part) in &self.parts {
             match part {
-                Part::Field(c) if of.cols[*c].sql == Sql::No => found.push(of.cols[*c].name.to_string()),
-                Part::Link(_, node) | Part::Detail(_, node) => found.extend(node.not_optimizable()),
+                Part::Field(c) if of.cols[*c].sql == Sql::No => {
+                    found.push(not_optimizable(of, of.cols[*c].name))
+                }
+                Part::Link(_, node) | Part::Detail(_, node) => {
+                    // Paths are written with a dot (acumatica-api.md §2.2, HTE).
+                    let name = String::from_utf8_lossy(label).trim_matches(['"', ':']).to_string();
+                    found.extend(node.not_optimizable().into_iter().map(|field| format!("{name}.{field}")));
+                }
                 _ => {}
             }
         }
         found
+    }
+}
+
+/// A field that keeps a list from being one query, with the reason: of a record's own view or of a detail's.
+pub fn not_optimizable(of: &Table, path: &str) -> String {
+    let name = path.rsplit('.').next().unwrap_or(path);
+    match of.role {
+        Role::Detail { .. } => format!("{path}: View {} has BQL delegate", of.view),
+        _ => format!("{path}: Field {name} is marked as non-optimizable"),
     }
 }
 
@@ -275,7 +326,7 @@ fn shown(of: &Table, c: usize) -> bool {
 
 pub fn custom_type(kind: Kind) -> &'static str {
     match kind {
-        Kind::Text | Kind::Choice => "CustomStringField",
+        Kind::Text | Kind::Choice | Kind::Binary => "CustomStringField",
         Kind::Int => "CustomIntField",
         Kind::Short => "CustomShortField",
         Kind::Long => "CustomLongField",
@@ -286,42 +337,4 @@ pub fn custom_type(kind: Kind) -> &'static str {
         Kind::Date | Kind::Ts => "CustomDateTimeField",
         Kind::Guid => "CustomGuidField",
     }
-}
-
-/// The record of `$adHocSchema`: fields without values, custom fields with their types, those of a detail inside it.
-pub fn write_template(table: usize, out: &mut Vec<u8>) {
-    write_blank(table, out);
-    out.pop();
-    out.extend_from_slice(b",\"files\":[]}");
-}
-
-fn write_blank(table: usize, out: &mut Vec<u8>) {
-    let of = &SCHEMA.tables[table];
-    let has_custom = |t: usize| SCHEMA.tables[t].cols.iter().any(|c| c.custom);
-    let fields = (0..of.cols.len()).filter(|c| shown(of, *c)).map(|c| (of.cols[c].name, None));
-    let details =
-        of.details.iter().filter(|d| d.rest && has_custom(d.child)).map(|d| (d.name, Some(d.child)));
-    let mut members: Vec<(&str, Option<usize>)> = fields.chain(details).collect();
-    members.sort_by_key(|(name, _)| name.to_lowercase());
-    out.extend_from_slice(b"{\"id\":\"00000000-0000-0000-0000-000000000000\",\"rowNumber\":1,\"note\":null");
-    for (name, detail) in members {
-        out.push(b',');
-        write_json_text(out, name);
-        match detail {
-            None => out.extend_from_slice(b":{}"),
-            Some(child) => {
-                out.extend_from_slice(b":[");
-                write_blank(child, out);
-                out.push(b']');
-            }
-        }
-    }
-    let custom = of.cols.iter().filter(|c| c.custom);
-    let fields: Vec<String> =
-        custom.map(|c| format!("\"{}\":{{\"type\":\"{}\"}}", c.name, custom_type(c.kind))).collect();
-    out.extend_from_slice(b",\"custom\":{");
-    if !fields.is_empty() {
-        out.extend_from_slice(format!("\"{}\":{{{}}}", of.view, fields.join(",")).as_bytes());
-    }
-    out.extend_from_slice(b"}}");
 }

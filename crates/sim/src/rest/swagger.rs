@@ -218,7 +218,7 @@ impl Writer {
             // Contract 5 has values of its own for these; the names of their types are a guess.
             Kind::Choice if self.contract5 => "DropDownValue",
             Kind::Date if self.contract5 => "DateOnlyValue",
-            Kind::Text | Kind::Choice => "StringValue",
+            Kind::Text | Kind::Choice | Kind::Binary => "StringValue",
             Kind::Int => "IntValue",
             Kind::Short => "ShortValue",
             Kind::Long => "LongValue",
@@ -303,7 +303,7 @@ impl Writer {
                 },
             }),
         );
-        for table in &SCHEMA.tables {
+        for table in SCHEMA.tables.iter().filter(|t| t.role != Role::Setup) {
             schemas.insert(table.name.to_string(), self.table(table));
         }
         Value::Object(schemas)

@@ -1,28 +1,47 @@
 //! Records as JSON: wrappers, `{}` for no value, `_links`, `files`, `custom`.
 
-use super::shape::{Node, Part, custom_type};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::form::write_custom;
+use super::shape::{Node, Part};
+use crate::config::Ids;
 use crate::data::Data;
 use crate::data::generate::mix;
 use crate::data::german::german;
-use crate::data::schema::{How, SCHEMA, salt_of};
+use crate::data::schema::{How, SCHEMA, Table, salt_of};
 use crate::data::value::{Val, write_guid, write_int, write_json_text};
+use crate::faults::InStream;
 use crate::http::CHUNK;
 use crate::query::{Cursor, Next};
 use crate::reply::{Filled, Source};
 use crate::session::Session;
+use crate::state::State;
 
 /// What links and ids depend on.
 pub struct Context {
     /// `/Site/entity/Default/24.200.001`.
     pub root: String,
-    /// A number of the session.
-    pub session: u64,
+    /// What the ids of records and rows without a NoteID are mixed with.
+    pub passing: u64,
 }
 
 impl Context {
-    pub fn new(root: &str, session: &Session) -> Context {
-        // Ids of detail rows live as long as the session.
-        Context { root: root.to_string(), session: mix(salt_of(&[&session.id])) }
+    pub fn new(root: &str, state: &State, session: &Session) -> Context {
+        static ANSWERS: AtomicU64 = AtomicU64::new(1);
+        // Whether they last for the session or for one answer only, no source says (acumatica-api.md §6).
+        let passing = match state.config.ids {
+            Ids::Stable => 0,
+            Ids::Session => mix(salt_of(&[&session.id])),
+            Ids::Answer => mix(state.started ^ ANSWERS.fetch_add(1, Ordering::Relaxed)),
+        };
+        Context { root: root.to_string(), passing }
+    }
+
+    /// The `id` of a row: its NoteID if it has one (acumatica-api.md §2.2, HTE).
+    pub fn id(&self, data: &Data, table: usize, row: u64) -> u128 {
+        let of = &SCHEMA.tables[table];
+        let lasting = if of.is_entity() { !of.noteless } else { of.col("NoteID").is_some() };
+        data.guid(table, row) ^ if lasting { 0 } else { u128::from(self.passing) }
     }
 }
 
@@ -62,14 +81,7 @@ fn write_translated(value: &Val, node: &Node, out: &mut Vec<u8>) {
 
 impl Node {
     pub fn write(&self, data: &Data, row: u64, number: u64, context: &Context, out: &mut Vec<u8>) {
-        let id = data.guid(self.table, row);
-        self.write_as(id, data, row, number, context, out);
-    }
-
-    /// A row of a detail or of an inquiry's results: its id lives for the session.
-    pub fn write_line(&self, data: &Data, row: u64, number: u64, context: &Context, out: &mut Vec<u8>) {
-        let id = data.guid(self.table, row) ^ u128::from(context.session);
-        self.write_as(id, data, row, number, context, out);
+        self.write_as(context.id(data, self.table, row), data, row, number, context, out);
     }
 
     fn write_as(&self, id: u128, data: &Data, row: u64, number: u64, context: &Context, out: &mut Vec<u8>) {
@@ -102,7 +114,7 @@ impl Node {
                         if i > 0 {
                             out.push(b',');
                         }
-                        node.write_line(data, line, i as u64 + 1, context, out);
+                        node.write(data, line, i as u64 + 1, context, out);
                     }
                     out.push(b']');
                 }
@@ -110,7 +122,7 @@ impl Node {
         }
         self.write_custom(data, row, out);
         if self.top {
-            self.write_links(id, context, out);
+            write_links(&SCHEMA.tables[self.table], id, context, out);
         }
         if self.files {
             self.write_files(data, row, context, out);
@@ -119,42 +131,21 @@ impl Node {
     }
 
     fn write_custom(&self, data: &Data, row: u64, out: &mut Vec<u8>) {
-        out.extend_from_slice(b",\"custom\":{");
-        let of = &SCHEMA.tables[self.table];
-        for (i, c) in self.custom.iter().enumerate() {
-            let col = &of.cols[*c];
-            let start = if i == 0 { format!("\"{}\":{{", of.view) } else { ",".to_string() };
-            out.extend_from_slice(
-                format!("{start}\"{}\":{{\"type\":\"{}\"", col.name, custom_type(col.kind)).as_bytes(),
-            );
-            let value = data.value(self.table, *c, row);
+        out.extend_from_slice(b",\"custom\":");
+        let style = self.style.custom();
+        let salt = SCHEMA.tables[self.table].salt;
+        let fields = self.custom.iter().map(|(field, col)| {
+            let value = match col {
+                Some(col) => data.value(self.table, *col, row),
+                None => field.value(salt, row),
+            };
+            let mut text = Vec::new();
             if !value.is_null() {
-                out.extend_from_slice(b",\"value\":");
-                value.write_json(out, self.style);
+                value.write_json(&mut text, style);
             }
-            out.push(b'}');
-        }
-        out.extend_from_slice(if self.custom.is_empty() { b"}" } else { b"}}" });
-    }
-
-    fn write_links(&self, id: u128, context: &Context, out: &mut Vec<u8>) {
-        let of = &SCHEMA.tables[self.table];
-        let root = &context.root;
-        out.extend_from_slice(b",\"_links\":{\"self\":\"");
-        out.extend_from_slice(root.as_bytes());
-        out.push(b'/');
-        out.extend_from_slice(of.name.as_bytes());
-        out.push(b'/');
-        write_guid(out, id);
-        out.extend_from_slice(b"\",\"files:put\":\"");
-        out.extend_from_slice(root.as_bytes());
-        out.extend_from_slice(b"/files/");
-        out.extend_from_slice(of.graph.as_bytes());
-        out.push(b'/');
-        out.extend_from_slice(of.view.as_bytes());
-        out.push(b'/');
-        write_guid(out, id);
-        out.extend_from_slice(b"/{filename}\"}");
+            (field, text)
+        });
+        write_custom(fields, out);
     }
 
     /// One record in ten has an attachment.
@@ -176,17 +167,38 @@ impl Node {
     }
 }
 
+/// `self` and `files:put` of a top record (acumatica-api.md §2.2, HTE).
+pub fn write_links(of: &Table, id: u128, context: &Context, out: &mut Vec<u8>) {
+    let root = &context.root;
+    out.extend_from_slice(b",\"_links\":{\"self\":\"");
+    out.extend_from_slice(root.as_bytes());
+    out.push(b'/');
+    out.extend_from_slice(of.name.as_bytes());
+    out.push(b'/');
+    write_guid(out, id);
+    out.extend_from_slice(b"\",\"files:put\":\"");
+    out.extend_from_slice(root.as_bytes());
+    out.extend_from_slice(b"/files/");
+    out.extend_from_slice(of.graph.as_bytes());
+    out.push(b'/');
+    out.extend_from_slice(of.view.as_bytes());
+    out.push(b'/');
+    write_guid(out, id);
+    out.extend_from_slice(b"/{filename}\"}");
+}
+
 /// The bare array of a list (acumatica-api.md §2).
 pub struct Rows {
     cursor: Cursor,
     node: Node,
     context: Context,
     number: u64,
+    error: Option<InStream>,
 }
 
 impl Rows {
-    pub fn new(cursor: Cursor, node: Node, context: Context) -> Rows {
-        Rows { cursor, node, context, number: 0 }
+    pub fn new(cursor: Cursor, node: Node, context: Context, error: Option<InStream>) -> Rows {
+        Rows { cursor, node, context, number: 0, error }
     }
 }
 
@@ -194,7 +206,15 @@ impl Source for Rows {
     fn fill(&mut self, out: &mut Vec<u8>, max_rows: usize) -> Filled {
         let mut rows = 0;
         while rows < max_rows && out.len() < CHUNK {
-            match self.cursor.next() {
+            let next = self.cursor.next();
+            if let Some(error) = self.error.take_if(|e| e.after == self.number || matches!(next, Next::End)) {
+                if self.number == 0 {
+                    out.push(b'[');
+                }
+                error.write(self.number, "]", "", out);
+                return Filled::Done;
+            }
+            match next {
                 Next::Row(row) => {
                     out.push(if self.number == 0 { b'[' } else { b',' });
                     self.number += 1;

@@ -252,3 +252,82 @@ fn a_processed_request_can_be_answered_late() {
     assert_eq!(login.join().unwrap(), 204);
     assert!(start.elapsed() >= Duration::from_millis(300));
 }
+
+#[test]
+fn skip_is_applied_twice_ignored_answered_with_nothing_or_begins_late() {
+    let (sim, client) = signed_in(small());
+    let rest = |path: &str| client.entity(&format!("SalesOrder?$select=OrderNbr&{path}")).rows();
+    let gi = |path: &str| {
+        client.get(&format!("/t/Company/api/odata/gi/BI-SalesOrders?$select=OrderNbr&{path}")).rows()
+    };
+    let number = |row: &serde_json::Value| {
+        row["OrderNbr"]["value"].as_str().or(row["OrderNbr"].as_str()).map(String::from)
+    };
+    for (kind, at) in [
+        (FaultKind::SkipTwice, Some(20)),
+        (FaultKind::SkipIgnored, Some(0)),
+        (FaultKind::SkipEmpty, None),
+        (FaultKind::SkipLate, Some(11)),
+    ] {
+        for read in [&rest as &dyn Fn(&str) -> Vec<serde_json::Value>, &gi] {
+            sim.control().clear_faults();
+            let all = read("$top=40");
+            sim.control().add_fault(Fault { count: -1, ..Fault::new("skip", kind) });
+            let found = read("$top=5&$skip=10");
+            assert_eq!(found.first().and_then(number), at.and_then(|at| number(&all[at])), "{kind:?}");
+            assert_eq!(read("$top=40&$skip=0").len(), 40);
+        }
+    }
+}
+
+#[test]
+fn an_error_stands_within_the_rows_of_a_200() {
+    let (sim, client) = signed_in(small());
+    let body = |rows, body: Option<&str>, bytes| {
+        let fault = Fault {
+            rows: Some(rows),
+            body: body.map(String::from),
+            bytes,
+            ..Fault::new("top=30", FaultKind::InStream)
+        };
+        sim.control().add_fault(fault);
+    };
+    for path in
+        ["/entity/Default/24.200.001/Ledger?$top=30", "/t/Company/api/odata/gi/BI-SalesOrders?$top=30"]
+    {
+        let all = client.get(path).rows().len();
+        body(3, None, None);
+        let rows = client.get(path).rows();
+        assert!(rows.len() == 4 && rows[3]["error"]["message"].is_string(), "{path}");
+        // More rows than there are: behind the last.
+        body(1000, Some("{\"message\":\"An error has occurred.\"}"), None);
+        let rows = client.get(path).rows();
+        assert!(rows.len() == all + 1 && rows[all]["message"].is_string(), "{path}");
+        body(0, None, Some(0));
+        let answer = client.get(path);
+        assert!(serde_json::from_str::<serde_json::Value>(answer.text()).is_err());
+        assert!(answer.text().ends_with("}}"), "{}", answer.text());
+    }
+    body(2, Some("\"error\":{\"message\":\"late\"}"), None);
+    let answer = client.get("/t/Company/api/odata/gi/BI-SalesOrders?$top=30").json();
+    assert_eq!((answer["value"].as_array().unwrap().len(), &answer["error"]["message"]), (2, &json!("late")));
+}
+
+#[test]
+fn next_links_are_relative_of_another_scheme_or_empty() {
+    let (sim, client) = signed_in(Config { gi_page_size: 5, ..small() });
+    let path = "/t/Company/api/odata/gi/BI-SalesOrders";
+    let link = |form: &str| {
+        sim.control()
+            .add_fault(Fault { body: Some(form.into()), ..Fault::new("Orders", FaultKind::NextLink) });
+        client.get(&format!("{path}?$select=OrderNbr")).json()["@odata.nextLink"].clone()
+    };
+    let query = "?$select=OrderNbr&$skip=5";
+    assert_eq!(link("relative"), json!(format!("BI-SalesOrders{query}")));
+    assert_eq!(link("path"), json!(format!("/Site{path}{query}")));
+    assert_eq!(link("https"), json!(format!("https://127.0.0.1/Site{path}{query}")));
+    assert_eq!(link("port"), json!(format!("http://127.0.0.1:80/Site{path}{query}")));
+    assert_eq!(link("empty"), json!(""));
+    assert_eq!(link("null"), json!(null));
+    assert_eq!(link("http://elsewhere/x"), json!("http://elsewhere/x"));
+}

@@ -18,11 +18,9 @@ fn the_service_document_lists_sets_and_metadata_is_xml_only() {
         && e["kind"] == "EntitySet"));
     let metadata = client.gi("$metadata");
     assert!(metadata.text().contains("<EntityType Name=\"ARAgingbyCustomer\">"));
-    assert!(
-        metadata
-            .text()
-            .contains("<EntitySet Name=\"AR-Aging by Customer\" EntityType=\"GI.ARAgingbyCustomer\">")
-    );
+    assert!(metadata.text().contains(
+        "<EntitySet Name=\"AR-Aging by Customer\" EntityType=\"GenericInquiry.ARAgingbyCustomer\">"
+    ));
     assert!(metadata.text().contains("<Function Name=\"Inventory by Warehouse_WithParameters\">"));
     assert_eq!(client.gi("$metadata?$format=json").status, 500);
     client.headers.push(("accept".into(), "application/json".into()));
@@ -217,11 +215,11 @@ fn dac_metadata_can_be_as_long_as_a_real_one() {
     let (size, properties) = (metadata.text().len(), metadata.text().matches("<Property ").count());
     assert!((19_000_000..21_000_000).contains(&size), "{size}");
     assert!((41_800..42_800).contains(&properties), "{properties}");
-    for name in ["PX_Objects_Filler_Type0001", "FillerType0001"] {
+    for name in ["PX_Objects_Filler_FillerType0001", "FillerType0001"] {
         assert_eq!(client.dac(&format!("{name}?$top=5")).rows().len(), 0);
         assert_eq!(client.dac(&format!("{name}/$count")).text(), "0");
         assert!(metadata.text().contains(&format!(
-            "<EntitySet Name=\"{name}\" EntityType=\"PX.Data.PX_Objects_Filler_Type0001\">"
+            "<EntitySet Name=\"{name}\" EntityType=\"PX.Objects.Filler.FillerType0001\">"
         )));
     }
     assert_eq!((client.dac("FillerType2245").status, client.gi("FillerType0001").status), (404, 404));
@@ -236,21 +234,21 @@ fn navigation_by_plain_columns_says_by_which() {
     };
     let wanted = [
         format!(
-            "<NavigationProperty Name=\"Customer\" Type=\"PX.Data.PX_Objects_AR_Customer\">{}</Nav",
+            "<NavigationProperty Name=\"Customer\" Type=\"PX.Objects.AR.Customer\">{}</Nav",
             constraint("CustomerID", "BAccountID")
         ),
         format!(
-            "Name=\"SOOrder\" Type=\"PX.Data.PX_Objects_SO_SOOrder\">{}{}</Nav",
+            "Name=\"SOOrder\" Type=\"PX.Objects.SO.SOOrder\">{}{}</Nav",
             constraint("OrderType", "OrderType"),
             constraint("OrderNbr", "OrderNbr")
         ),
         format!(
-            "Name=\"ARInvoice\" Type=\"PX.Data.PX_Objects_AR_ARInvoice\">{}{}</Nav",
+            "Name=\"ARInvoice\" Type=\"PX.Objects.AR.ARInvoice\">{}{}</Nav",
             constraint("TranType", "DocType"),
             constraint("RefNbr", "RefNbr")
         ),
         // No column of the customer holds the number of its contact.
-        "<NavigationProperty Name=\"DefContact\" Type=\"PX.Data.PX_Objects_CR_Contact\"/>".to_string(),
+        "<NavigationProperty Name=\"DefContact\" Type=\"PX.Objects.CR.Contact\"/>".to_string(),
     ];
     for text in wanted {
         assert!(metadata.text().contains(&text), "{text}");
@@ -326,7 +324,9 @@ fn inquiries_may_have_names_of_any_alphabet() {
     let metadata = client.gi("$metadata");
     assert!(metadata.text().contains("<EntityType Name=\"GrößeGewicht\">"));
     assert!(
-        metadata.text().contains("<EntitySet Name=\"Größe &amp; Gewicht\" EntityType=\"GI.GrößeGewicht\">")
+        metadata
+            .text()
+            .contains("<EntitySet Name=\"Größe &amp; Gewicht\" EntityType=\"GenericInquiry.GrößeGewicht\">")
     );
     assert!(metadata.text().contains("<Property Name=\"_1Preis\""));
 }

@@ -161,20 +161,6 @@ fn an_expanded_detail_that_select_lacks_is_silently_empty() {
 }
 
 #[test]
-fn ids_of_detail_rows_live_for_the_session() {
-    let (sim, client) = signed_in(Config { seats: 1, ..small() });
-    let read = |client: &crate::client::Client| client.entity("SalesOrder/SO/000006?$expand=Details").json();
-    let (first, again) = (read(&client), read(&client));
-    assert_eq!(first, again);
-    sim.control().close_sessions();
-    let mut other = crate::client::Client::new(&sim.url());
-    other.headers.push(("cookie".into(), other.login("admin", "secret", "").cookies()));
-    let second = read(&other);
-    assert_eq!(first["id"], second["id"]);
-    assert_ne!(first["Details"][0]["id"], second["Details"][0]["id"]);
-}
-
-#[test]
 fn ad_hoc_schema_lists_custom_fields_with_their_types() {
     let (_sim, client) = signed_in(small());
     let template = client.entity("SalesOrder/$adHocSchema").json();
@@ -188,10 +174,11 @@ fn custom_fields_of_a_detail_are_inside_it_in_the_schema_and_in_the_lines() {
     let (_sim, client) = signed_in(small());
     let template = client.entity("SalesOrder/$adHocSchema").json();
     let wanted = json!({ "Transactions": {
-        "UsrLineNote": { "type": "CustomStringField" }, "UsrLineRating": { "type": "CustomDecimalField" } } });
+        "UsrLineNote": { "type": "CustomStringField", "value": null },
+        "UsrLineRating": { "type": "CustomDecimalField", "value": null } } });
     assert_eq!(template["Details"].as_array().unwrap().len(), 1);
     assert_eq!(template["Details"][0]["custom"], wanted);
-    assert!(template.get("Shipments").is_none(), "it has none");
+    assert_eq!(template["Shipments"][0]["custom"], json!({}), "it has none");
     let lines = |query: &str| -> Vec<Value> {
         let rows = client.entity(&format!("SalesOrder?$top=50&$expand=Details{query}")).rows();
         rows.iter().flat_map(|r| r["Details"].as_array().unwrap().clone()).collect()
@@ -331,14 +318,20 @@ fn cannot_optimize_names_the_fields() {
         ("Project", "Income"),
         ("Project?$select=ProjectID,Income", "Income"),
         ("Customer?$select=CustomerID&$filter=CreditLimit gt 5", "CreditLimit"),
-        ("StockItem?$select=InventoryID,WarehouseDetails&$expand=WarehouseDetails", "QtyOnHand"),
+        (
+            "Payment?$select=ReferenceNbr,ApplicationHistory/DisplayDocType&$expand=ApplicationHistory",
+            "ApplicationHistory.DisplayDocType",
+        ),
     ] {
         let answer = client.entity(query);
         assert!(answer.failure().1.ends_with("CannotOptimizeException"), "{query}");
         let message = answer.json()["exceptionMessage"].as_str().unwrap().to_string();
-        assert!(message.contains(&format!("\r\n{field}: View")), "{message}");
+        assert!(message.contains(&format!("\r\n{field}: ")), "{message}");
     }
     assert!(!client.entity("Project?$select=ProjectID,Status").rows().is_empty());
+    // It works on real servers (HTE).
+    let details = "StockItem?$top=3&$select=InventoryID,WarehouseDetails&$expand=WarehouseDetails";
+    assert!(client.entity(details).rows()[0]["WarehouseDetails"][0]["QtyOnHand"].is_object());
     assert!(client.entity("Project/PRJ-0001").json()["Income"].is_object());
     assert!(!client.entity("Customer?$select=CustomerID,CreditLimit").rows().is_empty());
 }

@@ -1,0 +1,163 @@
+//! `$adHocSchema` and the fields of a form that the contract lacks (acumatica-api.md §2.1, HTE): under `custom` a real
+//! template lists all of them, customizations or not: 91 for StockItem.
+
+use super::shape::{Site, custom_type};
+use super::write::{Context, write_links};
+use crate::data::generate::Rng;
+use crate::data::schema::salt_of;
+use crate::data::schema::{Role, SCHEMA, Table};
+use crate::data::value::{Kind, Val, write_guid, write_json_text};
+
+/// A field of a form that the contract lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    pub view: &'static str,
+    pub name: String,
+    pub kind: Kind,
+}
+
+const BEFORE: &[&str] = &["Base", "Dflt", "Last", "Pending", "Std", "Prev", "Alt", "Min", "Max", "Ext"];
+const BEHIND: &[(&str, Kind)] = &[
+    ("SiteID", Kind::Text),
+    ("AcctID", Kind::Text),
+    ("Price", Kind::Dec(6)),
+    ("Required", Kind::Bool),
+    ("UnitFactor", Kind::Int),
+    ("PriceDate", Kind::Date),
+    ("ClassID_description", Kind::Text),
+    ("LotSerNbr", Kind::Text),
+];
+
+/// So many fields of a view. Their names are ours, in the manner of the real ones.
+fn of_view(view: &'static str, count: usize) -> impl Iterator<Item = Field> {
+    let fixed = [
+        ("NoteText", Kind::Text),
+        ("NotePopupTextExists", Kind::Bool),
+        ("CreatedByID_description", Kind::Text),
+    ];
+    let fixed = fixed.into_iter().map(|(name, kind)| (name.to_string(), kind));
+    let made = BEFORE.iter().flat_map(|a| BEHIND.iter().map(move |(b, kind)| (format!("{a}{b}"), *kind)));
+    fixed.chain(made).take(count).map(move |(name, kind)| Field { view, name, kind })
+}
+
+/// The fields beside customizations that a form has and the contract lacks.
+pub fn fields(of: &Table) -> Vec<Field> {
+    match of.name {
+        // As recorded (HTE, 2022 R2).
+        "StockItem" => of_view("ItemSettings", 77)
+            .chain(of_view("Item", 4))
+            .chain(of_view("CurySettings_InventoryItem", 10))
+            .collect(),
+        _ if of.is_entity() => of_view(of.view, 12).collect(),
+        _ => of_view(of.view, 3).collect(),
+    }
+}
+
+impl Field {
+    /// Of a row; one in four has none.
+    pub fn value(&self, salt: u64, row: u64) -> Val {
+        let mut rng = Rng::new(salt, salt_of(&[self.view, &self.name]), row);
+        if rng.below(4) == 0 {
+            return Val::Null;
+        }
+        match self.kind {
+            Kind::Bool => Val::Bool(rng.below(2) == 0),
+            Kind::Int => Val::Int(rng.below(1000) as i64),
+            Kind::Dec(scale) => Val::Dec(i128::from(rng.below(1_000_000_000)), scale),
+            Kind::Date => Val::Date(18_000 + rng.below(2000) as i32),
+            _ => Val::text(format!("{}-{}", self.name, rng.below(100))),
+        }
+    }
+}
+
+/// The template of an entity: fields without values, linked entities, one row of each detail, `custom`, links.
+pub fn write_template(table: usize, site: Site, context: &Context, out: &mut Vec<u8>) {
+    write_blank(table, site, true, out);
+    out.pop();
+    write_links(&SCHEMA.tables[table], 0, context, out);
+    out.push(b'}');
+}
+
+enum Member {
+    Field,
+    Link(usize),
+    Detail(usize),
+}
+
+/// Linked entities have nothing under `custom`. Ours: no template with a linked entity has been recorded.
+fn write_blank(table: usize, site: Site, customized: bool, out: &mut Vec<u8>) {
+    let of = &SCHEMA.tables[table];
+    let fields = of.cols.iter().filter(|c| !c.hidden && !c.custom).map(|c| (c.name, Member::Field));
+    let links = of.links.iter().filter(|l| l.rest).map(|l| (l.name, Member::Link(l.to)));
+    let details = of.details.iter().filter(|d| d.rest).map(|d| (d.name, Member::Detail(d.child)));
+    let mut members: Vec<(&str, Member)> = fields.chain(links).chain(details).collect();
+    if let Role::Inquiry { results } = of.role {
+        members.push(("Results", Member::Detail(results)));
+    }
+    members.sort_by_key(|(name, _)| name.to_lowercase());
+    out.extend_from_slice(b"{\"id\":\"");
+    write_guid(out, 0);
+    out.extend_from_slice(b"\",\"rowNumber\":1,\"note\":null");
+    for (name, member) in members {
+        out.push(b',');
+        write_json_text(out, name);
+        out.push(b':');
+        match member {
+            Member::Field => out.extend_from_slice(b"{}"),
+            Member::Link(to) => write_blank(to, site, false, out),
+            Member::Detail(child) => {
+                out.push(b'[');
+                write_blank(child, site, true, out);
+                out.push(b']');
+            }
+        }
+    }
+    let columns = of.cols.iter().filter(|c| c.custom && customized);
+    let mut custom: Vec<Field> =
+        columns.map(|c| Field { view: of.view, name: c.name.to_string(), kind: c.kind }).collect();
+    if site.whole_forms && customized {
+        custom.extend(fields_beside(of, &custom));
+    }
+    out.extend_from_slice(b",\"custom\":");
+    write_custom(custom.iter().map(|f| (f, b"null".to_vec())), out);
+    out.push(b'}');
+}
+
+fn fields_beside(of: &Table, custom: &[Field]) -> Vec<Field> {
+    let mut all = fields(of);
+    all.retain(|f| !custom.iter().any(|c| c.view == f.view && c.name == f.name));
+    all
+}
+
+/// The object under `custom`: views, and in each its fields with type and value (as JSON).
+pub fn write_custom<'a>(fields: impl Iterator<Item = (&'a Field, Vec<u8>)>, out: &mut Vec<u8>) {
+    let mut view: Option<&str> = None;
+    out.push(b'{');
+    let mut fields: Vec<_> = fields.collect();
+    // Fields of one view stand together.
+    let mut views: Vec<&str> = Vec::new();
+    for (field, _) in &fields {
+        if !views.contains(&field.view) {
+            views.push(field.view);
+        }
+    }
+    fields.sort_by_key(|(field, _)| views.iter().position(|v| *v == field.view));
+    for (field, value) in &fields {
+        if view != Some(field.view) {
+            out.extend_from_slice(if view.is_some() { b"}," } else { b"" });
+            write_json_text(out, field.view);
+            out.extend_from_slice(b":{");
+        } else {
+            out.push(b',');
+        }
+        view = Some(field.view);
+        write_json_text(out, &field.name);
+        out.extend_from_slice(format!(":{{\"type\":\"{}\"", custom_type(field.kind)).as_bytes());
+        if !value.is_empty() {
+            out.extend_from_slice(b",\"value\":");
+            out.extend_from_slice(value);
+        }
+        out.push(b'}');
+    }
+    out.extend_from_slice(if view.is_some() { b"}}" } else { b"}" });
+}
