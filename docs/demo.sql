@@ -48,7 +48,7 @@ SELECT to_char(t.quarter, 'YYYY "Q"Q') AS quarter,
        round(sum(o.order_total)) AS ordered,
        round(100 * sum(o.order_total) / t.target) AS percent_of_target
 FROM inquiries.bi_sales_orders o
-JOIN sales_target t ON t.quarter = date_trunc('quarter', o.date AT TIME ZONE 'UTC')
+JOIN sales_target t ON t.quarter = date_trunc('quarter', o.date)
 GROUP BY t.quarter, t.target
 ORDER BY t.quarter DESC
 LIMIT 8;
@@ -66,6 +66,14 @@ LIMIT 4;
 \echo 'Only what the query needs is asked for; EXPLAIN (VERBOSE) shows the request and sends none:'
 EXPLAIN (VERBOSE, COSTS OFF)
 SELECT order_nbr, ship_to_address_city FROM erp.sales_order;
+
+\echo 'The same customer in an inquiry and in an entity: the inquiry pads its codes, the import takes the padding off.'
+SELECT o.order_nbr, o.customer_id, c.customer_name, c.main_contact_email, o.order_total
+FROM inquiries.bi_sales_orders o
+JOIN erp.customer c ON c.customer_id = o.customer_id
+WHERE o.customer_id = 'ABC-00006'
+ORDER BY o.order_nbr
+LIMIT 3;
 
 \echo
 \echo '==> 5. An inquiry form, which wants a parameter: it comes from WHERE, or from a join, once for each item'

@@ -35,6 +35,8 @@ pub fn column_type(attribute: &pg_sys::FormData_pg_attribute) -> ColumnType {
         pg_sys::DATEOID => ColumnType::Date,
         pg_sys::TIMESTAMPOID => ColumnType::Timestamp,
         pg_sys::TIMESTAMPTZOID => ColumnType::TimestampTz,
+        pg_sys::INTERVALOID => ColumnType::Interval,
+        pg_sys::BYTEAOID => ColumnType::Bytes,
         pg_sys::UUIDOID => ColumnType::Uuid,
         pg_sys::JSONOID | pg_sys::JSONBOID => ColumnType::Json,
         _ => ColumnType::Text,

@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
 use crate::compat;
-use crate::connection::Server;
+use crate::connection::{Server, quoted};
 use crate::convert;
 use crate::encoding::{from_server, to_server};
 use crate::error::{Refusal, or_raise};
@@ -268,7 +268,7 @@ impl Table {
                     Some((_, why)) => Err(why),
                     None => Ok(Field {
                         path,
-                        ty: column_type(attribute, unpad),
+                        ty: column_type(attribute, is_unpadded(&options, unpad)),
                         vouched: options.get("pushdown").is_some(),
                         key: options.get("key").is_some(),
                     }),
@@ -301,7 +301,7 @@ impl Table {
                     *field = path.join("/");
                 }
             }
-            let ty = column_type(attribute, unpad);
+            let ty = column_type(attribute, is_unpadded(&options, unpad));
             keys.extend(options.integer("key").map(|position| (position, path.join("/"), ty)));
             if let Some(kind) = options.get("parameter") {
                 if !target.form && target.surface != Surface::GenericInquiry {
@@ -316,9 +316,9 @@ impl Table {
             if wanted {
                 let refused = target.surface == Surface::Dac && options.get("pushdown") == Some("off");
                 unselectable.extend(refused.then_some(columns.len()));
-                columns.push(decode::Column { ty: column_type(attribute, unpad), name, path });
+                columns.push(decode::Column { ty, name, path });
                 may_refuse |= convert::may_refuse(attribute);
-            } else if column_type(attribute, unpad) == ColumnType::Text && spare.is_none() {
+            } else if ty == ColumnType::Text && spare.is_none() {
                 let own = path.starts_with(&target.detail) && path.len() == target.detail.len() + 1;
                 let plain = options.get("parameter").is_none()
                     && !ROW_MEMBERS.contains(&path[path.len() - 1].as_str());
@@ -356,6 +356,7 @@ impl Table {
         ScanRequest {
             // SAFETY: the relation is open.
             table: unsafe { from_server((*(*relation.as_ptr()).rd_rel).relname.data.as_ptr()) },
+            relation: qualified(relation),
             target,
             columns,
             unselectable,
@@ -376,6 +377,22 @@ impl Table {
             first_page: plan.limit.unwrap_or(FIRST_PAGE).min(page_size),
         }
     }
+}
+
+/// The name of a relation in statements.
+fn qualified(relation: &PgRelation) -> String {
+    // SAFETY: the relation is open; its schema is in the catalog, or gone, which NULL tells.
+    unsafe {
+        let class = (*relation.as_ptr()).rd_rel;
+        let name = quoted(&from_server((*class).relname.data.as_ptr()));
+        let schema = pg_sys::get_namespace_name((*class).relnamespace);
+        if schema.is_null() { name } else { format!("{}.{name}", quoted(&from_server(schema))) }
+    }
+}
+
+/// Whether the blanks are cut off that the values of a column end with, given what its table says.
+fn is_unpadded(options: &Options, of_table: bool) -> bool {
+    options.get("unpad").map_or(of_table, |unpad| unpad == "true")
 }
 
 fn column_type(attribute: &pg_sys::FormData_pg_attribute, unpad: bool) -> ColumnType {

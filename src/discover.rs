@@ -14,7 +14,7 @@ use crate::connection::{Server, quoted};
 use crate::deparse::{Table, column_options};
 use crate::encoding::{from_server, to_server};
 use crate::error::{Refusal, notice, or_raise};
-use crate::import::Source;
+use crate::import::{Source, tell_of};
 use crate::option::{Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST};
 
 fn source(name: &str, schema: &str) -> Source {
@@ -249,17 +249,36 @@ fn changes_of(group: Group, foreign_schema: &str, endpoint_version: Option<&str>
     let settings = Settings {
         case: if in_snake_case { Case::Snake } else { Case::Preserve },
         not_null,
+        unpad: schema != SCHEMA_REST,
         ..Settings::default()
     };
-    let current = definitions.schema(&settings);
-    let mut changes = diff(&tables, &current, &name, &quoted(foreign_schema), &quoted);
+    let mut current = definitions.schema(&settings);
+    let compare = |current: &_| diff(&tables, current, &name, &quoted(foreign_schema), &quoted);
+    let mut changes = compare(&current);
+    let types: HashSet<&str> = changes
+        .iter()
+        .filter(|change| change.kind == ChangeKind::Type)
+        .map(|change| change.table.as_str())
+        .collect();
+    if schema == SCHEMA_ODATA && !types.is_empty() {
+        // Rows tell days from moments, as they did when the tables were imported.
+        let of = |existing: &&Existing| types.contains(existing.name.as_str());
+        let inquiry = |existing: &Existing| {
+            existing.options.iter().find(|(option, _)| option == "inquiry").map(|(_, value)| value.clone())
+        };
+        let inquiries: HashSet<String> = tables.iter().filter(of).filter_map(inquiry).collect();
+        let asked = current.tables.iter().filter(|table| inquiries.contains(&table.remote));
+        let seen = or_raise(source.checked(asked)).days;
+        current = definitions.schema(&Settings { seen, ..settings });
+        changes = compare(&current);
+    }
     if schema == SCHEMA_ODATA {
         let new = |change: &Change| change.kind == ChangeKind::NewTable;
         let named = |table: &acumatica_schema::Table| {
             changes.iter().any(|change| new(change) && change.table == table.name)
         };
         let found: Vec<_> = current.tables.iter().filter(|table| named(table)).cloned().collect();
-        let refused = or_raise(source.refused(&found));
+        let refused = tell_of(or_raise(source.checked(&found)).refused);
         let is_refused = |change: &Change| {
             found.iter().any(|table| table.name == change.table && refused.contains(&table.remote))
         };

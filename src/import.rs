@@ -1,13 +1,13 @@
 //! IMPORT FOREIGN SCHEMA: from what an instance says it has to foreign tables.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 
 use acumatica_client::catalog::{Contract, Model};
-use acumatica_client::{Client, CustomFields, Endpoint, Engine, Error, Job, Surface, loose};
+use acumatica_client::{Checked, Client, CustomFields, Endpoint, Engine, Error, Job, Surface, loose};
 use acumatica_schema::{
-    Case, Details, Linked, NotFound, Schema, Selection, Settings, Table, contract_tables, dac_tables,
+    Case, Days, Details, Linked, NotFound, Schema, Selection, Settings, Table, contract_tables, dac_tables,
     inquiry_tables,
 };
 use pgrx::prelude::*;
@@ -55,7 +55,7 @@ unsafe extern "C-unwind" fn import_foreign_schema(
     COMMENTS.take();
     let options = or_raise(Options::check(Object::Import, options));
     let source = or_raise(Source::open(Server::load(server), &remote_schema, &options));
-    let settings = settings(&options);
+    let settings = settings(&options, source.surface);
     let mut definitions = or_raise(source.read());
     let kept_all = definitions.keep_only(&selection, &settings.prefix);
     let mut schema = definitions.schema(&settings);
@@ -75,7 +75,10 @@ unsafe extern "C-unwind" fn import_foreign_schema(
         chosen = or_raise(select(&schema, &selection, &source));
     }
     if source.surface == Surface::GenericInquiry && options.get_or_default("check_rights") == "true" {
-        let refused = or_raise(source.refused(&chosen));
+        let Checked { refused, days } = or_raise(source.checked(&chosen));
+        let refused = tell_of(refused);
+        schema = definitions.schema(&Settings { seen: days, ..settings });
+        chosen = or_raise(select(&schema, &selection, &source));
         chosen.retain(|table| !refused.contains(&table.remote));
     }
     let about = |fault: &&String| match selection {
@@ -151,7 +154,7 @@ fn in_database_encoding(text: &str) -> Option<CString> {
         .execute()
 }
 
-fn settings(options: &Options) -> Settings {
+fn settings(options: &Options, surface: Surface) -> Settings {
     let is = |name: &str| options.get_or_default(name) == "true";
     Settings {
         case: match options.get_or_default("case") {
@@ -171,7 +174,13 @@ fn settings(options: &Options) -> Settings {
         keys: is("import_keys"),
         not_null: is("import_not_null"),
         comments: is("import_comments"),
-        unpad: is("unpad"),
+        unpad: options.get("unpad").map_or(surface != Surface::Rest, |unpad| unpad == "true"),
+        days: match options.get_or_default("days") {
+            "date" => Days::Date,
+            "timestamptz" => Days::TimestampTz,
+            _ => Days::Auto,
+        },
+        seen: HashMap::new(),
     }
 }
 
@@ -351,17 +360,21 @@ impl Source {
         Ok(())
     }
 
-    /// The inquiries among `tables` that the user may not read; tells of them.
-    pub fn refused(&self, tables: &[Table]) -> Result<Vec<String>, Refusal> {
-        let names = tables.iter().map(|table| table.remote.clone()).collect();
-        let refused = self.ask(|engine, client| engine.check_inquiries(client, names))?;
-        for (name, error) in &refused {
-            let fate = if error.may_be_of_one() { "could not be checked" } else { "was left out" };
-            let message = format!("generic inquiry \"{name}\" {fate}: {}", error.message);
-            notice(message, error.hint.clone().unwrap_or_default());
-        }
-        Ok(refused.into_iter().filter(|(_, error)| !error.may_be_of_one()).map(|(name, _)| name).collect())
+    /// What the first rows of the inquiries among `tables` tell.
+    pub fn checked<'a>(&self, tables: impl IntoIterator<Item = &'a Table>) -> Result<Checked, Refusal> {
+        let names = tables.into_iter().map(|table| table.remote.clone()).collect();
+        self.ask(|engine, client| engine.check_inquiries(client, names))
     }
+}
+
+/// Tells of the inquiries that the user cannot read; those that he may not.
+pub fn tell_of(refused: Vec<(String, Error)>) -> Vec<String> {
+    for (name, error) in &refused {
+        let fate = if error.may_be_of_one() { "could not be checked" } else { "was left out" };
+        let message = format!("generic inquiry \"{name}\" {fate}: {}", error.message);
+        notice(message, error.hint.clone().unwrap_or_default());
+    }
+    refused.into_iter().filter(|(_, error)| !error.may_be_of_one()).map(|(name, _)| name).collect()
 }
 
 /// At the end of IMPORT FOREIGN SCHEMA: the comments, now that the tables are there.

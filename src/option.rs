@@ -112,7 +112,7 @@ impl Definition {
 
 use Object::{Column, Import, Server, Table, UserMapping};
 
-static OPTIONS: [Definition; 58] = [
+static OPTIONS: [Definition; 60] = [
     Definition::new(
         "url",
         &[Server],
@@ -251,9 +251,10 @@ static OPTIONS: [Definition; 58] = [
     .default("false"),
     Definition::new(
         "unpad",
-        &[Server, Table, Import],
+        &[Server, Table, Column],
         Kind::Boolean,
-        "Whether the spaces are cut off that codes may be padded with.",
+        "Whether the spaces are cut off that codes may be padded with. That of a column goes before that of the table, and \
+         this before that of the server.",
     )
     .default("false"),
     Definition::new(
@@ -398,6 +399,20 @@ static OPTIONS: [Definition; 58] = [
         "Whether entities get columns for their custom fields; one request for each entity.",
     )
     .default("false"),
+    Definition::new(
+        "unpad",
+        &[Import],
+        Kind::Boolean,
+        "Whether tables get the option unpad; unset, those of OData do, where the server pads codes.",
+    ),
+    Definition::new(
+        "days",
+        &[Import],
+        Kind::Choice(&[("auto", &[]), ("date", &[]), ("timestamptz", &[])]),
+        "Which fields with a date and a time become date: those that hold days as far as is known, all but those that are \
+         known to hold moments, or none.",
+    )
+    .default("auto"),
     Definition::new("import_keys", &[Import], Kind::Boolean, "Whether columns say their place in the key.")
         .default("true"),
     Definition::new(

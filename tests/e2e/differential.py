@@ -33,6 +33,8 @@ SCALE = "0.02"
 # Of the queries, that have a filter sent; less means that the test has little to say.
 SHARE = {"contract4": 15, "contract5": 8, "gi_v3": 35, "gi_v4": 35, "dac": 35}
 
+SITE_ZONES = ["UTC", "Europe/Moscow", "America/Los_Angeles", "Pacific/Kiritimati"]
+SESSION_ZONES = ["UTC", "Asia/Tokyo", "America/New_York"]
 # What a column may be declared as instead of what an import makes of it.
 OTHER_TYPES = {
     "text": ["varchar", "varchar(400)", "bpchar", "char(300)", "words", "name", "integer", "numeric", "timestamptz", "date"],
@@ -67,8 +69,8 @@ if not admin.execute("SELECT to_regtype('words')").fetchone()[0]:
 class Side:
     """A connection that has one schema's tables by their names."""
 
-    def __init__(self, schema, seconds):
-        self.connection = connect(options=f"-c search_path={schema},public -c timezone=UTC -c statement_timeout={seconds}s"
+    def __init__(self, schema, seconds, zone):
+        self.connection = connect(options=f"-c search_path={schema},public -c timezone={zone} -c statement_timeout={seconds}s"
                                           " -c default_statistics_target=10 -c jit=off")
         self.connection.execute("SET client_min_messages = notice")
         self.raw = self.connection.pgconn
@@ -147,7 +149,8 @@ class Dialect:
         self.rng = random.Random(f"{seed}/{title}")
         release, self.remote = DIALECTS[title]
         pages = ("--gi-page-size", self.rng.choice([0, 0, 100])) if self.remote != "REST" else ()
-        self.sim = Sim("--scale", SCALE, "--release", release, "--seats", 0, *pages)
+        zone = ("--time-zone", self.rng.choice(SITE_ZONES))
+        self.sim = Sim("--scale", SCALE, "--release", release, "--seats", 0, *zone, *pages)
         self.server, self.there, self.here = f"s_{title}", f"f_{title}", f"l_{title}"
         create_server(admin, self.sim, self.server)
         for schema in (self.there, self.here):
@@ -162,8 +165,9 @@ class Dialect:
             if loaded := self.load(table):
                 self.tables.append(loaded)
         self.took = time.monotonic() - self.began
+        zone = self.rng.choice(SESSION_ZONES)
         # Where both are slow, as on a busy machine, it is not the foreign side that fails.
-        self.foreign, self.local = Side(self.there, 180), Side(self.here, 30)
+        self.foreign, self.local = Side(self.there, 180, zone), Side(self.here, 30, zone)
 
     def change(self, sql):
         admin.execute(sql)
@@ -198,8 +202,14 @@ class Dialect:
                 for title in bad:
                     options.pop(title)
                     self.change(f"ALTER FOREIGN TABLE {full} DROP COLUMN {name(title)}")
-        if self.rng.random() < 0.25:
-            self.change(f"ALTER FOREIGN TABLE {full} OPTIONS (ADD unpad 'true')")
+        # An import of OData takes the padding off.
+        if self.rng.random() < 0.3:
+            said = "ADD unpad 'true'" if self.remote == "REST" else "SET unpad 'false'"
+            self.change(f"ALTER FOREIGN TABLE {full} OPTIONS ({said})")
+        for title, (kind, _) in described.items():
+            if title in options and kind == "text" and self.rng.random() < 0.1:
+                said = f"ADD unpad '{self.rng.choice(['true', 'false'])}'"
+                self.change(f"ALTER FOREIGN TABLE {full} ALTER COLUMN {name(title)} OPTIONS ({said})")
         for title, (kind, _) in described.items():
             types = OTHER_TYPES.get(kind_of(kind))
             if title in options and not options[title].get("parameter") and types and self.rng.random() < 0.12:

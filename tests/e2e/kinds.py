@@ -543,7 +543,7 @@ def a_form_that_does_not_take_its_parameter():
     assert got == [('O\'Neill "x" \\ é 📏', "2024-02-29", -2147483648, "12345678901234567890.123456789", True, "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", True)], got
     db.execute("RESET timezone")
     last = {name: field["value"] for name, field in bodies[-1].items()}
-    assert last == {"Item": 'O\'Neill "x" \\ é 📏', "Day": "2024-02-29T00:00:00+00:00", "N": -2147483648, "Q": 12345678901234567890.123456789, "Yes": True,
+    assert last == {"Item": 'O\'Neill "x" \\ é 📏', "Day": "2024-02-29T00:00:00", "N": -2147483648, "Q": 12345678901234567890.123456789, "Yes": True,
                     "Uid": "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "At": "2024-02-29T12:00:00.123456+00:00"}, last
     for wrong in ({"Item": {}}, {"Item": {"value": "b"}}, {"Item": {"value": None}}, {"Item": None}):
         echo.clear()
@@ -571,7 +571,7 @@ def a_form_that_does_not_take_its_parameter():
 # -- generic inquiries with parameters --------------------------------------------------------------------------------
 
 GI_COLUMNS = ("OrderType", "OrderNbr", "LineNbr", "Warehouse", "Quantity", "Amount", "Completed", "OrderDate", "NoteID")
-GI_TYPES = ["text", "text", "int", "text", "numeric", "numeric", "boolean", "timestamptz", "uuid"]
+GI_TYPES = ["text", "text", "int", "text", "numeric", "numeric", "boolean", "date", "uuid"]
 PARAMETERS = ("warehouse", "line", "quantity", "completed", "order_date", "note_id")
 
 for release in ("2024R2", "2023R2"):
@@ -580,7 +580,7 @@ for release in ("2024R2", "2023R2"):
         site = sim if release == "2024R2" else Sim("--seats", 0, "--release", release, *SCALE)
         create_server(db, site, "gi")
         db.execute("DROP SCHEMA IF EXISTS g CASCADE")
-        load("OData", 'LIMIT TO ("Order Lines & Totals", "Inventory by Warehouse")', server="gi", into="g")
+        load("OData", 'LIMIT TO ("Order Lines & Totals", "Inventory by Warehouse")', server="gi", into="g", unpad="false")
         inquiry = "g.order_lines_totals"
         truth("gi/Order Lines & Totals", GI_COLUMNS, GI_TYPES, "--release", release, simulator=site)
         names = {field: quoted(name) for name, field in rows("SELECT attname, substr(o, 7) FROM pg_attribute, unnest(attfdwoptions) o WHERE attrelid = %s::regclass"
@@ -606,7 +606,7 @@ for release in ("2024R2", "2023R2"):
             got = f"SELECT {listed} FROM {inquiry} WHERE {name} = " + ("'MAIN'" if name == "warehouse" else psycopg.sql.Literal(given).as_string(db))
             same(got, wanted)
         for condition, local in (("completed", "c6"), ("NOT completed", "NOT c6"), ("completed = false", "NOT c6"), ("false = completed", "NOT c6"), ("completed AND line = 2", "c6 AND c2 = 2"), ("line IN (1, 2, 2)", "c2 IN (1, 2)"),
-                                 ("line = ANY ('{1,3,NULL}')", "c2 IN (1, 3)"), ("line = 2::bigint", "c2 = 2"), ("line = 2::smallint", "c2 = 2"), ("warehouse = 'main'", "rtrim(c3) = 'MAIN'"), ("order_date = '2020-01-05'::date", "c7 = '2020-01-05Z'"),
+                                 ("line = ANY ('{1,3,NULL}')", "c2 IN (1, 3)"), ("line = 2::bigint", "c2 = 2"), ("line = 2::smallint", "c2 = 2"), ("warehouse = 'main'", "rtrim(c3) = 'MAIN'"), ("order_date = '2020-01-05'::date", "c7 = '2020-01-05'"),
                                  ("quantity IN (SELECT c4 FROM truth LIMIT 3)", "c4 IN (SELECT c4 FROM truth LIMIT 3)"), ("NOT completed AND completed", "false")):
             try:
                 same(f"SELECT {listed} FROM {inquiry} WHERE {condition}", f"SELECT * FROM truth WHERE {local}", some=False)
@@ -675,7 +675,7 @@ def an_inquiry_without_rights_or_definition():
 def umlauts_in_the_names_of_inquiries_and_fields():
     load("OData", 'LIMIT TO ("Größe & Gewicht")', into="u")
     truth("gi/Größe & Gewicht", ["InventoryID", "Größe", "Gewicht", "_1Preis"], ["text", "numeric", "numeric", "numeric"])
-    same('SELECT inventory_id, größe, gewicht, _1_preis FROM u."größe_gewicht"')
+    same('SELECT inventory_id, größe, gewicht, _1_preis FROM u."größe_gewicht"', "SELECT rtrim(c0), c1, c2, c3 FROM truth")
 
 
 # -- contract 5 -------------------------------------------------------------------------------------------------------

@@ -287,8 +287,8 @@ def only_exact_conditions_are_counted_there():
 
 @test
 def what_a_column_cuts_off_does_not_lose_a_row():
-    db.execute("CREATE FOREIGN TABLE days (n text OPTIONS (field 'InventoryID', key '1'), d date OPTIONS (field 'LastModifiedOn'),"
-               " qty numeric OPTIONS (field 'QtyOnHand')) SERVER erp OPTIONS (schema 'OData', inquiry 'BI-Inventory')")
+    db.execute("CREATE FOREIGN TABLE days (n text OPTIONS (field 'OrderNbr', key '2'), t text OPTIONS (field 'OrderType', key '1'), d date OPTIONS (field 'Date'))"
+               " SERVER erp OPTIONS (schema 'OData', inquiry 'BI-SalesOrders')")
     for value in [row[0] for row in rows("SELECT DISTINCT d FROM days WHERE d IS NOT NULL ORDER BY d LIMIT 6")]:
         for cast in ("d::timestamp", "d::timestamptz", "d"):
             for operator in ("=", "<=", "<", ">="):
@@ -339,7 +339,7 @@ def a_condition_that_finds_no_room_beside_that_of_the_table_is_met_here():
 @test
 def what_orders_by_less_than_the_field_has_is_the_last_key():
     db.execute("CREATE FOREIGN TABLE cut (nbr text OPTIONS (field 'OrderNbr', key '2'), type text OPTIONS (field 'OrderType', key '1'),"
-               " m date OPTIONS (field 'LastModifiedDateTime'), priority int OPTIONS (field 'Priority'))"
+               " m timestamptz(0) OPTIONS (field 'LastModifiedDateTime'), priority int OPTIONS (field 'Priority'))"
                " SERVER erp OPTIONS (schema 'DAC', entity 'PX_Objects_SO_SOOrder')")
     for order in ("m DESC NULLS LAST, priority DESC NULLS LAST LIMIT 1", "m NULLS FIRST, priority NULLS FIRST OFFSET 100 LIMIT 1"):
         truth = rows(f"SELECT m, priority FROM (SELECT * FROM cut OFFSET 0) x ORDER BY {order}")

@@ -20,10 +20,13 @@ CREATE FOREIGN TABLE retyped (
     "OrderType" varchar(2) OPTIONS (key '1'), "OrderNbr" char(8) OPTIONS (key '2'),
     "OrderTotal" numeric(12,1), "TaxTotal" text, "Probability" float4, total_as_money money OPTIONS (field 'OrderTotal'),
     "Hold" text, "Date" timestamp, modified_0 timestamptz(0) OPTIONS (field 'LastModifiedOn'),
-    "ApprovedOn" date, "PromisedOn" timestamp, "NoteID" text, as_name name OPTIONS (field 'OrderNbr')
+    as_day date OPTIONS (field 'Date'), "PromisedOn" timestamp, "NoteID" text, as_name name OPTIONS (field 'OrderNbr')
 ) SERVER erp OPTIONS (inquiry 'BI-SalesOrders');
 SELECT * FROM retyped LIMIT 3;
 \x off
+-- a time of day is not cut off
+CREATE FOREIGN TABLE of_days ("OrderNbr" text OPTIONS (key '1'), "ApprovedOn" date) SERVER erp OPTIONS (inquiry 'BI-SalesOrders');
+SELECT "ApprovedOn" FROM of_days;
 
 -- {} and null are NULL
 CREATE FOREIGN TABLE nulls ("OrderNbr" text OPTIONS (key '1'), "Description" text, city text OPTIONS (field 'ShipToAddress/City'))

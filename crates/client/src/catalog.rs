@@ -15,6 +15,11 @@ pub enum FieldType {
     Numeric,
     Date,
     TimestampTz,
+    /// A time of day.
+    Time,
+    /// A span of time.
+    Interval,
+    Bytes,
     Uuid,
     /// Anything with an inside.
     Json,

@@ -17,11 +17,21 @@ use crate::http::{Answer, Request};
 use crate::openapi;
 use crate::report::Report;
 use crate::request::Surface;
+use crate::sample::{DayFields, day_fields};
 use crate::service;
 use crate::session::{Connection, LIST_BYTES};
 
 /// A definition of an endpoint is 3 MB; more than this is none.
 const DEFINITION_BYTES: usize = 64 * 1024 * 1024;
+
+/// What the first rows of inquiries tell.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// Those that the user cannot read, and why.
+    pub refused: Vec<(String, Error)>,
+    /// The fields of the others that hold days, and those that do not.
+    pub days: HashMap<String, DayFields>,
+}
 
 /// Someone who asks.
 pub(crate) struct Asker {
@@ -165,12 +175,15 @@ impl Asker {
     }
 
     /// Which of the inquiries the user cannot read, and why.
-    pub async fn check_inquiries(&self, names: &[String]) -> Result<Vec<(String, Error)>> {
-        let mut refused = Vec::new();
+    pub async fn check_inquiries(&self, names: &[String]) -> Result<Checked> {
+        let (mut refused, mut days) = (Vec::new(), HashMap::new());
         let mut in_a_row = 0;
         for name in names {
             match self.check_inquiry(name).await {
-                Ok(()) => in_a_row = 0,
+                Ok(fields) => {
+                    in_a_row = 0;
+                    days.insert(name.clone(), fields);
+                }
                 Err(error) if is_about_one(&error) => refused.push((name.clone(), error)),
                 // One inquiry may take forever; when all do, it is the server.
                 Err(error) if error.may_be_of_one() && in_a_row < 2 => {
@@ -180,7 +193,7 @@ impl Asker {
                 Err(error) => return Err(error),
             }
         }
-        Ok(refused)
+        Ok(Checked { refused, days })
     }
 
     /// The custom fields of an entity.
@@ -209,12 +222,13 @@ impl Asker {
         self.get(surface, &path, what, read).await
     }
 
-    /// Whether the user may read an inquiry: its first row is asked for.
-    pub async fn check_inquiry(&self, name: &str) -> Result<()> {
+    /// Whether the user may read an inquiry: its first row is asked for, and tells which of its fields hold days.
+    pub async fn check_inquiry(&self, name: &str) -> Result<DayFields> {
         let root = self.odata_root(Surface::GenericInquiry).await?;
         let what = format!("generic inquiry \"{name}\"");
         let path = format!("{root}/{}?$top=1", encode_segment(name));
-        self.get(Surface::GenericInquiry, &path, &what, async |_| Ok(())).await
+        let read = async |answer: Answer| Ok(answer.bytes(LIST_BYTES).await.unwrap_or_default());
+        Ok(day_fields(&self.get(Surface::GenericInquiry, &path, &what, read).await?))
     }
 
     /// The content of an attachment, which may have at most `limit` bytes.

@@ -17,7 +17,7 @@ use crate::callback;
 use crate::catalog::{Contract, Model};
 use crate::check::{self, Expected, Step};
 use crate::config::Config;
-use crate::discover::{Asker, CustomFields};
+use crate::discover::{Asker, Checked, CustomFields};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::fetch;
@@ -252,7 +252,7 @@ impl Engine {
     }
 
     /// Which of the inquiries the user cannot read, and why; the first row of each is asked for.
-    pub fn check_inquiries(&self, client: &Client, names: Vec<String>) -> Job<Result<Vec<(String, Error)>>> {
+    pub fn check_inquiries(&self, client: &Client, names: Vec<String>) -> Job<Result<Checked>> {
         self.ask(client, |asker| async move { asker.check_inquiries(&names).await })
     }
 

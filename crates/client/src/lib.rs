@@ -42,6 +42,7 @@ mod rename;
 mod report;
 mod request;
 mod retry;
+mod sample;
 mod scan;
 mod seal;
 mod service;
@@ -57,7 +58,7 @@ pub use config::{
     App, Config, Credentials, Login, ODataVersion, Place, Proxy, Secret, Transport, check_tenant,
 };
 pub use dialect::{OWN_TENANT, describe, dialect_of};
-pub use discover::{CustomFields, loose};
+pub use discover::{Checked, CustomFields, loose};
 pub use endpoint::{Endpoint, FALLBACK_VERSION};
 pub use engine::{Client, Engine, Job};
 pub use error::{Error, ErrorKind, Result};
@@ -68,6 +69,7 @@ pub use literal::Literal;
 pub use oauth::Authorized;
 pub use report::Notice;
 pub use request::{Context, Order, Parameter, ScanRequest, Surface, Target};
+pub use sample::DayFields;
 pub use scan::{Rows, ScanStats};
 pub use seal::{Purpose, Sealer, is_sealed};
 

@@ -85,7 +85,8 @@ impl Literal {
                 text.clone()
             }
             Self::Text(text) | Self::Uuid(text) => serde_json::Value::from(text.as_str()).to_string(),
-            Self::Date(day) => format!("\"{day}T00:00:00+00:00\""),
+            // Whatever the zone of the form is: how it takes another one is not known (acumatica-api.md section 2).
+            Self::Date(day) => format!("\"{day}T00:00:00\""),
             Self::Timestamp(moment) => format!("\"{moment}+00:00\""),
         }
     }

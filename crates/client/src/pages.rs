@@ -12,7 +12,7 @@ use crate::access::Access;
 use crate::answer;
 use crate::continuity::{self, Continuity, Cut, Verdict};
 use crate::decode::{
-    Batch, Cell, Column, ColumnType, DecodeError, RowDecoder, RowSplitter, SplitError, place,
+    self, Batch, Cell, Column, ColumnType, DecodeError, RowDecoder, RowSplitter, SplitError, place,
 };
 use crate::dialect::{Listing, Page, from_row};
 use crate::error::{Error, ErrorKind, Result};
@@ -522,7 +522,10 @@ fn unfit(request: &ScanRequest, row: &[u8], position: u64, error: DecodeError) -
         return Error::new(ErrorKind::Protocol, format!("could not read a row of {}", request.target))
             .detail(error.kind);
     };
-    let hint = error.kind.hint().map(Into::into);
+    let hint = match error.kind {
+        decode::ErrorKind::TimeOfDay(_) => Some(request.as_moment(column)),
+        kind => kind.hint().map(Into::into),
+    };
     Error { hint, ..request.unfit(column, &row_key(request, row, position), &error.value, error.kind) }
 }
 

@@ -99,26 +99,39 @@ pub(crate) fn check_echo(request: &ScanRequest, call: &[Option<Literal>], record
         let Some(text) = value.as_ref().map(Literal::text) else { continue };
         let ty = parameter.column.map_or(ColumnType::Text, |column| request.columns[column].ty);
         let column = |path| Column { name: parameter.name.clone(), path, ty };
-        let (mut sent, mut shown) = (Batch::new(1), Batch::new(1));
-        let mut constant = RowDecoder::new(&[column(Vec::new())], &[]);
-        constant.set_constant(0, ty, text);
-        constant.decode(b"{}", &mut sent).map_err(|error| unreadable(&error))?;
         let Some(field) = fields.get(&parameter.name) else {
             return Err(Error::new(
                 ErrorKind::UnknownField,
                 format!("{} has no parameter \"{}\"", request.target, parameter.name),
             ));
         };
+        let refused = || {
+            let name = &parameter.name;
+            let error = Error::new(
+                ErrorKind::Server,
+                format!("{} did not accept the parameter \"{name}\"", request.target),
+            );
+            refusal(field).map(|refusal| error.detail(refusal))
+        };
+        if let Some(shown) = shown_text(field)
+            && let Some(value) = value
+            && is_same_day(value, &shown)
+        {
+            match refused() {
+                Some(error) => return Err(error),
+                None => continue,
+            }
+        }
+        let (mut sent, mut shown) = (Batch::new(1), Batch::new(1));
+        let mut constant = RowDecoder::new(&[column(Vec::new())], &[]);
+        constant.set_constant(0, ty, text);
+        constant.decode(b"{}", &mut sent).map_err(|error| unreadable(&error))?;
         // Only the field: the results beside it may be many.
         let field_alone = format!("{{\"field\":{field}}}");
         let mut echo = RowDecoder::new(&[column(vec!["field".to_owned()])], &[]);
         echo.decode(field_alone.as_bytes(), &mut shown).map_err(|error| unreadable(&error))?;
-        if let Some(refusal) = refusal(field) {
-            return Err(Error::new(
-                ErrorKind::Server,
-                format!("{} did not accept the parameter \"{}\"", request.target, parameter.name),
-            )
-            .detail(refusal));
+        if let Some(error) = refused() {
+            return Err(error);
         }
         if !same(&sent, &shown) {
             return Err(Error::new(
@@ -140,6 +153,39 @@ fn refusal(field: &RawValue) -> Option<String> {
     }
     let Field { error } = serde_json::from_str(field.get()).ok()?;
     Some(error).filter(|text| !text.is_empty())
+}
+
+/// What a form shows for a parameter, if that is a text.
+fn shown_text(field: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Field {
+        Bare(String),
+        Wrapped { value: String },
+    }
+    match serde_json::from_str(field.get()).ok()? {
+        Field::Bare(text) | Field::Wrapped { value: text } => Some(text),
+    }
+}
+
+/// Whether a form shows the day that it was given, which is midnight in the zone of the site: `6/7/2016` is shown as
+/// `2016-06-07T00:00:00+03:00` (the vendor's recorded answers). Of a moment this is asked only if it is midnight too.
+fn is_same_day(given: &Literal, shown: &str) -> bool {
+    let (day, time) = match given {
+        Literal::Date(day) => (day.as_str(), ""),
+        Literal::Timestamp(moment) => match moment.split_once('T') {
+            Some((day, time)) => (day, time),
+            None => return false,
+        },
+        _ => return false,
+    };
+    let is_midnight = |time: &str| {
+        let clock = time.split(['+', '-', 'Z']).next().unwrap_or(time);
+        clock.bytes().all(|byte| matches!(byte, b'0' | b':' | b'.' | b'T'))
+    };
+    shown.strip_prefix(day).is_some_and(|rest| {
+        (rest.is_empty() || rest.starts_with('T')) && is_midnight(rest) && is_midnight(time)
+    })
 }
 
 /// Text as SQL Server compares it, without case and the spaces at its end; numbers by value.
@@ -185,6 +231,33 @@ mod tests {
         assert_eq!(check(r#"{"Item":{"value":"BB"}}"#), Err(ErrorKind::Protocol));
         assert_eq!(check(r#"{"Results":[]}"#), Err(ErrorKind::UnknownField));
         assert_eq!(check(r#"{"Item":{"value":"aa","error":"not found"}}"#), Err(ErrorKind::Server));
+    }
+
+    #[test]
+    fn a_day_is_shown_in_the_zone_of_the_site() {
+        let day = || Literal::Date("2016-06-07".into());
+        let moment = |text: &str| Literal::Timestamp(text.into());
+        let check = |ty, value: Literal, shown: &str| {
+            let (mut request, call) = form(Some(value));
+            request.columns[0].ty = ty;
+            let record = format!(r#"{{"Item":{{"value":"{shown}"}},"Results":[]}}"#);
+            check_echo(&request, &call, record.as_bytes()).map_err(|error| error.kind)
+        };
+        use ColumnType::{Date, TimestampTz};
+        let other = Err(ErrorKind::Protocol);
+        for zone in ["+03:00", "-08:00", "+00:00", "Z", "+14:00", ""] {
+            assert_eq!(check(Date, day(), &format!("2016-06-07T00:00:00{zone}")), Ok(()), "{zone}");
+            assert_eq!(check(Date, day(), &format!("2016-06-06T00:00:00{zone}")), other, "{zone}");
+            let midnight = moment("2016-06-07T00:00:00");
+            assert_eq!(check(TimestampTz, midnight, &format!("2016-06-07T00:00:00{zone}")), Ok(()), "{zone}");
+        }
+        assert_eq!(check(Date, day(), "2016-06-07"), Ok(()));
+        assert_eq!(check(Date, day(), "2016-06-071"), other);
+        assert_eq!(check(TimestampTz, moment("2016-06-06T21:00:00"), "2016-06-07T00:00:00+03:00"), Ok(()));
+        assert_eq!(check(TimestampTz, moment("2016-06-07T10:00:00"), "2016-06-07T00:00:00+03:00"), other);
+        assert_eq!(check(TimestampTz, moment("2016-06-07T00:00:00"), "2016-06-06T00:00:00-05:00"), other);
+        // In the body there is no zone that the site could turn it into another day by.
+        assert_eq!(day().json(), r#""2016-06-07T00:00:00""#);
     }
 
     #[test]

@@ -35,6 +35,8 @@ impl Surface {
 pub struct ScanRequest {
     /// What error messages call the table.
     pub table: String,
+    /// What statements call it: with its schema, in quotes where it needs them.
+    pub relation: String,
     pub target: Target,
     /// The columns wanted, in the order of the cells of a row.
     pub columns: Vec<Column>,
@@ -105,6 +107,15 @@ impl ScanRequest {
             format!("could not convert a value for column \"{name}\" of foreign table \"{table}\": {why}"),
         )
         .detail(format!("Row {row}, field \"{}\", value: {value}", path.join("/")))
+    }
+
+    /// What to do about a column of days that holds moments.
+    pub(crate) fn as_moment(&self, column: usize) -> String {
+        let name = self.columns[column].name.replace('"', "\"\"");
+        format!(
+            "Run: ALTER FOREIGN TABLE {} ALTER COLUMN \"{name}\" TYPE timestamp with time zone;",
+            self.relation
+        )
     }
 }
 
@@ -228,6 +239,7 @@ pub(crate) mod tests {
     /// A request for columns whose names are their paths.
     pub fn request(name: &str, columns: &[(&str, ColumnType)], key: &[&str]) -> ScanRequest {
         ScanRequest {
+            relation: "local".into(),
             table: name.to_lowercase(),
             target: Target {
                 surface: Surface::Rest,

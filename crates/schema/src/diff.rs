@@ -180,11 +180,16 @@ impl Comparison<'_> {
     }
 
     fn column_type(&self, column: &ExistingColumn, now: &Column) -> Option<Change> {
-        if column.sql_type == now.sql_type || is_own_choice(&column.sql_type) {
+        // Definitions do not tell days from moments; what was made a day is read as one, or is an error.
+        let of_days = column.sql_type == "date" && now.sql_type == "timestamp with time zone";
+        if column.sql_type == now.sql_type || of_days || is_own_choice(&column.sql_type) {
             return None;
         }
         let (remote, was, now) = (now.remote(), &column.sql_type, now.sql_type);
-        let change = if may_be_chosen(was, now) {
+        let is_day = now == "date" && was == "timestamp with time zone";
+        let change = if is_day {
+            format!("{remote} holds days; the column is {was}")
+        } else if may_be_chosen(was) {
             format!("definition says {now} for {remote}; the column is {was}")
         } else {
             format!("{remote} is {now} now, no longer {was}")
@@ -287,7 +292,7 @@ fn is_wanted(kind: Kind, had: &HashSet<Kind>) -> bool {
 
 /// Whether people have given a column this type for reasons of their own: an import gives none such.
 fn is_own_choice(was: &str) -> bool {
-    const IMPORTED: [&str; 12] = [
+    const IMPORTED: [&str; 16] = [
         "text",
         "boolean",
         "smallint",
@@ -298,6 +303,10 @@ fn is_own_choice(was: &str) -> bool {
         "numeric",
         "date",
         "timestamp with time zone",
+        "timestamp without time zone",
+        "time without time zone",
+        "interval",
+        "bytea",
         "uuid",
         "jsonb",
     ];
@@ -305,8 +314,8 @@ fn is_own_choice(was: &str) -> bool {
 }
 
 /// Whether people may have: the type holds what the other does.
-fn may_be_chosen(was: &str, now: &str) -> bool {
-    was == "text" || (was == "date" && now == "timestamp with time zone")
+fn may_be_chosen(was: &str) -> bool {
+    was == "text"
 }
 
 #[cfg(test)]

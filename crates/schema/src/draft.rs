@@ -3,7 +3,7 @@
 use acumatica_client::catalog::FieldType;
 
 use crate::names::{self, Names};
-use crate::{Column, Details, Kind, Linked, Settings, Table};
+use crate::{Column, Details, Kind, Linked, Settings, Table, days};
 
 /// The most columns that a table of PostgreSQL holds (`MaxHeapAttributeNumber`).
 pub(crate) const MAX_COLUMNS: usize = 1600;
@@ -127,6 +127,9 @@ pub(crate) fn sql_type(ty: FieldType) -> &'static str {
         FieldType::Numeric => "numeric",
         FieldType::Date => "date",
         FieldType::TimestampTz => "timestamp with time zone",
+        FieldType::Time => "time without time zone",
+        FieldType::Interval => "interval",
+        FieldType::Bytes => "bytea",
         FieldType::Uuid => "uuid",
         FieldType::Json => "jsonb",
     }
@@ -162,16 +165,26 @@ fn finish_table(draft: TableDraft, settings: &Settings, notices: &mut Vec<String
         draft.columns.iter().map(|column| is_wanted(column.kind, settings)).collect();
     notices.extend(cut(&draft.columns, &mut included).map(|cut| format!("\"{}\": {cut}", draft.remote)));
     let names = column_names(&draft.columns, &included, settings);
-    let columns = draft.columns.into_iter().zip(names).zip(included);
+    let remote = draft.remote;
+    let seen = settings.seen.get(&remote);
+    let settled = draft.columns.into_iter().map(|column| {
+        let sql_type = days::settle(column.sql_type, &remote, &column.remote, seen, settings.days);
+        Draft { sql_type, ..column }
+    });
+    let columns: Vec<Column> = settled
+        .zip(names)
+        .zip(included)
+        .map(|((column, name), included)| column.finish(name, included, settings))
+        .collect();
     let mut options = draft.options;
     options.extend(settings.unpad.then(|| ("unpad", "true".into())));
     Table {
         name: String::new(),
-        remote: draft.remote,
+        remote,
         aliases: draft.aliases,
         comment: draft.comment.filter(|_| settings.comments),
         options,
-        columns: columns.map(|((column, name), included)| column.finish(name, included, settings)).collect(),
+        columns,
         key_order_known: draft.key_order_known,
     }
 }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod contract;
+mod days;
 mod diff;
 mod draft;
 mod keys;
@@ -16,11 +17,14 @@ mod select;
 mod sql;
 
 pub use contract::contract_tables;
+pub use days::Days;
 pub use diff::{Change, ChangeKind, Existing, ExistingColumn, diff};
 pub use keys::{Key, key, last_modified};
 pub use model::{dac_tables, inquiry_tables};
 pub use names::Case;
 pub use select::{NotFound, Selection};
+
+use std::collections::HashMap;
 
 use known::Known;
 
@@ -39,6 +43,9 @@ pub struct Settings {
     pub comments: bool,
     /// Whether tables take the padding off codes.
     pub unpad: bool,
+    pub days: Days,
+    /// Of the fields of a table, by their remote names, whether what they were seen to hold is days.
+    pub seen: HashMap<String, HashMap<String, bool>>,
 }
 
 impl Default for Settings {
@@ -52,6 +59,8 @@ impl Default for Settings {
             not_null: false,
             comments: true,
             unpad: false,
+            days: Days::Auto,
+            seen: HashMap::new(),
         }
     }
 }

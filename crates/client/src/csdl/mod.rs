@@ -98,7 +98,11 @@ fn edm(name: &str) -> Option<FieldType> {
         "Decimal" => FieldType::Numeric,
         "Date" => FieldType::Date,
         "DateTime" | "DateTimeOffset" => FieldType::TimestampTz,
-        "Time" | "TimeOfDay" | "Duration" | "Binary" | "Stream" => FieldType::Text,
+        "TimeOfDay" => FieldType::Time,
+        // Of version 3 and of version 4; both are written as ISO 8601 has them (`PT8H`), which interval reads.
+        "Time" | "Duration" => FieldType::Interval,
+        "Binary" => FieldType::Bytes,
+        "Stream" => FieldType::Text,
         "Guid" => FieldType::Uuid,
         "Untyped" | "ComplexType" => FieldType::Json,
         shape if shape.starts_with("Geography") || shape.starts_with("Geometry") => FieldType::Json,

@@ -30,6 +30,9 @@ pub enum ErrorKind {
     /// Digits other than 0 behind the decimal point.
     #[error("value has a fraction and cannot be read as type {0}")]
     Fraction(ColumnType),
+    /// A moment where a day belongs.
+    #[error("value has a time of day and cannot be read as type {0}")]
+    TimeOfDay(ColumnType),
     /// A number where the type takes strings only.
     #[error("a number cannot be read as type {0}")]
     Number(ColumnType),

@@ -20,6 +20,7 @@
 //! ```
 
 mod batch;
+mod coded;
 mod error;
 mod row;
 mod scan;
@@ -34,6 +35,7 @@ pub use error::{DecodeError, ErrorKind};
 pub use row::RowDecoder;
 pub(crate) use row::place;
 pub use split::{Envelope, RowSplitter, SplitError};
+pub(crate) use time::shows_day;
 
 use std::fmt;
 
@@ -58,12 +60,16 @@ pub enum ColumnType {
     Text,
     /// As `Text`, without the spaces at its end: codes may be padded with them (acumatica-api.md section 3).
     Unpadded,
-    /// The calendar day as written, whatever the zone.
+    /// The calendar day as written, whatever the zone; a time of day other than midnight is an error.
     Date,
     /// Converted to UTC.
     Timestamp,
     /// No zone means UTC.
     TimestampTz,
+    /// As text that `interval_in` reads: ISO 8601 as OData writes it (`-PT8H`), or hours and minutes.
+    Interval,
+    /// Base64, in either of its alphabets, as text that `byteain` reads.
+    Bytes,
     /// With or without hyphens and braces.
     Uuid,
     /// The value as received, wrapper and all: its text is UTF-8 without NUL bytes, but `jsonb_in` still has to judge
@@ -85,6 +91,8 @@ impl fmt::Display for ColumnType {
             Self::Date => "date",
             Self::Timestamp => "timestamp without time zone",
             Self::TimestampTz => "timestamp with time zone",
+            Self::Interval => "interval",
+            Self::Bytes => "bytea",
             Self::Uuid => "uuid",
             Self::Json => "jsonb",
         })

@@ -16,12 +16,26 @@ pub(super) struct Written {
     pub days: i32,
     /// Microseconds since the midnight before, less those that the clock is ahead of UTC; no zone means UTC.
     micros: i64,
+    /// Whether the clock shows midnight, whatever the zone.
+    midnight: bool,
 }
+
+/// 1900-01-01 00:00 UTC, which stands for "never" and is written as any zone has it (`1900-01-01T03:00:00+03:00`, the
+/// vendor's recorded answers).
+const NEVER: i64 = -25_567 * DAY;
 
 impl Written {
     /// Microseconds since 1970-01-01 00:00 UTC.
     pub(super) fn instant(&self) -> i64 {
         i64::from(self.days) * DAY + self.micros
+    }
+
+    /// The day that is written, if nothing but a day is: the server writes a day as midnight of its own zone.
+    pub(super) fn day(&self) -> Option<i32> {
+        match self.instant() {
+            NEVER => Some((NEVER / DAY) as i32),
+            _ => self.midnight.then_some(self.days),
+        }
     }
 }
 
@@ -33,6 +47,12 @@ pub(super) fn parse(text: &[u8], ty: ColumnType) -> Result<Written, ErrorKind> {
     }
     let fields = rest.fields().ok_or(ErrorKind::Syntax(ty))?;
     fields.check().ok_or(ErrorKind::OutOfRange(ty))
+}
+
+/// Whether a text is a day, and not a moment; `None` if it is neither, or "never", which both may be.
+pub(crate) fn shows_day(text: &[u8]) -> Option<bool> {
+    let written = parse(text, ColumnType::Date).ok().filter(|written| written.instant() != NEVER)?;
+    Some(written.midnight)
 }
 
 /// The numbers of an ISO 8601 text, not yet checked against calendar and clock.
@@ -63,11 +83,13 @@ impl Fields {
         if self.offset_hours > 15 || self.offset_minutes > 59 {
             return None;
         }
-        let seconds = i64::from(self.hour * 3600 + self.minute * 60 + self.second);
+        let clock = i64::from(self.hour * 3600 + self.minute * 60 + self.second);
         let offset = i64::from(self.offset_hours * 3600 + self.offset_minutes * 60);
-        let seconds = if self.west { seconds + offset } else { seconds - offset };
+        let seconds = if self.west { clock + offset } else { clock - offset };
         let micros = i64::from((self.nanos + 500) / 1000);
-        Some(Written { days: date.num_days_from_ce() - EPOCH, micros: seconds * SECOND + micros })
+        let days = date.num_days_from_ce() - EPOCH;
+        let midnight = clock == 0 && self.nanos == 0;
+        Some(Written { days, micros: seconds * SECOND + micros, midnight })
     }
 }
 
@@ -114,7 +136,10 @@ impl Reader<'_> {
         Some(instant.and_then(|instant| {
             let days = i32::try_from(instant.div_euclid(DAY)).ok()?;
             let date = NaiveDate::from_num_days_from_ce_opt(days.checked_add(EPOCH)?)?;
-            (1..=9999).contains(&date.year()).then_some(Written { days, micros: instant.rem_euclid(DAY) })
+            (1..=9999).contains(&date.year()).then(|| {
+                let micros = instant.rem_euclid(DAY);
+                Written { days, micros, midnight: micros == 0 }
+            })
         }))
     }
 

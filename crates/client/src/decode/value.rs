@@ -2,6 +2,7 @@
 
 use super::ColumnType;
 use super::batch::{Batch, Cell};
+use super::coded;
 use super::error::{ErrorKind, Fault};
 use super::scan::{WRAPPER, members, peek, scalar_len, skip, string_end};
 use super::time;
@@ -161,10 +162,12 @@ fn from_text(text: &[u8], ty: ColumnType, quoted: bool, batch: &mut Batch) -> Re
             _ => Err(ErrorKind::Syntax(ty)),
         },
         _ if !quoted => Err(ErrorKind::Number(ty)),
-        ColumnType::Date => Ok(Cell::Date(time::parse(text, ty)?.days)),
+        ColumnType::Date => time::parse(text, ty)?.day().map(Cell::Date).ok_or(ErrorKind::TimeOfDay(ty)),
         ColumnType::Timestamp | ColumnType::TimestampTz => {
             Ok(Cell::Timestamp(time::parse(text, ty)?.instant()))
         }
+        ColumnType::Interval => batch.push_with(|arena| coded::interval(text, arena)),
+        ColumnType::Bytes => batch.push_with(|arena| coded::bytes(text, arena)),
         ColumnType::Uuid => {
             let digits = text.strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"}")).unwrap_or(text);
             // The crate takes URNs too, but it is by the length that we tell the two forms we want.

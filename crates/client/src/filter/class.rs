@@ -52,7 +52,7 @@ impl Kind {
             ColumnType::Text | ColumnType::Unpadded => Self::Text,
             ColumnType::Date | ColumnType::Timestamp | ColumnType::TimestampTz => Self::Moment,
             ColumnType::Uuid => Self::Uuid,
-            ColumnType::Json => return None,
+            ColumnType::Interval | ColumnType::Bytes | ColumnType::Json => return None,
         })
     }
 }
@@ -215,6 +215,13 @@ mod tests {
             }
             assert_eq!(class(dialect, Kind::Text, Operator::Range), Class::None(COLLATION));
             assert_eq!(class(dialect, Kind::Text, Operator::NotEqual), Class::None(COLLATION));
+        }
+    }
+
+    #[test]
+    fn what_the_server_holds_otherwise_is_not_asked_about() {
+        for ty in [ColumnType::Bytes, ColumnType::Interval, ColumnType::Json] {
+            assert_eq!(Kind::of(ty), None);
         }
     }
 

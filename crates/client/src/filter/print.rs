@@ -173,6 +173,9 @@ fn compare(
         },
         (Kind::Uuid, Literal::Uuid(_)) => Some(written(comparison, value)),
         (Kind::Text, Literal::Text(text)) if is_safe(text) => Some(written(comparison, value)),
+        (Kind::Moment, Literal::Date(day)) if ty == ColumnType::Date && slack == Slack::default() => {
+            written_day(name, comparison, day, dialect)
+        }
         (Kind::Moment, _) => moment(name, comparison, value, slack, dialect),
         _ => None,
     }
@@ -295,6 +298,37 @@ fn is_telling(piece: &str, field: &Field, dialect: Dialect) -> bool {
     !piece.trim().is_empty() && !may_be_date && !piece.chars().any(char::is_control)
 }
 
+/// A comparison of days, as they are written: in some zone, which is up to 14 hours off. A day begins at midnight of its
+/// zone and ends a day later, so a moment that does not belong into the column is met, and told of, and not left out.
+fn written_day(name: &str, comparison: Comparison, day: &str, dialect: Dialect) -> Option<String> {
+    const MOST_OFF: TimeDelta = TimeDelta::hours(14);
+    let start = format!("{day}T00:00:00").parse::<NaiveDateTime>().ok()?;
+    let end = start.checked_add_signed(TimeDelta::days(1))?;
+    let from = |start: NaiveDateTime| bound(name, "ge", start.checked_sub_signed(MOST_OFF), dialect);
+    let to = |end: NaiveDateTime| bound(name, "lt", end.checked_add_signed(MOST_OFF), dialect);
+    match comparison {
+        Comparison::Eq => both(from(start), to(end)),
+        Comparison::Ge => from(start),
+        Comparison::Gt => from(end),
+        Comparison::Le => to(end),
+        Comparison::Lt => to(start),
+        Comparison::Ne => None,
+    }
+}
+
+fn bound(name: &str, operator: &str, moment: Option<NaiveDateTime>, dialect: Dialect) -> Option<String> {
+    let moment = moment.filter(|moment| YEARS.contains(&moment.year()))?;
+    let text = moment.format("%Y-%m-%dT%H:%M:%S").to_string();
+    Some(format!("{name} {operator} {}", literal(&Literal::Timestamp(text), dialect)))
+}
+
+fn both(from: Option<String>, to: Option<String>) -> Option<String> {
+    match (from, to) {
+        (Some(from), Some(to)) => Some(format!("{from} and {to}")),
+        (from, to) => from.or(to),
+    }
+}
+
 /// A comparison of moments, widened by what zones may differ.
 fn moment(
     name: &str,
@@ -315,18 +349,10 @@ fn moment(
         _ => return None,
     };
     let days = |days: u16| ZONES + TimeDelta::days(days.into());
-    let bound = |operator: &str, moment: Option<NaiveDateTime>| {
-        let moment = moment.filter(|moment| YEARS.contains(&moment.year()))?;
-        let text = moment.format("%Y-%m-%dT%H:%M:%S").to_string();
-        Some(format!("{name} {operator} {}", literal(&Literal::Timestamp(text), dialect)))
-    };
-    let from = || bound("ge", earliest.checked_sub_signed(days(slack.before)));
-    let to = || bound("le", latest.checked_add_signed(days(slack.after)));
+    let from = || bound(name, "ge", earliest.checked_sub_signed(days(slack.before)), dialect);
+    let to = || bound(name, "le", latest.checked_add_signed(days(slack.after)), dialect);
     match comparison {
-        Comparison::Eq => match (from(), to()) {
-            (Some(from), Some(to)) => Some(format!("{from} and {to}")),
-            (from, to) => from.or(to),
-        },
+        Comparison::Eq => both(from(), to()),
         Comparison::Gt | Comparison::Ge => from(),
         Comparison::Lt | Comparison::Le => to(),
         Comparison::Ne => None,
@@ -517,9 +543,37 @@ mod tests {
         assert_eq!(shown(&when(Ge), GiV4), "D ge 2024-01-30T10:00:00Z");
         assert_eq!(shown(&when(Lt), GiV3), "D le datetime'2024-02-01T10:00:00'");
         assert_eq!(
-            shown(&on("D", Type::Date, Eq, Literal::Date("2024-01-31".into())), Contract4),
+            shown(&on("D", Type::TimestampTz, Eq, Literal::Date("2024-01-31".into())), Contract4),
             "D ge datetimeoffset'2024-01-30T00:00:00+00:00' and D le datetimeoffset'2024-02-02T00:00:00+00:00'"
         );
+    }
+
+    #[test]
+    fn a_written_day_is_asked_for_in_any_zone() {
+        let day = |comparison| on("D", Type::Date, comparison, Literal::Date("2022-11-02".into()));
+        assert_eq!(
+            shown(&day(Eq), Contract4),
+            "D ge datetimeoffset'2022-11-01T10:00:00+00:00' and D lt datetimeoffset'2022-11-03T14:00:00+00:00'"
+        );
+        assert_eq!(shown(&day(Ge), GiV4), "D ge 2022-11-01T10:00:00Z");
+        assert_eq!(shown(&day(Gt), GiV4), "D ge 2022-11-02T10:00:00Z");
+        assert_eq!(shown(&day(Le), GiV3), "D lt datetime'2022-11-03T14:00:00'");
+        assert_eq!(shown(&day(Lt), Dac), "D lt 2022-11-02T14:00:00Z");
+        assert_eq!(shown(&day(Ne), Dac), "");
+        // Of every moment of the day, in every zone that there is.
+        let text = shown(&day(Eq), GiV4);
+        let bounds: Vec<NaiveDateTime> =
+            text.split([' ', 'Z']).filter_map(|word| word.parse().ok()).collect();
+        let midnight: NaiveDateTime = "2022-11-02T00:00:00".parse().unwrap();
+        for minutes_east in (-12 * 60..=14 * 60).step_by(15) {
+            for minute in (0..24 * 60).step_by(15).chain([24 * 60 - 1]) {
+                let instant = midnight + TimeDelta::minutes(minute - minutes_east);
+                assert!(bounds[0] <= instant && instant < bounds[1], "{minutes_east} {minute}");
+            }
+        }
+        let far = |day: &str, comparison| on("D", Type::Date, comparison, Literal::Date(day.into()));
+        assert_eq!(shown(&far("9999-12-31", Le), GiV4), "");
+        assert_eq!(shown(&far("0001-01-01", Ge), GiV4), "");
     }
 
     #[test]
@@ -532,6 +586,9 @@ mod tests {
         };
         assert_eq!(shown(&month(Eq), GiV4), "D ge 2023-12-30T00:00:00Z and D le 2024-02-04T00:00:00Z");
         assert_eq!(shown(&month(Lt), GiV4), "D le 2024-02-04T00:00:00Z");
+        let Filter::Test(_, test) = month(Eq) else { panic!() };
+        let of_day = Filter::Test(field("D", Type::Date), test);
+        assert_eq!(shown(&of_day, GiV4), "D ge 2023-12-30T00:00:00Z and D le 2024-02-04T00:00:00Z");
     }
 
     #[test]

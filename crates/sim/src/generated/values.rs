@@ -94,8 +94,19 @@ fn random(wrapper: Wrapper, field: &str, label: &str, rng: &mut Rng) -> Val {
         Wrapper::Guid => Val::Guid(u128::from(rng.draw()) << 64 | u128::from(rng.draw())),
         Wrapper::Choice => Val::Choice(&CHOICES[rng.below(CHOICES.len() as u64) as usize]),
         Wrapper::Date => Val::Date(day(rng) as i32),
-        Wrapper::DateTime if salt.is_multiple_of(2) => Val::Date(day(rng) as i32),
+        Wrapper::DateTime if is_day(field, salt) => Val::Date(day(rng) as i32),
         Wrapper::DateTime => Val::Ts(day(rng) * DAY + rng.below(8_640_000) as i64 * 10_000),
+    }
+}
+
+/// Days are called dates (recorded: Date, DueDate, ShipmentDate, TransactionDate, RequestedOn), moments are not
+/// (LastModifiedDateTime, CreatedDate, LastModified). Ours: of other names one half is days.
+fn is_day(field: &str, salt: u64) -> bool {
+    let has = |words: &[&str]| words.iter().any(|word| field.contains(word));
+    match field {
+        _ if has(&["Time", "Last", "Created", "Modified", "Activity"]) => false,
+        _ if has(&["Date", "Requested", "Promised", "Ship", "Period"]) || field.ends_with("On") => true,
+        _ => salt.is_multiple_of(2),
     }
 }
 

@@ -122,10 +122,10 @@ fn types_of_properties() {
         ("Edm.Date", FieldType::Date),
         ("Edm.DateTime", FieldType::TimestampTz),
         ("Edm.DateTimeOffset", FieldType::TimestampTz),
-        ("Edm.Time", FieldType::Text),
-        ("Edm.TimeOfDay", FieldType::Text),
-        ("Edm.Duration", FieldType::Text),
-        ("Edm.Binary", FieldType::Text),
+        ("Edm.Time", FieldType::Interval),
+        ("Edm.TimeOfDay", FieldType::Time),
+        ("Edm.Duration", FieldType::Interval),
+        ("Edm.Binary", FieldType::Bytes),
         ("Edm.Stream", FieldType::Text),
         ("Edm.Guid", FieldType::Uuid),
         ("Edm.GeographyPoint", FieldType::Json),
@@ -141,7 +141,7 @@ fn types_of_properties() {
     let properties: String = types
         .iter()
         .enumerate()
-        .map(|(at, (ty, _))| format!("<Property Name=\"P{at}\" Type=\"{ty}\"/>"))
+        .map(|(at, (ty, _))| format!("<Property Name=\"P{at}\" Type=\"{ty}\" Scale=\"Variable\"/>"))
         .collect();
     let declared = r#"<ComplexType Name="Money"><Property Name="X" Type="Edm.Int32"/></ComplexType>
         <EnumType Name="Color"><Member Name="Red"/></EnumType>

@@ -169,7 +169,11 @@ proptest! {
         let text = format!("\"{}{sign}{hours:02}:{rest:02}\"", local.format("%Y-%m-%dT%H:%M:%S%.6f"));
         prop_assert_eq!(one(ColumnType::TimestampTz, &text), Ok(format!("{micros} µs")));
         let day = (local.date() - chrono::NaiveDate::default()).num_days();
-        prop_assert_eq!(one(ColumnType::Date, &text), Ok(format!("day {day}")));
+        let midnight = format!("\"{}T00:00:00{sign}{hours:02}:{rest:02}\"", local.format("%Y-%m-%d"));
+        prop_assert_eq!(one(ColumnType::Date, midnight), Ok(format!("day {day}")));
+        if micros.rem_euclid(60_000_000) != 0 {
+            prop_assert_eq!(one(ColumnType::Date, &text), Err(ErrorKind::TimeOfDay(ColumnType::Date)));
+        }
     }
 
     #[test]
@@ -181,7 +185,7 @@ proptest! {
         cuts in prop::collection::vec(1usize..40, 0..10),
     ) {
         use ColumnType::*;
-        let types = [Bool, Int2, Int4, Int8, Float4, Float8, Numeric, Text, Date, Timestamp, TimestampTz, Uuid, Json];
+        let types = [Bool, Int2, Int4, Int8, Float4, Float8, Numeric, Text, Date, Timestamp, TimestampTz, Interval, Bytes, Uuid, Json];
         let mut columns: Vec<_> = types.iter().map(|&ty| column("a", ty)).collect();
         columns.extend([column("a/b", Text), column("*", Json)]);
         _ = decode(&columns, &bytes, &cuts);
