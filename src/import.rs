@@ -18,6 +18,7 @@ use crate::connection::{Mapping, Server, with_client};
 use crate::ddl::event;
 use crate::encoding::{from_server, to_server, to_server_exactly};
 use crate::error::{Refusal, notice, or_raise};
+use crate::locks;
 use crate::option::{Object, Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST, option_list};
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
@@ -53,6 +54,7 @@ unsafe extern "C-unwind" fn import_foreign_schema(
         )
     };
     COMMENTS.take();
+    locks::done();
     let options = or_raise(Options::check(Object::Import, options));
     let source = or_raise(Source::open(Server::load(server), &remote_schema, &options));
     let settings = settings(&options, source.surface);
@@ -106,6 +108,7 @@ unsafe extern "C-unwind" fn import_foreign_schema(
         // SAFETY: as above.
         unsafe { ask_for(statement, &created) };
     }
+    locks::expect(created.len());
     if options.get_or_default("import_comments") == "true" {
         // SAFETY: the command is going to write, so that it needs a transaction ID anyway.
         let transaction = unsafe { pg_sys::GetCurrentTransactionId() };
@@ -383,6 +386,7 @@ pub fn tell_of(refused: Vec<(String, Error)>) -> Vec<String> {
 pub extern "C-unwind" fn acumatica_fdw_imported(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     // SAFETY: PostgreSQL calls it.
     unsafe { event(call) };
+    locks::done();
     let Some(Comments { transaction, local_schema, tables }) = COMMENTS.take() else {
         return pg_sys::Datum::from(0);
     };

@@ -19,7 +19,7 @@
 //! * `parameter`: the parameters of inquiries, from WHERE to the request;
 //! * `setting`: what a session can set for all its queries;
 //! * `plan`, `scan`, `explain`: the callbacks of planner and executor;
-//! * `import`: IMPORT FOREIGN SCHEMA;
+//! * `import`: IMPORT FOREIGN SCHEMA; `locks`: what its tables take;
 //! * `discover`: what an instance has, and what has changed since the import, as functions;
 //! * `convert`: from decoded cells to datums;
 //! * `error`: failures as PostgreSQL reports them;
@@ -39,6 +39,7 @@ mod error;
 mod explain;
 mod import;
 mod io;
+mod locks;
 mod option;
 mod order;
 mod parameter;
@@ -68,6 +69,7 @@ pub extern "C-unwind" fn _PG_init() {
     setting::define();
     // Behind all of them: what else has the prefix is a mistake.
     compat::reserve_prefix(c"acumatica_fdw");
+    locks::register();
 }
 
 /// The handler function of the foreign data wrapper: its table of callbacks.

@@ -57,6 +57,8 @@ pub struct Scan {
     complete: bool,
     batch: usize,
     row: usize,
+    /// Rows that were made of the batches, to tell a row that has no name by its number.
+    filled: u64,
     /// Of runs before the one under way.
     past: ScanStats,
     waited: Duration,
@@ -122,6 +124,7 @@ impl Scan {
             complete: true,
             batch: 0,
             row: 0,
+            filled: 0,
             past: ScanStats::default(),
             waited: Duration::ZERO,
         }
@@ -321,7 +324,8 @@ impl Scan {
     /// `slot` is a slot of the table's row type, and empty. The current memory context lives
     /// until the next row.
     unsafe fn fill(&mut self, slot: *mut pg_sys::TupleTableSlot) {
-        let Self { columns, batches, request, .. } = self;
+        let Self { columns, batches, request, filled, .. } = self;
+        *filled += 1;
         let batch = &batches[self.batch];
         let cells = batch.row(self.row);
         let at = AtomicUsize::new(0);
@@ -357,7 +361,11 @@ impl Scan {
                 .filter_map(|field| request.columns.iter().position(|column| column.path.join("/") == *field))
                 .map(|index| readable(batch, cells[index]))
                 .collect();
-            let error = request.unfit(index, &name.join("/"), &value, report.message());
+            let name = match name.iter().all(|part| part.trim().is_empty()) {
+                true => format!("number {filled}"),
+                false => name.join("/"),
+            };
+            let error = request.unfit(index, &name, &value, report.message());
             let refusal = Refusal { code: report.sql_error_code(), ..Refusal::from(error) };
             match (&refusal.detail, report.detail()) {
                 (Some(where_found), Some(why)) => {
@@ -380,6 +388,7 @@ impl Scan {
         self.returned = 0;
         self.batch = 0;
         self.row = 0;
+        self.filled = 0;
         if !self.complete {
             if self.rescans == Rescans::All {
                 self.rescans = Rescans::Filtered;
@@ -396,6 +405,7 @@ impl Scan {
         self.complete = true;
         self.batch = 0;
         self.row = 0;
+        self.filled = 0;
     }
 
     /// Drops the request under way.

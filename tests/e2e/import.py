@@ -10,6 +10,7 @@ import http.server
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -1318,6 +1319,36 @@ def service_documents_that_are_no_json():
     code, message = attempt("OData")
     assert code == "fine" and len("".join(notices)) < 10_000, (code, message)
     assert any("Only Here" in n for n in notices), [n[:100] for n in notices]
+
+
+@test
+def issue_4_6_an_inquiry_that_no_address_can_name_is_left_out():
+    serve("OData", edmx(entity_type(), entity_set()))
+    script.answers["/gi"] = json.dumps({"value": [{"name": ".."}, {"name": "."}]}).encode()
+    code, message = attempt("OData")
+    assert code == "fine", message
+
+
+@test
+def issue_4_6_locks_that_do_not_fit_are_told_with_the_number_that_does():
+    now = int(value("SHOW max_locks_per_transaction"))
+    with db.transaction(force_rollback=True):
+        taken = 0
+        with raises("53200", "max_locks_per_transaction") as found:
+            while True:
+                with db.transaction():
+                    db.execute(f"SELECT pg_advisory_xact_lock(n) FROM generate_series({taken}, {taken + 499}) n")
+                taken += 500
+        assert "import" not in found["error"].diag.message_hint, "the hint of another statement"
+        with raises("53200", "max_locks_per_transaction") as found:
+            with db.transaction():
+                for n in range(20):
+                    db.execute(f'CREATE SCHEMA many{n}; IMPORT FOREIGN SCHEMA "REST" FROM SERVER erp INTO many{n}')
+        hint = found["error"].diag.message_hint
+        numbers = re.search(r"makes (\d+) tables.* max_locks_per_transaction = (\d+) \(now (\d+)\)", hint)
+        assert numbers and int(numbers[3]) == now and int(numbers[2]) > now, hint
+    # The next one fits, and its tables are commented on.
+    load("REST", 'LIMIT TO ("SalesOrder")')
 
 
 @test

@@ -27,7 +27,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self, status, body=b"", **headers):
         self.send_response(status)
-        for name, value in headers.items():
+        for name, value in [*headers.items(), *script.get("headers", ())]:
             self.send_header(name.replace("_", "-"), value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -385,6 +385,75 @@ def a_record_by_its_address_whose_key_is_another_is_looked_for_in_the_list():
     # By an address there is nothing to cut.
     serve(lambda skip, top, query: rows(skip, top, query) if "$top" in query else {"k": "a", "v": 1})
     assert values("SELECT v FROM record WHERE k = 'b'") == [2]
+
+
+@test
+def issue_4_6_a_row_without_a_key_is_told_by_its_number():
+    """By whichever side finds the value unfit: the decoder, or the type in PostgreSQL."""
+    db.execute("CREATE DOMAIN short AS text CHECK (length(VALUE) < 5)")
+    db.execute("CREATE FOREIGN TABLE nameless (v int, w short) SERVER strange OPTIONS (inquiry 'X')")
+    serve(table([{"v": n, "w": "long enough" if n == 299 else "fine"} for n in range(400)]))
+    with raises("23514", "Row number 300, field \"w\"", "long enough"):
+        db.execute("SELECT * FROM nameless")
+    with raises("23514", "Row number 300, field \"w\""):
+        db.execute("SELECT w FROM nameless ORDER BY v")
+    serve(table([{"v": "x" if n == 299 else n, "w": "fine"} for n in range(400)]))
+    with raises("HV004", "Row number 300, field \"v\"", "x"):
+        db.execute("SELECT * FROM nameless")
+    # Also where there is a key and this row has nothing in it.
+    db.execute("CREATE FOREIGN TABLE unnamed (k text OPTIONS (key '1'), w short) SERVER strange OPTIONS (inquiry 'X')")
+    serve(table([{"k": "", "w": "long enough"}]))
+    with raises("23514", "Row number 1, field"):
+        db.execute("SELECT * FROM unnamed")
+
+
+@test
+def issue_4_6_dots_do_not_leave_their_folder():
+    for name in ("..", ".", "%2e%2E"):
+        serve(table([{"v": 1}]))
+        db.execute(f"CREATE FOREIGN TABLE dots (v int, k int OPTIONS (key '1')) SERVER strange OPTIONS (inquiry '{name}')")
+        if name[0] == "%":
+            # What looks encoded is a name like any other, and encoded itself.
+            serve(table([{"v": 1, "k": 1}]))
+            assert values("SELECT v FROM dots") == [1]
+        else:
+            with raises("HV00R", f'"{name}"', "address"):
+                db.execute("SELECT * FROM dots")
+            assert script["requests"] == 0
+        db.execute("DROP FOREIGN TABLE dots")
+    # A key is looked for in the list where it cannot stand in an address.
+    rows = table([{"k": "..", "v": 1}])
+    serve(lambda skip, top, query: rows(skip, top, query) if "$top" in query else {"k": "other", "v": 9})
+    assert values("SELECT v FROM record WHERE k = '..'") == [1]
+
+
+@test
+def issue_4_6_an_empty_object_is_told_with_a_detail():
+    for answer in ({}, {"odd": 1}, []):
+        serve(lambda *_: answer)
+        try:
+            db.execute("SELECT * FROM keyed")
+        except psycopg.Error as error:
+            assert error.diag.message_detail, error
+        else:
+            assert answer == []
+
+
+@test
+def issue_4_6_hundreds_of_headers_and_folded_ones_are_read():
+    script["headers"] = [(f"X-Added-{n}", "by a proxy") for n in range(300)] + [("X-Folded", "one\r\n two\r\n\tthree")]
+    serve(table([{"k": n, "v": n} for n in range(600)]))
+    assert values("SELECT v FROM keyed") == list(range(600))
+    script["headers"] = [(f"X-Added-{n}", "x") for n in range(5000)]
+    serve(table([{"k": 1, "v": 1}]))
+    with raises("08P01", "too many headers", "proxy"):
+        db.execute("SELECT v FROM keyed")
+    assert script["requests"] <= 2, script["requests"]
+    script["headers"] = [("Bad Name", "x")]
+    serve(table([{"k": 1, "v": 1}]))
+    with raises("08P01", "headers is not valid"):
+        db.execute("SELECT v FROM keyed")
+    del script["headers"]
 
 
 finish()

@@ -171,10 +171,13 @@ def finish():
 
 @contextlib.contextmanager
 def raises(sqlstate, *parts):
-    """The block must fail with this SQLSTATE, and message, detail and hint hold these parts."""
+    """The block must fail with this SQLSTATE, and message, detail and hint hold these parts. The error is in what is
+    yielded."""
+    found = {}
     try:
-        yield
+        yield found
     except psycopg.Error as error:
+        found["error"] = error
         diagnostics = error.diag
         whole = "\n".join(
             filter(None, (diagnostics.message_primary, diagnostics.message_detail, diagnostics.message_hint))

@@ -24,11 +24,19 @@ pub(crate) fn encode_segment(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()
 }
 
+/// A segment of a path that is taken for this folder or the one above, also where its dots are encoded (the URL Standard
+/// resolves `%2E` as well): it cannot be asked for.
+pub(crate) fn leaving_segment(path_and_query: &str) -> Option<&str> {
+    let path = path_and_query.split(['?', '#']).next().unwrap_or_default();
+    path.split(['/', '\\'])
+        .find(|segment| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | ".."))
+}
+
 /// Whether a text can be part of the path of an address: IIS refuses some characters there, and takes others for
 /// something else.
 pub(crate) fn fits_path(text: &str) -> bool {
     let is_odd = |c: char| c.is_control() || "/\\%&*:<>?+#\"|".contains(c);
-    !text.trim().is_empty() && !text.contains(is_odd)
+    !text.trim().is_empty() && !text.contains(is_odd) && leaving_segment(text).is_none()
 }
 
 #[cfg(test)]
@@ -46,9 +54,24 @@ mod tests {
 
     #[test]
     fn what_iis_takes_for_something_else_does_not_stand_in_a_path() {
-        for text in ["a/b", "a\\b", "50%", "a&b", "a?b", "a#b", "a+b", "a:b", "a*", "<a>", "\t", "", "  "] {
+        for text in
+            ["a/b", "a\\b", "50%", "a&b", "a?b", "a#b", "a+b", "a:b", "a*", "<a>", "\t", "", "  ", ".", ".."]
+        {
             assert!(!fits_path(text), "{text}");
         }
         assert!(fits_path("O'Neill, Söhne (1).2") && fits_path("SO-000123"));
+    }
+
+    /// Issue 4.6.
+    #[test]
+    fn issue_4_6_no_segment_leaves_its_folder() {
+        for path in ["odata/T/..", "odata/T/../X?$top=1", "t/%2E%2e/api", "entity/./X", "a/.%2E", "a/..\\b"] {
+            assert!(leaving_segment(path).is_some(), "{path}");
+        }
+        for path in
+            ["odata/T/...", "odata/T/a..b", "entity/X?$filter=A eq '../..'", "a/%252E%252E", "a//b", ""]
+        {
+            assert_eq!(leaving_segment(path), None, "{path}");
+        }
     }
 }

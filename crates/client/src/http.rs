@@ -30,6 +30,8 @@ use crate::token_answer::{self, Reading};
 /// How much of an error page is read.
 const ERROR_BODY_BYTES: usize = 64 * 1024;
 const MAX_REDIRECTS: usize = 5;
+/// Of an answer.
+const MAX_HEADERS: usize = 2000;
 /// Accepts a web page.
 pub(crate) const PAGE: &str = "text/html";
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -99,6 +101,10 @@ impl Http {
         let builder = reqwest::Client::builder()
             .user_agent(concat!("acumatica_fdw/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)
+            // Ours: no source says that a site sends so many, but proxies add theirs, and some fold them as HTTP allowed
+            // once (RFC 9112, 5.2).
+            .http1_max_headers(MAX_HEADERS)
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
             // Redirects carry meaning (see `answer::redirect`) and must not leave the origin.
             .redirect(reqwest::redirect::Policy::none());
         let client = tls::configure(builder, transport)?.build().map_err(|reason| {
@@ -275,6 +281,14 @@ impl Http {
         if words.contains("proxy authorization required") {
             return self.proxy_refusal();
         }
+        if let Some(what) = unreadable_head(&words) {
+            return Error::new(
+                ErrorKind::Protocol,
+                format!("could not read the answer of \"{host}\": {what}"),
+            )
+            .detail(words)
+            .hint("A proxy or firewall on the way may be changing answers; ask whoever runs it.");
+        }
         if !reason.is_connect() {
             return Error::new(
                 ErrorKind::ConnectionLost,
@@ -326,6 +340,20 @@ impl<'c> oauth2::AsyncHttpClient<'c> for Http {
     fn call(&'c self, request: oauth2::HttpRequest) -> Self::Future {
         Box::pin(self.exchange(request))
     }
+}
+
+/// What is wrong with the head of an answer, by the words of the library that could not read it: trying again brings the
+/// same.
+fn unreadable_head(words: &str) -> Option<&'static str> {
+    [
+        ("message head is too large", "it has too many headers"),
+        ("invalid HTTP header parsed", "one of its headers is not valid"),
+        ("invalid content-length parsed", "its Content-Length is not valid"),
+        ("invalid HTTP status-code parsed", "its status is not valid"),
+        ("invalid HTTP version parsed", "it is not HTTP/1.1"),
+    ]
+    .into_iter()
+    .find_map(|(said, what)| words.contains(said).then_some(what))
 }
 
 /// A success whose body is still to be read.

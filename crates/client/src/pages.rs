@@ -504,7 +504,9 @@ impl<'a, 'b> Scan<'a, 'b> {
             SplitError::Empty => answer::empty(self.what),
             SplitError::NoRows(body) => {
                 let refusal = answer::failure(self.what, reqwest::StatusCode::OK, &body);
-                Error { kind: ErrorKind::Server, ..refusal }
+                let shown = || body.chars().take(300).collect::<String>();
+                let detail = refusal.detail.clone().filter(|words| !words.is_empty()).unwrap_or_else(shown);
+                Error { kind: ErrorKind::Server, ..refusal }.detail(detail)
             }
             other => Error::new(
                 ErrorKind::Protocol,
@@ -553,5 +555,6 @@ fn row_key(request: &ScanRequest, row: &[u8], position: u64) -> String {
             .collect(),
         Err(_) => None,
     };
+    let parts = parts.filter(|parts| parts.iter().any(|part| !part.trim().is_empty()));
     parts.map_or_else(|| format!("number {}", position + 1), |parts| parts.join("/"))
 }

@@ -24,7 +24,7 @@ use crate::cookies::CookieJar;
 use crate::csdl;
 use crate::dialect::company_required;
 use crate::discover::loose;
-use crate::encode::encode_segment;
+use crate::encode::{encode_segment, leaving_segment};
 use crate::endpoint::{self, Endpoint, FALLBACK_VERSION};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Answer, Authorization, Http, Request};
@@ -550,6 +550,13 @@ impl Connection {
 }
 
 fn absolute(instance: &InstanceUrl, rest: &str) -> Result<Url> {
+    if let Some(name) = leaving_segment(rest) {
+        return Err(Error::new(ErrorKind::NotFound, format!("\"{name}\" cannot be part of an address"))
+            .detail("Whoever reads the address takes it for a folder, and it would lead to something else.")
+            .hint(
+                "Rename the inquiry or the tenant in Acumatica, or correct the option that has this name.",
+            ));
+    }
     Url::parse(&instance.join(rest)).map_err(|reason| {
         Error::new(ErrorKind::Internal, "could not build the address of a request").detail(reason)
     })
