@@ -270,4 +270,30 @@ def n_2_3_a_form_shows_the_day_that_it_was_given_in_its_own_zone():
     db.execute("RESET TimeZone")
 
 
+@test
+def n_3_8_bytes_spans_and_times_of_day_have_their_types_and_are_not_asked_about():
+    site.update(rows=[
+        {"id": f"00000000-0000-0000-0000-{n:012}", "rowNumber": n + 1, "ShipmentNbr": {"value": str(n)}, **values, "custom": {}}
+        for n, values in enumerate([
+            {"Blob": {"value": "AAAAAAAAB9E="}, "Span": {"value": "PT8H30M"}, "At": {"value": "08:00"}},
+            {"Blob": {"value": "_-8"}, "Span": {"value": "-P1DT2H"}, "At": {"value": "23:59:59.5"}},
+            {"Blob": {"value": ""}, "Span": {"value": "-01:30"}, "At": {"value": "00:00:00.0000000"}},
+            {"Blob": {}, "Span": {}, "At": {}},
+        ])])
+    db.execute("""CREATE FOREIGN TABLE typed (n text OPTIONS (field 'ShipmentNbr'), blob bytea OPTIONS (field 'Blob'),
+        span interval OPTIONS (field 'Span'), at time OPTIONS (field 'At'))
+        SERVER days OPTIONS (entity 'Shipment', endpoint_version '24.200.001')""")
+    found = db.execute("SELECT encode(blob, 'hex'), span::text, at::text FROM typed ORDER BY n").fetchall()
+    assert found == [("00000000000007d1", "08:30:00", "08:00:00"), ("ffef", "-1 days -02:00:00", "23:59:59.5"),
+                     ("", "-01:30:00", "00:00:00"), (None, None, None)], found
+    for condition, n in (("blob = decode('ffef', 'hex')", "1"), ("span = '8.5 hours'", "0"), ("at < '08:00'", "2"),
+                         ("blob IS NULL", "3"), ("span IS NULL", "3"), ("blob IN ('\\x', '\\x01')", "2"), ("span < '-1 day'", "1")):
+        site["asked"].clear()
+        assert db.execute(f"SELECT n FROM typed WHERE {condition}").fetchall() == [(n,)], condition
+        assert site["asked"] and not any(site["asked"]), (condition, site["asked"])
+    site["rows"][0]["Blob"] = {"value": "no base64!"}
+    with raises("HV004", "bytea", "no base64!"):
+        db.execute("SELECT blob FROM typed")
+
+
 finish()
