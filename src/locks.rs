@@ -68,12 +68,13 @@ unsafe extern "C-unwind" fn emit(error: *mut pg_sys::ErrorData) {
     // to the memory that the error lives in. What was there before is called as it would have been.
     unsafe {
         let full = (*error).sqlerrcode == PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY as i32;
-        if full && !(*error).hint.is_null() && names_setting(CStr::from_ptr((*error).hint)) {
-            if let Some(import) = IMPORT.take() {
-                if import.transaction == pg_sys::GetCurrentTransactionIdIfAny() {
-                    (*error).hint = pg_sys::pstrdup(import.hint.as_ptr());
-                }
-            }
+        if full
+            && !(*error).hint.is_null()
+            && names_setting(CStr::from_ptr((*error).hint))
+            && let Some(import) = IMPORT.take()
+            && import.transaction == pg_sys::GetCurrentTransactionIdIfAny()
+        {
+            (*error).hint = pg_sys::pstrdup(import.hint.as_ptr());
         }
         if let Some(next) = NEXT {
             next(error);
