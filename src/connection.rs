@@ -191,6 +191,7 @@ impl Server {
                 verify_certificate: self.options.get_or_default("verify_certificate") == "true",
             },
             max_sessions: u32::try_from(self.number("max_sessions")).unwrap_or(1),
+            basic_sessions: u32::try_from(self.number("basic_sessions")).unwrap_or(0),
             idle_logout: Duration::from_secs(self.number("idle_logout")),
             place: Place {
                 root: state::root(),

@@ -112,7 +112,7 @@ impl Definition {
 
 use Object::{Column, Import, Server, Table, UserMapping};
 
-static OPTIONS: [Definition; 60] = [
+static OPTIONS: [Definition; 61] = [
     Definition::new(
         "url",
         &[Server],
@@ -179,6 +179,14 @@ static OPTIONS: [Definition; 60] = [
         "Most API sessions that all backends together may have open; queries wait for one.",
     )
     .default("1"),
+    Definition::new(
+        "basic_sessions",
+        &[Server],
+        Kind::Integer(0..=1000),
+        "Most sessions besides max_sessions for inquiries and data access classes with auth_strategy Basic, which Acumatica \
+         counts as those of a person.",
+    )
+    .default("0"),
     Definition::new(
         "idle_logout",
         &[Server],
@@ -435,7 +443,7 @@ static OPTIONS: [Definition; 60] = [
 const PASSWORD: &[&str] = &["Basic", "Cookie", "OAuthPassword"];
 const APPLICATION: &[&str] = &["OAuth", "OAuthPassword"];
 /// Which ways of signing in have a use for an option; all have for those that are not listed.
-const STRATEGY_OPTIONS: [(&str, &[&str]); 10] = [
+const STRATEGY_OPTIONS: [(&str, &[&str]); 11] = [
     ("username", PASSWORD),
     ("password", PASSWORD),
     ("password_file", PASSWORD),
@@ -446,6 +454,7 @@ const STRATEGY_OPTIONS: [(&str, &[&str]); 10] = [
     ("access_token", &["OAuthImplicit"]),
     ("scope", APPLICATION),
     ("callback_url", &["OAuth"]),
+    ("basic_sessions", &["Basic"]),
 ];
 
 /// The options of one object, checked, by their proper names.

@@ -72,6 +72,8 @@ pub struct Config {
     pub transport: Transport,
     /// How many sessions the cluster may have open on this server.
     pub max_sessions: u32,
+    /// How many more for OData by HTTP Basic, which count as those of a person (acumatica-api.md section 4).
+    pub basic_sessions: u32,
     /// After how long without a request a session is closed.
     pub idle_logout: Duration,
     pub place: Place,

@@ -180,7 +180,7 @@ impl Connection {
                 report.notice(
                     format!("waiting for a session of server \"{}\"", self.config.server),
                     format!("Other queries use all that it may have open; the server option \"max_sessions\" ({}) \
-                             allows for more, if the licence does.", self.config.max_sessions),
+                             allows for more, if the licence and the user's limit on screen SM201010 do.", self.config.max_sessions),
                 );
                 choice.await
             }
@@ -193,15 +193,18 @@ impl Connection {
         let now = store::now();
         let (mut own_in_use, mut held, mut lost) = (false, 0, 0);
         let mut places = Vec::new();
-        for index in 0..self.config.max_sessions {
+        for index in 0..self.places(wanted) {
             let slot = self.store.try_slot(index)?;
             let record = self.store.peek(index);
-            lost += u32::from(
-                record
-                    .as_ref()
-                    .is_some_and(|record| record.lost_seat() || slot.is_some() && record.is_cut_off()),
-            );
-            held += u32::from(slot.is_none() || record.as_ref().is_some_and(|record| record.open));
+            let takes_seat = u32::from(index < self.config.max_sessions);
+            lost += takes_seat
+                * u32::from(
+                    record
+                        .as_ref()
+                        .is_some_and(|record| record.lost_seat() || slot.is_some() && record.is_cut_off()),
+                );
+            held +=
+                takes_seat * u32::from(slot.is_none() || record.as_ref().is_some_and(|record| record.open));
             let Some(slot) = slot else {
                 own_in_use |= record.is_some_and(|record| {
                     self.serves(&record, wanted)
@@ -222,13 +225,17 @@ impl Connection {
         if !own_in_use && waited >= PATIENCE && demand.is_none() {
             *demand = self.store.try_demand()?;
         }
-        let may_take = |rank: Rank| match rank {
+        let may_take = |rank: Rank, index: u32| match rank {
+            Rank::Empty | Rank::CutOff if index >= self.config.max_sessions => true,
             // A lost seat counts as taken, unless there would be no session at all.
             Rank::Empty | Rank::CutOff => held + lost < self.config.max_sessions || held == 0,
             Rank::Others(last_used) => waited >= PATIENCE || now.saturating_sub(last_used) >= LEFT_ALONE,
             Rank::Usable | Rank::UsablePerhaps | Rank::Outdated => true,
         };
-        let best = places.into_iter().filter(|(rank, ..)| may_take(*rank)).min_by_key(|(rank, ..)| *rank);
+        let best = places
+            .into_iter()
+            .filter(|(rank, slot, _)| may_take(*rank, slot.index))
+            .min_by_key(|(rank, ..)| *rank);
         let Some((rank, slot, record)) = best else { return Ok(None) };
         if let (Rank::Usable | Rank::UsablePerhaps, Some(record)) = (rank, record) {
             // Somebody else may have waited long enough for this place.
@@ -243,6 +250,12 @@ impl Connection {
         }
         let turn = self.store.try_sign_in()?;
         Ok(turn.map(|turn| Found::Vacancy(slot, turn)))
+    }
+
+    /// How many places there are for sessions that are signed in to in a way. Those behind `max_sessions` take no seat.
+    pub fn places(&self, how: SignIn) -> u32 {
+        let more = if how == SignIn::Basic { self.config.basic_sessions } else { 0 };
+        self.config.max_sessions.saturating_add(more)
     }
 
     /// Whether a session of ours is good for what is signed in to in the way `wanted`.
@@ -296,6 +309,7 @@ mod tests {
             operation_timeout: Duration::from_secs(1),
             transport: Transport::default(),
             max_sessions,
+            basic_sessions: 0,
             idle_logout: Duration::from_secs(300),
             place: Place {
                 root: root.to_owned(),
@@ -373,6 +387,29 @@ mod tests {
         drop(turn);
         own.crowded_until.store(store::now() + CROWDED, Ordering::Relaxed);
         assert_eq!(find(&own, SignIn::Login, FURTHER_SESSION), None);
+    }
+
+    #[test]
+    fn issue_5_http_basic_need_not_wait_for_a_seat() {
+        let root = tempfile::tempdir().unwrap();
+        let mut own = connection(root.path(), 1, 1, Credentials::Basic(login()));
+        own.config.basic_sessions = 1;
+        let seat = own.store.try_slot(0).unwrap().unwrap();
+        seat.write(&record(&own, SignIn::Login, true)).unwrap();
+        assert_eq!(find(&own, SignIn::Basic, FURTHER_SESSION), Some((1, false)));
+        // REST takes a seat, and has its own.
+        assert_eq!(find(&own, SignIn::Login, PATIENCE), None);
+        let more = own.store.try_slot(1).unwrap().unwrap();
+        more.write(&record(&own, SignIn::Basic, true)).unwrap();
+        assert_eq!(find(&own, SignIn::Basic, PATIENCE), None);
+        drop(more);
+        assert_eq!(find(&own, SignIn::Basic, AT_ONCE), Some((1, true)));
+        assert_eq!(find(&own, SignIn::Login, PATIENCE), None);
+        // What is free comes first, so that one session does for both.
+        drop(seat);
+        own.store.try_slot(1).unwrap().unwrap().clear();
+        assert_eq!(find(&own, SignIn::Basic, AT_ONCE), Some((0, true)));
+        assert_eq!((own.places(SignIn::Basic), own.places(SignIn::Login)), (2, 1));
     }
 
     #[test]

@@ -249,7 +249,7 @@ impl Connection {
         for (index, record) in self.store.sessions() {
             let due = |record: &Record| {
                 let needless = self.idle_left(record).is_zero()
-                    || index >= self.config.max_sessions
+                    || index >= self.places(record.how)
                     || record.mapping != self.config.place.mapping
                         && matches!(self.store.unused(record.mapping), Ok(Some(_)));
                 // What is left of a sign-in that was cut off tells of a lost seat, as long as it is lost.
