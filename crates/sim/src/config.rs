@@ -151,6 +151,9 @@ pub struct Config {
     /// Rows of each entity of those endpoints
     #[arg(long, default_value_t = 25)]
     pub definition_rows: u64,
+    /// The site is not hosted: where there is one tenant, no cookie CompanyID tells which
+    #[arg(long)]
+    pub local: bool,
     /// Time zone of the site, an IANA name: dates and times of contract REST carry its offset, a pure date is its
     /// midnight
     #[arg(long, default_value = "UTC")]
@@ -164,9 +167,8 @@ pub struct Config {
     /// What the plain set of an inquiry with parameters answers
     #[arg(long, value_enum, default_value = "empty")]
     pub bare_set: BareSet,
-    /// Inquiries with parameters and data access classes named as the vendor names them: functions and imports
-    /// (DB-Stock, DBStock_WithParameters; query options in v3), up to three sets per class, aliases that belong to
-    /// another class, base types, singletons
+    /// Data access classes named as the vendor names them: up to three sets per class, aliases that belong to another
+    /// class, base types, singletons
     #[arg(long)]
     pub real_names: bool,
     /// Entities of contract 4 that answer [] to a list with a condition on a field that is no key, such as

@@ -16,9 +16,10 @@ use hyper::body::{Body as HttpBody, Frame, Incoming};
 use percent_encoding::percent_decode_str;
 use tokio::sync::mpsc;
 
+use crate::data::schema::salt_of;
 use crate::faults::{Cut, Interruption, Plan};
 use crate::log::Entry;
-use crate::reply::{Body, Filled, Reply, http_date};
+use crate::reply::{Body, Filled, Reply, Source, http_date};
 use crate::state::State;
 use crate::{control, headers, oauth, routes};
 
@@ -140,7 +141,7 @@ pub async fn handle(
             &state,
             reply,
             &Plan::default(),
-            Sending { n: None, start, gzip: false, pause: Duration::ZERO },
+            Sending { n: None, start, gzip: false, turn: 1, pause: Duration::ZERO },
         ));
     }
     let query = percent_decode_str(&request.raw_query.replace('+', " ")).decode_utf8_lossy().into_owned();
@@ -172,7 +173,7 @@ pub async fn handle(
     };
     let gzip = request.header("accept-encoding").is_some_and(|v| v.contains("gzip"));
     let pause = Duration::from_micros(state.config.row_latency_us);
-    Ok(send(&state, reply, &plan, Sending { n: Some(n), start, gzip, pause }))
+    Ok(send(&state, reply, &plan, Sending { n: Some(n), start, gzip, turn: salt_of(&[&raw]), pause }))
 }
 
 /// Waits, closes or answers as the faults of one moment say.
@@ -193,6 +194,8 @@ struct Sending {
     n: Option<u64>,
     start: Instant,
     gzip: bool,
+    /// Decides what differs from answer to answer: the same request has the same.
+    turn: u64,
     /// Per row.
     pause: Duration,
 }
@@ -204,22 +207,43 @@ fn send(state: &Arc<State>, reply: Reply, plan: &Plan, sending: Sending) -> hype
     for (name, value) in &headers {
         response = response.header(*name, value.as_bytes());
     }
+    // Nearly every recorded answer has it (acumatica-api.md §5, HTE).
+    if sending.n.is_some() && !headers.iter().any(|(name, _)| *name == "cache-control") {
+        response = response.header("cache-control", "private");
+    }
     if !headers.iter().any(|(name, _)| *name == "date") {
         response = response.header("date", http_date(state.now()));
     }
+    let undisturbed = plan.cut.is_none() && !plan.bad_length && sending.pause.is_zero();
+    let body = if undisturbed { short(body, &headers) } else { body };
     let length = match &body {
         Body::Full(bytes) => Some(bytes.len()),
         Body::Rows(_) => None,
     };
-    // Small answers go out plain, with their length.
-    let gzip = sending.gzip && length.is_none_or(|l| l > 1400);
+    // Large answers are compressed, small ones sometimes, and Vary says so only sometimes (HTE).
+    let turn = sending.turn;
+    let gzip = sending.gzip && length.is_none_or(|l| l > 1400 || l > 100 && turn.is_multiple_of(3));
     if gzip {
-        response = response.header("content-encoding", "gzip").header("vary", "Accept-Encoding");
+        response = response.header("content-encoding", "gzip");
     }
+    if gzip && turn.is_multiple_of(2) {
+        response = response.header("vary", "Accept-Encoding");
+    }
+    let (body, length, packed) = match body {
+        Body::Full(bytes) if gzip && undisturbed => {
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+            // Writing to memory cannot fail.
+            let _ = gzip.write_all(&bytes);
+            let bytes = gzip.finish().unwrap_or_default();
+            let length = bytes.len();
+            (Body::Full(bytes), Some(length), true)
+        }
+        body => (body, length, false),
+    };
     let mut writer = Writer {
         state: state.clone(),
         sender,
-        gzip: gzip.then(|| GzEncoder::new(Vec::new(), Compression::fast())),
+        gzip: (gzip && !packed).then(|| GzEncoder::new(Vec::new(), Compression::fast())),
         n: sending.n,
         start: sending.start,
         cut: plan.cut,
@@ -229,7 +253,8 @@ fn send(state: &Arc<State>, reply: Reply, plan: &Plan, sending: Sending) -> hype
         // The length of a stream is not known: any number that is never reached will do.
         let promised = length.map_or(1 << 40, |l| l + 1000);
         response = response.header("content-length", promised);
-    } else if let (Some(length), false, None | Some((_, Cut::Stall(_)))) = (length, gzip, plan.cut) {
+    } else if let (Some(length), true, None | Some((_, Cut::Stall(_)))) = (length, packed || !gzip, plan.cut)
+    {
         response = response.header("content-length", length);
     }
     if let Some(n) = sending.n {
@@ -246,6 +271,47 @@ fn send(state: &Arc<State>, reply: Reply, plan: &Plan, sending: Sending) -> hype
         *broken.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
         broken
     })
+}
+
+/// Answers of contract REST and of classes have a Content-Length, those of inquiries are chunked (HTE): here as far as
+/// they fit in one piece.
+fn short(body: Body, headers: &[(&'static str, String)]) -> Body {
+    let inquiry = |value: &str| value == "application/json" || value.contains("streaming");
+    let mut source = match body {
+        Body::Rows(source)
+            if !headers.iter().any(|(name, value)| *name == "content-type" && inquiry(value)) =>
+        {
+            source
+        }
+        body => return body,
+    };
+    let mut start = Vec::new();
+    loop {
+        match source.fill(&mut start, usize::MAX) {
+            Filled::Done => return Body::Full(start),
+            // A filter that finds nothing would hold up the other requests.
+            Filled::Rows(0) => break,
+            Filled::Rows(_) if start.len() >= CHUNK => break,
+            Filled::Rows(_) => {}
+        }
+    }
+    Body::Rows(Box::new(Behind { start, source }))
+}
+
+/// What was made already, then the rest.
+struct Behind {
+    start: Vec<u8>,
+    source: Box<dyn Source>,
+}
+
+impl Source for Behind {
+    fn fill(&mut self, out: &mut Vec<u8>, max_rows: usize) -> Filled {
+        if !self.start.is_empty() {
+            out.append(&mut self.start);
+            return Filled::Rows(0);
+        }
+        self.source.fill(out, max_rows)
+    }
 }
 
 /// Passes the body on, piece by piece.

@@ -15,6 +15,7 @@
 
 mod config;
 mod control;
+mod cookies;
 mod data;
 mod dump;
 mod faults;

@@ -151,7 +151,7 @@ fn restrictions(out: &mut String, view: &View) {
 
 /// The whole document. Functions of inquiries with parameters have the inquiry's own name, with characters that CSDL
 /// forbids (acumatica-api.md §3.2, DOC).
-pub fn document(views: &[View], dialect: Dialect, filler: usize, real: bool) -> String {
+pub fn document(views: &[View], dialect: Dialect, filler: usize) -> String {
     let v3 = dialect == Dialect::GiV3;
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?>");
     out.push_str(if v3 {
@@ -190,7 +190,7 @@ pub fn document(views: &[View], dialect: Dialect, filler: usize, real: bool) -> 
         listed.iter().for_each(|view| sets(&mut out, views, view, dialect));
         (0..filler).for_each(|i| filler::entity_sets(&mut out, i, filler));
     } else {
-        inquiries(&mut out, views, &listed, dialect, real);
+        inquiries(&mut out, views, &listed, dialect);
     }
     out.push_str("</EntityContainer></Schema></edmx:DataServices></edmx:Edmx>");
     out
@@ -215,8 +215,7 @@ fn sets(out: &mut String, views: &[View], view: &View, dialect: Dialect) {
 }
 
 /// Functions and container of generic inquiries: v4 as the vendor's guide has them (DOC), v3 as recorded (HTE).
-fn inquiries(out: &mut String, views: &[View], listed: &[&View], dialect: Dialect, real: bool) {
-    let function = |view: &View| escape(if real { &view.name } else { &view.import });
+fn inquiries(out: &mut String, views: &[View], listed: &[&View], dialect: Dialect) {
     let v3 = dialect == Dialect::GiV3;
     let with_parameters = || listed.iter().filter(|v| !v.params.is_empty());
     let parameters = |out: &mut String, view: &View| {
@@ -226,7 +225,7 @@ fn inquiries(out: &mut String, views: &[View], listed: &[&View], dialect: Dialec
     };
     if !v3 {
         for view in with_parameters() {
-            let _ = write!(out, "<Function Name=\"{}\">", function(view));
+            let _ = write!(out, "<Function Name=\"{}\">", escape(&view.name));
             parameters(out, view);
             let _ = write!(
                 out,
@@ -254,8 +253,26 @@ fn inquiries(out: &mut String, views: &[View], listed: &[&View], dialect: Dialec
                 out,
                 "<FunctionImport Name=\"{import}\" Function=\"{}.{}\" EntitySet=\"{set}\"/>",
                 namespace(view, dialect),
-                function(view)
+                escape(&view.name)
             );
         }
     }
+}
+
+/// The service document of v3 as Atom, as recorded (HTE).
+pub fn atom(root: &str, names: &[(String, bool)]) -> String {
+    let mut out = format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?><service xml:base=\"{}/\" xmlns=\"http://www.w3.org/2007/app\" \
+         xmlns:atom=\"http://www.w3.org/2005/Atom\"><workspace><atom:title type=\"text\">Default</atom:title>",
+        escape(root)
+    );
+    for (name, _) in names {
+        let name = escape(name);
+        let _ = write!(
+            out,
+            "<collection href=\"{name}\"><atom:title type=\"text\">{name}</atom:title></collection>"
+        );
+    }
+    out.push_str("</workspace></service>");
+    out
 }

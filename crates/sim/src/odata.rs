@@ -38,6 +38,8 @@ pub fn segment(name: &str) -> String {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Surface {
     Gi,
+    /// Of the releases before 2024 R2.
+    GiV3,
     Dac,
 }
 
@@ -56,21 +58,21 @@ impl<'a> Call<'a> {
     pub fn dialect(&self) -> Dialect {
         match self.surface {
             Surface::Dac => Dialect::Dac,
-            Surface::Gi if self.state.config.release.is_old() => Dialect::GiV3,
+            Surface::GiV3 => Dialect::GiV3,
             Surface::Gi => Dialect::GiV4,
         }
     }
 
     fn views(&self) -> &'a [View] {
         match self.surface {
-            Surface::Gi => &self.state.views.gis,
+            Surface::Gi | Surface::GiV3 => &self.state.views.gis,
             Surface::Dac => &self.state.views.dacs,
         }
     }
 
     fn view(&self, name: &str) -> Option<&'a View> {
         match self.surface {
-            Surface::Gi => self.state.views.gi(name),
+            Surface::Gi | Surface::GiV3 => self.state.views.gi(name),
             Surface::Dac => self.state.views.dac(name),
         }
     }
@@ -84,6 +86,11 @@ impl<'a> Call<'a> {
         if self.v3() {
             let message = json!({ "lang": "en-US", "value": message });
             return Reply::json(400, &json!({ "odata.error": { "code": "", "message": message } }));
+        }
+        // The parser errors of inquiries are 500 and have Acumatica's body (acumatica-api.md §3.2, HB 25R2). Ours: what
+        // those of v3 and of classes look like.
+        if self.surface == Surface::Gi {
+            return Reply::message(500, message);
         }
         Reply::json(400, &json!({ "error": { "code": "", "message": message } }))
     }
@@ -109,6 +116,7 @@ impl<'a> Call<'a> {
             _ => Ok(Reply::not_found_json(&self.request.path)),
         };
         let reply = reply.unwrap_or_else(|refused| refused);
+        // v3 names its version on documents only (HTE).
         if self.v3() { reply } else { reply.header("odata-version", "4.0") }
     }
 
@@ -129,17 +137,27 @@ impl<'a> Call<'a> {
             self.views().iter().flat_map(|v| v.set_names().take(most).map(|n| (n.to_string(), v.singleton)));
         let names: Vec<(String, bool)> = sets.chain(filler.map(|n| (n, false))).collect();
         let entry = |(name, singleton): &(String, bool)| {
-            let url = segment(name);
-            if self.v3() {
-                json!({ "name": name, "url": url })
-            } else {
-                let kind = if *singleton { "Singleton" } else { "EntitySet" };
-                json!({ "name": name, "kind": kind, "url": url })
-            }
+            let kind = if *singleton { "Singleton" } else { "EntitySet" };
+            json!({ "name": name, "kind": kind, "url": segment(name) })
         };
+        if self.v3() {
+            return Ok(self.service_document_v3(&names));
+        }
         let list: Vec<Value> = names.iter().map(entry).collect();
-        let context = if self.v3() { "odata.metadata" } else { "@odata.context" };
-        Ok(Reply::json(200, &json!({ context: format!("{}/$metadata", self.root), "value": list })))
+        let context = format!("{}/$metadata", self.root);
+        Ok(Reply::json(200, &json!({ "@odata.context": context, "value": list })))
+    }
+
+    /// Atom, unless `$format=json` (acumatica-api.md §3.1, HTE). Ours: that Accept does not count.
+    fn service_document_v3(&self, names: &[(String, bool)]) -> Reply {
+        let reply = if self.request.option("$format").is_some_and(|f| f.contains("json")) {
+            let entry = |(name, _): &(String, bool)| json!({ "name": name, "url": segment(name) });
+            let list: Vec<Value> = names.iter().map(entry).collect();
+            Reply::json(200, &json!({ "odata.metadata": format!("{}/$metadata", self.root), "value": list }))
+        } else {
+            Reply::new(200, "application/atomsvc+xml; charset=utf-8", metadata::atom(&self.root, names))
+        };
+        reply.header("dataserviceversion", "3.0").header("cache-control", "no-cache").header("expires", "-1")
     }
 
     /// XML only: a request for JSON fails (acumatica-api.md §3).
@@ -147,22 +165,24 @@ impl<'a> Call<'a> {
         let accept = self.request.header("accept").unwrap_or("");
         let wants_json =
             accept.contains("application/json") && !accept.contains("xml") && !accept.contains("*/*");
+        // v3 does not look at Accept (acumatica-api.md §3.1, HTE).
+        if self.v3() {
+            let document = metadata::document(self.views(), self.dialect(), 0);
+            let reply = Reply::new(200, "application/xml; charset=utf-8", document);
+            return Ok(reply.header("dataserviceversion", "3.0"));
+        }
         if wants_json || self.request.option("$format").is_some_and(|f| f.contains("json")) {
             let message = "The metadata document cannot be written as JSON.";
             return Err(Reply::exception(500, "Microsoft.OData.ODataException", message));
         }
         let filler = if self.surface == Surface::Dac { self.state.config.dac_filler } else { 0 };
-        Ok(Reply::new(
-            200,
-            "application/xml",
-            metadata::document(self.views(), self.dialect(), filler, self.state.config.real_names),
-        ))
+        Ok(Reply::new(200, "application/xml", metadata::document(self.views(), self.dialect(), filler)))
     }
 
     /// Generic inquiries never show what is hidden.
     fn order(&self, data: &Data, view: &View) -> Order {
         match self.surface {
-            Surface::Gi => data.order(view.table),
+            Surface::Gi | Surface::GiV3 => data.order(view.table),
             Surface::Dac => data.order_with(view.table, headers::shown(self.request, true)),
         }
     }
@@ -208,14 +228,14 @@ impl<'a> Call<'a> {
         if view.restricted {
             return Err(Reply::insufficient_rights(&format!("{} (GI000000)", view.name)));
         }
-        if self.surface == Surface::Gi && self.request.option("$expand").is_some() {
+        if self.surface != Surface::Dac && self.request.option("$expand").is_some() {
             return Err(self.bad("The query specified in the URI is not valid. $expand is not supported."));
         }
         if self.request.option("$apply").is_some() {
             return Err(self.bad("The query option '$apply' is not supported."));
         }
         let data = self.state.data(self.tenant);
-        let shape = Shape::new(self.views(), view, self.request).map_err(|e| self.bad(&e))?;
+        let shape = Shape::new(self.views(), view, self.request, self.dialect()).map_err(|e| self.bad(&e))?;
         let mut filter = self.filter(view)?;
         let by = self.orderby()?;
         let (asked_skip, top) = (self.number("$skip")?.unwrap_or(0), self.number("$top")?);
@@ -267,11 +287,16 @@ impl<'a> Call<'a> {
             None
         };
         let cursor = Cursor::new(data, order, filter, skip, asked.min(page).min(cap));
-        let head = self.head(view, count);
+        let head = self.head(view, shape.context(), count);
         let link_name = if self.v3() { "odata.nextLink" } else { "@odata.nextLink" };
         let content = if self.v3() {
-            "application/json;odata=minimalmetadata;streaming=true;charset=utf-8"
+            // Later releases leave the charset out (acumatica-api.md §3.1, HTE).
+            "application/json"
+        } else if self.surface == Surface::Dac {
+            // Neither charset nor streaming (§3.4, HTE).
+            DAC_ROWS
         } else {
+            // Ours: no answer of a v4 inquiry has been recorded with its head.
             "application/json; odata.metadata=minimal; odata.streaming=true; charset=utf-8"
         };
         Ok(Reply::stream(
@@ -287,9 +312,11 @@ impl<'a> Call<'a> {
         ))
     }
 
-    fn head(&self, view: &View, count: Option<u64>) -> Vec<u8> {
+    fn head(&self, view: &View, shown: Option<String>, count: Option<u64>) -> Vec<u8> {
         let context = if self.v3() { "odata.metadata" } else { "@odata.context" };
-        let set = segment(&view.name);
+        // That of a class names what was selected (acumatica-api.md §3.4, HTE).
+        let shown = shown.filter(|_| self.surface == Surface::Dac).unwrap_or_default();
+        let set = format!("{}{shown}", segment(&view.name));
         let count = count.map(|c| format!("\"@odata.count\":{c},")).unwrap_or_default();
         format!("{{\"{context}\":\"{}/$metadata#{set}\",{count}\"value\":[", self.root).into_bytes()
     }
@@ -318,6 +345,8 @@ impl<'a> Call<'a> {
         Ok(Reply::new(200, "text/plain", count.to_string()))
     }
 }
+
+const DAC_ROWS: &str = "application/json; odata.metadata=minimal";
 
 /// Filtering or sorting by a formula: 200 and an empty body (acumatica-api.md §3).
 fn formula_answer() -> Reply {

@@ -20,6 +20,9 @@ pub enum Body {
     Rows(Box<dyn Source>),
 }
 
+/// In the manner of the recorded ones.
+const STACK: &str = "   at PX.Api.ContractBased.EntityService.GetList(ISystemContract systemContract, String version, String name)\r\n   at System.Web.Http.Controllers.ReflectedHttpActionDescriptor.ExecuteAsync(HttpControllerContext controllerContext)";
+
 pub struct Reply {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
@@ -62,20 +65,25 @@ impl Reply {
 
     /// The one shape of nearly every failure.
     pub fn exception(status: u16, exception_type: &str, message: &str) -> Reply {
-        Reply::json(
-            status,
-            &json!({
-                "message": "An error has occurred.",
-                "exceptionMessage": message,
-                "exceptionType": exception_type,
-                "stackTrace": "   at PX.Api.ContractBased.Simulator.Execute()",
-            }),
-        )
+        // The members stand in this order (acumatica-api.md §5, HTE and JET).
+        let body = format!(
+            "{{\"message\":\"An error has occurred.\",\"exceptionMessage\":{},\"exceptionType\":{},\"stackTrace\":{}}}",
+            json!(message),
+            json!(exception_type),
+            json!(STACK)
+        );
+        Reply::new(status, "application/json; charset=utf-8", body)
     }
 
-    pub fn unknown_field(name: &str) -> Reply {
-        let message = format!("The given key '{name}' was not present in the dictionary.");
-        Reply::exception(500, "System.Collections.Generic.KeyNotFoundException", &message)
+    /// It does not say which (acumatica-api.md §2.2, FG and HB).
+    pub fn unknown_field() -> Reply {
+        let message = "The given key was not present in the dictionary.";
+        Reply::exception(500, "System.Collections.Generic.KeyNotFoundException", message)
+    }
+
+    /// `message` alone: 403 and what the parser of inquiries refuses (acumatica-api.md §5, FOC and HB).
+    pub fn message(status: u16, message: &str) -> Reply {
+        Reply::json(status, &json!({ "message": message }))
     }
 
     /// A record that is not there (acumatica-api.md §5).
@@ -96,17 +104,11 @@ impl Reply {
     }
 
     pub fn insufficient_rights(form: &str) -> Reply {
-        Reply::json(
-            403,
-            &json!({ "message": format!("You have insufficient rights to access the {form} form.") }),
-        )
+        Reply::message(403, &format!("You have insufficient rights to access the {form} form."))
     }
 
     pub fn not_found_json(what: &str) -> Reply {
-        Reply::json(
-            404,
-            &json!({ "message": format!("No HTTP resource was found that matches the request: {what}.") }),
-        )
+        Reply::message(404, &format!("No HTTP resource was found that matches the request: {what}."))
     }
 
     /// What IIS answers for a URL that no handler knows.
@@ -120,14 +122,17 @@ impl Reply {
         )
     }
 
+    /// Without a body (acumatica-api.md §5, CEG and HB).
     pub fn unauthorized() -> Reply {
-        Reply::exception(401, "PX.Data.PXNotLoggedInException", "You are not currently logged in.")
+        Reply::empty(401)
     }
 
     /// No seat for a call that brings its own credentials: a redirect to a page (acumatica-api.md §5).
     pub fn no_seat(site: &str) -> Reply {
-        let target =
-            format!("{site}/Frames/Error.aspx?exceptionID=API+Login+Limit&typeID=error&errorcode=403");
+        let target = format!(
+            "{site}/Frames/Error.aspx?typeID=error&errorcode=403&message=The+number+of+concurrent+API+logins+for+this+\
+             license+has+been+reached."
+        );
         let page =
             format!("<html><body><h2>Object moved to <a href=\"{target}\">here</a>.</h2></body></html>");
         Reply::html(302, &page).header("location", target)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 
+use crate::cookies;
 use crate::faults::Plan;
 use crate::http::Request;
 use crate::login_page;
@@ -25,28 +26,43 @@ pub async fn answer(state: &Arc<State>, request: &Request, plan: &Plan, n: u64) 
     }
     let segments: Vec<&str> = request.segments.iter().map(String::as_str).collect();
     let old = state.config.release.is_old();
-    match segments.as_slice() {
-        ["identity", rest @ ..] => oauth::answer(state, request, rest),
-        ["Frames", "Login.aspx"] => login_page::answer(state, request),
-        ["Frames", "Error.aspx"] => {
-            Reply::html(200, "<html><body><h1>Error</h1>API Login Limit</body></html>")
-        }
-        [first, rest @ ..] if first.eq_ignore_ascii_case("entity") => {
-            entity(state, request, plan, n, rest).await
-        }
-        ["t", tenant, "api", "odata", surface @ ("gi" | "dac"), rest @ ..] if !old => {
+    // Paths are compared without case (acumatica-api.md §1, HTE).
+    let lower: Vec<String> = segments.iter().map(|s| s.to_ascii_lowercase()).collect();
+    let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+    match lower.as_slice() {
+        ["identity", ..] => oauth::answer(state, request, &segments[1..]),
+        ["frames", "login.aspx"] => login_page::answer(state, request),
+        ["frames", "error.aspx"] | ["ui", "error"] => Reply::html(200, &error_page(request)),
+        ["entity", ..] => entity(state, request, plan, n, &segments[1..]).await,
+        ["t", _, "api", "odata", surface @ ("gi" | "dac"), ..] if !old => {
+            let (tenant, rest) = (segments[1], &segments[5..]);
             let root = format!("/t/{}/api/odata/{surface}", segment(tenant));
             let surface = if *surface == "gi" { Surface::Gi } else { Surface::Dac };
             odata(state, request, plan, n, surface, tenant, root, rest).await
         }
-        [first @ ("odata" | "odatav4"), rest @ ..] if old => {
-            let surface = if *first == "odata" { Surface::Gi } else { Surface::Dac };
-            let (tenant, rest) = split_tenant(state, rest);
+        // They are still there on new releases: the DACs' (SK 2026 R2); of the inquiries' it is not known (§1).
+        [first @ ("odata" | "odatav4"), ..] => {
+            let surface = if *first == "odata" { Surface::GiV3 } else { Surface::Dac };
+            let (tenant, rest) = split_tenant(state, &segments[1..]);
             let name = if tenant.is_empty() { String::new() } else { format!("/{}", segment(tenant)) };
             odata(state, request, plan, n, surface, tenant, format!("/{first}{name}"), rest).await
         }
-        _ => Reply::not_found_html(),
+        // Authentication comes before routing (§1, HB).
+        _ => match session_of(state, request) {
+            Ok(Some(_)) => Reply::not_found_html(),
+            Ok(None) if basic_user(state, request).is_some() => Reply::not_found_html(),
+            _ => Reply::unauthorized(),
+        },
     }
+}
+
+/// What the query says, on a page.
+fn error_page(request: &Request) -> String {
+    let message = request.option("message").unwrap_or("An error has occurred.");
+    let message = message.replace('&', "&amp;").replace('<', "&lt;");
+    format!(
+        "<!DOCTYPE html><html><head><title>Error</title></head><body><h1>Error</h1>{message}</body></html>"
+    )
 }
 
 /// On a site with one tenant the URL need not name it (acumatica-api.md §1).
@@ -71,6 +87,13 @@ async fn in_session(state: &State, n: u64, session: &Session, handler: impl FnOn
     reply
 }
 
+fn with_cookies(state: &State, request: &Request, session: &Session, opened: bool, reply: Reply) -> Reply {
+    match opened {
+        true => cookies::opened(state, request, session, reply),
+        false => cookies::later(state, request, session, reply),
+    }
+}
+
 /// The session of a request, and whether it was opened just now. A bearer token decides alone: if it is not good,
 /// cookies do not help.
 fn session_of(state: &State, request: &Request) -> Result<Option<(Arc<Session>, bool)>, NoSeat> {
@@ -81,19 +104,28 @@ fn session_of(state: &State, request: &Request) -> Result<Option<(Arc<Session>, 
 }
 
 async fn entity(state: &Arc<State>, request: &Request, plan: &Plan, n: u64, rest: &[&str]) -> Reply {
-    match (request.method.as_str(), rest) {
-        ("GET", [] | [""]) => return rest::endpoints(state),
-        ("POST", ["auth", "login"]) => return session::login(state, request),
-        ("POST", ["auth", "logout"]) => return session::logout(state, request),
-        _ => {}
+    if let ("POST", [auth, what]) = (request.method.as_str(), rest)
+        && auth.eq_ignore_ascii_case("auth")
+    {
+        match what.to_ascii_lowercase().as_str() {
+            "login" => return session::login(state, request),
+            "logout" => return session::logout(state, request),
+            _ => {}
+        }
     }
+    let list = request.method == "GET" && matches!(rest, [] | [""]);
     let (session, opened) = match session_of(state, request) {
         Ok(Some(found)) => found,
+        Ok(None) if list => return rest::endpoints(state, request, false),
         Ok(None) => return Reply::unauthorized(),
         Err(NoSeat) => return Reply::no_seat(&state.config.site()),
     };
-    let reply = in_session(state, n, &session, || rest::answer(state, request, plan, &session, rest)).await;
-    if opened { session.set_cookies(state, reply) } else { reply }
+    let handler = || match list {
+        true => rest::endpoints(state, request, true),
+        false => rest::answer(state, request, plan, &session, rest),
+    };
+    let reply = in_session(state, n, &session, handler).await;
+    with_cookies(state, request, &session, opened, reply)
 }
 
 /// The user whose name and password came as HTTP Basic; `user@Tenant` is understood.
@@ -144,5 +176,5 @@ async fn odata(
     let root = format!("{}{root}", request.base(state));
     let call = Call { state, request, plan, surface, tenant, root };
     let reply = in_session(state, n, &session, || call.answer(rest)).await;
-    if opened { session.set_cookies(state, reply) } else { reply }
+    with_cookies(state, request, &session, opened, reply)
 }

@@ -4,18 +4,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
 
+use crate::cookies;
 use crate::data::generate::mix;
+use crate::data::schema::salt_of;
 use crate::http::Request;
 use crate::reply::Reply;
 use crate::state::State;
 
 pub struct Session {
     pub id: String,
-    /// The value of `.ASPXAUTH`: both cookies must come back.
-    ticket: String,
+    /// Values of `.ASPXAUTH`, the newest last: it and the session id must come back.
+    tickets: Mutex<Vec<String>>,
     pub user: String,
     pub tenant: usize,
     /// `cookie`, `basic` or `bearer`.
@@ -78,8 +79,9 @@ impl Sessions {
         let random = mix(number ^ state.started);
         let now = SystemTime::now();
         let session = Arc::new(Session {
-            id: format!("s{number}{random:016x}"),
-            ticket: format!("{:016X}{:016X}", mix(random ^ 1), mix(random ^ 2)),
+            // 24 characters (HTE).
+            id: format!("s{number}{random:016x}{:016x}", mix(random)).chars().take(24).collect(),
+            tickets: Mutex::new(vec![ticket(state, random)]),
             user: user.to_string(),
             tenant,
             how,
@@ -91,7 +93,6 @@ impl Sessions {
             turn: Arc::default(),
         });
         state.secrets.add(&session.id);
-        state.secrets.add(&session.ticket);
         seats.open.push(session.clone());
         seats.opened += 1;
         seats.peak = seats.peak.max(seats.open.len());
@@ -103,7 +104,8 @@ impl Sessions {
         let (id, ticket) = (request.cookie("ASP.NET_SessionId")?, request.cookie(".ASPXAUTH")?);
         let mut seats = self.seats.lock().unwrap();
         seats.expire(state.config.idle());
-        seats.open.iter().find(|s| s.id == id && s.ticket == ticket).cloned()
+        let good = |s: &&Arc<Session>| s.id == id && s.tickets.lock().unwrap().iter().any(|t| t == ticket);
+        seats.open.iter().find(good).cloned()
     }
 
     pub fn find_grant(&self, state: &State, grant: u64) -> Option<Arc<Session>> {
@@ -169,42 +171,29 @@ impl Session {
         *self.used.lock().unwrap() = (Instant::now(), SystemTime::now());
     }
 
-    /// Seven cookies, five of them sent twice, with values that hold `& = + : ~` (acumatica-api.md §4).
-    pub fn set_cookies(&self, state: &State, mut reply: Reply) -> Reply {
-        let path = match state.config.site() {
-            site if site.is_empty() => "/".to_string(),
-            site => site,
-        };
-        let culture = self.locale.get().map_or("en-US", String::as_str);
-        let plain = [
-            ("ASP.NET_SessionId", self.id.clone(), "; HttpOnly; SameSite=Lax"),
-            ("UserBranch", "16".to_string(), ""),
-            (
-                "Locale",
-                format!("TimeZone=GMTE0000U&Culture={}", cookie_value(culture)),
-                "; expires=Wed, 31-Dec-2098 23:59:59 GMT",
-            ),
-            (
-                "CompanyID",
-                cookie_value(&state.tenants[self.tenant].0),
-                "; expires=Wed, 31-Dec-2098 23:59:59 GMT",
-            ),
-            ("requestid", format!("{:032X}", mix(self.tenant as u64 ^ state.started)), ""),
-        ];
-        let stat = "+st:183+sc:~/entity/auth/login+start:638381229170000000+tg:".to_string();
-        let once =
-            [(".ASPXAUTH", self.ticket.clone(), "; HttpOnly; SameSite=Lax"), ("requeststat", stat, "")];
-        for (name, value, more) in plain.iter().chain(&plain).chain(&once) {
-            reply = reply.header("set-cookie", format!("{name}={value}; path={path}{more}"));
-        }
-        reply
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// The newest value of `.ASPXAUTH`.
+    pub fn ticket(&self) -> String {
+        self.tickets.lock().unwrap().last().cloned().unwrap_or_default()
+    }
+
+    /// The ticket slides: a new one, beside which the old ones are good.
+    pub fn new_ticket(&self, state: &State) -> String {
+        let mut tickets = self.tickets.lock().unwrap();
+        let new = ticket(state, salt_of(&[&self.id]) ^ tickets.len() as u64);
+        tickets.push(new.clone());
+        new
     }
 }
 
-/// What a cookie cannot hold is percent-encoded; `& = + : ~` stay as they are.
-fn cookie_value(text: &str) -> String {
-    const UNFIT: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b',').add(b';').add(b'\\').add(b'%');
-    utf8_percent_encode(text, UNFIT).to_string()
+/// 240 hexadecimal digits (230 to 300 have been seen, HTE and JET).
+fn ticket(state: &State, salt: u64) -> String {
+    let ticket: String = (0..15).map(|i| format!("{:016X}", mix(salt ^ mix(state.started ^ i)))).collect();
+    state.secrets.add(&ticket);
+    ticket
 }
 
 /// `POST /entity/auth/login`.
@@ -214,19 +203,21 @@ pub fn login(state: &State, request: &Request) -> Reply {
     let (user, company) = text("name").split_once('@').unwrap_or((text("name"), ""));
     if !state.is_password(user, text("password")) {
         let message = "Error: Invalid credentials. Please try again.";
-        return Reply::exception(500, "PX.Data.PXException", message);
+        return cookies::refused(state, request, Reply::exception(500, "PX.Data.PXException", message));
     }
     let wanted = [text("tenant"), text("company"), company].into_iter().find(|t| !t.is_empty());
     let Some(tenant) = state.tenant(wanted.unwrap_or("")) else {
-        let message = "Error: Invalid credentials. Please try again.";
-        return Reply::exception(500, "PX.Data.PXException", message);
+        // Seen on a site of several tenants (acumatica-api.md §4, CLI 26.101).
+        let message = "A proper company ID cannot be determined for the request.";
+        let reply = Reply::exception(500, "PX.Data.PXUndefinedCompanyException", message);
+        return cookies::refused(state, request, reply);
     };
     match state.sessions.open(state, user, tenant, "cookie", None) {
         Ok(session) => {
             if !text("locale").is_empty() {
                 let _ = session.locale.set(text("locale").to_string());
             }
-            session.set_cookies(state, Reply::empty(204))
+            cookies::opened(state, request, &session, Reply::empty(204))
         }
         Err(NoSeat) => Reply::exception(
             state.config.login_limit_status,
@@ -252,5 +243,5 @@ pub fn logout(state: &State, request: &Request) -> Reply {
     if let Some(session) = state.oauth.session_of(state, request) {
         state.sessions.close(&session.id);
     }
-    Reply::empty(204)
+    cookies::closed(state, request, Reply::empty(204))
 }

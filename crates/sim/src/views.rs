@@ -119,7 +119,6 @@ impl Views {
         let text = include_str!("views.txt");
         let mut views = Views { gis: parse(text, "gi"), dacs: parse(text, "dac") };
         if !config.real_names {
-            views.gis.iter_mut().for_each(|v| v.import = format!("{}_WithParameters", v.name));
             let named = views.dacs.iter().position(|v| v.named).unwrap_or(views.dacs.len());
             views.dacs.truncate(named);
             views.dacs.iter_mut().for_each(|v| (v.aliases, v.base) = (vec![v.class.1], None));

@@ -142,6 +142,11 @@ impl Schema {
         self.by_name.get(name).copied()
     }
 
+    /// Paths are compared without case (acumatica-api.md §1).
+    pub fn find_any_case(&self, name: &str) -> Option<usize> {
+        self.tables.iter().position(|t| t.name.eq_ignore_ascii_case(name))
+    }
+
     pub fn id(&self, name: &str) -> usize {
         self.find(name).unwrap_or_else(|| panic!("tables.txt: no table {name}"))
     }

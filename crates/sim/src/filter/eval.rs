@@ -140,13 +140,29 @@ fn class(expr: &Expr) -> Class {
     }
 }
 
-fn same_class(a: &Expr, b: &Expr) -> Result<(), String> {
+impl Class {
+    fn edm(self) -> &'static str {
+        match self {
+            Class::Text => "Edm.String",
+            Class::Number => "Edm.Decimal",
+            Class::Bool => "Edm.Boolean",
+            Class::Time => "Edm.DateTimeOffset",
+            Class::Guid => "Edm.Guid",
+            Class::Null => "<null>",
+        }
+    }
+}
+
+fn same_class(a: &Expr, b: &Expr, op: Op) -> Result<(), String> {
     let (x, y) = (class(a), class(b));
     if x == y || x == Class::Null || y == Class::Null {
         return Ok(());
     }
     Err(format!(
-        "A binary operator with incompatible types was detected. Found operand types '{x:?}' and '{y:?}'."
+        "A binary operator with incompatible types was detected. Found operand types '{}' and '{}' for operator kind '{}'.",
+        x.edm(),
+        y.edm(),
+        op.kind()
     ))
 }
 
@@ -172,7 +188,7 @@ fn bind_any(ast: &Ast, scope: &dyn Scope) -> Result<Expr, String> {
         Ast::Custom(path) => scope.custom(path)?,
         Ast::Compare(op, a, b) => {
             let (a, b) = (sub(a)?, sub(b)?);
-            same_class(&a, &b)?;
+            same_class(&a, &b, *op)?;
             Expr::Compare(*op, a, b)
         }
         Ast::And(terms) => Expr::And(terms.iter().map(|t| bind(t, scope)).collect::<Result<_, _>>()?),
@@ -190,7 +206,7 @@ fn bind_any(ast: &Ast, scope: &dyn Scope) -> Result<Expr, String> {
         Ast::In(a, list) => {
             let a = sub(a)?;
             let list = list.iter().map(|item| bind_any(item, scope)).collect::<Result<Vec<_>, _>>()?;
-            list.iter().try_for_each(|item| same_class(&a, item))?;
+            list.iter().try_for_each(|item| same_class(&a, item, Op::Eq))?;
             Expr::In(a, list)
         }
         Ast::Lambda { path, all, variable, body } => {

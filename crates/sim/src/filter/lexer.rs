@@ -36,7 +36,7 @@ pub fn tokens(text: &str, dialect: Dialect, zone: Option<&TimeZone>) -> Result<V
                 let (text, used) = quoted(rest)?;
                 (Token::Literal(Val::text(text)), used)
             }
-            _ => scalar(rest, dialect, zone)?,
+            _ => scalar(text, rest, dialect, zone)?,
         };
         out.push(token);
         rest = &rest[used..];
@@ -60,7 +60,12 @@ fn quoted(text: &str) -> Result<(String, usize), String> {
     Err(format!("There is an unterminated string literal at position 0 in '{text}'."))
 }
 
-fn scalar(rest: &str, dialect: Dialect, zone: Option<&TimeZone>) -> Result<(Token, usize), String> {
+fn scalar(
+    whole: &str,
+    rest: &str,
+    dialect: Dialect,
+    zone: Option<&TimeZone>,
+) -> Result<(Token, usize), String> {
     let bad = || format!("Syntax error at '{rest}'.");
     if let Some(guid) = rest.get(..36).and_then(parse_guid) {
         return if dialect.is_v3() { Err(bad()) } else { Ok((Token::Literal(Val::Guid(guid)), 36)) };
@@ -89,7 +94,12 @@ fn scalar(rest: &str, dialect: Dialect, zone: Option<&TimeZone>) -> Result<(Toke
             "guid" => parse_guid(&text).map(Val::Guid),
             _ => None,
         };
-        return Ok((Token::Literal(value.ok_or_else(bad)?), used + more));
+        // In the words of the server (acumatica-api.md §3.2, HB 25R2).
+        let unknown = || {
+            let (literal, at) = (&rest[..used + more], whole.len() - rest.len());
+            format!("Unrecognized 'Edm.String' literal '{literal}' at '{at}' in '{whole}'.")
+        };
+        return Ok((Token::Literal(value.ok_or_else(unknown)?), used + more));
     }
     let token = match word {
         "" => return Err(bad()),

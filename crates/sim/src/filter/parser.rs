@@ -15,6 +15,20 @@ pub enum Op {
     Le,
 }
 
+impl Op {
+    /// As the parser of OData calls it.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Op::Eq => "Equal",
+            Op::Ne => "NotEqual",
+            Op::Gt => "GreaterThan",
+            Op::Ge => "GreaterThanOrEqual",
+            Op::Lt => "LessThan",
+            Op::Le => "LessThanOrEqual",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Func {
     Contains,
@@ -78,6 +92,14 @@ pub fn parse(text: &str, dialect: Dialect, zone: Option<&TimeZone>) -> Result<As
         None => Ok(ast),
         Some(token) => Err(format!("Syntax error: unexpected {token:?} in '{text}'.")),
     }
+}
+
+/// In the words of the server (acumatica-api.md §3.2, HB 25R2).
+fn unknown_function(name: &str) -> String {
+    format!(
+        "An unknown function with name '{name}' was found. This may also be a function import or a key lookup on a \
+         navigation property, which is not allowed."
+    )
 }
 
 struct Parser {
@@ -182,7 +204,7 @@ impl Parser {
         }
         if let Some((path, quantifier @ ("any" | "all"))) = word.rsplit_once('/') {
             if self.dialect != Dialect::Dac {
-                return Err(format!("An unknown function with name '{word}' was found."));
+                return Err(unknown_function(word));
             }
             return self.lambda(path, quantifier == "all");
         }
@@ -192,10 +214,10 @@ impl Parser {
             "endswith" => (Func::EndsWith, 2),
             "tolower" => (Func::ToLower, 1),
             "toupper" => (Func::ToUpper, 1),
-            _ => return Err(format!("An unknown function with name '{word}' was found.")),
+            _ => return Err(unknown_function(word)),
         };
         if !self.dialect.has_function(word) {
-            return Err(format!("An unknown function with name '{word}' was found."));
+            return Err(unknown_function(word));
         }
         let mut args = self.list()?;
         if args.len() != arity {

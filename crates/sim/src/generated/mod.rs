@@ -86,8 +86,11 @@ impl Call<'_> {
             }
             ["files", id] => Ok(rest::file(self.state, self.request, id)),
             [name, rest @ ..] => {
-                let entity = self.model.entities.binary_search_by(|e| e.name.as_str().cmp(name));
-                let entity = entity.map_err(|_| Reply::not_found_json(&self.request.path))?;
+                let entity =
+                    self.model.entities.iter().position(|e| e.name == *name).or_else(|| {
+                        self.model.entities.iter().position(|e| e.name.eq_ignore_ascii_case(name))
+                    });
+                let entity = entity.ok_or_else(|| Reply::not_found_json(&self.request.path))?;
                 self.entity(entity, rest)
             }
             [] => Err(Reply::not_found_html()),
@@ -102,7 +105,7 @@ impl Call<'_> {
             ("PUT", []) if of.form => self.inquire(entity),
             ("GET", []) if of.form => self.blank(entity),
             ("GET", []) => self.list(entity),
-            ("GET", [id]) => self.record(entity, id),
+            ("GET", [id] | ["", id]) => self.record(entity, id),
             // By keys: nobody knows them.
             ("GET", _) => Err(Reply::no_entity()),
             _ => Err(rest::read_only()),

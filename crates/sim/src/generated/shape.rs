@@ -6,6 +6,7 @@ use crate::config::SwitchedOff;
 use crate::data::schema::salt_of;
 use crate::data::value::{Val, write_guid, write_int, write_json_text};
 use crate::faults::InStream;
+use crate::filter::lexer::parse_time;
 use crate::http::CHUNK;
 use crate::reply::{Filled, Reply, Source};
 use crate::rest::{Ask, Context, STANDARD, Site, below, sub_select};
@@ -68,7 +69,8 @@ impl Node {
     pub fn new(model: &Model, entity: usize, ask: &Ask) -> Result<Node, Reply> {
         let record = model.entities[entity].record;
         let mut node = Node::build(model, record, ask.select.as_deref(), &ask.expand, &ask.inner, ask)?;
-        node.files = ask.select.as_ref().is_none_or(|s| s.iter().any(|n| n == "files"));
+        node.files = ask.expand.iter().any(|n| n == "files")
+            && ask.select.as_ref().is_none_or(|s| s.iter().any(|n| n == "files"));
         let asked = |c: &Custom| ask.custom.iter().any(|a| a.split_once('.') == Some((c.view, c.name)));
         let (of_record, detail) = custom_of(model, entity);
         // Unknown custom fields are left out without a word.
@@ -253,7 +255,7 @@ fn check_names(
         !matches!(of.member(name), Some(Member::Link(_) | Member::Detail(_))) && name != "files"
     };
     let wrong = select.iter().map(first).find(unknown).or_else(|| expand.iter().map(first).find(fixed));
-    wrong.map_or(Ok(()), |name| Err(Reply::unknown_field(&name)))
+    wrong.map_or(Ok(()), |_| Err(Reply::unknown_field()))
 }
 
 fn write_label(name: &str, out: &mut Vec<u8>) {
@@ -306,13 +308,25 @@ pub fn write_top(
         out.extend_from_slice(b",\"files\":[");
         if row.is_multiple_of(10) {
             let file = format!(
-                "{{\"id\":\"{id}\",\"filename\":\"{name}\\\\spec.pdf\",\"href\":\"{root}/files/{id}\",\"comment\":null}}"
+                "{{\"id\":\"{id}\",\"filename\":\"{name}\\\\spec.pdf\",\"href\":\"{root}/files/{id}\"}}"
             );
             out.extend_from_slice(file.as_bytes());
         }
         out.push(b']');
     }
     out.push(b'}');
+}
+
+/// A date as the form understands it, shown as a midnight of the site: `6/7/2016` too (acumatica-api.md §2.3, HTE).
+/// Ours: that one with another offset is the day of the site at that moment.
+fn day(text: &str, zone: &TimeZone) -> Option<Val> {
+    if let Some(value) = parse_time(text, Some(zone)) {
+        return Some(value);
+    }
+    let mut parts = text.split('/').map(|p| p.parse::<u32>().ok());
+    let (month, day, year) = (parts.next()??, parts.next()??, parts.next()??);
+    let date = parse_time(&format!("{year:04}-{month:02}-{day:02}"), Some(zone));
+    date.filter(|_| parts.next().is_none())
 }
 
 /// The answer of an inquiry form: the parameters as they were given, and the lists that are expanded, with so many
@@ -328,9 +342,13 @@ pub fn write_form(
     node.write_head(1, 1, None, out);
     for (name, part) in &node.parts {
         match (part, &given[name]["value"]) {
-            (Part::Value(_), value) if !value.is_null() => {
+            (Part::Value(wrapper), value) if !value.is_null() => {
                 write_label(name, out);
-                out.extend_from_slice(format!("{{\"value\":{value}}}").as_bytes());
+                match value.as_str().and_then(|t| day(t, node.zone)).filter(|_| *wrapper == Wrapper::DateTime)
+                {
+                    Some(day) => write_value(&day, *wrapper, node.zone, out),
+                    None => out.extend_from_slice(format!("{{\"value\":{value}}}").as_bytes()),
+                }
             }
             (Part::Value(_), _) => node.write_member(name, &Part::Blank, place, Lines::Random, context, out),
             _ => node.write_member(name, part, place, Lines::Fixed(rows), context, out),

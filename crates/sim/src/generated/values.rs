@@ -104,7 +104,7 @@ fn random(wrapper: Wrapper, field: &str, label: &str, rng: &mut Rng) -> Val {
 fn is_day(field: &str, salt: u64) -> bool {
     let has = |words: &[&str]| words.iter().any(|word| field.contains(word));
     match field {
-        _ if has(&["Time", "Last", "Created", "Modified", "Activity"]) => false,
+        _ if has(&["Time", "Created", "Modified", "Activity"]) => false,
         _ if has(&["Date", "Requested", "Promised", "Ship", "Period"]) || field.ends_with("On") => true,
         _ => salt.is_multiple_of(2),
     }

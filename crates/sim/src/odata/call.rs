@@ -18,7 +18,7 @@ fn equal(field: &crate::filter::eval::Field, value: Val) -> Expr {
 impl<'a> Call<'a> {
     /// The inquiry whose function import has this name.
     pub(super) fn imported(&self, name: &str) -> Option<&'a View> {
-        let gi = self.surface == Surface::Gi;
+        let gi = self.surface != Surface::Dac;
         let of = |v: &&View| !v.params.is_empty() && v.import.eq_ignore_ascii_case(name);
         self.views().iter().filter(|_| gi).find(of)
     }
@@ -27,7 +27,7 @@ impl<'a> Call<'a> {
     /// quotes, and there are no parentheses (acumatica-api.md §3.1, HTE, SK).
     pub(super) fn called(&self, segment: &str) -> Result<Reply, Reply> {
         let missing = || Reply::not_found_json(segment);
-        if self.v3() && (self.state.config.real_names || !segment.ends_with(')')) {
+        if self.v3() {
             let view = self.imported(segment).ok_or_else(missing)?;
             let filter = self.options(view)?;
             return self.set(view, Some(filter));
@@ -35,7 +35,7 @@ impl<'a> Call<'a> {
         let (name, rest) = segment.split_once('(').ok_or_else(missing)?;
         let inside = rest.strip_suffix(')').ok_or_else(missing)?;
         match self.surface {
-            Surface::Gi => {
+            Surface::Gi | Surface::GiV3 => {
                 let view = self.imported(name).ok_or_else(missing)?;
                 let filter = self.parameters(view, inside)?;
                 self.set(view, Some(filter))
@@ -138,7 +138,7 @@ impl<'a> Call<'a> {
             tests.push(equal(&prop.field, value));
         }
         let data = self.state.data(self.tenant);
-        let shape = Shape::new(self.views(), view, self.request).map_err(|e| self.bad(&e))?;
+        let shape = Shape::new(self.views(), view, self.request, self.dialect()).map_err(|e| self.bad(&e))?;
         let order = sorted(&data, &self.order(&data, view), Some(&Expr::And(tests)), &[], 1);
         if order.is_empty() {
             return Err(Reply::empty(404));
@@ -153,7 +153,7 @@ impl<'a> Call<'a> {
             return Err(self.bad("The query options $filter, $orderby, $count, $skip and $top can be applied only on collections."));
         }
         let data = self.state.data(self.tenant);
-        let shape = Shape::new(self.views(), view, self.request).map_err(|e| self.bad(&e))?;
+        let shape = Shape::new(self.views(), view, self.request, self.dialect()).map_err(|e| self.bad(&e))?;
         Ok(self.object(view, &shape, &data, 0, ""))
     }
 

@@ -1,10 +1,11 @@
 //! `$select` and `$expand` of OData: which members a row has.
 
 use crate::data::Data;
-use crate::data::value::{Style, write_json_text};
+use crate::data::value::{Style, Zone, write_json_text};
+use crate::filter::Dialect;
 use crate::filter::eval::Field;
 use crate::http::Request;
-use crate::views::{NavTo, View};
+use crate::views::{NavTo, Prop, View};
 
 /// Deeper navigation is refused (acumatica-api.md §3).
 const DEEPEST: usize = 3;
@@ -12,6 +13,8 @@ const DEEPEST: usize = 3;
 /// The members of a row, each behind its name as it is written.
 pub struct Shape {
     parts: Vec<(Vec<u8>, Part)>,
+    /// Not everything is shown, or more than that.
+    chosen: bool,
 }
 
 enum Part {
@@ -21,13 +24,41 @@ enum Part {
 }
 
 impl Shape {
-    pub fn new(views: &[View], view: &View, request: &Request) -> Result<Shape, String> {
+    pub fn new(views: &[View], view: &View, request: &Request, dialect: Dialect) -> Result<Shape, String> {
         let options = (request.option("$select").unwrap_or(""), request.option("$expand").unwrap_or(""));
-        Shape::build(views, view, options.0, options.1, DEEPEST)
+        Shape::build(views, view, options.0, options.1, DEEPEST, dialect)
     }
 
-    fn build(views: &[View], view: &View, select: &str, expand: &str, depth: usize) -> Result<Shape, String> {
+    /// `(AcctCD,ContactByDefBillContactID(Email))`, if something was chosen.
+    pub fn context(&self) -> Option<String> {
+        let name = |(label, part): &(Vec<u8>, Part)| {
+            let name = String::from_utf8_lossy(label).trim_matches(['"', ':']).to_string();
+            match part {
+                Part::Prop(..) => name,
+                Part::One(_, _, shape) | Part::Many(_, shape) => {
+                    format!("{name}{}", shape.context().unwrap_or_else(|| "()".into()))
+                }
+            }
+        };
+        self.chosen.then(|| format!("({})", self.parts.iter().map(name).collect::<Vec<_>>().join(",")))
+    }
+
+    fn build(
+        views: &[View],
+        view: &View,
+        select: &str,
+        expand: &str,
+        depth: usize,
+        dialect: Dialect,
+    ) -> Result<Shape, String> {
         let selected: Vec<&str> = select.split(',').map(str::trim).filter(|s| !s.is_empty()).collect();
+        // Classes find their names without case, inquiries do not (acumatica-api.md §3.2, §3.4).
+        let same = |p: &Prop, name: &str| p.name.eq_ignore_ascii_case(name) && dialect == Dialect::Dac;
+        let mut names = Vec::new();
+        for name in selected {
+            names.push(view.props.iter().find(|p| same(p, name)).map_or(name, |p| p.name));
+        }
+        let selected = names;
         let all = selected.is_empty() || selected.contains(&"*");
         for name in selected.iter().filter(|n| **n != "*") {
             match view.prop(name) {
@@ -46,7 +77,7 @@ impl Shape {
         }
         let chosen = view.props.iter().filter(|p| all && !p.refused || selected.contains(&p.name));
         let mut parts: Vec<_> =
-            chosen.map(|p| (label(p.name), Part::Prop(p.field.clone(), p.style))).collect();
+            chosen.map(|p| (label(p.name), Part::Prop(p.field.clone(), style(p, dialect)))).collect();
         for item in split(expand, ',') {
             let (name, options) = match item.split_once('(') {
                 Some((name, rest)) => (name, rest.strip_suffix(')').ok_or("Syntax error in $expand.")?),
@@ -65,14 +96,15 @@ impl Shape {
                     _ => return Err(format!("The option '{option}' is not supported inside $expand.")),
                 }
             }
-            let shape = Shape::build(views, &views[nav.view], inner_select, inner_expand, depth - 1)?;
+            let shape =
+                Shape::build(views, &views[nav.view], inner_select, inner_expand, depth - 1, dialect)?;
             let part = match nav.to {
                 NavTo::One(link) => Part::One(view.table, link, shape),
                 NavTo::Many(child) => Part::Many(child, shape),
             };
             parts.push((label(nav.name), part));
         }
-        Ok(Shape { parts })
+        Ok(Shape { parts, chosen: !select.is_empty() || !expand.is_empty() })
     }
 
     /// The members, without braces.
@@ -101,6 +133,14 @@ impl Shape {
                 }
             }
         }
+    }
+}
+
+/// v3 writes decimals as text and times without a zone (acumatica-api.md §3.1, HTE).
+fn style(prop: &Prop, dialect: Dialect) -> Style {
+    match dialect {
+        Dialect::GiV3 => Style { zone: Zone::None, quoted: true, ..prop.style },
+        _ => prop.style,
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Call;
 use super::shape::{Ask, Node};
 use crate::data::schema::SCHEMA;
-use crate::data::value::{Kind, Val, compare_text};
+use crate::data::value::{Kind, Val, compare_text, write_guid};
 use crate::reply::Reply;
 
 impl Call<'_> {
@@ -34,9 +34,11 @@ impl Call<'_> {
         let mut node = Node::new(results, &ask)?;
         (node.top, node.files) = (false, false);
         let mut out = Vec::new();
-        out.extend_from_slice(
-            b"{\"id\":\"00000000-0000-0000-0000-000000000001\",\"rowNumber\":1,\"note\":null",
-        );
+        // Ids of forms and of their results are random (acumatica-api.md §2.3, HTE, MYO).
+        let context = self.context();
+        out.extend_from_slice(b"{\"id\":\"");
+        write_guid(&mut out, u128::from(of.salt) << 64 | u128::from(context.passing | 1));
+        out.extend_from_slice(b"\",\"rowNumber\":1,\"note\":null");
         let mut names: Vec<usize> = (0..of.cols.len()).collect();
         names.sort_by_key(|c| of.cols[*c].name.to_lowercase());
         for c in names {

@@ -11,8 +11,9 @@ mod shape;
 mod swagger;
 mod write;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::config::Release;
 use crate::data::german;
 use crate::data::schema::{Role, SCHEMA, Table};
 use crate::data::value::{Val, compare_text, parse_guid};
@@ -39,20 +40,30 @@ fn bundled_endpoints(state: &State) -> Vec<(&'static str, &'static str)> {
     versions.map(|v| ("Default", *v)).chain(OTHERS.iter().copied()).collect()
 }
 
-/// `GET /entity`: an envelope, in older builds the bare array.
-pub fn endpoints(state: &State) -> Reply {
-    let site = state.config.site();
-    let entry = |(name, version): (&str, &str)| json!({ "name": name, "version": version, "href": format!("{site}/entity/{name}/{version}/") });
+/// `GET /entity`: an envelope since 2020 R1 at least (acumatica-api.md §2.1, HTE). A stranger sees the system's own
+/// endpoints only, and no features (SK).
+pub fn endpoints(state: &State, request: &Request, signed_in: bool) -> Reply {
+    let release = state.config.release;
+    // Absolute on 26.101 (CLI), relative where it has been recorded.
+    let site = if release == Release::R2026R1 { request.base(state) } else { state.config.site() };
+    let entry = |(name, version): (&str, &str)| {
+        let href = format!("{site}/entity/{name}/{version}/");
+        format!("{{\"name\":{},\"version\":{},\"href\":{}}}", json!(name), json!(version), json!(href))
+    };
     let replaced = |(name, version): &(&str, &str)| state.definitions.iter().any(|d| d.is(name, version));
-    let bundled = bundled_endpoints(state).into_iter().filter(|e| !replaced(e));
-    let defined = state.definitions.iter().map(|d| (d.endpoint(), d.version()));
-    let list: Vec<Value> = bundled.chain(defined).map(entry).collect();
-    let build = state.config.release.build();
-    if state.config.release.is_old() {
-        return Reply::json(200, &json!(list));
-    }
-    let version = json!({ "acumaticaBuildVersion": build, "databaseVersion": build });
-    Reply::json(200, &json!({ "version": version, "endpoints": list }))
+    let bundled = bundled_endpoints(state).into_iter().filter(|e| !(signed_in && replaced(e)));
+    let defined = state.definitions.iter().filter(|_| signed_in).map(|d| (d.endpoint(), d.version()));
+    let list: Vec<String> = bundled.chain(defined).map(entry).collect();
+    let build = release.build();
+    let features = match signed_in && release == Release::R2026R2 {
+        true => ",\"features\":[\"PX.Objects.CS.FeaturesSet+FinancialModule\"]",
+        false => "",
+    };
+    let body = format!(
+        "{{\"version\":{{\"acumaticaBuildVersion\":\"{build}\",\"databaseVersion\":\"{build}\"}},\"endpoints\":[{}]{features}}}",
+        list.join(",")
+    );
+    Reply::new(200, "application/json; charset=utf-8", body)
 }
 
 /// One request behind `/entity`, in its session.
@@ -86,14 +97,16 @@ pub fn answer(state: &State, request: &Request, plan: &Plan, session: &Session, 
 impl Call<'_> {
     fn answer(&self, rest: &[&str]) -> Result<Reply, Reply> {
         let rest = if let [all @ .., ""] = rest { all } else { rest };
-        if let ["swagger.json"] = rest {
+        if let [document] = rest
+            && document.eq_ignore_ascii_case("swagger.json")
+        {
             return Ok(swagger::document(self.state, self.endpoint, self.version, self.dialect));
         }
         if let ["files", id] = rest {
             return Ok(file(self.state, self.request, id));
         }
         let [name, rest @ ..] = rest else { return Err(Reply::not_found_html()) };
-        let table = SCHEMA.find(name).filter(|t| {
+        let table = SCHEMA.find_any_case(name).filter(|t| {
             !matches!(SCHEMA.tables[*t].role, Role::Detail { .. } | Role::Satellite | Role::Setup)
         });
         let table = table.ok_or_else(|| Reply::not_found_json(&self.request.path))?;
@@ -102,8 +115,11 @@ impl Call<'_> {
         }
         match (self.request.method.as_str(), rest) {
             ("GET", []) => self.list(table),
-            ("GET", ["$adHocSchema"]) => Ok(self.template(table)),
-            ("GET", keys) => self.record(table, keys),
+            ("GET", [schema]) if schema.eq_ignore_ascii_case("$adHocSchema") => Ok(self.template(table)),
+            // `SalesOrder//{guid}` works too (acumatica-api.md §2.2, HTE).
+            ("GET", ["", keys @ ..] | keys) => self.record(table, keys),
+            // BST.
+            ("POST", []) => Err(Reply::empty(406)),
             _ => Err(read_only()),
         }
     }

@@ -103,7 +103,7 @@ pub fn filter(table: usize, text: &str, site: Site, german: bool) -> Result<Foun
     match bind(&ast, &scope) {
         Ok(expr) => Ok(Found { expr: Some(expr), blocked: scope.blocked.into_inner(), nothing: false }),
         Err(message) => match scope.unknown.into_inner() {
-            Some(name) => Err(Reply::unknown_field(&name)),
+            Some(_) => Err(Reply::unknown_field()),
             None => Err(failed(&message)),
         },
     }

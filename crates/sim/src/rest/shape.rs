@@ -182,7 +182,9 @@ impl Node {
         let mut node =
             Node::build(table, ask.select.as_deref(), &ask.expand, &ask.inner, ask.list, ask.site)?;
         node.top = true;
-        node.files = ask.select.as_ref().is_none_or(|s| s.iter().any(|n| n == "files"));
+        // In contract 4 and later only when expanded and, beside a $select, named there (acumatica-api.md §2.2, HTE, SK).
+        node.files = ask.expand.iter().any(|n| n == "files")
+            && ask.select.as_ref().is_none_or(|s| s.iter().any(|n| n == "files"));
         node.add_custom(&ask.custom, ask.site);
         for (_, part) in &mut node.parts {
             if let Part::Detail(_, lines) = part {
@@ -225,13 +227,13 @@ impl Node {
             let field = of.col(&name).is_some_and(|c| shown(of, c) && !refused(c));
             let other = of.link(&name).is_some_and(|l| l.rest) || of.detail(&name).is_some_and(|d| d.rest);
             if !field && !other && !STANDARD.contains(&name.as_str()) {
-                return Err(Reply::unknown_field(&name));
+                return Err(Reply::unknown_field());
             }
         }
         for name in expand.iter().map(first) {
             let other = of.link(&name).is_some_and(|l| l.rest) || of.detail(&name).is_some_and(|d| d.rest);
             if !other && name != "files" {
-                return Err(Reply::unknown_field(&name));
+                return Err(Reply::unknown_field());
             }
         }
         let selected = |name: &str| select.is_none_or(|s| s.iter().any(|n| n == name));

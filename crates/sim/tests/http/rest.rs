@@ -10,7 +10,7 @@ fn values(rows: &[Value], field: &str) -> Vec<String> {
 }
 
 #[test]
-fn endpoints_come_in_an_envelope_and_as_a_bare_array_from_old_builds() {
+fn endpoints_come_in_an_envelope_with_those_of_the_tenant_for_whom_has_signed_in() {
     let (_sim, client) = start(small());
     let list = client.get("/entity").json();
     assert!(list["version"]["acumaticaBuildVersion"].is_string());
@@ -18,7 +18,15 @@ fn endpoints_come_in_an_envelope_and_as_a_bare_array_from_old_builds() {
         list["endpoints"].as_array().unwrap().iter().any(|e| e["href"] == "/Site/entity/Default/24.200.001/")
     );
     let (_sim, client) = start(Config { release: Release::R2023R2, ..small() });
-    assert!(client.get("/entity").json().is_array());
+    assert!(client.get("/entity").text().starts_with("{\"version\":{\"acumaticaBuildVersion\":"));
+    let newest = Config { release: Release::R2026R2, ..small() };
+    let (_sim, stranger) = start(newest.clone());
+    let (_sim, client) = signed_in(newest);
+    assert!(stranger.get("/entity").json().get("features").is_none());
+    assert!(client.get("/entity").json()["features"].is_array());
+    let (_sim, client) = start(Config { release: Release::R2026R1, ..small() });
+    let href = client.get("/entity").json()["endpoints"][0]["href"].as_str().unwrap().to_string();
+    assert!(href.starts_with("http://127.0.0.1:"), "{href}");
 }
 
 #[test]
@@ -36,12 +44,17 @@ fn each_release_serves_its_endpoint_versions_and_names_ignore_case() {
 }
 
 #[test]
-fn swagger_is_2_0_for_old_endpoints_and_openapi_3_for_new_ones() {
-    let (_sim, client) = signed_in(Config { release: Release::R2026R2, ..small() });
-    let get =
-        |version: &str| client.get(&format!("/entity/Default/{version}/swagger.json?company=Company")).json();
-    let (old, new, five) = (get("23.200.001"), get("24.200.001"), get("26.200.001"));
-    assert_eq!((old["swagger"].as_str(), new["openapi"].as_str()), (Some("2.0"), Some("3.0.1")));
+fn swagger_is_2_0_on_old_sites_and_openapi_3_on_new_ones_whatever_the_endpoint() {
+    let site = |release| signed_in(Config { release, ..small() });
+    let get = |client: &crate::client::Client, version: &str| {
+        client.get(&format!("/entity/Default/{version}/swagger.json?company=Company")).json()
+    };
+    let (_sim, client) = site(Release::R2023R2);
+    let old = get(&client, "23.200.001");
+    let (_sim, client) = site(Release::R2026R2);
+    let (same, new, five) =
+        (get(&client, "23.200.001"), get(&client, "24.200.001"), get(&client, "26.200.001"));
+    assert_eq!((old["swagger"].as_str(), same["openapi"].as_str()), (Some("2.0"), Some("3.0.1")));
     assert_eq!((new["info"]["version"].as_str(), five["info"]["version"].as_str()), (Some("4"), Some("5")));
     let members = &new["components"]["schemas"]["SalesOrder"]["allOf"][1]["properties"];
     assert_eq!(members["OrderTotal"]["$ref"], "#/components/schemas/DecimalValue");
@@ -199,11 +212,17 @@ fn custom_fields_of_a_detail_are_inside_it_in_the_schema_and_in_the_lines() {
 fn attachments_are_a_sentence_or_as_long_as_told() {
     let (_sim, client) = signed_in(small());
     let href = |client: &crate::client::Client| {
-        let row = client.entity("SalesOrder?$top=1&$select=files").rows().remove(0);
+        let row = client.entity("SalesOrder?$top=1&$select=files&$expand=files").rows().remove(0);
         let href = row["files"][0]["href"].as_str().unwrap().to_string();
         assert_eq!(
             href,
             format!("/Site/entity/Default/24.200.001/files/{}", row["files"][0]["id"].as_str().unwrap())
+        );
+        assert!(client.entity("SalesOrder?$top=1").rows()[0].get("files").is_none(), "not expanded");
+        let name = row["files"][0]["filename"].as_str().unwrap();
+        assert!(
+            name.starts_with("Sales Orders (CM          , 000001") && name.ends_with(")\\spec.pdf"),
+            "{name}"
         );
         href["/Site".len()..].to_string()
     };

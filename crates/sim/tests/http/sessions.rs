@@ -24,19 +24,69 @@ fn raw(sim: &Simulator, text: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+fn names(answer: &crate::client::Answer) -> Vec<String> {
+    let mut names: Vec<String> =
+        answer.all("set-cookie").iter().map(|c| c.split('=').next().unwrap().to_string()).collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn login_sets_seven_cookies_and_sends_five_of_them_twice() {
     let (_sim, client) = start(small());
     let answer = client.login("admin", "secret", "Company");
-    let cookies: Vec<_> =
-        answer.all("set-cookie").into_iter().map(|c| c.split('=').next().unwrap()).collect();
-    assert_eq!(cookies.len(), 12);
-    let names: std::collections::BTreeSet<_> = cookies.iter().copied().collect();
-    let wanted =
-        [".ASPXAUTH", "ASP.NET_SessionId", "CompanyID", "Locale", "UserBranch", "requestid", "requeststat"];
-    assert_eq!(names.into_iter().collect::<Vec<_>>(), wanted);
-    assert!(answer.cookies().contains("Culture=en-US") && answer.cookies().contains("+st:183+sc:~/"));
-    assert!(answer.cookies().contains("CompanyID=Company"));
+    let twice = [".ASPXAUTH", "ASP.NET_SessionId", "CompanyID", "Locale", "UserBranch"];
+    let wanted: Vec<&str> = twice.iter().flat_map(|n| [*n, *n]).chain(["requestid", "requeststat"]).collect();
+    assert_eq!(names(&answer), wanted);
+    let cookie = |name: &str| -> String {
+        answer.all("set-cookie").into_iter().find(|c| c.starts_with(name)).unwrap().to_string()
+    };
+    assert!(cookie("Locale=").starts_with("Locale=Culture=en-US&TimeZone=GMT"), "{}", cookie("Locale="));
+    let expires = cookie("CompanyID=");
+    let date = expires.split("expires=").nth(1).unwrap().split(';').next().unwrap();
+    assert!(date.len() == 29 && date.matches('-').count() == 2, "{date}");
+    let session = cookie("ASP.NET_SessionId=");
+    assert!(session.ends_with("; path=/; HttpOnly; SameSite=Lax"), "{session}");
+    assert_eq!(session.split(['=', ';']).nth(1).unwrap().len(), 24);
+    let ticket = cookie(".ASPXAUTH=");
+    assert!((230..=300).contains(&ticket.split(['=', ';']).nth(1).unwrap().len()), "{ticket}");
+    assert!(cookie("requeststat=").contains("+sc:~/entity/auth/login+start:"));
+    let (_sim, client) = start(Config { local: true, ..small() });
+    assert!(
+        !client.login("admin", "secret", "Company").cookies().contains("CompanyID"),
+        "one tenant, not hosted"
+    );
+}
+
+#[test]
+fn later_answers_set_cookies_too_and_the_ticket_slides() {
+    let (_sim, client) = signed_in(Config { seats: 1, ..small() });
+    assert_eq!(names(&client.entity("Ledger?$top=1")), ["Locale", "UserBranch"]);
+    let form = client.send("PUT", "/entity/Default/24.200.001/InventorySummaryInquiry", Some("{}"));
+    assert_eq!(names(&form), ["Locale", "Locale", "UserBranch", "UserBranch", "requestid", "requeststat"]);
+    let mut tickets = Vec::new();
+    for _ in 0..45 {
+        let answer = client.entity("Ledger?$top=1");
+        let all = answer.all("set-cookie");
+        tickets.extend(all.iter().filter(|c| c.starts_with(".ASPXAUTH=")).map(|c| c.to_string()));
+    }
+    assert!(tickets.len() == 2 && tickets[0] != tickets[1]);
+    let session = client.headers[0].1.split("; ").find(|c| c.starts_with("ASP.NET")).unwrap().to_string();
+    let mut newer = Client::new(&client.base);
+    newer.headers = vec![("cookie".into(), format!("{session}; {}", tickets[1].split(';').next().unwrap()))];
+    assert_eq!(newer.entity("Ledger?$top=1").status, 200);
+}
+
+#[test]
+fn logout_expires_the_cookies_of_the_session() {
+    let (_sim, client) = signed_in(small());
+    let answer = client.send("POST", "/entity/auth/logout", Some(""));
+    assert_eq!(answer.status, 204);
+    for name in [".ASPXAUTH=;", "ASP.NET_SessionId=;"] {
+        let expired =
+            answer.all("set-cookie").into_iter().filter(|c| c.starts_with(name)).collect::<Vec<_>>();
+        assert!(expired.len() == 2 && expired[0].contains("; expires="), "{name}");
+    }
 }
 
 #[test]
@@ -55,7 +105,8 @@ fn a_wrong_tenant_is_accepted_on_a_single_tenant_site_only() {
     let answer = client.login("admin", "secret", "Elsewhere");
     assert_eq!((answer.status, answer.cookies().contains("CompanyID=Company")), (204, true));
     let (_sim, client) = start(Config { tenants: vec!["A".into(), "B".into()], ..small() });
-    assert_eq!(client.login("admin", "secret", "Elsewhere").status, 500);
+    let failure = client.login("admin", "secret", "Elsewhere").failure();
+    assert_eq!(failure, (500, "PX.Data.PXUndefinedCompanyException".into()));
     assert!(client.login("admin", "secret", "b").cookies().contains("CompanyID=B"));
 }
 
@@ -102,7 +153,7 @@ fn each_basic_call_without_cookies_opens_a_session() {
     assert_eq!(sim.control().sessions().len(), 2);
     client.headers.push(("cookie".into(), answer.cookies()));
     let again = client.gi("BI-Customers?$top=1");
-    assert_eq!((again.status, again.all("set-cookie").len(), sim.control().sessions().len()), (200, 0, 2));
+    assert_eq!((again.status, again.all("set-cookie").len(), sim.control().sessions().len()), (200, 2, 2));
     assert_eq!(sim.control().sessions()[0]["how"], "basic");
     let mut wrong = Client::new(&sim.url());
     wrong.headers.push(basic("admin", "wrong"));

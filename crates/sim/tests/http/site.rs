@@ -139,3 +139,95 @@ fn a_template_lists_every_field_of_the_form_or_customizations_alone() {
     assert_eq!(template["custom"].as_object().unwrap().len(), 1);
     assert_eq!(template["custom"]["Item"].as_object().unwrap().len(), 2);
 }
+
+#[test]
+fn paths_are_compared_without_case_and_old_ones_still_answer() {
+    let (_sim, client) = signed_in(small());
+    for path in [
+        "/ENTITY/default/24.200.001/LEDGER?$top=1",
+        "/T/company/API/OData/GI/bi-customers?$top=1",
+        "/t/Company/api/odata/DAC/px_objects_so_soorder?$top=1",
+        "/ODatav4/Company/PX_Objects_SO_SOOrder?$top=1&$select=OrderNBR",
+        "/odatav4/PX_Objects_SO_SOOrder?$top=1",
+        "/OData/Company/BI-Customers?$top=1",
+    ] {
+        assert_eq!(client.get(path).rows().len(), 1, "{path}");
+    }
+    assert!(client.get("/odata/Company/BI-Customers?$top=1").json()["odata.metadata"].is_string());
+    let id = client.entity("SalesOrder?$top=1&$select=OrderNbr").rows()[0]["id"].clone();
+    assert_eq!(client.entity(&format!("SalesOrder//{}", id.as_str().unwrap())).json()["id"], id);
+    assert_eq!(client.gi("BI-SalesOrders?$select=ordernbr").status, 500, "properties of inquiries have case");
+}
+
+#[test]
+fn without_a_sign_in_every_path_is_401_without_a_body() {
+    let (_sim, client) = crate::client::start(small());
+    for path in [
+        "/entity/Default/1.0/X",
+        "/t/Nowhere/api/odata/gi/X",
+        "/nothing/at/all",
+        "/odata/X",
+        "/entity/No/1/Y",
+    ] {
+        let answer = client.get(path);
+        assert_eq!((answer.status, answer.text()), (401, ""), "{path}");
+    }
+}
+
+#[test]
+fn heads_are_those_of_recorded_answers() {
+    let (_sim, mut client) = signed_in(Config { release: Release::R2023R2, ..small() });
+    // ureq takes the length away from what it unpacks.
+    client.headers.push(("accept-encoding".into(), "identity".into()));
+    let head = |path: &str, name: &str| client.get(path).all(name).join("|");
+    let rest = "/entity/Default/23.200.001/Ledger";
+    assert_eq!(head(rest, "cache-control"), "private");
+    assert_eq!(head(rest, "content-type"), "application/json; charset=utf-8");
+    assert!(!head(rest, "content-length").is_empty());
+    let dac =
+        "/odatav4/Company/PX_Objects_SO_SOOrder?$top=2&$select=OrderNbr&$expand=Customer($select=AcctCD)";
+    assert_eq!(head(dac, "content-type"), "application/json; odata.metadata=minimal");
+    assert_eq!(head(dac, "odata-version"), "4.0");
+    assert!(!head(dac, "content-length").is_empty());
+    let context = client.get(dac).json()["@odata.context"].as_str().unwrap().to_string();
+    assert!(context.ends_with("#PX_Objects_SO_SOOrder(OrderNbr,Customer(AcctCD))"), "{context}");
+    let gi = "/OData/Company/BI-SalesOrders?$top=2";
+    assert_eq!(head(gi, "content-type"), "application/json");
+    assert_eq!(head(gi, "transfer-encoding"), "chunked");
+    assert_eq!(head("/odata/Company/$metadata", "dataserviceversion"), "3.0");
+    assert_eq!(head("/odata/Company", "content-type"), "application/atomsvc+xml; charset=utf-8");
+    assert!(client.get("/odata/Company?$format=json").json()["value"].is_array());
+    let row = &client.get(gi).rows()[0];
+    assert!(row["TaxTotal"].is_string(), "v3 writes decimals as text");
+    assert!(!row["LastModifiedOn"].as_str().unwrap().ends_with('Z'));
+}
+
+#[test]
+fn errors_have_their_members_in_order_and_say_no_name() {
+    let (_sim, client) = signed_in(small());
+    let answer = client.entity("Ledger?$select=NoSuch");
+    let members = ["\"message\":", "\"exceptionMessage\":", "\"exceptionType\":", "\"stackTrace\":"];
+    let at: Vec<usize> = members.iter().map(|m| answer.text().find(m).unwrap()).collect();
+    assert!(at.is_sorted() && at[0] == 1);
+    assert_eq!(answer.json()["exceptionMessage"], "The given key was not present in the dictionary.");
+    for (filter, message) in [
+        ("NoSuch eq 'x'", "Could not find a property named 'NoSuch'"),
+        (
+            "substringof('x',CustomerName)",
+            "An unknown function with name 'substringof' was found. This may also be",
+        ),
+        (
+            "Date gt datetimeoffset'2024-01-01'",
+            "Unrecognized 'Edm.String' literal 'datetimeoffset'2024-01-01'' at '8' in 'Date gt",
+        ),
+        (
+            "CustomerName gt 5",
+            "Found operand types 'Edm.String' and 'Edm.Decimal' for operator kind 'GreaterThan'.",
+        ),
+    ] {
+        let answer = client.gi(&format!("BI-SalesOrders?$filter={filter}"));
+        let body = answer.json();
+        assert_eq!((answer.status, body.as_object().unwrap().len()), (500, 1), "{filter}");
+        assert!(body["message"].as_str().unwrap().contains(message), "{body}");
+    }
+}
