@@ -258,7 +258,8 @@ def compare(table, records, only=None):
 # ---- Tables made by hand after what was captured -------------------------------------------------------------------
 
 GUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
-TIME = re.compile(r"^\d{4}-\d\d-\d\dT(\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)?$")
+# A day alone, as contract 5 has it, counts as its midnight.
+TIME = re.compile(r"^\d{4}-\d\d-\d\d(?:T(\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)?)?$")
 
 
 def type_of(values):
@@ -272,7 +273,7 @@ def type_of(values):
         return "jsonb"
     times = [TIME.match(str(value)) for value in values]
     if values and all(times):
-        return "date" if all(time[1] == "00:00:00" and not time[2] for time in times) else "timestamptz"
+        return "date" if all(time[1] in (None, "00:00:00") and not time[2] for time in times) else "timestamptz"
     if values and all(GUID.match(str(value)) for value in values):
         return "uuid"
     return "text"
@@ -308,7 +309,10 @@ def fields_of(records, prefix=(), details=None):
             yield path, "jsonb"  # a linked entity that is not there
         else:
             inner = [value.get("value") for value in values if value]
-            if any(isinstance(value, dict) for value in inner):
+            if any(isinstance(value, list) for value in inner):
+                # A drop-down of several, in contract 5: a list of codes and labels.
+                yield (*path, "value"), "jsonb"
+            elif any(isinstance(value, dict) for value in inner):
                 yield path, "text"
                 yield (*path, "id"), "text"
             else:

@@ -17,6 +17,8 @@ const SYSTEM: [&str; 6] = ["id", "rowNumber", "note", "custom", "error", "_links
 const FILES: &str = "files";
 /// Where the custom fields of a record are, by view and name.
 const CUSTOM: &str = "custom";
+/// Where the value of a field is.
+const VALUE: &str = "value";
 /// The whole record.
 const WHOLE: &str = "*";
 
@@ -91,6 +93,11 @@ impl Asked {
                 }
                 // The code of a drop-down; in a column of type uuid it is the id of a linked entity.
                 ("id", [outer @ .., field]) if contract_5 && is_text => wanted.at(outer).field(field),
+                // The codes and labels of a drop-down of several (`StringMultiSelectValue`), whose value is a list: a field,
+                // and nothing that could be expanded.
+                (VALUE, [outer @ .., field]) if contract_5 && column.ty == ColumnType::Json => {
+                    wanted.at(outer).field(field);
+                }
                 (name, _) if SYSTEM.contains(&name) => {
                     let _ = wanted.at(objects);
                 }
@@ -431,6 +438,16 @@ mod tests {
         assert!(listing.query.ends_with("Document.Usr049"), "{}", listing.query);
         assert_eq!(listing.more.iter().map(|more| more.columns.len()).collect::<Vec<_>>(), [50, 20]);
         assert!(listing.more[1].query.ends_with("Document.Usr119"), "{:?}", listing.more[1]);
+    }
+
+    /// Issue 2.7.
+    #[test]
+    fn issue_2_7_a_drop_down_of_several_is_selected_and_not_expanded() {
+        let columns =
+            [("Owners/value", ColumnType::Json), ("A", ColumnType::Text), ("Lines", ColumnType::Json)];
+        let request = request("Case", &columns, &[]);
+        let listing = listing(&request, "Default", "26.200.001").unwrap();
+        assert_eq!(listing.query, "$select=Owners,A&$expand=Lines");
     }
 
     #[test]
