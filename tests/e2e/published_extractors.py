@@ -219,6 +219,17 @@ airbyte_sim = Sim(*RELEASE, "--clients", ":".join(CLIENT))
 
 
 @test
+def airbyte_discovers_its_streams():
+    airbyte = Airbyte(airbyte_sim, "23.200.001")
+    assert {"SalesOrder", "Customer", "StockItem"} <= airbyte.contract()
+    inquiries = airbyte.sets("OData", 3)
+    assert "BI-SalesOrders" in inquiries and inquiries["BI-SalesOrders"][:2] == ["OrderType", "OrderNbr"]
+    classes = airbyte.sets("ODatav4", 4)
+    assert classes["PX_Objects_SO_SOOrder"] == ["OrderType", "OrderNbr"]
+    assert airbyte_sim.sessions() == []
+
+
+@test
 def airbyte_reads_its_streams_page_by_page():
     airbyte = Airbyte(airbyte_sim, "23.200.001")
     fields = ["OrderType", "OrderNbr", "OrderTotal"]

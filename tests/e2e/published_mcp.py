@@ -236,6 +236,17 @@ if grp:
         assert keys == {"OrderType", "OrderNbr"}, described
 
     @test
+    def grp_mcp_reads_inquiries_at_their_older_address():
+        """It asks for /odata/{tenant}, on releases with /t/{tenant}/api/odata/gi too."""
+        exposed = server.call("list_generic_inquiries")["exposed"]
+        names = {entry["name"] for entry in exposed["value"]}
+        assert {"BI-Customers", "BI-SalesOrders"} <= names
+        fields = ["CustomerID", "CustomerName"]
+        got = server.call("run_generic_inquiry", name="BI-Customers", top=50)
+        right = truth(sim, "gi/BI-Customers", fields)
+        assert len(got["value"]) == 50 and all(row in right for row in values(got["value"], fields))
+
+    @test
     def grp_mcp_gives_its_seat_back():
         assert server.call("release_sessions")["released"] == ["default"]
         assert sim.sessions() == []

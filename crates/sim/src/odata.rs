@@ -163,8 +163,12 @@ impl<'a> Call<'a> {
     /// XML only: a request for JSON fails (acumatica-api.md §3).
     fn metadata(&self) -> Result<Reply, Reply> {
         let accept = self.request.header("accept").unwrap_or("");
-        let wants_json =
-            accept.contains("application/json") && !accept.contains("xml") && !accept.contains("*/*");
+        // Ours: old releases look at it as little. airbyte's connector asks for JSON and reads XML at the classes' address of
+        // old releases too, and the refusal was seen on new ones only (grp-mcp).
+        let wants_json = !self.state.config.release.is_old()
+            && accept.contains("application/json")
+            && !accept.contains("xml")
+            && !accept.contains("*/*");
         // v3 does not look at Accept (acumatica-api.md §3.1, HTE).
         if self.v3() {
             let document = metadata::document(self.views(), self.dialect(), 0);
