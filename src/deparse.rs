@@ -181,7 +181,10 @@ impl Table {
         let mut attributes = attributes.iter().filter(|attribute| !attribute.attisdropped);
         let mut has_key =
             || attributes.any(|a| column_options(relation.oid(), a.attnum).get("key").is_some());
-        !target.form && target.detail.is_empty() && (target.surface == Surface::Rest || has_key())
+        !target.form
+            && !target.singleton
+            && target.detail.is_empty()
+            && (target.surface == Surface::Rest || has_key())
     }
 
     /// The dialect that conditions are going to be written in, as far as it can be told without the server.
@@ -229,6 +232,7 @@ impl Table {
             endpoint_version: endpoint_version.map(str::to_owned),
             contract: self.inherited("contract").parse().ok(),
             function: self.options.get("function").map(str::to_owned),
+            singleton: self.options.get("singleton") == Some("true"),
         })
     }
 
@@ -260,6 +264,7 @@ impl Table {
                     (options.get_or_default("pushdown") != "on", "the option pushdown of the column is off"),
                     (options.get("parameter").is_some(), "it is a parameter"),
                     (target.form, "an inquiry form has no conditions"),
+                    (target.singleton, "a setup class is one row"),
                     (options.get("custom").is_some(), "conditions on custom fields are not sent"),
                     (of_detail, "conditions on details are undefined"),
                     (convert::is_rounded(attribute), "the column holds the number rounded"),
@@ -296,6 +301,8 @@ impl Table {
             let name = unsafe { from_server(attribute.attname.data.as_ptr()) };
             let path = path(&target, &options, &name);
             let wanted = plan.attributes.contains(&attribute.attnum);
+            let refused = target.surface == Surface::Dac && options.get("pushdown") == Some("off");
+            unselectable.extend(refused.then(|| path.join("/")));
             for (by, field) in plan.keys.iter().zip(&mut order_fields) {
                 if by.attribute == attribute.attnum {
                     *field = path.join("/");
@@ -314,8 +321,6 @@ impl Table {
                 });
             }
             if wanted {
-                let refused = target.surface == Surface::Dac && options.get("pushdown") == Some("off");
-                unselectable.extend(refused.then_some(columns.len()));
                 columns.push(decode::Column { ty, name, path });
                 may_refuse |= convert::may_refuse(attribute);
             } else if ty == ColumnType::Text && spare.is_none() {

@@ -83,6 +83,10 @@ unsafe extern "C-unwind" fn import_foreign_schema(
         chosen = or_raise(select(&schema, &selection, &source));
         chosen.retain(|table| !refused.contains(&table.remote));
     }
+    if let Selection::Only(names) = &selection {
+        let hint = "Name the table, or the class in full, in LIMIT TO.";
+        schema.doubts(names).into_iter().for_each(|doubt| notice(doubt, hint.to_owned()));
+    }
     let about = |fault: &&String| match selection {
         Selection::Only(_) => chosen.iter().any(|table| is_about(fault, table)),
         _ => true,

@@ -329,6 +329,13 @@ static OPTIONS: [Definition; 61] = [
         "What is called to read a generic inquiry with parameters; unset, what the definitions of the instance say.",
     ),
     Definition::new(
+        "singleton",
+        &[Table],
+        Kind::Boolean,
+        "Whether the data access class is a setup class, which is one object and no list.",
+    )
+    .default("false"),
+    Definition::new(
         "detail",
         &[Table],
         Kind::DetailPath,
@@ -688,12 +695,13 @@ impl Options {
 
     /// Options that the schema given beside them cannot use.
     fn check_surface(&self) -> Result<(), Refusal> {
-        const FITS: [(&str, &[&str]); 10] = [
+        const FITS: [(&str, &[&str]); 11] = [
             ("endpoint_name", &[SCHEMA_REST]),
             ("endpoint_version", &[SCHEMA_REST]),
             ("odata_version", &[SCHEMA_ODATA, SCHEMA_DAC]),
             ("detail", &[SCHEMA_REST]),
             ("function", &[SCHEMA_ODATA]),
+            ("singleton", &[SCHEMA_DAC]),
             ("contract", &[SCHEMA_REST]),
             ("show_deleted", &[SCHEMA_DAC]),
             ("collation", &[SCHEMA_ODATA, SCHEMA_DAC]),

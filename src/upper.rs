@@ -95,7 +95,8 @@ unsafe fn add_count_path(
             && (*query).havingQual.is_null()
             && (*query).rowMarks.is_null()
             && !(*query).hasTargetSRFs
-            && planned.table.surface() == Surface::Dac;
+            && planned.table.surface() == Surface::Dac
+            && planned.table.options.get("singleton") != Some("true");
         let target = (*root).upper_targets[pg_sys::UpperRelationKind::UPPERREL_GROUP_AGG as usize];
         let counts = PgList::<pg_sys::Aggref>::from_pg((*target).exprs);
         let is_count = |call: *mut pg_sys::Aggref| {

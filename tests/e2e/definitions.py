@@ -216,4 +216,114 @@ def issue_3_4_conditions_on_keys_behind_the_grid_are_not_sent():
     assert [1 for name, query in site.take() if "NoteID" in query.get("$filter", "")]
 
 
+def dac():
+    key = '<Key><PropertyRef Name="ID"/></Key><Property Name="ID" Type="Edm.Int32" Nullable="false"/>'
+    name = '<Property Name="Name" Type="Edm.String"/>'
+    refused = '<Annotation Term="Org.OData.Capabilities.V1.FilterRestrictions"><Record><PropertyValue Property="{}</PropertyValue></Record></Annotation>'
+    one = refused.format('NonFilterableProperties"><Collection><PropertyPath>Calculated</PropertyPath></Collection>')
+    nothing = refused.format('Filterable" Bool="false">')
+    sets = "".join(
+        f'<EntitySet Name="{name}" EntityType="{kind}">{notes}</EntitySet>'
+        for kind, notes, names in (
+            ("PX.Objects.SO.SOOrder", one, ("SalesOrder", "SOOrder")),
+            ("PX.Cloud.RecordProjection", "", ("Record",)),
+            ("PX.Cloud.Record", "", ("Record1",)),
+            ("PX.Objects.AR.Customer", nothing, ("Customer4",)),
+        )
+        for name in (*names, kind.replace(".", "_"))
+    )
+    return f'''<?xml version="1.0" encoding="utf-8"?><edmx:Edmx Version="4.0" xmlns:edmx="http://docs.oasis-open.org/odata/ns/edmx"><edmx:DataServices>
+<Schema Namespace="PX.Objects.SO" xmlns="http://docs.oasis-open.org/odata/ns/edm"><EntityType Name="SOOrder">{key}{name}<Property Name="Calculated" Type="Edm.Decimal" Scale="Variable"/></EntityType></Schema>
+<Schema Namespace="PX.Cloud" xmlns="http://docs.oasis-open.org/odata/ns/edm"><EntityType Name="Record">{key}{name}</EntityType><EntityType Name="RecordProjection">{key}{name}</EntityType></Schema>
+<Schema Namespace="PX.Objects.AR" xmlns="http://docs.oasis-open.org/odata/ns/edm"><EntityType Name="Customer" BaseType="PX.Objects.CR.BAccount"><Property Name="Terms" Type="Edm.String"/></EntityType>
+<EntityType Name="ARSetup">{name}<Property Name="Days" Type="Edm.Int16"/></EntityType></Schema>
+<Schema Namespace="PX.Objects.CR" xmlns="http://docs.oasis-open.org/odata/ns/edm"><EntityType Name="BAccount">{key}{name}</EntityType></Schema>
+<Schema Namespace="Default" xmlns="http://docs.oasis-open.org/odata/ns/edm"><EntityContainer Name="Container">{sets}
+<Singleton Name="PX_Objects_AR_ARSetup" Type="PX.Objects.AR.ARSetup"/></EntityContainer></Schema></edmx:DataServices></edmx:Edmx>'''
+
+
+DAC = "/t/C/api/odata/dac"
+
+
+def orders(query):
+    """A class that refuses one of its properties in `$filter` and `$select`, as the whole of it does."""
+    assert "Calculated" not in query.get("$filter", "") and "Calculated" not in query.get("$select", ""), query
+    return [{"ID": 1, "Name": "one", "Calculated": 1.5}, {"ID": 2, "Name": "two", "Calculated": 2.5}]
+
+
+def customers(query):
+    assert "$filter" not in query and "$select" not in query, query
+    return [{"ID": 1, "Name": "one", "Terms": "30D"}, {"ID": 2, "Name": "two", "Terms": None}]
+
+
+def setup(query):
+    assert not {"$filter", "$orderby", "$top", "$skip"} & set(query), query
+    return {"@odata.context": "x", "Name": "main", "Days": 30}
+
+
+def serve_dac():
+    site.documents = {GI_V4: V4, DAC: dac()}
+    server("classes", odata_version="4")
+    record, projection = ([{"ID": 1, "Name": name}] for name in ("record", "projection"))
+    serve(PX_Objects_SO_SOOrder=orders, SalesOrder=orders, SOOrder=orders, PX_Cloud_Record=lambda _: record, Record1=lambda _: record, Record=lambda _: projection,
+          PX_Cloud_RecordProjection=lambda _: projection, PX_Objects_AR_Customer=customers, Customer4=customers, PX_Objects_AR_ARSetup=setup)
+
+
+@test
+def issue_2_5_one_table_for_each_class_asked_by_its_full_name():
+    serve_dac()
+    load("DAC", "classes", "dac")
+    names = [name for (name,) in rows("SELECT relname FROM pg_class WHERE relnamespace = 'dac'::regnamespace ORDER BY 1")]
+    assert names == ["ar_setup", "customer", "record", "record_projection", "so_order"], names
+    site.take()
+    assert rows("SELECT name FROM dac.record") == [("record",)] and rows("SELECT name FROM dac.record_projection") == [("projection",)]
+    assert {name for name, _ in site.take()} == {"PX_Cloud_Record", "PX_Cloud_RecordProjection"}
+    db.execute("DROP SCHEMA dac CASCADE; CREATE SCHEMA dac")
+    told = []
+    db.add_notice_handler(lambda diagnostic: told.append(diagnostic.message_primary))
+    db.execute('IMPORT FOREIGN SCHEMA "DAC" LIMIT TO ("Record") FROM SERVER classes INTO dac')
+    assert rows("SELECT name FROM dac.record") == [("record",)] and any("PX_Cloud_RecordProjection" in text for text in told), told
+
+
+@test
+def issue_2_5_another_class_is_not_read_in_silence():
+    serve_dac()
+    for number, (entity, wanted) in enumerate((("SalesOrder", "one"), ("SOOrder", "one"), ("Record1", "record"), ("PX_Cloud_Record", "record"), ("Record", None), ("record", None))):
+        for key in (", key '1'", ""):
+            db.execute(f"DROP FOREIGN TABLE IF EXISTS t; CREATE FOREIGN TABLE t (id int OPTIONS (field 'ID'{key}), name text OPTIONS (field 'Name')) SERVER classes OPTIONS (schema 'DAC', entity '{entity}')")
+            if wanted:
+                assert rows("SELECT name FROM t WHERE id = 1")[0] == (wanted,), entity
+            else:
+                with raises("HV024", "stands for two", "PX_Cloud_Record", "PX_Cloud_RecordProjection", "in full"):
+                    rows("SELECT * FROM t")
+
+
+@test
+def issue_3_8_setup_classes_are_one_row():
+    serve_dac()
+    load("DAC", "classes", "dac")
+    db.execute("DROP FOREIGN TABLE IF EXISTS t; CREATE FOREIGN TABLE t (name text OPTIONS (field 'Name'), days int OPTIONS (field 'Days')) SERVER classes OPTIONS (schema 'DAC', entity 'ARSetup')")
+    site.rows["ARSetup"] = setup
+    for table in ("dac.ar_setup", "t"):
+        assert rows(f"SELECT name, days FROM {table}") == [("main", 30)]
+        assert rows(f"SELECT days FROM {table} WHERE name = 'other'") == []
+        assert rows(f"SELECT count(*) FROM {table} WHERE days > 3") == [(1,)]
+        assert rows(f"SELECT days FROM {table} ORDER BY days LIMIT 1") == [(30,)]
+
+
+@test
+def issue_3_8_nothing_is_asked_that_a_class_refuses():
+    serve_dac()
+    load("DAC", "classes", "dac")
+    db.execute("""DROP SCHEMA IF EXISTS hand CASCADE; CREATE SCHEMA hand;
+        CREATE FOREIGN TABLE hand.so_order (id int OPTIONS (field 'ID', key '1'), name text OPTIONS (field 'Name'), calculated numeric OPTIONS (field 'Calculated')) SERVER classes OPTIONS (schema 'DAC', entity 'SOOrder');
+        CREATE FOREIGN TABLE hand.customer (id int OPTIONS (field 'ID', key '1'), name text OPTIONS (field 'Name'), terms text OPTIONS (field 'Terms')) SERVER classes OPTIONS (schema 'DAC', entity 'Customer4')""")
+    for schema in ("dac", "hand"):
+        assert rows(f"SELECT name, calculated FROM {schema}.so_order WHERE calculated > 2") == [("two", 2.5)]
+        assert rows(f"SELECT id FROM {schema}.so_order WHERE calculated > 2 AND id > 0") == [(2,)]
+        assert rows(f"SELECT count(*) FROM {schema}.so_order WHERE calculated > 2") == [(1,)]
+        assert rows(f"SELECT terms FROM {schema}.customer WHERE id = 1 AND name = 'one'") == [("30D",)]
+        assert rows(f"SELECT id FROM {schema}.customer WHERE name <> 'one'") == [(2,)]
+
+
 finish()

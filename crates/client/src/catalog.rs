@@ -91,10 +91,11 @@ impl Model {
     /// classes that nobody asked for are large.
     pub fn keep_only(&mut self, wanted: impl Fn(&str) -> bool) {
         for set in &mut self.sets {
-            if !std::iter::once(&set.name).chain(&set.aliases).any(|name| wanted(name)) {
+            if !std::iter::once(&set.name).chain(&set.aliases).chain(&set.class).any(|name| wanted(name)) {
                 *set = EntitySet {
                     name: std::mem::take(&mut set.name),
                     aliases: std::mem::take(&mut set.aliases),
+                    class: set.class.take(),
                     ..EntitySet::default()
                 };
             }
@@ -105,10 +106,15 @@ impl Model {
 /// A generic inquiry or a data access class.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntitySet {
-    /// As in the URL: the longest of its names.
+    /// As in the URL: that of the class with its namespace, else the longest of its names.
     pub name: String,
-    /// Other names of sets of the same type, such as `SOOrder` for `PX_Objects_SO_SOOrder`.
+    /// Other names of sets of the same type, such as `SalesOrder` for `PX_Objects_SO_SOOrder`. One may be the name of
+    /// another class.
     pub aliases: Vec<String>,
+    /// The class without its namespace, such as `SOOrder`.
+    pub class: Option<String>,
+    /// A setup class: one object and no list.
+    pub singleton: bool,
     /// What people call it.
     pub title: Option<String>,
     /// Names of properties, in order; empty if it has no key.

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use crate::access::Access;
 use crate::config::ODataVersion;
 use crate::decode::Batch;
+use crate::definition::{self, Definition};
 use crate::dialect::{Listing, Record, filters, odata, rest, rest_listing};
 use crate::discover::Asker;
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{Dialect, Filter};
-use crate::inquiries::{self, Definition};
 use crate::learnt::{self, Topic};
 use crate::lease::Lease;
 use crate::literal::Literal;
@@ -156,6 +156,9 @@ async fn run_call(
     let mut lease = Some(lease);
     let listing = place.listing(connection, request, call)?;
     if request.is_final() {
+        if request.target.singleton {
+            return Err(Error::new(ErrorKind::RowsOnly, "a setup class is one object and no list"));
+        }
         check_final(request, &listing, place.dialect(request))?;
     }
     if request.count {
@@ -351,7 +354,7 @@ async fn resolve<'a>(
     let version = connection.odata_version(lease).await?;
     let odata = |key| Place::OData { version, key };
     let needs_key = request.key.is_empty();
-    let needs_definition = target.surface == Surface::GenericInquiry && inquiries::needs_definition(request);
+    let needs_definition = definition::needs_definition(request);
     let place = learnt::place(target);
     let known = connection.learnt.get(Topic::Definition, &place, Topic::ALL).filter(|_| !needs_key);
     let known = known.and_then(|text| Definition::from_text(&text));
@@ -359,12 +362,12 @@ async fn resolve<'a>(
         _ if !needs_key && !needs_definition => return Ok((odata(request.key.clone()), as_it_is)),
         Some(definition) => (request.key.clone(), definition),
         None => match connection.entity_set(lease, target.surface, &target.name).await {
-            Err(error) if !needs_key && inquiries::is_about_document(&error) => {
+            Err(error) if !needs_key && definition::is_about_document(&error) => {
                 (request.key.clone(), Definition::default())
             }
             set => {
                 let set = set?;
-                let definition = Definition::of(&set);
+                let definition = Definition::of(&set, target.surface);
                 if needs_definition {
                     connection.learnt.add(Topic::Definition, &place, &[Topic::ALL], &definition.to_text());
                 }

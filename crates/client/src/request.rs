@@ -40,8 +40,8 @@ pub struct ScanRequest {
     pub target: Target,
     /// The columns wanted, in the order of the cells of a row.
     pub columns: Vec<Column>,
-    /// Which of the columns the server refuses in `$select`, by index (acumatica-api.md section 3).
-    pub unselectable: Vec<usize>,
+    /// The fields that the server refuses in `$select` (acumatica-api.md section 3).
+    pub unselectable: Vec<String>,
     /// Remote names of the key, in order; empty if the table does not say.
     pub key: Vec<String>,
     /// What the fields of the key are decoded to, where columns say so.
@@ -204,6 +204,8 @@ pub struct Target {
     pub contract: Option<u32>,
     /// Generic inquiries only: what is called with parameters; unset, what the definitions say.
     pub function: Option<String>,
+    /// Data access classes only: a setup class, which is one object and no list.
+    pub singleton: bool,
 }
 
 impl fmt::Display for Target {
@@ -250,6 +252,7 @@ pub(crate) mod tests {
                 endpoint_version: None,
                 contract: None,
                 function: None,
+                singleton: false,
             },
             columns: columns
                 .iter()

@@ -22,13 +22,13 @@ use crate::catalog::{EntitySet, Model};
 use crate::config::{Config, Credentials, Login, ODataVersion, Secret};
 use crate::cookies::CookieJar;
 use crate::csdl;
+use crate::definition::Inquiries;
 use crate::dialect::company_required;
 use crate::discover::loose;
 use crate::encode::{encode_segment, leaving_segment};
 use crate::endpoint::{self, Endpoint, FALLBACK_VERSION};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Answer, Authorization, Http, Request};
-use crate::inquiries::Inquiries;
 use crate::instance::InstanceUrl;
 use crate::learnt::Learnt;
 use crate::lease::Lease;
@@ -65,7 +65,7 @@ pub(crate) struct Connection {
     pub crowded_until: AtomicU64,
     odata_version: OnceCell<ODataVersion>,
     endpoints: OnceCell<Vec<Endpoint>>,
-    entity_sets: AsyncMutex<HashMap<(Surface, String), EntitySet>>,
+    entity_sets: AsyncMutex<HashMap<(Surface, String), Result<EntitySet>>>,
     told_guess: AtomicBool,
     /// Whether the tenant of the session that was used last is not proven, and whether that was told.
     pub unproven: AtomicBool,
@@ -89,6 +89,15 @@ impl Drop for Reader {
             connection.tasks.clone().spawn_on(async move { connection.retire_sessions().await }, &runtime);
         }
     }
+}
+
+/// A name that the server gives to one class, while another class is called so.
+fn ambiguous(name: &str, set: &str, class: &str) -> Error {
+    Error::new(ErrorKind::Definition, format!("the name \"{name}\" stands for two data access classes"))
+        .detail(format!(
+            "The server answers with rows of \"{set}\", but the class of that name is \"{class}\"."
+        ))
+        .hint("Name the one that is meant in full in the option \"entity\" of the table.")
 }
 
 impl Connection {
@@ -367,6 +376,9 @@ impl Connection {
     }
 
     /// What `$metadata` says of an inquiry or DAC; asked for once, since the document may be long.
+    ///
+    /// # Errors
+    /// It cannot be read, or the name is that of two classes.
     pub async fn entity_set(&self, lease: &Lease, surface: Surface, name: &str) -> Result<EntitySet> {
         if surface == Surface::GenericInquiry {
             return self.inquiries.find(name, async || self.model(lease, surface, &|_| true).await).await;
@@ -374,12 +386,15 @@ impl Connection {
         let mut known = self.entity_sets.lock().await;
         let key = (surface, name.to_owned());
         if let Some(set) = known.get(&key) {
-            return Ok(set.clone());
+            return set.clone();
         }
         let model = self.model(lease, surface, &|other| loose(other) == loose(name)).await?;
-        let set = csdl::find(&model, name).cloned().unwrap_or_default();
+        let set = match (csdl::find(&model, name), csdl::rival(&model, name)) {
+            (Some(found), Some(class)) => Err(ambiguous(name, &found.name, &class.name)),
+            (found, _) => Ok(found.cloned().unwrap_or_default()),
+        };
         known.insert(key, set.clone());
-        Ok(set)
+        set
     }
 
     /// What `$metadata` says of the sets that are wanted.

@@ -267,6 +267,7 @@ impl<'a> Forms<'a> {
             remote: words.join("/"),
             words,
             aliases: Vec::new(),
+            class: None,
             comment,
             options,
             columns,

@@ -105,6 +105,8 @@ pub struct Table {
     pub remote: String,
     /// Other names of the same thing.
     pub aliases: Vec<String>,
+    /// The data access class without its namespace. An alias may be the name of another class.
+    pub class: Option<String>,
     pub comment: Option<String>,
     pub options: Vec<(&'static str, String)>,
     /// All that the table can have; [`Column::included`] tells which it gets.

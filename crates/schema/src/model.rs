@@ -18,6 +18,7 @@ pub fn inquiry_tables(model: &Model, settings: &Settings) -> Schema {
         words: vec![set.name.clone()],
         remote: set.name.clone(),
         aliases: set.aliases.clone(),
+        class: set.class.clone(),
         comment: set.title.clone(),
         options: [("schema", ODATA.to_owned()), ("inquiry", set.name.clone())]
             .into_iter()
@@ -36,8 +37,12 @@ pub fn dac_tables(model: &Model, settings: &Settings) -> Schema {
         words: vec![short[set.name.as_str()].to_owned()],
         remote: set.name.clone(),
         aliases: set.aliases.clone(),
+        class: set.class.clone(),
         comment: dac_comment(set, &short),
-        options: vec![("schema", DAC.to_owned()), ("entity", set.name.clone())],
+        options: [("schema", DAC.to_owned()), ("entity", set.name.clone())]
+            .into_iter()
+            .chain(set.singleton.then(|| ("singleton", "true".to_owned())))
+            .collect(),
         columns: properties(set).filter(is_writable).map(|draft| as_dac(draft, settings)).collect(),
         key_order_known: true,
     });
@@ -116,26 +121,34 @@ fn telling_title(property: &Property) -> Option<String> {
     property.title.clone().filter(|title| letters(title) != letters(&property.name))
 }
 
-/// The short name of each class, by its full one: the one that the instance gives it, else the last part
-/// of the full name, unless another class has that.
+/// The short name of each class, by its full one: that of the class without its namespace, unless another has the same;
+/// of several the one keeps it that the instance calls so. Where no class is told, the shortest name that the instance
+/// gives it, else the last part of the full name, unless that is another's.
 fn short_names(sets: &[EntitySet]) -> HashMap<&str, &str> {
     let shortest = |set: &EntitySet| -> Option<usize> {
         (0..set.aliases.len()).min_by_key(|index| set.aliases[*index].len())
     };
     let last_part = |set: &'_ EntitySet| set.name.rfind('_').map_or(0, |place| place + 1);
-    let short = |set: &'_ EntitySet| match shortest(set) {
-        Some(index) => snake(&set.aliases[index]),
-        None => snake(&set.name[last_part(set)..]),
+    let short = |set: &'_ EntitySet| match (&set.class, shortest(set)) {
+        (Some(class), _) => snake(class),
+        (None, Some(index)) => snake(&set.aliases[index]),
+        (None, None) => snake(&set.name[last_part(set)..]),
     };
-    let mut owners: HashMap<String, usize> = HashMap::new();
+    let is_called_so = |set: &EntitySet| {
+        set.class.as_ref().is_some_and(|class| set.aliases.iter().any(|alias| alias == class))
+    };
+    let (mut owners, mut called): (HashMap<String, usize>, HashMap<String, usize>) = Default::default();
     for set in sets {
         *owners.entry(short(set)).or_default() += 1;
+        *called.entry(short(set)).or_default() += usize::from(is_called_so(set));
     }
     let names = sets.iter().map(|set| {
-        let name = match shortest(set) {
-            Some(index) => &set.aliases[index],
-            None if owners[&short(set)] == 1 => &set.name[last_part(set)..],
-            None => &set.name,
+        let is_only = owners[&short(set)] == 1 || is_called_so(set) && called[&short(set)] == 1;
+        let name = match (&set.class, shortest(set)) {
+            (Some(class), _) if is_only => class,
+            (None, Some(index)) => &set.aliases[index],
+            (None, None) if owners[&short(set)] == 1 => &set.name[last_part(set)..],
+            _ => &set.name,
         };
         (set.name.as_str(), name)
     });
@@ -252,6 +265,30 @@ mod tests {
         assert_eq!(names, ["so_order", "contact", "my_contact", "site", "a_twin", "b_twin", "account"]);
         assert_eq!(schema.tables[0].options[1], ("entity", "PX_Objects_SO_SOOrder".to_owned()));
         assert_eq!(schema.tables[0].aliases, ["SOOrder"]);
+    }
+
+    /// 2.5: the name comes from the class, and not from an alias.
+    #[test]
+    fn issue_2_5_classes_have_their_own_names() {
+        let of_class = |name: &str, class: &str, aliases: &[&str]| EntitySet {
+            class: Some(class.into()),
+            ..set(name, aliases, &["ID"])
+        };
+        let sets = vec![
+            of_class("PX_Objects_SO_SOOrder", "SOOrder", &["SalesOrder", "SOOrder"]),
+            of_class("PX_Objects_AR_Customer", "Customer", &["Customer4"]),
+            of_class("PX_Objects_CR_Contact", "Contact", &["Contact"]),
+            of_class("My_Contact", "Contact", &["Contact1"]),
+            of_class("A_Twin", "Twin", &["Twin1"]),
+            of_class("B_Twin", "Twin", &["Twin2"]),
+            EntitySet { singleton: true, ..of_class("PX_Objects_AR_ARSetup", "ARSetup", &[]) },
+        ];
+        let schema = dac_tables(&model(sets), &strict());
+        let names: Vec<&str> = schema.tables.iter().map(|table| table.name.as_str()).collect();
+        assert_eq!(names, ["so_order", "customer", "contact", "my_contact", "a_twin", "b_twin", "ar_setup"]);
+        // 3.8
+        assert_eq!(schema.tables[6].option("singleton"), Some("true"));
+        assert_eq!(schema.tables[0].option("singleton"), None);
     }
 
     #[test]

@@ -48,9 +48,33 @@ impl Schema {
         let wanted = loose(name);
         let found = self
             .matching(|table| table.name == name)
+            .or_else(|| self.matching(|table| table.remote == name))
+            // An alias may be the name of another class.
+            .or_else(|| self.matching(|table| is_class(table, &wanted)))
             .or_else(|| self.matching(|table| remote_names(table).any(|remote| remote == name)))
             .or_else(|| self.matching(|table| names(table).any(|other| loose(other) == wanted)));
         found.ok_or_else(|| NotFound { name: name.to_owned(), close: self.close(&wanted) })
+    }
+
+    /// What is to be told of names that stand for a class, and in the URL for another one.
+    pub fn doubts(&self, names: &[String]) -> Vec<String> {
+        let doubt = |name: &String| {
+            let wanted = loose(name);
+            let is_plain = |table: &Table| table.name == *name || table.remote == *name;
+            if self.tables.iter().any(is_plain) {
+                return None;
+            }
+            let meant = self.tables.iter().find(|table| is_class(table, &wanted))?;
+            let is_alias = |table: &&Table| {
+                table.remote != meant.remote && table.aliases.iter().any(|alias| loose(alias) == wanted)
+            };
+            let other = self.tables.iter().find(is_alias)?;
+            Some(format!(
+                "\"{name}\" was taken for the class \"{}\": the server calls \"{}\" so, which is table \"{}\"",
+                meant.remote, other.remote, other.name
+            ))
+        };
+        names.iter().filter_map(doubt).collect()
     }
 
     fn matching(&self, matches: impl Fn(&Table) -> bool) -> Option<Vec<usize>> {
@@ -71,6 +95,10 @@ impl Schema {
         close.sort_unstable();
         close.into_iter().take(MAX_CLOSE).map(|(_, name)| name.to_owned()).collect()
     }
+}
+
+fn is_class(table: &Table, wanted: &str) -> bool {
+    table.class.as_deref().is_some_and(|class| loose(class) == wanted)
 }
 
 fn remote_names(table: &Table) -> impl Iterator<Item = &str> {
@@ -121,6 +149,29 @@ mod tests {
         assert_eq!(schema.select(&Selection::All).unwrap().len(), 2);
         let rest = schema.select(&Selection::Except(vec!["soorder".into()])).unwrap();
         assert_eq!(rest.iter().map(|table| table.name.as_str()).collect::<Vec<_>>(), ["erp_customer"]);
+    }
+
+    /// 2.5: `RecognizedRecord` is the set of another class.
+    #[test]
+    fn issue_2_5_a_class_goes_before_an_alias() {
+        let mut model = model(&[
+            ("PX_Cloud_RecognizedRecord", &["RecognizedRecord1"]),
+            ("PX_Cloud_RecognizedRecordProjection", &["RecognizedRecord"]),
+        ]);
+        model.sets[0].class = Some("RecognizedRecord".into());
+        model.sets[1].class = Some("RecognizedRecordProjection".into());
+        let schema = dac_tables(&model, &Settings { prefix: "p_".into(), ..Settings::default() });
+        let names: Vec<&str> = schema.tables.iter().map(|table| table.name.as_str()).collect();
+        assert_eq!(names, ["p_recognized_record", "p_recognized_record_projection"]);
+        for name in ["RecognizedRecord", "recognized_record"] {
+            assert_eq!(select(&schema, &[name]).unwrap(), ["PX_Cloud_RecognizedRecord"]);
+            let [doubt] = &schema.doubts(&[name.into()])[..] else { panic!("{name}") };
+            assert!(doubt.contains("\"PX_Cloud_RecognizedRecordProjection\""), "{doubt}");
+        }
+        for name in ["p_recognized_record", "PX_Cloud_RecognizedRecord", "RecognizedRecord1"] {
+            assert_eq!(select(&schema, &[name]).unwrap(), ["PX_Cloud_RecognizedRecord"]);
+            assert_eq!(schema.doubts(&[name.into()]), [""; 0]);
+        }
     }
 
     #[test]

@@ -67,6 +67,7 @@ mod tests {
             name: "odd \"name\"".into(),
             remote: "Odd".into(),
             aliases: Vec::new(),
+            class: None,
             comment: Some("Odd".into()),
             options: vec![("schema", "OData".into()), ("inquiry", "Bob's \\ inquiry".into())],
             columns: vec![column("type", "Type", true), column("a", "A'B", true), column("b", "B", false)],

@@ -13,8 +13,9 @@ pub(super) enum Term {
     Description,
     OptionalParameter,
     FilterRestrictions,
-    /// A part of [`Term::FilterRestrictions`].
+    /// Parts of [`Term::FilterRestrictions`].
     NonFilterableProperties,
+    Filterable,
 }
 
 /// What is said of a type, a set, a property or a parameter.
@@ -23,6 +24,8 @@ pub(super) struct Notes {
     pub title: Option<Box<str>>,
     /// Names of properties.
     pub not_filterable: Vec<Box<str>>,
+    /// Nothing can be filtered by.
+    pub nothing_filterable: bool,
     pub optional: bool,
 }
 
@@ -31,6 +34,7 @@ impl Notes {
     fn add(&mut self, other: &Notes) {
         self.title = self.title.take().or_else(|| other.title.clone());
         self.not_filterable.extend(other.not_filterable.iter().cloned());
+        self.nothing_filterable |= other.nothing_filterable;
         self.optional |= other.optional;
     }
 }
@@ -49,10 +53,14 @@ impl Document {
                 Some(Element::Annotations)
             }
             ("PropertyValue", Element::Annotation(Term::FilterRestrictions)) => {
-                self.attribute(tag, "Property").filter(|name| name == "NonFilterableProperties")?;
-                let path = self.attribute(tag, "PropertyPath").unwrap_or_default();
-                self.annotate(Term::NonFilterableProperties, &path);
-                Some(Element::Annotation(Term::NonFilterableProperties))
+                let (term, value) = match self.attribute(tag, "Property")?.as_str() {
+                    "NonFilterableProperties" => (Term::NonFilterableProperties, "PropertyPath"),
+                    "Filterable" => (Term::Filterable, "Bool"),
+                    _ => return None,
+                };
+                let text = self.attribute(tag, value).unwrap_or_default();
+                self.annotate(term, &text);
+                Some(Element::Annotation(term))
             }
             ("Record" | "Collection", Element::Annotation(_)) => Some(parent),
             // An annotation of an annotation says nothing.
@@ -63,7 +71,7 @@ impl Document {
                 self.annotate(term, &text);
                 Some(Element::Annotation(term))
             }
-            ("PropertyPath" | "String", Element::Annotation(term)) => Some(Element::Text(term)),
+            ("PropertyPath" | "String" | "Bool", Element::Annotation(term)) => Some(Element::Text(term)),
             _ => None,
         }
     }
@@ -74,6 +82,7 @@ impl Document {
         match (term, text.trim()) {
             (Term::OptionalParameter, _) => notes.optional = true,
             (Term::FilterRestrictions, _) | (_, "") => {}
+            (Term::Filterable, text) => notes.nothing_filterable |= text == "false",
             (Term::Description, text) => notes.title = Some(cut(text, MAX_NAME).into()),
             (Term::NonFilterableProperties, path) => notes.not_filterable.push(cut(path, MAX_NAME).into()),
         }

@@ -31,7 +31,8 @@ pub(super) fn model(mut document: Document, wanted: &(dyn Fn(&str) -> bool + Syn
         faults,
         budget: MAX_MODEL,
     };
-    let groups = groups.iter().filter(|group| group.names.iter().any(|name| wanted(name)));
+    let groups =
+        groups.iter().filter(|group| group.names.iter().chain(&group.class).any(|name| wanted(name)));
     let sets = groups.map(|group| assembly.set(group)).collect::<Result<_>>()?;
     Ok(Model { sets, faults: assembly.faults.0 })
 }
@@ -56,6 +57,8 @@ impl<'a> Assembly<'a> {
         let mut set = EntitySet {
             name: name.to_owned(),
             aliases: group.names[1..].iter().map(|&name| name.to_owned()).collect(),
+            class: group.class.map(str::to_owned),
+            singleton: group.sets.first().is_some_and(|set| set.singleton),
             function: group.function.clone(),
             ..EntitySet::default()
         };
@@ -80,7 +83,16 @@ impl<'a> Assembly<'a> {
         self.spend(key.iter().map(|name| name.len() + 24).sum())?;
         set.key = key.iter().map(|name| name.to_string()).collect();
         let mut known = HashSet::new();
+        // What is said of a class holds for what it inherits, too: whether it does on the server is not known.
+        let of_class = group.sets.iter().any(|set| set.notes.nothing_filterable);
+        let mut nothing_filterable: Vec<bool> = types()
+            .scan(of_class, |nothing, ty| {
+                *nothing |= ty.notes.nothing_filterable;
+                Some(*nothing)
+            })
+            .collect();
         for ty in types().rev() {
+            let nothing_filterable = nothing_filterable.pop().unwrap_or(of_class);
             for property in &ty.properties {
                 self.spend(property.name.len())?;
                 if !known.insert(&*property.name) {
@@ -92,7 +104,7 @@ impl<'a> Assembly<'a> {
                     name: property.name.to_string(),
                     ty: self.field_type(property, name),
                     nullable: property.nullable,
-                    filterable: !not_filterable.contains(&*property.name),
+                    filterable: !nothing_filterable && !not_filterable.contains(&*property.name),
                     title,
                 });
             }

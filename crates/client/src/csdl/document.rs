@@ -106,6 +106,8 @@ pub(super) struct End {
 pub(super) struct Set {
     pub name: Box<str>,
     pub type_name: Box<str>,
+    /// It is one object and no list.
+    pub singleton: bool,
     pub notes: Notes,
 }
 
@@ -246,9 +248,11 @@ impl Document {
                 let mut ends = self.associations.last()?.ends.iter();
                 ends.position(|end| end.role == role).map(Element::Role)
             }
-            ("EntitySet", _) => {
-                let (name, type_name) = (self.name(tag, "Name")?, self.name(tag, "EntityType")?);
-                self.sets.push(Set { name, type_name, notes: Notes::default() });
+            ("EntitySet" | "Singleton", _) => {
+                let singleton = element == "Singleton";
+                let ty = if singleton { "Type" } else { "EntityType" };
+                let (name, type_name) = (self.name(tag, "Name")?, self.name(tag, ty)?);
+                self.sets.push(Set { name, type_name, singleton, notes: Notes::default() });
                 Some(Element::Set)
             }
             ("Function" | "FunctionImport", _) => {

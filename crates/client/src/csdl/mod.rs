@@ -47,10 +47,21 @@ pub(crate) async fn parse(
     assemble::model(document, wanted)
 }
 
+/// The class of this name, where the set of the name is one of another class: nobody knows which is meant.
+pub(crate) fn rival<'a>(model: &'a Model, name: &str) -> Option<&'a EntitySet> {
+    let found = find(model, name)?;
+    let is = |set: &&EntitySet| set.class.as_deref().is_some_and(|class| class.eq_ignore_ascii_case(name));
+    if is(&found) || found.name.eq_ignore_ascii_case(name) {
+        return None;
+    }
+    model.sets.iter().find(is)
+}
+
 /// The set of this name: exactly, else without regard to case.
 pub(crate) fn find<'a>(model: &'a Model, name: &str) -> Option<&'a EntitySet> {
     let named = |fits: &dyn Fn(&str) -> bool| {
-        model.sets.iter().find(|set| fits(&set.name) || set.aliases.iter().any(|alias| fits(alias)))
+        let by_name = model.sets.iter().find(|set| fits(&set.name));
+        by_name.or_else(|| model.sets.iter().find(|set| set.aliases.iter().any(|alias| fits(alias))))
     };
     let folded = name.to_lowercase();
     named(&|known| known == name).or_else(|| named(&|known| known.to_lowercase() == folded))

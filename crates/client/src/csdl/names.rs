@@ -8,8 +8,10 @@ use super::{Faults, Index, items, short, shown};
 
 /// A set that is to be.
 pub(super) struct Group<'a> {
-    /// The first one is the longest.
+    /// The first one is that of the class, else the longest.
     pub names: Vec<&'a str>,
+    /// The class without its namespace, if it is one.
+    pub class: Option<&'a str>,
     pub sets: Vec<&'a Set>,
     pub ty: Option<usize>,
     /// With whether they are required.
@@ -31,7 +33,9 @@ pub(super) fn groups<'a>(
     groups
 }
 
-/// The sets, those with a long and a short name for the same type joined.
+/// The sets, those joined that are one class under several names: one has the full name of the type, such as
+/// `PX_Objects_SO_SOOrder`, and whatever else is of that type is an alias, which may be named like another class
+/// (acumatica-api.md section 3). Where none has that name, a long and a short name for the same type are joined.
 ///
 /// Two inquiries can have one type, too, since spaces and hyphens are missing in its name: that two sets
 /// have one is not enough.
@@ -40,11 +44,11 @@ fn joined<'a>(document: &'a Document, types: &Index) -> Vec<Group<'a>> {
     for (at, set) in document.sets.iter().enumerate() {
         sets.entry(&set.name).or_insert_with(|| (at, types.find(&set.type_name)));
     }
+    let mut taken = vec![false; document.sets.len()];
+    let mut groups = classes(document, &sets, &mut taken);
     let mut order: Vec<(usize, Option<usize>)> = sets.values().copied().collect();
     // The longest name of a type comes first, and takes in the others.
     order.sort_by_key(|&(at, _)| (Reverse(document.sets[at].name.len()), at));
-    let mut taken = vec![false; document.sets.len()];
-    let mut groups = Vec::new();
     for (at, ty) in order {
         if std::mem::replace(&mut taken[at], true) {
             continue;
@@ -53,13 +57,49 @@ fn joined<'a>(document: &'a Document, types: &Index) -> Vec<Group<'a>> {
         let same = tails.filter(|(_, other)| ty.is_some() && *other == ty).map(|&(at, _)| at);
         let mut all = vec![at];
         all.extend(same.filter(|&other| !std::mem::replace(&mut taken[other], true)));
-        let first = all.iter().min().copied();
-        let sets: Vec<&Set> = all.into_iter().map(|at| &document.sets[at]).collect();
-        let names = sets.iter().map(|set| &*set.name).collect();
-        groups.push((first, Group { names, sets, ty, parameters: Vec::new(), function: None }));
+        groups.push((all.iter().min().copied(), Group::new(document, all, ty, None)));
     }
     groups.sort_by_key(|&(first, _)| first);
     groups.into_iter().map(|(_, group)| group).collect()
+}
+
+/// The classes among the sets, each with all its names, by the place of its first one.
+fn classes<'a>(
+    document: &'a Document,
+    sets: &HashMap<&str, (usize, Option<usize>)>,
+    taken: &mut [bool],
+) -> Vec<(Option<usize>, Group<'a>)> {
+    let mut all: Vec<(usize, usize)> = sets.values().filter_map(|&(at, ty)| Some((at, ty?))).collect();
+    all.sort_unstable();
+    // A setup class is one object; whether a class may have that and a list as well is unknown.
+    let key = |at: usize, ty| (ty, document.sets[at].singleton);
+    let is_full = |&(at, ty): &(usize, usize)| {
+        let (set, class) = (&document.sets[at].name, &document.types[ty].name);
+        class.contains('.') && set.len() == class.len() && **set == class.replace('.', "_")
+    };
+    let mut classes: HashMap<(usize, bool), Vec<usize>> =
+        all.iter().filter(|set| is_full(set)).map(|&(at, ty)| (key(at, ty), vec![at])).collect();
+    for &(at, ty) in &all {
+        if let Some(names) = classes.get_mut(&key(at, ty)) {
+            taken[at] = true;
+            if names[0] != at {
+                names.push(at);
+            }
+        }
+    }
+    let group = |((ty, _), all): ((usize, bool), Vec<usize>)| {
+        let class = short(&document.types[ty].name);
+        (all.iter().min().copied(), Group::new(document, all, Some(ty), Some(class)))
+    };
+    classes.into_iter().map(group).collect()
+}
+
+impl<'a> Group<'a> {
+    fn new(document: &'a Document, all: Vec<usize>, ty: Option<usize>, class: Option<&'a str>) -> Self {
+        let sets: Vec<&Set> = all.into_iter().map(|at| &document.sets[at]).collect();
+        let names = sets.iter().map(|set| &*set.name).collect();
+        Self { names, class, sets, ty, parameters: Vec::new(), function: None }
+    }
 }
 
 /// Gives the parameters of functions to the sets that they belong to, with the name that is called.
@@ -85,7 +125,8 @@ fn add_parameters<'a>(
         {
             // An inquiry without a set: there is only the call.
             let (names, sets) = (vec![name], Vec::new());
-            let group = Group { names, sets, ty: Some(ty), parameters: Vec::new(), function: None };
+            let (class, parameters, function) = (None, Vec::new(), None);
+            let group = Group { names, class, sets, ty: Some(ty), parameters, function };
             found = vec![groups.len()];
             places.add(groups.len(), &group);
             groups.push(group);
@@ -238,12 +279,13 @@ fn add_short_names(groups: &mut [Group<'_>]) {
     let short = |name| tails_of(name).next().filter(|tail| tail.starts_with(char::is_alphabetic));
     let mut uses: HashMap<String, usize> = HashMap::new();
     for group in &*groups {
-        let names = group.names.iter().copied().chain(short(group.names[0]));
+        let names = group.names.iter().copied().chain(group.class).chain(short(group.names[0]));
         let own: HashSet<String> = names.map(str::to_lowercase).collect();
         own.into_iter().for_each(|name| *uses.entry(name).or_default() += 1);
     }
     for group in groups {
-        let tail = short(group.names[0]).filter(|tail| !group.names.contains(tail));
+        let tail = group.class.or_else(|| short(group.names[0]));
+        let tail = tail.filter(|tail| !group.names.contains(tail));
         group.names.extend(tail.filter(|tail| uses.get(&tail.to_lowercase()) == Some(&1)));
     }
 }

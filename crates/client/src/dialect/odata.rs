@@ -21,8 +21,12 @@ pub(crate) fn listing(
     key: &[String],
     call: &[Option<Literal>],
 ) -> Result<Listing> {
+    if request.target.singleton {
+        return singleton(request, version, company);
+    }
     let mut select: Vec<&str> = Vec::new();
     let mut everything = false;
+    let is_unselectable = |field: &String| request.unselectable.contains(field);
     let is_parameter =
         |index: usize| request.parameters.iter().any(|parameter| parameter.column == Some(index));
     for (index, column) in request.columns.iter().enumerate() {
@@ -39,12 +43,13 @@ pub(crate) fn listing(
             }
         };
         // What cannot stand in `$select` comes without.
-        everything |= field == "*" || request.unselectable.contains(&index);
+        everything |= field == "*" || is_unselectable(field);
         if !select.contains(&field.as_str()) {
             select.push(field);
         }
     }
     let order: Vec<&str> = key.iter().map(String::as_str).collect();
+    everything |= key.iter().any(is_unselectable);
     for field in &order {
         // The key must be in the rows: it tells them apart across pages.
         if !select.contains(field) && !field.starts_with('<') {
@@ -56,7 +61,8 @@ pub(crate) fn listing(
     }
     // Whether the server shows what it refuses in `$select` is unknown.
     let is_expected = |at: usize| {
-        request.columns[at].ty != ColumnType::Json && !is_parameter(at) && !request.unselectable.contains(&at)
+        let column = &request.columns[at];
+        column.ty != ColumnType::Json && !is_parameter(at) && !column.path.iter().any(is_unselectable)
     };
     let root = request.target.surface.root(version, company)?;
     let (name, arguments) = called(request, version, call)?;
@@ -93,6 +99,21 @@ pub(crate) fn listing(
     })
 }
 
+/// A setup class: one object and no list, so that there is nothing to filter, order or page (acumatica-api.md section 3).
+fn singleton(request: &ScanRequest, version: ODataVersion, company: Option<&str>) -> Result<Listing> {
+    if request.own_filter.is_some() {
+        let message = format!("the option \"filter\" cannot be used with {}", request.target);
+        return Err(Error::new(ErrorKind::Definition, message)
+            .detail("It is a setup class, which is one object and no list.")
+            .hint("Drop the option, and write the condition in WHERE."));
+    }
+    let mut one = request.clone();
+    one.target.singleton = false;
+    one.filter = None;
+    one.order.clear();
+    Ok(Listing { single: true, ..listing(&one, version, company, &[], &[])? })
+}
+
 /// The dialect of a surface. Data access classes speak v4 in every layout.
 pub(crate) fn dialect(surface: Surface, version: ODataVersion) -> Dialect {
     match (surface, version) {
@@ -106,7 +127,12 @@ pub(crate) fn dialect(surface: Surface, version: ODataVersion) -> Dialect {
 /// stored; generic inquiries may filter by the label of what they order by its code.
 fn keyset(request: &ScanRequest, key: &[String]) -> Option<Vec<KeyField>> {
     let own_order = request.order.is_empty() && request.key == key;
-    if request.target.surface != Surface::Dac || !own_order || request.key_types.len() != key.len() {
+    let is_refused = key.iter().any(|field| request.unselectable.contains(field));
+    if request.target.surface != Surface::Dac
+        || !own_order
+        || is_refused
+        || request.key_types.len() != key.len()
+    {
         return None;
     }
     let field = |(name, ty): (&String, &ColumnType)| match Kind::of(*ty)? {
@@ -227,6 +253,35 @@ mod tests {
             ErrorKind::Definition
         );
         assert_eq!(listing(&request, ODataVersion::V3, Some("T"), &[], &[]).unwrap().path, "odatav4/T/X");
+    }
+
+    #[test]
+    fn issue_3_8_a_setup_class_is_one_object() {
+        let mut request = request("PX_Objects_AR_ARSetup", &[("A", Text), ("B", Numeric)], &["A"]);
+        request.target.surface = Surface::Dac;
+        request.target.singleton = true;
+        request.filter = Some(equal("A", "x"));
+        let of =
+            |request: &ScanRequest| listing(request, ODataVersion::V4, Some("T"), &["A".to_owned()], &[]);
+        let listing = of(&request).unwrap();
+        assert_eq!(listing.path_and_query(), "t/T/api/odata/dac/PX_Objects_AR_ARSetup?$select=A,B");
+        assert!(listing.single && !listing.pageable && listing.record.is_none() && listing.filter.is_empty());
+        let own = ScanRequest { own_filter: Some("A eq 'x'".into()), ..request };
+        assert_eq!(of(&own).unwrap_err().kind, ErrorKind::Definition);
+    }
+
+    #[test]
+    fn issue_3_8_what_cannot_be_selected_is_not_a_key_either() {
+        let mut request = request("X", &[("Total", Numeric)], &["Nbr"]);
+        request.target.surface = Surface::Dac;
+        let of = |request: &ScanRequest| {
+            listing(request, ODataVersion::V4, Some("T"), &["Nbr".to_owned()], &[]).unwrap()
+        };
+        assert_eq!(of(&request).query, "$select=Total,Nbr&$orderby=Nbr");
+        assert!(of(&request).keyset.is_some());
+        request.unselectable = vec!["Nbr".into()];
+        assert_eq!(of(&request).query, "$orderby=Nbr");
+        assert!(of(&request).keyset.is_none() && of(&request).expected == [0]);
     }
 
     /// 3.1: as the guide shows it for v4, and as it was recorded for v3.

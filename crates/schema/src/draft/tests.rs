@@ -11,6 +11,7 @@ fn table(remote: &str, columns: Vec<Draft>) -> TableDraft {
         words: vec![remote.into()],
         remote: remote.into(),
         aliases: Vec::new(),
+        class: None,
         comment: None,
         options: Vec::new(),
         columns,

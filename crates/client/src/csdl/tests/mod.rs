@@ -411,6 +411,103 @@ fn issue_3_1_a_function_that_may_be_of_two_inquiries_is_not_called() {
     }
 }
 
+/// 2.5 and 3.8, after what the container of a 2026 R2 declares.
+fn dac() -> String {
+    let space = |name: &str, inner: &str| format!("<Schema Namespace=\"{name}\">{inner}</Schema>");
+    let ty = |name: &str, inner: &str| format!("<EntityType Name=\"{name}\" {inner}</EntityType>");
+    let key =
+        "><Key><PropertyRef Name=\"ID\"/></Key><Property Name=\"ID\" Type=\"Edm.Int32\" Nullable=\"false\"/>";
+    let base = ty("BAccount", &format!("{key}<Property Name=\"AcctCD\" Type=\"Edm.String\"/>"));
+    let customer = r#"BaseType="PX.Objects.CR.BAccount"><Property Name="Terms" Type="Edm.String"/>"#;
+    let sets = |class: &str, names: &[&str], inner: &str| -> String {
+        let full = class.replace('.', "_");
+        let set =
+            |name: &&str| format!("<EntitySet Name=\"{name}\" EntityType=\"{class}\">{inner}</EntitySet>");
+        names.iter().map(set).chain([set(&&*full)]).collect()
+    };
+    let refused = r#"<Annotation Term="Org.OData.Capabilities.V1.FilterRestrictions"><Record><PropertyValue
+        Property="Filterable" Bool="false"/></Record></Annotation>"#;
+    let container = [
+        sets("PX.Objects.SO.SOOrder", &["SalesOrder", "SOOrder"], ""),
+        sets("PX.Objects.AR.Customer", &["Customer4"], refused),
+        sets("PX.Cloud.RecognizedRecordProjection", &["RecognizedRecord"], ""),
+        sets("PX.Cloud.RecognizedRecord", &["RecognizedRecord1"], ""),
+        "<Singleton Name=\"PX_Objects_AR_ARSetup\" Type=\"PX.Objects.AR.ARSetup\"/>".to_owned(),
+    ];
+    let container = format!("<EntityContainer Name=\"Container\">{}</EntityContainer>", container.concat());
+    [
+        "<Edmx>".to_owned(),
+        space("PX.Objects.SO", &ty("SOOrder", key)),
+        space(
+            "PX.Objects.AR",
+            &[ty("Customer", customer), ty("ARSetup", "><Property Name=\"A\" Type=\"Edm.Int32\"/>")].concat(),
+        ),
+        space("PX.Cloud", &[ty("RecognizedRecord", key), ty("RecognizedRecordProjection", key)].concat()),
+        space("PX.Objects.CR", &[base, ty("NoSet", key)].concat()),
+        space("Default", &container),
+        "</Edmx>".to_owned(),
+    ]
+    .concat()
+}
+
+#[test]
+fn issue_2_5_a_class_is_one_set_whatever_it_is_called() {
+    let model = read(dac()).unwrap();
+    let all: Vec<(&str, Option<&str>, String)> =
+        model.sets.iter().map(|set| (&*set.name, set.class.as_deref(), set.aliases.join(" "))).collect();
+    let expected = [
+        ("PX_Objects_SO_SOOrder", Some("SOOrder"), "SalesOrder SOOrder"),
+        ("PX_Objects_AR_Customer", Some("Customer"), "Customer4 Customer"),
+        (
+            "PX_Cloud_RecognizedRecordProjection",
+            Some("RecognizedRecordProjection"),
+            "RecognizedRecord RecognizedRecordProjection",
+        ),
+        ("PX_Cloud_RecognizedRecord", Some("RecognizedRecord"), "RecognizedRecord1"),
+        ("PX_Objects_AR_ARSetup", Some("ARSetup"), "ARSetup"),
+    ];
+    assert_eq!(all, expected.map(|(name, class, aliases)| (name, class, aliases.to_owned())));
+    // A class whose name is another one's alias is found for whoever wants it, and told from it.
+    let both = read_some(dac(), &|name| name == "RecognizedRecord").unwrap();
+    assert_eq!(both.sets.len(), 2);
+    assert_eq!(rival(&both, "recognizedrecord").unwrap().name, "PX_Cloud_RecognizedRecord");
+    for name in
+        ["SalesOrder", "SOOrder", "PX_Cloud_RecognizedRecord", "RecognizedRecord1", "Customer", "Nothing"]
+    {
+        assert_eq!(rival(&model, name), None, "{name}");
+    }
+    let customer = find(&model, "Customer4").unwrap();
+    assert_eq!((&*customer.key[0], names(&customer.properties)), ("ID", vec!["ID", "AcctCD", "Terms"]));
+    assert_eq!(model.faults, [""; 0]);
+}
+
+#[test]
+fn issue_3_8_setup_classes_and_classes_that_cannot_be_filtered() {
+    let model = read(dac()).unwrap();
+    let singletons: Vec<&str> = model.sets.iter().filter(|set| set.singleton).map(|set| &*set.name).collect();
+    assert_eq!(singletons, ["PX_Objects_AR_ARSetup"]);
+    let unfilterable: Vec<&str> = model
+        .sets
+        .iter()
+        .filter(|set| set.properties.iter().all(|it| !it.filterable))
+        .map(|set| &*set.name)
+        .collect();
+    assert_eq!(unfilterable, ["PX_Objects_AR_Customer"]);
+    assert!(model.sets[0].properties.iter().all(|property| property.filterable));
+    // Said of the class itself, it is of what it has and inherits, and not of what derives from it.
+    let types = r#"<EntityType Name="B"><Property Name="B" Type="Edm.Int32"/></EntityType><EntityType Name="T"
+        BaseType="NS.B"><Property Name="T" Type="Edm.Int32"/><Annotation Term="Capabilities.FilterRestrictions"><Record>
+        <PropertyValue Property="Filterable"><Bool>false</Bool></PropertyValue></Record></Annotation></EntityType>
+        <EntityType Name="D" BaseType="NS.T"><Property Name="D" Type="Edm.Int32"/></EntityType>"#;
+    let sets: String =
+        ["B", "T", "D"].map(|name| format!("<EntitySet Name=\"{name}\" EntityType=\"NS.{name}\"/>")).concat();
+    let model = self::model(types, &sets);
+    let filterable = |at: usize| -> Vec<&str> {
+        names(model.sets[at].properties.iter().filter(|property| property.filterable))
+    };
+    assert_eq!((filterable(0), filterable(1), filterable(2)), (vec!["B"], vec![], vec!["D"]));
+}
+
 /// 3.4: hidden keys stand behind everything that is on the grid.
 #[test]
 fn issue_3_4_keys_behind_all_other_properties_are_appended() {

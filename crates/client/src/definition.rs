@@ -1,5 +1,5 @@
-//! What the definitions say of generic inquiries, where a table does not say it: which parameters an inquiry has, what is
-//! called with them, and which of its fields conditions must not be about.
+//! What the definitions say of inquiries and classes, where a table does not say it: which parameters an inquiry has, what
+//! is called with them, which fields the server must not be asked about, and whether a class is one object.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use crate::catalog::{EntitySet, Model};
+use crate::catalog::{EntitySet, Model, Property};
 use crate::csdl;
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Filter;
-use crate::request::ScanRequest;
+use crate::request::{ScanRequest, Surface};
 
 /// Inquiries are changed while people use them.
 const LIFE: Duration = Duration::from_secs(600);
@@ -53,26 +53,39 @@ pub(crate) fn is_about_document(error: &Error) -> bool {
     matches!(error.kind, Forbidden | NotFound | NoRecord | Server | Protocol | TooLarge | Empty)
 }
 
-/// Whether the definition of the inquiry must be known before its rows can be asked for.
+/// Whether the definition must be known before rows can be asked for. A class is known by its full name, such as
+/// `PX_Objects_SO_SOOrder`; another name may be that of another class (acumatica-api.md section 3).
 pub(crate) fn needs_definition(request: &ScanRequest) -> bool {
-    request.parameters.is_empty() || request.target.function.is_none()
+    let target = &request.target;
+    match target.surface {
+        Surface::Rest => false,
+        Surface::GenericInquiry => request.parameters.is_empty() || target.function.is_none(),
+        Surface::Dac => !target.singleton && !target.name.contains('_'),
+    }
 }
 
-/// What the definition of an inquiry says of reading it.
+/// What the definition says of reading an inquiry or class.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Definition {
     parameters: Vec<String>,
     function: Option<String>,
-    /// Fields that conditions must not be about ([`EntitySet::appended`]).
-    appended: Vec<String>,
+    /// Fields that conditions must not be about: of an inquiry [`EntitySet::appended`], of a class those that the server
+    /// refuses, in `$select` as well.
+    unsent: Vec<String>,
+    singleton: bool,
 }
 
 impl Definition {
-    pub fn of(set: &EntitySet) -> Self {
+    pub fn of(set: &EntitySet, surface: Surface) -> Self {
+        let unsent: Vec<&Property> = match surface {
+            Surface::Dac => set.properties.iter().filter(|property| !property.filterable).collect(),
+            _ => set.appended().iter().collect(),
+        };
         Self {
             parameters: set.parameters.iter().map(|parameter| parameter.name.clone()).collect(),
             function: set.function.clone(),
-            appended: set.appended().iter().map(|property| property.name.clone()).collect(),
+            unsent: unsent.into_iter().map(|property| property.name.clone()).collect(),
+            singleton: set.singleton,
         }
     }
 
@@ -97,20 +110,26 @@ impl Definition {
             None if request.target.function.is_none() => return Err(shared_function(request)),
             None => {}
         }
+        if self.singleton {
+            fitted.to_mut().target.singleton = true;
+        }
         let is_vouched = |name: &str| request.filter.as_ref().is_some_and(|filter| filter.is_vouched(name));
-        let appended = |name: &str| self.appended.iter().any(|field| field == name) && !is_vouched(name);
-        if let Some(by) = request.order.iter().find(|by| appended(&by.field)) {
-            let message = format!("field \"{}\" may not be on the grid of the inquiry", by.field);
+        let unsent = |name: &str| self.unsent.iter().any(|field| field == name) && !is_vouched(name);
+        if request.target.surface == Surface::Dac && !self.unsent.is_empty() {
+            fitted.to_mut().unselectable.extend(self.unsent.iter().cloned());
+        }
+        if let Some(by) = request.order.iter().find(|by| unsent(&by.field)) {
+            let message = format!("the server must not be asked about field \"{}\"", by.field);
             return Err(Error::new(ErrorKind::CannotOrder, message));
         }
         let filter = request.filter.as_ref();
         let asked = filter.map(Filter::paths).unwrap_or_default();
-        let Some(field) = asked.iter().find(|field| appended(field)) else { return Ok(fitted) };
+        let Some(field) = asked.iter().find(|field| unsent(field)) else { return Ok(fitted) };
         if request.is_final() {
-            let message = format!("field \"{field}\" may not be on the grid of the inquiry");
+            let message = format!("the server must not be asked about field \"{field}\"");
             return Err(Error::new(ErrorKind::RowsOnly, message));
         }
-        fitted.to_mut().filter = filter.and_then(|filter| filter.without(&|path| appended(&path.join("/"))));
+        fitted.to_mut().filter = filter.and_then(|filter| filter.without(&|path| unsent(&path.join("/"))));
         Ok(fitted)
     }
 }
@@ -143,10 +162,10 @@ fn shared_function(request: &ScanRequest) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::{FieldType, Parameter, Property};
+    use crate::catalog::{FieldType, Parameter};
     use crate::decode::ColumnType;
     use crate::request::tests::{equal, request};
-    use crate::request::{Order, Parameter as Given, Surface};
+    use crate::request::{Order, Parameter as Given};
 
     fn set(parameters: &[&str], key: &[&str], properties: &[&str]) -> EntitySet {
         let property = |name: &&str| Property {
@@ -178,7 +197,8 @@ mod tests {
         let with_parameters = set(&["Site", "Day"], &[], &["Item"]);
         let mut request = inquiry();
         let fitted = |request: &ScanRequest, set: &EntitySet| {
-            let definition = Definition::from_text(&Definition::of(set).to_text()).unwrap();
+            let definition =
+                Definition::from_text(&Definition::of(set, Surface::GenericInquiry).to_text()).unwrap();
             definition.fit(request).map(Cow::into_owned)
         };
         let error = fitted(&request, &with_parameters).unwrap_err();
@@ -196,7 +216,7 @@ mod tests {
     #[test]
     fn issue_3_4_conditions_on_appended_keys_stay_here() {
         let set = set(&[], &["Item", "NoteID"], &["Item", "Qty", "NoteID"]);
-        let definition = Definition::of(&set);
+        let definition = Definition::of(&set, Surface::GenericInquiry);
         let sent = |filter: Filter| {
             let request = ScanRequest { filter: Some(filter), ..inquiry() };
             definition.fit(&request).unwrap().filter.as_ref().map(Filter::paths)
@@ -213,6 +233,22 @@ mod tests {
         let order = vec![Order { field: "NoteID".into(), descending: false, nulls_apart: false }];
         let ordered = ScanRequest { order, ..inquiry() };
         assert_eq!(definition.fit(&ordered).unwrap_err().kind, ErrorKind::CannotOrder);
+    }
+
+    #[test]
+    fn issue_3_8_a_class_by_another_name_is_read_as_its_definition_says() {
+        let mut class = set(&[], &["A"], &["A", "B"]);
+        class.properties[1].filterable = false;
+        class.singleton = true;
+        let mut request = ScanRequest { filter: Some(equal("B", "1")), ..inquiry() };
+        request.target.surface = Surface::Dac;
+        assert!(needs_definition(&request));
+        let definition = Definition::of(&class, Surface::Dac);
+        let fitted = definition.fit(&request).unwrap();
+        assert_eq!((fitted.filter.is_none(), &fitted.unselectable[..]), (true, &["B".to_owned()][..]));
+        assert!(fitted.target.singleton && !needs_definition(&fitted));
+        request.target.name = "PX_Objects_AR_ARSetup".into();
+        assert!(!needs_definition(&request));
     }
 
     #[test]
