@@ -4,8 +4,12 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FieldType {
     Text,
-    /// A drop-down of contract 5, which has a code and a description.
+    /// A drop-down of contract 5, which has a code and a description (`StringSingleSelectValue`).
     Choice,
+    /// The same with a number for a code (`IntSingleSelectValue`).
+    IntChoice,
+    /// Several of such (`StringMultiSelectValue`).
+    Choices,
     Bool,
     Int2,
     Int4,

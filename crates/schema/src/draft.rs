@@ -118,7 +118,7 @@ impl Remote {
 /// The type that holds a field.
 pub(crate) fn sql_type(ty: FieldType) -> &'static str {
     match ty {
-        FieldType::Text | FieldType::Choice => "text",
+        FieldType::Text | FieldType::Choice | FieldType::IntChoice => "text",
         FieldType::Bool => "boolean",
         FieldType::Int2 => "smallint",
         FieldType::Int4 => "integer",
@@ -132,7 +132,7 @@ pub(crate) fn sql_type(ty: FieldType) -> &'static str {
         FieldType::Interval => "interval",
         FieldType::Bytes => "bytea",
         FieldType::Uuid => "uuid",
-        FieldType::Json => "jsonb",
+        FieldType::Json | FieldType::Choices => "jsonb",
     }
 }
 

@@ -58,8 +58,10 @@ impl Known {
         let Some(members) = self.types.get(type_name) else { return true };
         match members.iter().find(|member| member.name == *name).map(|member| &member.ty) {
             None => self.system.contains(name),
-            Some(MemberType::Value(FieldType::Choice)) => matches!(rest, [] | ["id" | "description"]),
-            Some(MemberType::Value(FieldType::Json) | MemberType::Unknown(_)) => true,
+            Some(MemberType::Value(FieldType::Choice | FieldType::IntChoice)) => {
+                matches!(rest, [] | ["id" | "description"])
+            }
+            Some(MemberType::Value(FieldType::Json | FieldType::Choices) | MemberType::Unknown(_)) => true,
             Some(MemberType::Value(_)) => rest.is_empty(),
             Some(MemberType::Linked(inner) | MemberType::List(inner)) => self.leads(inner, rest),
         }

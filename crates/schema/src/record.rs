@@ -71,7 +71,10 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(contract: &'a Contract, case: Case) -> Self {
-        let is_choice = |member: &Member| member.ty == MemberType::Value(FieldType::Choice);
+        let is_choice = |member: &Member| {
+            use FieldType::{Choice, Choices, IntChoice};
+            matches!(member.ty, MemberType::Value(Choice | IntChoice | Choices))
+        };
         let tells_choices = contract.number >= 5 && contract.types.values().flatten().any(is_choice);
         Self { contract, case, notices: Vec::new(), unknown: HashSet::new(), tells_choices }
     }
@@ -167,9 +170,14 @@ impl<'a> Reader<'a> {
 /// The column of a field; drop-downs have one for their code, too.
 pub(crate) fn values(record: &Record<'_>, path: &[&str], ty: FieldType, kind: Kind) -> Vec<Draft> {
     let mut drafts = vec![record.field(path, sql_type(ty), kind)];
-    if ty == FieldType::Choice {
+    let code = match ty {
+        FieldType::Choice => Some("text"),
+        FieldType::IntChoice => Some("integer"),
+        _ => None,
+    };
+    if let Some(code) = code {
         let kind = if kind == Kind::Flattened { kind } else { Kind::Code };
-        drafts.push(record.field(&[path, &["id"]].concat(), "text", kind));
+        drafts.push(record.field(&[path, &["id"]].concat(), code, kind));
     }
     drafts
 }
@@ -256,6 +264,24 @@ mod tests {
             ("Lines=Lines", Kind::Detail),
         ];
         assert_eq!(columns, expected.map(|(name, kind)| (name.to_owned(), kind)));
+    }
+
+    /// 2.7: as the definition of 26.200.001 has them.
+    #[test]
+    fn issue_2_7_drop_downs_of_all_kinds() {
+        let contract = contract(vec![(
+            "T",
+            vec![
+                member("Owners", MemberType::Value(FieldType::Choices)),
+                member("Priority", MemberType::Value(FieldType::IntChoice)),
+            ],
+        )]);
+        let mut reader = Reader::new(&contract, Case::Snake);
+        let drafts = reader.fields(&Record { entity: "E", path: Vec::new(), types: vec!["T"] });
+        let columns: Vec<_> = drafts.iter().map(|draft| (draft.words.join("_"), draft.sql_type)).collect();
+        let expected = [("Owners", "jsonb"), ("Priority", "text"), ("Priority_id", "integer")];
+        assert_eq!(columns, expected.map(|(name, ty)| (name.to_owned(), ty)));
+        assert_eq!(reader.notices, [""; 0]);
     }
 
     #[test]

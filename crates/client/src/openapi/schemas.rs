@@ -13,7 +13,8 @@ const MAX_HOPS: usize = 8;
 /// What every record derives from.
 const ROOT: &str = "Entity";
 /// Members of every record that are no fields (acumatica-api.md section 2). Case matters: `ID` is a field.
-const SYSTEM: [&str; 7] = ["id", "rowNumber", "note", "custom", "error", "files", "_links"];
+const SYSTEM: [&str; 8] =
+    ["id", "rowNumber", "note", "custom", "error", "files", "_links", "_workflowActions"];
 
 pub(super) struct Schemas<'a> {
     shapes: &'a HashMap<Box<str>, Shape>,
@@ -150,9 +151,18 @@ impl<'a> Schemas<'a> {
             Shape::Value(FieldType::Json) => None,
             Shape::Value(ty) => Some(*ty),
             Shape::Ref(name) => self.wrapped(self.shapes.get(name)?, hops.checked_sub(1)?),
+            // Several of what a drop-down offers.
+            Shape::Array(items) => match self.wrapped(items, hops.checked_sub(1)?)? {
+                FieldType::Choice | FieldType::IntChoice => Some(FieldType::Choices),
+                _ => None,
+            },
             _ => {
-                let has = |wanted| value.members().iter().any(|(name, _)| &**name == wanted);
-                (has("id") && has("description")).then_some(FieldType::Choice)
+                let find = |wanted| value.members().iter().find(|(name, _)| &**name == wanted);
+                find("description")?;
+                Some(match find("id")?.1 {
+                    Shape::Value(FieldType::Int2 | FieldType::Int4 | FieldType::Int8) => FieldType::IntChoice,
+                    _ => FieldType::Choice,
+                })
             }
         }
     }

@@ -93,6 +93,42 @@ fn wrappers_by_the_shape_of_their_value() {
     }
 }
 
+/// 2.7: as the definition of Default/26.200.001 has them (Acumatica/AcumaticaRESTAPIClientForCSharp).
+#[test]
+fn issue_2_7_drop_downs_are_schemas_of_their_own() {
+    let inner = |id: &str| {
+        format!(
+            r#"{{"required":["id"],"type":"object","properties":{{"id":{{"type":"{id}"}},"description":{{"type":"string","nullable":true}}}}}}"#
+        )
+    };
+    let one = |inner: &str| {
+        format!(
+            r#"{{"type":"object","properties":{{"value":{},"error":{{"type":"string"}}}}}}"#,
+            reference(inner)
+        )
+    };
+    let several = format!(
+        r#"{{"type":"object","properties":{{"value":{{"type":"array","items":{},"nullable":true}},"error":{{"type":"string"}}}}}}"#,
+        reference("StringSelectInnerValue")
+    );
+    let schemas = format!(
+        r#","StringSelectInnerValue":{},"IntSelectInnerValue":{},"StringSingleSelectValue":{},"IntSingleSelectValue":{},
+        "StringMultiSelectValue":{several}"#,
+        inner("string"),
+        inner("integer"),
+        one("StringSelectInnerValue"),
+        one("IntSelectInnerValue")
+    );
+    let of = |name: &str| member_with(&reference(name), &schemas);
+    assert_eq!(of("StringSingleSelectValue"), MemberType::Value(FieldType::Choice));
+    assert_eq!(of("IntSingleSelectValue"), MemberType::Value(FieldType::IntChoice));
+    assert_eq!(of("StringMultiSelectValue"), MemberType::Value(FieldType::Choices));
+    // What a record can be moved to by an action is no field of it.
+    let actions = r#""M":{"type":"string"},"_workflowActions":{"type":"object","additionalProperties":{"type":"string"}}"#;
+    let contract = parse(order(actions, "").as_bytes()).unwrap();
+    assert!(contract.types.values().flatten().all(|member| member.name != "_workflowActions"));
+}
+
 #[test]
 fn records_and_lists_of_them() {
     let (line, note) = (|| "Line".to_owned(), || "Note".to_owned());

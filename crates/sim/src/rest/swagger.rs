@@ -33,7 +33,7 @@ pub fn document(state: &State, endpoint: &str, version: &str, dialect: Dialect) 
         json!({
             "openapi": "3.0.1", "info": info, "servers": [{ "url": format!("http://localhost{site}") }],
             "paths": paths, "tags": tags,
-            "components": { "schemas": schemas, "responses": responses(), "parameters": parameters() },
+            "components": { "schemas": schemas, "responses": responses(writer.contract5), "parameters": parameters() },
         })
     };
     Reply::json(200, &document)
@@ -94,18 +94,24 @@ fn parameters() -> Value {
     Value::Object(PARAMETERS.iter().map(one).collect())
 }
 
-fn responses() -> Value {
+fn responses(contract5: bool) -> Value {
     let error = |description: &str| {
         json!({
             "description": description,
             "content": { "application/json": { "schema": { "$ref": "#/components/schemas/HttpError" } } },
         })
     };
-    json!({
+    let mut responses = json!({
         "ContractBasedControllerBase_401": error("The user is not logged in to the system."),
         "ContractBasedControllerBase_500": error("Internal server error."),
         "PutEntity_400": error("The data specified in the request is invalid."),
-    })
+    });
+    if contract5 {
+        responses["EntityController_409"] = error(
+            "A long operation is running for this screen in the current session. Please try again later.",
+        );
+    }
+    responses
 }
 
 impl Writer {
@@ -164,6 +170,9 @@ impl Writer {
             "parameters": parameters,
             "responses": { "401": unauthorized, "500": failed, "200": ok },
         });
+        if self.contract5 && !self.old {
+            operation["responses"]["409"] = json!({ "$ref": "#/components/responses/EntityController_409" });
+        }
         if self.old {
             operation["produces"] = json!(["application/json", "text/json"]);
         }
@@ -196,7 +205,13 @@ impl Writer {
                 body["required"] = json!(true);
                 put["requestBody"] = body;
             }
-            paths.insert(format!("/{}", table.name), json!({ "get": get, "put": put }));
+            let mut path = json!({ "get": get, "put": put });
+            if self.contract5 {
+                // It changes a record that there is (CST).
+                path["patch"] = path["put"].clone();
+                path["patch"]["operationId"] = json!(format!("{}_PatchEntity", table.name));
+            }
+            paths.insert(format!("/{}", table.name), path);
             let one = || self.answer("The requested record.", record());
             let by_key = ["ids", "select", "filter", "expand", "custom"];
             let summary = "Retrieves a record by the values of its key fields from the system.";
@@ -215,8 +230,8 @@ impl Writer {
 
     fn wrapper_of(&self, kind: Kind) -> &'static str {
         match kind {
-            // Contract 5 has values of its own for these; the names of their types are a guess.
-            Kind::Choice if self.contract5 => "DropDownValue",
+            // As the definition of Default/26.200.001 has them (CST).
+            Kind::Choice if self.contract5 => "StringSingleSelectValue",
             Kind::Date if self.contract5 => "DateOnlyValue",
             Kind::Text | Kind::Choice | Kind::Binary => "StringValue",
             Kind::Int => "IntValue",
@@ -253,11 +268,17 @@ impl Writer {
         }
         if self.contract5 {
             let choice = json!({
-                "type": "object",
-                "properties": { "id": { "type": "string" }, "description": { "type": "string" } },
+                "required": ["id"], "type": "object",
+                "properties": { "id": { "type": "string" }, "description": { "type": "string", "nullable": true } },
             });
-            let members = json!({ "value": choice, "error": { "type": "string" } });
-            schemas.insert("DropDownValue".into(), json!({ "type": "object", "properties": members }));
+            schemas.insert("StringSelectInnerValue".into(), choice);
+            let one = self.reference("StringSelectInnerValue");
+            let several = json!({ "type": "array", "items": one, "nullable": true });
+            for (name, value) in [("Single", one), ("Multi", several)] {
+                let members = json!({ "value": value, "error": { "type": "string" } });
+                let schema = json!({ "type": "object", "properties": members });
+                schemas.insert(format!("String{name}SelectValue"), schema);
+            }
             let members =
                 json!({ "value": { "type": "string", "format": "date" }, "error": { "type": "string" } });
             schemas.insert("DateOnlyValue".into(), json!({ "type": "object", "properties": members }));
@@ -321,6 +342,10 @@ impl Writer {
             |child: usize| json!({ "type": "array", "items": self.reference(SCHEMA.tables[child].name) });
         for detail in table.details.iter().filter(|d| d.rest) {
             members.insert(detail.name.to_string(), array(detail.child));
+        }
+        if self.contract5 && has_path(table) {
+            let actions = json!({ "type": "object", "additionalProperties": { "type": "object" } });
+            members.insert("_workflowActions".into(), actions);
         }
         if let Role::Inquiry { results } = table.role {
             members.insert("Results".into(), array(results));
