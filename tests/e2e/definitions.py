@@ -133,7 +133,7 @@ def issue_3_1_inquiries_of_v4_are_called_by_the_imports_name():
     site.take()
     assert rows(f"SELECT qty_on_hand FROM v4.db_stock WHERE {WANTED}") == [(7,)]
     asked = site.take()
-    assert asked[0][1]["@p2"] == "2024-01-31T10:00:00Z" and "$metadata" not in asked, asked
+    assert asked[0][1]["@p2"] == "2024-01-31" and "$metadata" not in asked, asked
     with raises("HV002", "needs a value for the parameter"):
         rows("SELECT * FROM v4.db_stock")
     assert site.take() == []
@@ -148,7 +148,7 @@ def issue_3_1_inquiries_of_v3_are_called_with_query_options():
     site.take()
     assert rows(f"SELECT qty_on_hand FROM v3.db_stock WHERE {WANTED}") == [(8,)]
     asked = site.take()
-    assert asked[0][1]["AsOf"] == "2024-01-31T10:00:00" and "$metadata" not in asked, asked
+    assert asked[0][1]["AsOf"] == "2024-01-31" and "$metadata" not in asked, asked
 
 
 @test
@@ -280,6 +280,7 @@ def issue_2_5_one_table_for_each_class_asked_by_its_full_name():
     assert {name for name, _ in site.take()} == {"PX_Cloud_Record", "PX_Cloud_RecordProjection"}
     db.execute("DROP SCHEMA dac CASCADE; CREATE SCHEMA dac")
     told = []
+    db.execute("SET client_min_messages = notice")
     db.add_notice_handler(lambda diagnostic: told.append(diagnostic.message_primary))
     db.execute('IMPORT FOREIGN SCHEMA "DAC" LIMIT TO ("Record") FROM SERVER classes INTO dac')
     assert rows("SELECT name FROM dac.record") == [("record",)] and any("PX_Cloud_RecordProjection" in text for text in told), told
