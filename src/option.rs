@@ -112,7 +112,7 @@ impl Definition {
 
 use Object::{Column, Import, Server, Table, UserMapping};
 
-static OPTIONS: [Definition; 61] = [
+static OPTIONS: [Definition; 62] = [
     Definition::new(
         "url",
         &[Server],
