@@ -260,6 +260,7 @@ fn request(surface: Surface, columns: &[&str], key: &[&str]) -> ScanRequest {
             endpoint_name: "Default".into(),
             endpoint_version: Some("24.200.001".into()),
             contract: Some(4),
+            function: None,
         },
         columns: columns.iter().map(column).collect(),
         unselectable: Vec::new(),
