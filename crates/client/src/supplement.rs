@@ -236,7 +236,7 @@ mod tests {
 
     fn row(id: &str, field: &str, value: &str) -> String {
         format!(
-            r#"{{"id":"{id}","custom":{{"Document":{{"{field}":{{"type":"CustomStringField","value":"{value}"}}}}}}}}"#
+            r#"{{"id":"x","OrderNbr":{{"value":"{id}"}},"custom":{{"Document":{{"{field}":{{"type":"CustomStringField","value":"{value}"}}}}}}}}"#
         )
     }
 

@@ -252,6 +252,7 @@ fn request(surface: Surface, columns: &[&str], key: &[&str]) -> ScanRequest {
     };
     ScanRequest {
         table: "things".into(),
+        relation: "local".into(),
         target: Target {
             surface,
             name: "Thing".into(),
@@ -471,7 +472,8 @@ proptest! {
         let log = server.log.lock().unwrap();
         if let Ok(read) = outcome {
             prop_assert_eq!(sorted(read), texts(&rows), "{:#?}", log.urls);
-        } else if honest && manners.skip == Skip::Right && repeats == 0 {
+        } else if honest && manners.skip == Skip::Right && repeats == 0 && surface != Surface::Dac {
+            // (The server does not know the conditions by which pages of classes begin.)
             prop_assert!(false, "{:?} {:#?}", outcome, log.urls);
         }
         prop_assert!(log.requests <= log.pages + 12, "{} requests, {} pages: {:#?}", log.requests, log.pages, log.urls);

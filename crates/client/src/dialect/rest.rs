@@ -421,11 +421,11 @@ mod tests {
                 &[("A", Text), ("MainContact/Email", Text), ("MainContact/Address/City", Text)],
                 "24.200.001"
             ),
-            "$select=A,MainContact/Email,MainContact/Address/City&$expand=MainContact,MainContact/Address"
+            "$select=A,OrderNbr,MainContact/Email,MainContact/Address/City&$expand=MainContact,MainContact/Address"
         );
         assert_eq!(
             url(&[("MainContact", Json), ("MainContact/Address/City", Text)], "24.200.001"),
-            "$select=MainContact&$expand=MainContact,MainContact/Address"
+            "$select=OrderNbr,MainContact&$expand=MainContact,MainContact/Address"
         );
     }
 
@@ -442,7 +442,7 @@ mod tests {
                 ],
                 "26.200.001"
             ),
-            "$select=A&$expand=MainContact($select=Email;$expand=Address($select=City)),Details"
+            "$select=A,OrderNbr&$expand=MainContact($select=Email;$expand=Address($select=City)),Details"
         );
     }
 
@@ -465,7 +465,7 @@ mod tests {
         let listing = listing(&request, "Default", "26.200.001").unwrap();
         assert_eq!(listing.query, "");
         assert_eq!(listing.more.len(), 1);
-        assert_eq!(listing.more[0].query, "$select=Document.UsrA");
+        assert_eq!(listing.more[0].query, "$select=OrderNbr,Document.UsrA");
     }
 
     #[test]
@@ -496,7 +496,10 @@ mod tests {
     fn system_members_are_never_selected() {
         use ColumnType::*;
         assert_eq!(url(&[("id", Uuid), ("note", Text)], "24.200.001"), "$select=OrderNbr");
-        assert_eq!(url(&[("A", Text), ("files", Json)], "24.200.001"), "$select=A,files&$expand=files");
+        assert_eq!(
+            url(&[("A", Text), ("files", Json)], "24.200.001"),
+            "$select=A,OrderNbr,files&$expand=files"
+        );
     }
 
     #[test]
