@@ -14,12 +14,13 @@ use crate::rejected;
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ErrorBody {
+    #[serde(alias = "Message")]
     message: Option<String>,
-    #[serde(rename = "exceptionMessage")]
+    #[serde(rename = "exceptionMessage", alias = "ExceptionMessage")]
     exception_message: Option<String>,
-    #[serde(rename = "exceptionType")]
+    #[serde(rename = "exceptionType", alias = "ExceptionType")]
     exception_type: Option<String>,
-    #[serde(alias = "odata.error")]
+    #[serde(alias = "odata.error", alias = "@odata.error")]
     error: Option<serde_json::Value>,
     error_description: Option<String>,
 }
@@ -27,7 +28,11 @@ struct ErrorBody {
 impl ErrorBody {
     fn text(&self) -> Option<String> {
         let nested = || {
-            let message = self.error.as_ref()?.get("message")?;
+            let error = self.error.as_ref()?;
+            if let Some(text) = error.as_str() {
+                return Some(text.to_owned());
+            }
+            let message = error.get("message").or_else(|| error.get("Message"))?;
             let text = message.as_str().or_else(|| message.get("value")?.as_str())?;
             Some(text.to_owned())
         };
@@ -121,6 +126,43 @@ fn by_words(what: &str, words: &str, exception: &str) -> Option<Error> {
         () if words.contains("Invalid credentials") => bad_credentials(words),
         () => return None,
     })
+}
+
+/// Judges an error that came in the place of rows, in an answer that is a success by its status.
+pub(crate) fn reported(what: &str, body: &str) -> Error {
+    let refusal = failure(what, StatusCode::OK, body);
+    let kind = match refusal.kind {
+        kind @ (ErrorKind::CannotOptimize | ErrorKind::UnknownField | ErrorKind::NoRecord) => kind,
+        _ => ErrorKind::Server,
+    };
+    let error = Error { kind, ..refusal };
+    match &error.detail {
+        Some(words) if !words.is_empty() => error,
+        _ => error.detail(body.chars().take(300).collect::<String>()),
+    }
+}
+
+/// Whether a text is an object that tells of a failure.
+pub(crate) fn is_told(body: &str) -> bool {
+    serde_json::from_str::<ErrorBody>(body).is_ok_and(|body| body.text().is_some())
+}
+
+/// An object in the place of a row that is none: it lacks its key, or has nothing of what was asked for.
+pub(crate) fn no_row(what: &str, key: &[Vec<String>], object: &[u8]) -> Error {
+    let body = String::from_utf8_lossy(&object[..object.len().min(64 << 10)]);
+    if is_told(&body) {
+        return reported(what, &body);
+    }
+    let key: Vec<String> = key.iter().map(|path| format!("\"{}\"", path.join("/"))).collect();
+    let message = match key.is_empty() {
+        true => format!("the server sent an object with none of the fields of {what} in the place of a row"),
+        false => format!("a row of {what} lacks its key {}", key.join(", ")),
+    };
+    Error::new(ErrorKind::Protocol, message)
+        .detail(format!("It sent: {}", body.chars().take(300).collect::<String>()))
+        .hint(
+            "Check the options \"key\" and \"field\" of the columns. If they are right, run the query again.",
+        )
 }
 
 /// Judges a redirect, which Acumatica uses instead of a status.

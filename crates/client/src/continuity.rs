@@ -5,6 +5,10 @@
 //! page therefore begins one row *before* its first new row. If that row is known, nothing was lost;
 //! rows known already are dropped; if it is unknown, the page began too late and is asked for again
 //! from further back.
+//!
+//! A row is known by its key. Without one it is known by its `id` where ids stay what they are, else by what it says:
+//! entities without NoteID get a new `id` in each answer (acumatica-api.md section 2). Which of the two holds shows where
+//! a page begins with a row that was read before.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -14,19 +18,53 @@ use crate::error::{Error, ErrorKind, Result};
 /// What a scan knows of the rows it has had.
 #[derive(Debug, Default)]
 pub(crate) struct Continuity {
+    by: By,
     /// Of identities only a hash is kept: nine bytes a row, and a mistake once in 10^6 scans of 10^7
     /// rows, which would end in an error, not in wrong rows.
     seen: HashSet<u64>,
+    /// What rows without a key say.
+    contents: HashSet<u64>,
+    /// Two rows say the same.
+    repeats: bool,
+    /// A row was known again by its id.
+    ids_stay: bool,
     hasher: RandomState,
     /// The last row of the page before.
-    anchor: Option<u64>,
+    anchor: Option<Mark>,
     /// The row before this one, and whether it stands on this page.
-    previous: Option<u64>,
+    previous: Option<Mark>,
+    /// The row that the next page is to begin with, if it overlaps by one.
+    last: Option<Mark>,
+    /// The first row of all.
+    first: Option<Mark>,
+    /// What the page under way began with.
+    began: Option<Mark>,
+    /// Whether that was the last row of the page before, or the first of all.
+    at_last: bool,
+    at_first: bool,
     page: PageState,
     /// Two rows with one identity stood side by side.
     ambiguous: bool,
     /// A row had no identity: nothing can be said from then on.
     blind: bool,
+}
+
+/// What a row is known by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum By {
+    #[default]
+    Key,
+    /// An id, which may turn out to be another in each answer.
+    Id,
+    /// What it says, since ids are others in each answer.
+    Content,
+}
+
+/// A row.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    identity: u64,
+    content: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,19 +102,34 @@ pub(crate) enum Verdict {
 }
 
 impl Continuity {
+    /// Of rows that have an id instead of a key.
+    pub fn by_id() -> Self {
+        Self { by: By::Id, ..Self::default() }
+    }
+
     /// Whether there was a row.
     pub fn has_begun(&self) -> bool {
         self.blind || self.anchor.is_some()
     }
 
-    /// Whether pages can be made to overlap, because rows can be told apart.
-    pub fn can_overlap(&self) -> bool {
-        !self.blind && !self.ambiguous && self.anchor.is_some()
-    }
-
     /// Whether a page was to begin with a known row, and none has come.
     pub fn awaits_known(&self) -> bool {
         self.page == PageState::First
+    }
+
+    /// Whether the page began with the last row of the one before.
+    pub fn began_at_last(&self) -> bool {
+        self.at_last
+    }
+
+    /// Whether the page began with the very first row.
+    pub fn began_at_first(&self) -> bool {
+        self.at_first
+    }
+
+    /// Whether ids are the same in each answer, as far as has been seen.
+    pub fn ids_stay(&self) -> bool {
+        self.ids_stay && self.by == By::Id
     }
 
     /// A page begins.
@@ -87,6 +140,8 @@ impl Continuity {
             Cut::Start => PageState::Overlap,
         };
         self.previous = None;
+        self.began = None;
+        (self.at_last, self.at_first) = (false, false);
     }
 
     /// A page was read, wholly or up to where it broke. Its last row is the new anchor, unless it ended
@@ -95,25 +150,44 @@ impl Continuity {
         if matches!(self.page, PageState::AllNew | PageState::Beyond) {
             self.anchor = self.previous.or(self.anchor);
         }
+        self.at_last = self.same(self.began, self.last);
+        self.at_first = self.same(self.began, self.first);
+        self.last = self.previous.or(self.last);
+        self.first = self.first.or(self.began);
     }
 
-    /// Judges the next row of the page.
+    /// Judges the next row of the page. `content` is a hash of what it says, where that may be needed to know it again.
     ///
     /// # Errors
-    /// The order itself changed, so that rows could be missing anywhere.
-    pub fn row(&mut self, identity: Option<&[u8]>) -> Result<Verdict> {
+    /// The order itself changed, so that rows could be missing anywhere; or rows without a key cannot be told apart.
+    pub fn row(&mut self, identity: Option<&[u8]>, content: Option<u64>) -> Result<Verdict> {
         let Some(identity) = identity.filter(|_| !self.blind) else {
             self.blind = true;
             return Ok(Verdict::New);
         };
-        let row = self.hasher.hash_one(identity);
-        let repeats_neighbour = self.previous.replace(row) == Some(row);
-        let known = !self.seen.insert(row);
+        let row = Mark { identity: self.hasher.hash_one(identity), content: content.unwrap_or_default() };
+        if self.previous.is_none() {
+            self.began = Some(row);
+        }
+        if self.by == By::Id && matches!(self.page, PageState::First | PageState::Overlap) {
+            self.judge_ids(row)?;
+        }
+        let previous = self.previous.replace(row);
+        let repeats_neighbour = self.same(previous, Some(row));
+        let known = match self.by {
+            By::Key | By::Id => self.seen.contains(&row.identity),
+            By::Content => self.contents.contains(&row.content),
+        };
+        if self.page == PageState::First && !known {
+            self.previous = None;
+            return Ok(Verdict::Gap);
+        }
+        self.seen.insert(row.identity);
+        if self.by != By::Key {
+            let repeats = !self.contents.insert(row.content);
+            self.repeats |= repeats && !known;
+        }
         match self.page {
-            PageState::First if !known => {
-                self.seen.remove(&row);
-                return Ok(Verdict::Gap);
-            }
             _ if repeats_neighbour => {
                 self.ambiguous = true;
                 return Ok(Verdict::New);
@@ -127,15 +201,40 @@ impl Continuity {
                 self.check_pageable()?;
                 return Err(moved());
             }
+            // Whether it is new or was read before with other values, nothing tells.
+            PageState::Overlap if !known && self.by != By::Key => return Err(moved()),
             _ => {}
         }
         if self.page == PageState::First {
             self.page = PageState::Overlap;
         }
-        if self.page == PageState::Overlap && self.anchor == Some(row) {
+        if self.page == PageState::Overlap && self.same(self.anchor, Some(row)) {
             self.page = PageState::Beyond;
         }
         Ok(if known { Verdict::Known } else { Verdict::New })
+    }
+
+    /// A row that should have been read before shows whether ids stay.
+    fn judge_ids(&mut self, row: Mark) -> Result<()> {
+        if self.seen.contains(&row.identity) {
+            self.ids_stay = true;
+        } else if self.contents.contains(&row.content) {
+            self.by = By::Content;
+            // Which of them it is cannot be told, nor, where other ids have stayed, whether it is one of them.
+            if self.repeats || self.ids_stay {
+                self.ambiguous = true;
+                return Err(ambiguous());
+            }
+        }
+        Ok(())
+    }
+
+    fn same(&self, one: Option<Mark>, other: Option<Mark>) -> bool {
+        let (Some(one), Some(other)) = (one, other) else { return false };
+        match self.by {
+            By::Key | By::Id => one.identity == other.identity,
+            By::Content => one.content == other.content,
+        }
     }
 
     /// To be called once a page other than the first has brought rows.
@@ -165,8 +264,8 @@ fn bad_key(message: &str, detail: &str) -> Error {
     Error::new(ErrorKind::Definition, message)
         .detail(format!("{detail}, so the rows cannot be read in several requests without losing some."))
         .hint(
-            "Give the option \"key\" to as many columns as make rows unique, or to none: then the key is looked up in \
-             the $metadata of the instance.",
+            "Give the option \"key\" to as many columns as make rows unique. If none do, raise the option \
+             \"page_size\" of the table above the number of its rows, or restrict the query.",
         )
 }
 
@@ -188,7 +287,7 @@ mod tests {
         continuity.begin_page(cut);
         let mut verdicts = Vec::new();
         for row in rows.chars() {
-            verdicts.push(continuity.row(Some(row.to_string().as_bytes()))?);
+            verdicts.push(continuity.row(Some(row.to_string().as_bytes()), None)?);
             if verdicts.ends_with(&[Gap]) {
                 return Ok(verdicts);
             }
@@ -240,7 +339,7 @@ mod tests {
     #[test]
     fn a_first_page_that_repeats_a_key_has_a_bad_key_not_a_moved_row() {
         let mut continuity = after("abca");
-        assert!(!continuity.can_overlap());
+        assert!(continuity.check_pageable().is_err());
         assert_eq!(page(&mut continuity, Cut::Fresh, "a").unwrap_err().kind, ErrorKind::Definition);
     }
 
@@ -265,7 +364,61 @@ mod tests {
     fn without_identity_nothing_is_claimed() {
         let mut continuity = after("ab");
         continuity.begin_page(Cut::Overlap);
-        assert_eq!(continuity.row(None).unwrap(), New);
-        assert!(!continuity.can_overlap());
+        assert_eq!(continuity.row(None, None).unwrap(), New);
+        assert!(continuity.check_pageable().is_err());
+    }
+
+    /// Rows as `(id, content)`.
+    fn page_of(continuity: &mut Continuity, cut: Cut, rows: &[(&str, u64)]) -> Result<Vec<Verdict>> {
+        continuity.begin_page(cut);
+        let mut verdicts = Vec::new();
+        for (id, content) in rows {
+            verdicts.push(continuity.row(Some(id.as_bytes()), Some(*content))?);
+            if verdicts.ends_with(&[Gap]) {
+                return Ok(verdicts);
+            }
+        }
+        continuity.end_page();
+        Ok(verdicts)
+    }
+
+    fn without_key(rows: &[(&str, u64)]) -> Continuity {
+        let mut continuity = Continuity::by_id();
+        page_of(&mut continuity, Cut::Fresh, rows).unwrap();
+        continuity
+    }
+
+    #[test]
+    fn issue_12_2_4_rows_are_known_by_what_they_say_where_ids_are_random() {
+        let mut continuity = without_key(&[("a", 1), ("b", 2), ("c", 3)]);
+        assert_eq!(page_of(&mut continuity, Cut::Overlap, &[("x", 3), ("y", 4)]).unwrap(), [Known, New]);
+        assert!(continuity.began_at_last());
+        assert_eq!(page_of(&mut continuity, Cut::Overlap, &[("z", 4)]).unwrap(), [Known]);
+        assert!(continuity.began_at_last() && !continuity.ids_stay());
+        // What was not read before is a gap, as by key.
+        assert_eq!(page_of(&mut continuity, Cut::Overlap, &[("z", 7)]).unwrap(), [Gap]);
+        // A row among those read before that says something else may be one of them.
+        let error = page_of(&mut continuity, Cut::Overlap, &[("z", 2), ("z2", 9)]).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::RowsMoved);
+    }
+
+    #[test]
+    fn issue_12_2_4_rows_that_say_the_same_are_told_apart_by_ids_that_stay() {
+        let mut continuity = without_key(&[("a", 1), ("b", 1), ("c", 1)]);
+        assert_eq!(page_of(&mut continuity, Cut::Overlap, &[("c", 1), ("d", 1)]).unwrap(), [Known, New]);
+        assert!(continuity.ids_stay());
+    }
+
+    #[test]
+    fn issue_12_2_4_rows_that_say_the_same_and_have_random_ids_cannot_be_paged() {
+        let mut continuity = without_key(&[("a", 1), ("b", 1), ("c", 3)]);
+        let error = page_of(&mut continuity, Cut::Overlap, &[("x", 3), ("y", 4)]).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Definition);
+        let mut continuity = without_key(&[("a", 1), ("b", 2)]);
+        assert_eq!(
+            page_of(&mut continuity, Cut::Overlap, &[("x", 2), ("y", 3), ("z", 3)]).unwrap(),
+            [Known, New, New]
+        );
+        assert!(continuity.check_pageable().is_err());
     }
 }

@@ -2,7 +2,6 @@
 //! refuses.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::access::Access;
@@ -18,6 +17,7 @@ use crate::lease::Lease;
 use crate::literal::Literal;
 use crate::pages::{Elsewhere, Scan};
 use crate::parameters;
+use crate::portions::Portions;
 use crate::refusal::{self, blamed, columns_of, listed, may_be_of_condition};
 use crate::rename;
 use crate::report::Report;
@@ -190,9 +190,9 @@ async fn run_call(
             .map(|filter| ScanRequest { filter: Some(filter), ..request.clone() })
             .collect(),
     };
-    let mut elsewhere = HashMap::new();
+    let mut brought = Portions::default();
     for (portion, request) in portions.into_iter().enumerate() {
-        let elsewhere = Elsewhere { rows: &mut elsewhere, portion };
+        let elsewhere = Elsewhere { portions: &mut brought, portion };
         let listing = place.listing(connection, &request, call)?;
         scan_list(&request, call, &listing, lease.take(), access, shared, Some(elsewhere)).await?;
     }
@@ -256,6 +256,7 @@ async fn scan_list(
     }
     scan.check_fields(listing)?;
     scan.hand_over();
+    scan.end_portion();
     scan.check_empty(listing).await
 }
 

@@ -36,6 +36,7 @@ mod openapi;
 mod page;
 mod pages;
 mod parameters;
+mod portions;
 mod refusal;
 mod rejected;
 mod rename;

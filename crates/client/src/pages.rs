@@ -1,7 +1,7 @@
 //! One list of a scan: page after page, each split into rows and decoded as it arrives.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use reqwest::Method;
@@ -12,9 +12,9 @@ use crate::access::Access;
 use crate::answer;
 use crate::continuity::{self, Continuity, Cut, Verdict};
 use crate::decode::{
-    self, Batch, Cell, Column, ColumnType, DecodeError, RowDecoder, RowSplitter, SplitError, place,
+    self, Batch, Cell, Column, ColumnType, DecodeError, RowDecoder, RowSplitter, SplitError, content, place,
 };
-use crate::dialect::{Listing, Page, from_row};
+use crate::dialect::{Content, Listing, Page, from_row};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Dialect;
 use crate::http::Request;
@@ -22,6 +22,7 @@ use crate::learnt::{self, Topic};
 use crate::lease::Lease;
 use crate::literal::Literal;
 use crate::parameters;
+use crate::portions::Portions;
 use crate::refusal::may_be_of_condition;
 use crate::request::{ScanRequest, Surface};
 use crate::scan::{Counters, Shared};
@@ -41,6 +42,18 @@ pub(crate) const MAX_ROW_BYTES: usize = 256 * 1024 * 1024;
 const STEP_BACK: u64 = 16;
 /// A server that sends pages without a new row, and says that there is more, is not asked forever.
 const PAGES_WITHOUT_ROWS: u32 = 8;
+/// Rows that each page begins further back where rows are gone before it time and again, so that this takes no requests.
+const LONGEST_OVERLAP: u64 = 64;
+
+/// What a server does that does not begin pages where `$skip` says, and how that was seen.
+const IGNORED: (&str, &str) =
+    ("ignores $skip in the list", "Each page begins with the first row of all, whatever is to be skipped.");
+const NOTHING: (&str, &str) =
+    ("sends nothing for $skip in the list", "A page that was to begin with the last row read had no rows.");
+const ELSEWHERE: (&str, &str) = (
+    "does not begin pages where $skip says in the list",
+    "Time and again a page did not begin with the last row of the one before.",
+);
 
 /// The state of a list between rows.
 pub(crate) struct Scan<'a, 'b> {
@@ -72,15 +85,21 @@ pub(crate) struct Scan<'a, 'b> {
     page_batches: usize,
     /// Where this is one of several portions of a list.
     pub elsewhere: Option<Elsewhere<'a>>,
+    /// What the rows say that are in the batch or handed over, as long as all may have to be read again.
+    given: Vec<u64>,
+    /// Rows of this list have been handed over.
+    handed_over: bool,
+    /// All is read again in one piece: how often what was given before is still to come.
+    again: Option<HashMap<u64, u32>>,
+    /// What the server was first seen to do with `$skip`.
+    fault: Option<(&'static str, &'static str)>,
     /// The server has refused to begin a page by a key.
     no_keyset: bool,
 }
 
-/// What portions of a list have brought.
+/// The portion of a list that is read, and what the others have brought.
 pub(crate) struct Elsewhere<'a> {
-    /// By the identity of each row the portion that it came in, and a hash of its content.
-    pub rows: &'a mut HashMap<Vec<u8>, (usize, u64)>,
-    /// The portion under way.
+    pub portions: &'a mut Portions,
     pub portion: usize,
 }
 
@@ -92,6 +111,8 @@ enum PageEnd {
     Gap,
     /// Left in the middle, for its size or for a failure that has passed; go on at `position`.
     Broken,
+    /// Rows cannot be told apart, or have changed places.
+    Unclear(Error),
 }
 
 impl<'a, 'b> Scan<'a, 'b> {
@@ -104,7 +125,10 @@ impl<'a, 'b> Scan<'a, 'b> {
         shared: &'a Shared,
     ) -> Result<Self> {
         Ok(Self {
-            continuity: Continuity::default(),
+            continuity: match listing.content {
+                Content::OfRecord => Continuity::by_id(),
+                Content::OfRow | Content::Unneeded => Continuity::default(),
+            },
             batch: Batch::new(request.columns.len()),
             pending: Pending::default(),
             settled: false,
@@ -114,6 +138,10 @@ impl<'a, 'b> Scan<'a, 'b> {
             page_bytes: 0,
             page_batches: 0,
             elsewhere: None,
+            given: Vec::new(),
+            handed_over: false,
+            again: None,
+            fault: None,
             no_keyset: false,
             connection: access.connection,
             request,
@@ -135,12 +163,16 @@ impl<'a, 'b> Scan<'a, 'b> {
     /// the overlap that tells whether the rows have moved.
     pub async fn pages(&mut self, listing: &Listing) -> Result<()> {
         let mut top = u64::from(self.request.first_page);
-        let (mut back, mut fruitless, mut furthest) = (1, 0, 0);
+        // How far the next page begins before the rows read, and how far one does where nothing was missing.
+        let (mut back, mut usual, mut gaps) = (1, 1, 0);
         loop {
+            if let Err(why) = self.continuity.check_pageable() {
+                return self.whole(listing, why).await;
+            }
             let first = !self.continuity.has_begun();
             let behind = self.position;
             let read = behind - self.request.offset;
-            let overlap = if self.continuity.can_overlap() { back.min(read) } else { 0 };
+            let overlap = if first { 0 } else { back.min(read) };
             self.position -= overlap;
             // Where rows are asked for from a key on, it does not matter how many came before.
             let from = match &listing.keyset {
@@ -151,7 +183,7 @@ impl<'a, 'b> Scan<'a, 'b> {
             };
             let from = from.and_then(|from| listing.page_from(&from, top.max(2)));
             let cut = match overlap {
-                _ if first || back == 0 || !self.continuity.can_overlap() => Cut::Fresh,
+                0 => Cut::Fresh,
                 _ if overlap == read && from.is_none() => Cut::Start,
                 _ => Cut::Overlap,
             };
@@ -163,10 +195,12 @@ impl<'a, 'b> Scan<'a, 'b> {
                 Err(error) if from.is_some() && may_be_of_condition(error.kind) => {
                     self.no_keyset = true;
                     self.position = behind;
+                    self.shared.idle.spend(|| error)?;
                     continue;
                 }
                 end => end?,
             };
+            let rows = self.position - page.skip;
             let next_link = match end {
                 PageEnd::Done { next_link } => next_link,
                 PageEnd::Gap => {
@@ -174,8 +208,21 @@ impl<'a, 'b> Scan<'a, 'b> {
                     // decoder's last row is now none that was read.
                     self.no_keyset = true;
                     Counters::add(&self.shared.stats.retries, 1);
+                    let nothing = rows == 0 && self.continuity.awaits_known();
+                    let fault = *self.fault.get_or_insert(if nothing { NOTHING } else { ELSEWHERE });
+                    // This request, and the one for what it was to bring.
+                    self.shared.idle.spend(|| self.astray(fault))?;
+                    self.shared.idle.spend(|| self.astray(fault))?;
                     self.position = behind;
-                    back *= STEP_BACK;
+                    // With small pages, many requests would be needed to get through what lies between.
+                    back = (back * STEP_BACK).min((page.top - 1).max(back * 2));
+                    gaps += 1;
+                    if gaps > 1 {
+                        usual = (usual * 4)
+                            .min(LONGEST_OVERLAP)
+                            .min(u64::from(self.request.page_size) / 2)
+                            .max(1);
+                    }
                     continue;
                 }
                 PageEnd::Broken => {
@@ -191,35 +238,39 @@ impl<'a, 'b> Scan<'a, 'b> {
                     }
                     continue;
                 }
+                PageEnd::Unclear(why) => return self.whole(listing, why).await,
             };
-            let rows = self.position - page.skip;
             let short = rows < page.top;
             self.check_fields(listing)?;
-            if !first && rows > 0 {
-                self.continuity.check_pageable()?;
-            }
-            back = 1;
             if self.page_rows == 0 {
-                if rows > 1 && self.position <= furthest * 2 {
-                    // Known rows only, as after a step back, or after inserts before the page. What is
-                    // behind them shows on the next page: the server may have cut this one short.
-                    continue;
-                }
-                if short && next_link.is_none() {
+                // Only a page that begins with the last row shows that nothing is behind it: one that begins elsewhere
+                // may do so because the server does not skip what it is told to.
+                if short && next_link.is_none() && (first || self.continuity.began_at_last() || rows == 0) {
                     return Ok(());
                 }
-                fruitless += 1;
-                if fruitless > PAGES_WITHOUT_ROWS {
-                    return Err(self.fruitless());
-                }
-                // The server may send so few rows at a time that the overlap is all of them.
-                back = u64::from(!short);
+                let ignored = page.skip > 0 && read > 1 && self.continuity.began_at_first();
+                let fault = *self.fault.get_or_insert(if ignored { IGNORED } else { ELSEWHERE });
+                self.shared.idle.spend(|| match next_link {
+                    Some(_) => self.fruitless(),
+                    None => self.astray(fault),
+                })?;
+                // The condition on the key may have been ignored.
+                self.no_keyset |= from.is_some();
+                back = 1;
                 continue;
             }
-            fruitless = 0;
-            furthest = self.position.max(furthest);
+            if rows > self.page_rows * 2 {
+                // It was mostly known, as if it had begun elsewhere.
+                let fault = self.fault.unwrap_or(ELSEWHERE);
+                self.shared.idle.spend(|| self.astray(fault))?;
+            }
             top = self.next_top();
-            self.hand_over();
+            // The server may send fewer rows at a time than it is asked for.
+            back = usual.min(rows / 2).min(top / 2).max(1);
+            // What cannot be paged is read again, from the beginning if nothing was handed over.
+            if self.continuity.check_pageable().is_ok() {
+                self.hand_over();
+            }
             // After a short first page, nearly always the only one, the question whether it is may go out
             // at once.
             if !(first && short) {
@@ -228,14 +279,83 @@ impl<'a, 'b> Scan<'a, 'b> {
         }
     }
 
+    /// Reads a listing from the beginning in one piece, since its pages cannot be fitted together: one answer is complete
+    /// in itself. Rows that were handed over before are found in it by what they say, as often as they were.
+    async fn whole(&mut self, listing: &Listing, why: Error) -> Result<()> {
+        if self.handed_over && listing.content == Content::Unneeded {
+            return Err(why);
+        }
+        if !self.handed_over {
+            self.batch = Batch::new(self.request.columns.len());
+            self.pending = Pending::default();
+            self.given.clear();
+            if let Some(elsewhere) = &mut self.elsewhere {
+                elsewhere.portions.forget(elsewhere.portion);
+            }
+        }
+        self.shared.idle.spend(|| why)?;
+        if self.position - self.request.offset >= u64::from(self.request.first_page) {
+            self.shared.report.notice(
+                format!("{} is read in one request", self.what),
+                "Its rows cannot be told apart by a key, so they cannot be read page by page. Give the option key to \
+                 columns that make rows unique, if there are any."
+                    .to_owned(),
+            );
+        }
+        let mut again = HashMap::new();
+        for content in std::mem::take(&mut self.given) {
+            *again.entry(content).or_insert(0) += 1;
+        }
+        self.again = Some(again);
+        self.position = self.request.offset;
+        self.given.clear();
+        self.follow(listing, listing.whole(self.request.offset)).await?;
+        if !self.again.take().is_some_and(|again| again.is_empty()) {
+            return Err(continuity::moved());
+        }
+        self.check_whole(listing).await
+    }
+
+    /// That the server has not cut short what was asked for in one piece: nothing stands behind its last row.
+    async fn check_whole(&mut self, listing: &Listing) -> Result<()> {
+        let Some(skip) = self.position.checked_sub(1).filter(|last| *last >= self.request.offset) else {
+            return Ok(());
+        };
+        self.hand_over();
+        // Rows with the same key may come in another order: any of them may be the last one.
+        self.again = Some(std::mem::take(&mut self.given).into_iter().map(|content| (content, 1)).collect());
+        let page = Page { skip, top: 2 };
+        let url = self.connection.url(&listing.page(page))?;
+        loop {
+            self.position = skip;
+            match self.page(listing, &url, Some(page), Cut::Fresh).await? {
+                PageEnd::Broken => continue,
+                PageEnd::Done { next_link: None } if self.page_rows == 0 && self.position == skip + 1 => {
+                    return Ok(());
+                }
+                _ => {
+                    let message = format!("the server may have cut {} short", self.what);
+                    return Err(Error::new(ErrorKind::Protocol, message)
+                        .detail("Asked for its last row alone, it sends something else.")
+                        .hint("Give the option \"key\" to columns that make rows unique, or restrict the query."));
+                }
+            }
+        }
+    }
+
     /// Reads a listing in one piece, or in those that the server cuts it into.
     pub async fn links(&mut self, listing: &Listing) -> Result<()> {
-        let mut url = self.connection.url(&listing.path_and_query())?;
+        self.follow(listing, listing.path_and_query()).await
+    }
+
+    async fn follow(&mut self, listing: &Listing, path_and_query: String) -> Result<()> {
+        let mut url = self.connection.url(&path_and_query)?;
         let (mut followed, mut fruitless) = (HashSet::new(), 0);
         loop {
             let next_link = match self.page(listing, &url, None, Cut::Fresh).await? {
                 PageEnd::Done { next_link } => next_link,
                 PageEnd::Gap | PageEnd::Broken => continue,
+                PageEnd::Unclear(why) => return Err(why),
             };
             self.check_fields(listing)?;
             let Some(link) = next_link else { return Ok(()) };
@@ -260,6 +380,14 @@ impl<'a, 'b> Scan<'a, 'b> {
             format!("the server has more rows of {}, but does not send them", self.what),
         )
         .detail(format!("{PAGES_WITHOUT_ROWS} answers in a row brought nothing new."))
+    }
+
+    /// Pages do not begin where they were to.
+    fn astray(&self, (what, detail): (&str, &str)) -> Error {
+        Error::new(ErrorKind::Protocol, format!("the server {what} of {}", self.what)).detail(detail).hint(
+            "Raise the option \"page_size\" of the table above the number of its rows, or restrict the query, so that \
+             one page suffices.",
+        )
     }
 
     /// A field that no row of the first page has is none of the record: REST sends `{}` and OData `null`
@@ -397,7 +525,7 @@ impl<'a, 'b> Scan<'a, 'b> {
             let chunk = chunk.as_ref();
             Counters::add(&stats.bytes, chunk.len() as u64);
             splitter.push(chunk);
-            while let Some(row) = splitter.next_row().map_err(|error| self.misshapen(error))? {
+            while let Some(row) = splitter.next_row().map_err(|error| misshapen(self.what, error))? {
                 if let Some(Page { skip, top }) = page
                     && self.position - skip == top
                 {
@@ -409,23 +537,48 @@ impl<'a, 'b> Scan<'a, 'b> {
                 if let Err(error) = self.decoder.decode(row, &mut self.batch) {
                     return Err(unfit(self.request, row, self.position, error));
                 }
+                // Every row has its key, and OData writes even those fields that have no value.
+                let is_row = match listing.identity.is_empty() {
+                    true => self.decoder.has_hit(),
+                    false => listing.single || self.decoder.identity().is_some(),
+                };
+                if !is_row {
+                    return Err(answer::no_row(self.what, &listing.identity, row));
+                }
                 if listing.body.is_some() {
                     parameters::check_echo(self.request, self.call, row)?;
                 }
-                match self.continuity.row(self.decoder.identity())? {
+                let content = self.content_of(listing, row);
+                let verdict = match &mut self.again {
+                    Some(again) => {
+                        self.given.extend(content);
+                        known_before(again, content)
+                    }
+                    None => match self.continuity.row(self.decoder.identity(), content) {
+                        Err(why) if page.is_some() => {
+                            self.batch.pop();
+                            return Ok(PageEnd::Unclear(why));
+                        }
+                        verdict => verdict?,
+                    },
+                };
+                match verdict {
                     Verdict::Gap => {
                         self.batch.pop();
                         return Ok(PageEnd::Gap);
                     }
                     Verdict::Known => self.batch.pop(),
-                    Verdict::New if self.is_elsewhere(row)? => {
+                    Verdict::New if self.is_elsewhere(listing, row, content)? => {
                         self.batch.pop();
                         self.page_rows += 1;
                     }
                     Verdict::New => {
                         let rows = (self.batch.len() - rows_before) as u64;
                         if !listing.more.is_empty() {
-                            self.pending.add(self.decoder.identity(), rows_before, rows as usize);
+                            self.pending.add(self.decoder.identity(), content, rows_before, rows as usize);
+                        }
+                        if self.again.is_none() {
+                            self.given.extend(content);
                         }
                         Counters::add(&stats.rows, rows);
                         self.rows += rows;
@@ -462,7 +615,7 @@ impl<'a, 'b> Scan<'a, 'b> {
                 self.shared.room().await;
             }
         }
-        let envelope = splitter.finish().map_err(|error| self.misshapen(error))?;
+        let envelope = splitter.finish().map_err(|error| misshapen(self.what, error))?;
         // The rows that the page was to begin with are gone.
         if self.continuity.awaits_known() && envelope.next_link.is_none() {
             return Ok(PageEnd::Gap);
@@ -470,56 +623,89 @@ impl<'a, 'b> Scan<'a, 'b> {
         Ok(PageEnd::Done { next_link: envelope.next_link })
     }
 
+    /// What the row says, where that is needed.
+    fn content_of(&self, listing: &Listing, row: &[u8]) -> Option<u64> {
+        let mut hasher = DefaultHasher::new();
+        match listing.content {
+            Content::Unneeded if self.again.is_none() => return None,
+            Content::Unneeded if self.request.target.surface != Surface::Rest => hasher.write(row),
+            Content::OfRow => hasher.write(row),
+            Content::OfRecord | Content::Unneeded => content(row, !listing.more.is_empty(), &mut hasher),
+        }
+        Some(hasher.finish())
+    }
+
     /// Whether another portion has brought the row, which the decoder has read just now.
     ///
     /// # Errors
     /// Nothing tells it from another row.
-    fn is_elsewhere(&mut self, row: &[u8]) -> Result<bool> {
-        let Some(elsewhere) = &mut self.elsewhere else { return Ok(false) };
+    fn is_elsewhere(&mut self, listing: &Listing, row: &[u8], content: Option<u64>) -> Result<bool> {
+        let Some(Elsewhere { portions, portion }) = &mut self.elsewhere else { return Ok(false) };
         let Some(identity) = self.decoder.identity() else { return Err(continuity::no_identity()) };
-        // The id of a record is its own, but the key of an inquiry is what its table says.
-        let content = match self.request.target.surface {
+        if listing.content == Content::OfRecord {
+            return portions.judge_record(*portion, identity, content.unwrap_or_default());
+        }
+        // The key of a record is its own, but that of an inquiry or class is what its table says.
+        let content = content.unwrap_or_else(|| match self.request.target.surface {
             Surface::Rest => 0,
-            _ => BuildHasherDefault::<DefaultHasher>::default().hash_one(row),
-        };
-        match elsewhere.rows.insert(identity.to_owned(), (elsewhere.portion, content)) {
-            // Within a portion the same row is known by its place.
-            Some((portion, _)) if portion == elsewhere.portion => Err(continuity::ambiguous()),
-            Some((_, before)) if before != content => Err(continuity::moved()),
-            before => Ok(before.is_some()),
+            _ => {
+                let mut hasher = DefaultHasher::new();
+                hasher.write(row);
+                hasher.finish()
+            }
+        });
+        portions.judge(*portion, identity, content, listing.content == Content::OfRow)
+    }
+
+    /// Notes what has been learnt of ids once a list has been read.
+    pub fn end_portion(&mut self) {
+        let ids_stay = self.continuity.ids_stay();
+        if let Some(elsewhere) = self.elsewhere.as_mut().filter(|_| self.rows > 0) {
+            elsewhere.portions.ids_stay(ids_stay);
         }
     }
 
     pub fn hand_over(&mut self) {
         if !self.batch.is_empty() {
             let columns = self.request.columns.len();
+            self.handed_over = true;
             self.page_batches += 1;
             self.shared.deliver(std::mem::replace(&mut self.batch, Batch::new(columns)));
         }
     }
+}
 
-    /// A body that is not a list of rows.
-    fn misshapen(&self, error: SplitError) -> Error {
-        match error {
-            SplitError::Empty => answer::empty(self.what),
-            SplitError::NoRows(body) => {
-                let refusal = answer::failure(self.what, reqwest::StatusCode::OK, &body);
-                let shown = || body.chars().take(300).collect::<String>();
-                let detail = refusal.detail.clone().filter(|words| !words.is_empty()).unwrap_or_else(shown);
-                Error { kind: ErrorKind::Server, ..refusal }.detail(detail)
-            }
-            other => Error::new(
-                ErrorKind::Protocol,
-                format!("could not read the answer of the server for {}", self.what),
-            )
-            .detail(other)
-            .hint("Run the query again. If it stays, a proxy may be cutting or changing answers."),
+/// A body that is not a list of rows.
+pub(crate) fn misshapen(what: &str, error: SplitError) -> Error {
+    match error {
+        SplitError::Empty => answer::empty(what),
+        SplitError::NoRows(body) => answer::reported(what, &body),
+        SplitError::Reported(error) => answer::reported(what, &format!("{{\"error\":{error}}}")),
+        SplitError::TrailingGarbage(rest) if answer::is_told(&rest) => answer::reported(what, &rest),
+        other => {
+            Error::new(ErrorKind::Protocol, format!("could not read the answer of the server for {what}"))
+                .detail(other)
+                .hint("Run the query again. If it stays, a proxy may be cutting or changing answers.")
         }
     }
 }
 
+/// Whether a row was given before all was read again, as often as it comes.
+fn known_before(again: &mut HashMap<u64, u32>, content: Option<u64>) -> Verdict {
+    let Some(content) = content else { return Verdict::New };
+    let Some(left) = again.get_mut(&content) else { return Verdict::New };
+    *left -= 1;
+    if *left == 0 {
+        again.remove(&content);
+    }
+    Verdict::Known
+}
+
 /// A value that its column cannot hold.
-fn unfit(request: &ScanRequest, row: &[u8], position: u64, error: DecodeError) -> Error {
+pub(crate) fn unfit(request: &ScanRequest, row: &[u8], position: u64, error: DecodeError) -> Error {
+    if error.kind == decode::ErrorKind::Reported {
+        return answer::reported(&request.target.to_string(), &error.value);
+    }
     let Some(column) = error.column else {
         return Error::new(ErrorKind::Protocol, format!("could not read a row of {}", request.target))
             .detail(error.kind);

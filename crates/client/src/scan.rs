@@ -100,6 +100,28 @@ pub(crate) struct Shared {
     taken: Notify,
     pub report: Arc<Report>,
     pub stats: Counters,
+    pub idle: Idle,
+}
+
+/// The requests of a scan that brought nothing new: pages that begin elsewhere than they were to, and what was asked
+/// again otherwise. Whatever they are for, they are limited together.
+#[derive(Debug, Default)]
+pub(crate) struct Idle(AtomicU64);
+
+impl Idle {
+    /// With the first request of a list and the one that shows its end, twelve are too many.
+    const MOST: u64 = 10;
+
+    /// One more.
+    ///
+    /// # Errors
+    /// `why`, if it is one too many.
+    pub fn spend(&self, why: impl FnOnce() -> Error) -> Result<()> {
+        match self.0.fetch_add(1, Ordering::Relaxed) < Self::MOST {
+            true => Ok(()),
+            false => Err(why()),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -126,6 +148,7 @@ impl Shared {
             taken: Notify::new(),
             report: Arc::new(Report::new(waker)),
             stats: Counters::default(),
+            idle: Idle::default(),
         })
     }
 

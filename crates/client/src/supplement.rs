@@ -1,25 +1,60 @@
 //! The rest of the rows of a page: what one request could not ask for besides the others.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
 
 use crate::access::Access;
-use crate::decode::{Batch, RowDecoder, RowSplitter};
+use crate::answer;
+use crate::decode::{Batch, RowDecoder, RowSplitter, content};
 use crate::dialect::rest::is_custom;
-use crate::dialect::{Listing, More, Page, query};
+use crate::dialect::{Content, Listing, More, Page, query};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Request;
-use crate::pages::MAX_ROW_BYTES;
+use crate::pages::{MAX_ROW_BYTES, misshapen, unfit};
 use crate::request::ScanRequest;
 use crate::scan::Counters;
 
-/// The records of a page whose rows wait for the rest: where in the batch the rows of each are, and how many.
+/// The records of a page whose rows wait for the rest.
 #[derive(Debug, Default)]
-pub(crate) struct Pending(HashMap<Vec<u8>, (usize, usize)>);
+pub(crate) struct Pending {
+    records: Vec<Waiting>,
+    by_identity: HashMap<Vec<u8>, usize>,
+    /// Of records whose ids may be others in the next answer. None of several that say the same.
+    by_content: HashMap<u64, Option<usize>>,
+}
+
+/// Where in the batch the rows of a record are.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    first: usize,
+    rows: usize,
+    filled: bool,
+}
 
 impl Pending {
     /// A record was decoded into the rows from `first` on.
-    pub fn add(&mut self, identity: Option<&[u8]>, first: usize, rows: usize) {
-        self.0.insert(identity.unwrap_or_default().to_owned(), (first, rows));
+    pub fn add(&mut self, identity: Option<&[u8]>, content: Option<u64>, first: usize, rows: usize) {
+        let record = self.records.len();
+        self.records.push(Waiting { first, rows, filled: false });
+        self.by_identity.insert(identity.unwrap_or_default().to_owned(), record);
+        if let Some(content) = content {
+            self.by_content.entry(content).and_modify(|known| *known = None).or_insert(Some(record));
+        }
+    }
+
+    /// The record that came again.
+    ///
+    /// # Errors
+    /// It may be one of several.
+    fn find(&self, identity: Option<&[u8]>, content: Option<u64>) -> Result<Option<usize>> {
+        if let Some(record) = identity.and_then(|identity| self.by_identity.get(identity)) {
+            return Ok(Some(*record));
+        }
+        match content.and_then(|content| self.by_content.get(&content)) {
+            Some(Some(record)) => Ok(Some(*record)),
+            Some(None) => Err(alike()),
+            None => Ok(None),
+        }
     }
 
     /// Fills in what is missing in `batch`, by asking for the same stretch of rows again.
@@ -35,13 +70,13 @@ impl Pending {
         access: &mut Access<'_>,
         counters: &Counters,
     ) -> Result<()> {
-        let records = std::mem::take(&mut self.0);
-        if records.is_empty() {
+        let mut pending = std::mem::take(self);
+        if pending.records.is_empty() {
             return Ok(());
         }
         for more in &listing.more {
             let body = again(&listing.with(&more.query), page, request, access, counters).await?;
-            fill(batch, &records, request, listing, more, &body)?;
+            pending.fill(batch, request, listing, more, &body)?;
         }
         Ok(())
     }
@@ -65,16 +100,21 @@ pub(crate) async fn check_none(
     let plain = listing.with(&query(select, &[("$filter", &listing.filter)]));
     let body = again(&plain, Page { skip: request.offset, top: 1 }, request, access, counters).await?;
     let mut splitter = RowSplitter::new(MAX_ROW_BYTES);
+    let what = request.target.to_string();
     splitter.push(&body);
-    match splitter.next_row() {
-        Ok(None) => Ok(()),
-        _ => Err(Error::new(
+    if let Some(row) = splitter.next_row().map_err(|error| misshapen(&what, error))? {
+        let mut decoder = RowDecoder::new(&[], &listing.identity);
+        decoder
+            .decode(row, &mut Batch::new(0))
+            .map_err(|error| unfit(request, row, request.offset, error))?;
+        return Err(Error::new(
             ErrorKind::Protocol,
-            format!("the server returned no rows of {} when it was asked for custom fields", request.target),
+            format!("the server returned no rows of {what} when it was asked for custom fields"),
         )
         .detail("Without custom fields it returns rows.")
-        .hint("Select fewer custom fields at once, and check the options \"custom\" of the columns.")),
+        .hint("Select fewer custom fields at once, and check the options \"custom\" of the columns."));
     }
+    splitter.finish().map(|_| ()).map_err(|error| misshapen(&what, error))
 }
 
 /// The body of one more request for a page.
@@ -115,50 +155,61 @@ pub(crate) async fn body(
     Ok(body)
 }
 
-fn fill(
-    batch: &mut Batch,
-    records: &HashMap<Vec<u8>, (usize, usize)>,
-    request: &ScanRequest,
-    listing: &Listing,
-    more: &More,
-    body: &[u8],
-) -> Result<()> {
-    let mut columns = request.columns.clone();
-    for (index, column) in columns.iter_mut().enumerate() {
-        if !more.columns.contains(&index) {
-            column.path.clear();
-        }
-    }
-    let mut decoder = RowDecoder::of_detail(&columns, &listing.identity, &request.target.detail);
-    let mut splitter = RowSplitter::new(MAX_ROW_BYTES);
-    let unreadable = |reason: &dyn std::fmt::Display| {
-        Error::new(ErrorKind::Protocol, format!("could not read the custom fields of {}", request.target))
-            .detail(reason)
-            .hint("Select fewer custom fields at once.")
-    };
-    splitter.push(body);
-    let mut filled = 0;
-    while let Some(row) = splitter.next_row().map_err(|error| unreadable(&error))? {
-        let mut rest = Batch::new(columns.len());
-        decoder.decode(row, &mut rest).map_err(|error| match error.column {
-            Some(column) => request.unfit(column, "of a custom field", &error.value, error.kind),
-            None => unreadable(&error),
-        })?;
-        let Some(&(first, rows)) = decoder.identity().and_then(|identity| records.get(identity)) else {
-            continue;
-        };
-        if rest.len() != rows {
-            return Err(changed());
-        }
-        for row in 0..rows {
-            for &column in &more.columns {
-                batch.graft(first + row, column, &rest, row);
+impl Pending {
+    fn fill(
+        &mut self,
+        batch: &mut Batch,
+        request: &ScanRequest,
+        listing: &Listing,
+        more: &More,
+        body: &[u8],
+    ) -> Result<()> {
+        let mut columns = request.columns.clone();
+        for (index, column) in columns.iter_mut().enumerate() {
+            if !more.columns.contains(&index) {
+                column.path.clear();
             }
         }
-        filled += 1;
+        let mut decoder = RowDecoder::of_detail(&columns, &listing.identity, &request.target.detail);
+        let mut splitter = RowSplitter::new(MAX_ROW_BYTES);
+        let what = request.target.to_string();
+        let unreadable = |error| misshapen(&what, error);
+        splitter.push(body);
+        self.records.iter_mut().for_each(|record| record.filled = false);
+        let mut number = 0;
+        while let Some(row) = splitter.next_row().map_err(unreadable)? {
+            let mut rest = Batch::new(columns.len());
+            decoder.decode(row, &mut rest).map_err(|error| unfit(request, row, number, error))?;
+            number += 1;
+            if decoder.identity().is_none() {
+                return Err(answer::no_row(&what, &listing.identity, row));
+            }
+            let content = (listing.content == Content::OfRecord).then(|| {
+                let mut hasher = DefaultHasher::new();
+                content(row, true, &mut hasher);
+                hasher.finish()
+            });
+            let Some(record) = self.find(decoder.identity(), content)? else { continue };
+            let record = &mut self.records[record];
+            if rest.len() != record.rows || std::mem::replace(&mut record.filled, true) {
+                return Err(changed());
+            }
+            for row in 0..record.rows {
+                for &column in &more.columns {
+                    batch.graft(record.first + row, column, &rest, row);
+                }
+            }
+        }
+        splitter.finish().map_err(unreadable)?;
+        if self.records.iter().all(|record| record.filled) { Ok(()) } else { Err(changed()) }
     }
-    splitter.finish().map_err(|error| unreadable(&error))?;
-    if filled < records.len() { Err(changed()) } else { Ok(()) }
+}
+
+/// Nothing tells which record custom fields are of.
+fn alike() -> Error {
+    Error::new(ErrorKind::Definition, "custom fields cannot be told to be of one record or another")
+        .detail("Two records say the same, and the server gives them new ids in each answer.")
+        .hint("Give the option \"key\" to columns that make rows unique, or select fewer custom fields at once.")
 }
 
 fn changed() -> Error {
@@ -185,7 +236,7 @@ mod tests {
 
     fn row(id: &str, field: &str, value: &str) -> String {
         format!(
-            r#"{{"id":"{id}","custom":{{"Document":{{"{field}":{{"type":"CustomStringField","value":"{value}"}}}}}}}}"#
+            r#"{{"id":"x","OrderNbr":{{"value":"{id}"}},"custom":{{"Document":{{"{field}":{{"type":"CustomStringField","value":"{value}"}}}}}}}}"#
         )
     }
 
@@ -195,9 +246,9 @@ mod tests {
         let mut decoder = RowDecoder::new(&request.columns, &listing.identity);
         for id in ["a", "b"] {
             decoder.decode(row(id, "Usr00", id).as_bytes(), &mut batch).unwrap();
-            pending.add(decoder.identity(), batch.len() - 1, 1);
+            pending.add(decoder.identity(), None, batch.len() - 1, 1);
         }
-        fill(&mut batch, &pending.0, &request, &listing, &listing.more[0], body.as_bytes())?;
+        pending.fill(&mut batch, &request, &listing, &listing.more[0], body.as_bytes())?;
         let text = |cell| match cell {
             Cell::Text(span) => Some(batch.text(span).to_owned()),
             _ => None,

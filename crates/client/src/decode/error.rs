@@ -51,6 +51,9 @@ pub enum ErrorKind {
     /// Something above the last step of the path is a string, number or boolean.
     #[error("the path of the column leads through a value that is not an object")]
     ThroughScalar,
+    /// The server says in the place of a row why there is none; the value is all of it.
+    #[error("the server reports an error in the place of a row")]
+    Reported,
     /// Spans are 32 bits wide.
     #[error("more than 4 GiB of text in one batch of rows")]
     BatchFull,
@@ -77,9 +80,13 @@ pub struct DecodeError {
     pub column: Option<usize>,
     /// What is wrong.
     pub kind: ErrorKind,
-    /// The first 60 characters of the value as it was received, without the quotes of a string.
+    /// The first 60 characters of the value as it was received, without the quotes of a string; of an error in the
+    /// place of a row, all of it.
     pub value: String,
 }
+
+/// How much is kept of an error in the place of a row.
+pub(super) const REPORT_CHARS: usize = 64 << 10;
 
 /// The row stops being JSON at byte `at`.
 #[derive(Debug)]

@@ -21,7 +21,9 @@
 
 mod batch;
 mod coded;
+mod content;
 mod error;
+mod reported;
 mod row;
 mod scan;
 mod split;
@@ -31,6 +33,7 @@ mod time;
 mod value;
 
 pub use batch::{Batch, Cell, Span};
+pub(crate) use content::content;
 pub use error::{DecodeError, ErrorKind};
 pub use row::RowDecoder;
 pub(crate) use row::place;

@@ -5,7 +5,8 @@
 //! time, which takes one comparison and no hashing, known and unknown members alike.
 
 use super::batch::{Batch, Cell, Mark};
-use super::error::{DecodeError, ErrorKind, Fault, excerpt};
+use super::error::{DecodeError, ErrorKind, Fault, REPORT_CHARS, excerpt};
+use super::reported::{is_report, is_suspect};
 use super::scan::{name, next_member, peek, skip, space};
 use super::value::{self, Token};
 use super::{Column, ColumnType};
@@ -33,6 +34,8 @@ struct Fields {
     identity: Vec<Option<String>>,
     /// Objects read so far.
     met: u64,
+    /// Whether the object last read had anything that was asked for.
+    hit: bool,
     /// The cells of the object last read, for the rows below it.
     cells: Vec<Cell>,
 }
@@ -73,6 +76,8 @@ struct Member {
 enum Target {
     /// Nobody wants it.
     Skip,
+    /// The same, but it may be why there are no rows.
+    Suspect,
     Node(usize),
     /// The `value` of a wrapper around an object: the same node goes on inside.
     Unwrap,
@@ -167,6 +172,11 @@ impl RowDecoder {
         values.unwrap_or_default()
     }
 
+    /// Whether the record last decoded had any of the fields asked for, or there are none.
+    pub fn has_hit(&self) -> bool {
+        self.levels[0].hit || self.levels[0].nodes[0].children.is_empty()
+    }
+
     /// The columns for which no object so far had the first member of their path, where there were objects at all.
     pub fn never_met(&self) -> impl Iterator<Item = usize> {
         self.levels.iter().filter(|fields| fields.met > 0).flat_map(Fields::never_met)
@@ -238,7 +248,7 @@ fn objects(
 
 impl Fields {
     fn new() -> Self {
-        Self { nodes: vec![Node::new()], identity: Vec::new(), met: 0, cells: Vec::new() }
+        Self { nodes: vec![Node::new()], identity: Vec::new(), met: 0, hit: false, cells: Vec::new() }
     }
 
     fn add(&mut self, path: &[String], sink: Sink) {
@@ -275,11 +285,19 @@ impl Fields {
             batch,
             mark,
             rows: None,
+            suspect: false,
+            hit: false,
             error: None,
         };
         let walked = walk.row();
         let rows = walk.rows.take();
-        match (walk.error.take(), walked) {
+        let (suspect, error) = (walk.suspect, walk.error.take());
+        self.hit = walk.hit;
+        if (suspect || error.is_some()) && is_report(row, |name| self.nodes[0].children.contains_key(name)) {
+            let value = excerpt(row, REPORT_CHARS);
+            return Err(DecodeError { column: None, kind: ErrorKind::Reported, value });
+        }
+        match (error, walked) {
             (Some(error), _) => Err(error),
             (None, Err(Fault { kind, at })) => {
                 Err(DecodeError { column: None, kind, value: excerpt(row.get(at..).unwrap_or_default(), 60) })
@@ -338,6 +356,7 @@ impl Node {
         let target = match wanted {
             Some(&child) => Target::Node(child),
             None if name == "value" && !is_row => Target::Unwrap,
+            None if is_row && is_suspect(&name) => Target::Suspect,
             None => Target::Skip,
         };
         if self.members.len() > MAX_MEMBERS + self.children.len() {
@@ -368,6 +387,10 @@ struct Walk<'a> {
     mark: &'a Mark,
     /// Where the way to the detail goes on.
     rows: Option<Range<usize>>,
+    /// The object has a member that errors have.
+    suspect: bool,
+    /// It has one that was asked for.
+    hit: bool,
     /// The first value that did not fit.
     error: Option<DecodeError>,
 }
@@ -404,7 +427,14 @@ impl Walk<'_> {
             before = step.member;
             let end = match step.target {
                 Target::Skip => skip(self.row, step.at)?,
-                Target::Node(child) => self.value(child, step.at)?,
+                Target::Node(child) => {
+                    self.hit = true;
+                    self.value(child, step.at)?
+                }
+                Target::Suspect => {
+                    self.suspect = true;
+                    skip(self.row, step.at)?
+                }
                 Target::Unwrap if !outer => skip(self.row, step.at)?,
                 Target::Unwrap if peek(self.row, step.at) == b'{' => self.object(node, step.at, false)?,
                 Target::Unwrap => self.dead_end(node, step.at)?,

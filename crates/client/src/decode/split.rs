@@ -30,8 +30,8 @@ pub enum SplitError {
     /// The body ends too early.
     #[error("the response is cut off")]
     Truncated,
-    /// The body goes on behind its end; the first 80 characters.
-    #[error("there is something behind the end of the response: {0}")]
+    /// The body goes on behind its end; the first 4,096 characters of it.
+    #[error("there is something behind the end of the response: {}", excerpt(.0.as_bytes(), 80))]
     TrailingGarbage(String),
     /// A row of more bytes than allowed.
     #[error("a row of the response is larger than {limit} bytes")]
@@ -266,7 +266,9 @@ impl RowSplitter {
             (State::Member, _) => State::InMember(Value::Scalar),
             (State::AfterMember, b',') => State::Name { first: false },
             (State::AfterMember, _) => return Err(self.malformed("a comma or the end of the envelope")),
-            (State::End, _) => return Err(SplitError::TrailingGarbage(self.found())),
+            (State::End, _) => {
+                return Err(SplitError::TrailingGarbage(excerpt(&self.buffer[self.at..], 4096)));
+            }
             (State::Row(_) | State::InName(_) | State::InMember(_), _) => return Ok(true),
         };
         self.state = next;
@@ -344,7 +346,7 @@ impl RowSplitter {
                 };
             }
             // Without rows it is for the caller to read, see NoRows.
-            "error" | "odata.error" | "@odata.error" if raw != b"null" => {
+            "error" | "odata.error" | "@odata.error" | "exceptionMessage" if raw != b"null" => {
                 self.reported = Some(excerpt(raw, ENVELOPE_LIMIT));
             }
             _ => {}

@@ -61,6 +61,8 @@ pub(crate) struct Listing {
     pub more: Vec<More>,
     /// The fields by which a row is known again on another page; empty if there are none.
     pub identity: Vec<Vec<String>>,
+    /// What is kept of each row besides its identity.
+    pub content: Content,
     /// The columns whose field every row has, by index; objects within a row may be missing.
     pub expected: Vec<usize>,
     /// What comes is one record, and no list.
@@ -70,6 +72,17 @@ pub(crate) struct Listing {
     /// The key by which the rows behind one can be asked for, if they come in its order and conditions on it agree
     /// with that order.
     pub keyset: Option<Vec<KeyField>>,
+}
+
+/// What is kept of the content of rows, to know them again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Nothing: the identity is a key that makes them unique.
+    Unneeded,
+    /// All of the row: the key need not be unique, as that of an inquiry that joins or groups.
+    OfRow,
+    /// What does not change between answers: the identity is an id, which may.
+    OfRecord,
 }
 
 /// A record by its address.
@@ -168,11 +181,19 @@ impl Listing {
             filter: String::new(),
             record: None,
             identity: record.key.iter().map(|(path, _)| path.clone()).collect(),
+            content: Content::Unneeded,
             single: true,
             pageable: false,
             keyset: None,
             ..self.clone()
         }
+    }
+
+    /// Path and query of all rows from one on, below the site, in one piece.
+    pub fn whole(&self, skip: u64) -> String {
+        let separator = if self.query.is_empty() { '?' } else { '&' };
+        let skip = if skip > 0 { format!("{separator}$skip={skip}") } else { String::new() };
+        self.path_and_query() + &skip
     }
 
     /// How many rows there are, as a listing of its own.

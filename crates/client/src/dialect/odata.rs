@@ -1,6 +1,6 @@
 //! OData, v3 and v4: lists of generic inquiries and DACs (acumatica-api.md section 3).
 
-use super::{KeyField, Listing, Record, filters, fits, query};
+use super::{Content, KeyField, Listing, Record, filters, fits, query};
 use crate::config::ODataVersion;
 use crate::decode::ColumnType;
 use crate::encode::{encode_segment, fits_path};
@@ -92,6 +92,12 @@ pub(crate) fn listing(
         filter,
         more: Vec::new(),
         identity: key.iter().map(|field| vec![field.clone()]).collect(),
+        // The key of an inquiry is those of its tables together: NULL behind outer joins, repeated where rows are
+        // grouped (acumatica-api.md section 3).
+        content: match request.target.surface {
+            Surface::GenericInquiry if !key.is_empty() => Content::OfRow,
+            _ => Content::Unneeded,
+        },
         expected: (0..request.columns.len()).filter(|&at| is_expected(at)).collect(),
         single: false,
         pageable: !key.is_empty(),

@@ -3,7 +3,7 @@
 
 use percent_encoding::utf8_percent_encode;
 
-use super::{Listing, MAX_QUERY, More, Record, filters, fits, query};
+use super::{Content, Listing, MAX_QUERY, More, Record, filters, fits, query};
 use crate::decode::{ColumnType, place};
 use crate::encode::{QUERY, encode_segment, fits_path};
 use crate::error::{Error, ErrorKind, Result};
@@ -121,8 +121,11 @@ impl Asked {
 /// A column's path is empty, or there is no room for the custom fields of contract 5.
 pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> Result<Listing> {
     let contract_5 = is_contract_5(&request.target, version);
-    let Asked { wanted, custom, expected } = Asked::of(request, contract_5)?;
+    let Asked { mut wanted, custom, expected } = Asked::of(request, contract_5)?;
     let everything = wanted.whole;
+    let key = key(request);
+    // The key must be in the rows: it tells them apart across pages.
+    key.iter().for_each(|field| wanted.field(field));
     let (mut select, expand) = select_and_expand(wanted, contract_5);
     // Without a field of the record itself, `$select` would be empty or name only what is expanded.
     if select.is_empty() {
@@ -138,7 +141,7 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
         .into_iter()
         .enumerate()
         .find_map(|(at, filter)| {
-            let parts = Parts { select: &select, expand: &expand, filter: &filter, contract_5 };
+            let parts = Parts { select: &select, key: &key, expand: &expand, filter: &filter, contract_5 };
             let (query, more) = parts.queries(&custom, everything)?;
             (at == last || fits(&query)).then_some((query, more, filter))
         })
@@ -152,7 +155,7 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
     let path = path(request, endpoint, version);
     let record = match more.as_slice() {
         [] => {
-            let parts = Parts { select: &select, expand: &expand, filter: "", contract_5 };
+            let parts = Parts { select: &select, key: &key, expand: &expand, filter: "", contract_5 };
             parts.queries(&custom, everything).and_then(|(query, _)| record(request, &path, query))
         }
         // Several requests for one record would be no gain.
@@ -165,14 +168,33 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
         body: None,
         filter,
         more,
-        // The id of a top-level record is stable, and comes whether selected or not.
-        identity: vec![vec!["id".to_owned()]],
+        // The id comes whether selected or not, but entities without NoteID get a new one in each answer.
+        content: if key.is_empty() { Content::OfRecord } else { Content::Unneeded },
+        identity: match key.is_empty() {
+            true => vec![vec!["id".to_owned()]],
+            false => key.into_iter().map(|field| vec![field]).collect(),
+        },
         expected,
         single: false,
         pageable: true,
         // In which order records come is documented nowhere.
         keyset: None,
     })
+}
+
+/// The fields that tell the records apart, if all that the table names are fields of the record itself; else none.
+fn key(request: &ScanRequest) -> Vec<String> {
+    let paths = request.key.iter().map(|field| field.split('/').map(str::to_owned).collect::<Vec<_>>());
+    // The key of a detail is that of the record, and what tells its rows apart.
+    let of_record: Vec<Vec<String>> =
+        paths.filter(|path| place(path, &request.target.detail).0 == 0).collect();
+    let is_field = |path: &Vec<String>| {
+        path.len() == 1 && path[0] != WHOLE && path[0] != FILES && !SYSTEM.contains(&path[0].as_str())
+    };
+    match of_record.iter().all(is_field) {
+        true => of_record.into_iter().flatten().collect(),
+        false => Vec::new(),
+    }
 }
 
 /// The record that the condition names by its whole key, or by its id. A key is given in the order of the form, which
@@ -216,6 +238,8 @@ fn encode_value(value: &str) -> String {
 struct Parts<'a> {
     /// Empty for all fields.
     select: &'a [String],
+    /// What records are known by; empty if that is all that they say.
+    key: &'a [String],
     expand: &'a str,
     filter: &'a str,
     contract_5: bool,
@@ -231,7 +255,7 @@ impl Parts<'_> {
             !(self.contract_5 && everything) && stands(&self.query(self.select, names))
         };
         let first = chunks.next_if(fits).map(|(names, _)| names).unwrap_or_default();
-        let select = if self.contract_5 { &self.select[..self.select.len().min(1)] } else { self.select };
+        let select = if self.contract_5 && !self.key.is_empty() { self.key } else { self.select };
         let more = chunks.map(|(names, columns)| {
             let query = Some(self.query(select, &names)).filter(stands)?;
             Some(More { query, columns })
@@ -292,6 +316,7 @@ pub(crate) fn form(
         record: None,
         more: Vec::new(),
         identity: Vec::new(),
+        content: Content::Unneeded,
         expected,
         single: true,
         pageable: false,
@@ -403,11 +428,11 @@ mod tests {
                 &[("A", Text), ("MainContact/Email", Text), ("MainContact/Address/City", Text)],
                 "24.200.001"
             ),
-            "$select=A,MainContact/Email,MainContact/Address/City&$expand=MainContact,MainContact/Address"
+            "$select=A,OrderNbr,MainContact/Email,MainContact/Address/City&$expand=MainContact,MainContact/Address"
         );
         assert_eq!(
             url(&[("MainContact", Json), ("MainContact/Address/City", Text)], "24.200.001"),
-            "$select=MainContact&$expand=MainContact,MainContact/Address"
+            "$select=OrderNbr,MainContact&$expand=MainContact,MainContact/Address"
         );
     }
 
@@ -424,7 +449,7 @@ mod tests {
                 ],
                 "26.200.001"
             ),
-            "$select=A&$expand=MainContact($select=Email;$expand=Address($select=City)),Details"
+            "$select=A,OrderNbr&$expand=MainContact($select=Email;$expand=Address($select=City)),Details"
         );
     }
 
@@ -457,7 +482,7 @@ mod tests {
         let listing = listing(&request, "Default", "26.200.001").unwrap();
         assert_eq!(listing.query, "");
         assert_eq!(listing.more.len(), 1);
-        assert_eq!(listing.more[0].query, "$select=Document.UsrA");
+        assert_eq!(listing.more[0].query, "$select=OrderNbr,Document.UsrA");
     }
 
     #[test]
@@ -488,7 +513,10 @@ mod tests {
     fn system_members_are_never_selected() {
         use ColumnType::*;
         assert_eq!(url(&[("id", Uuid), ("note", Text)], "24.200.001"), "$select=OrderNbr");
-        assert_eq!(url(&[("A", Text), ("files", Json)], "24.200.001"), "$select=A,files&$expand=files");
+        assert_eq!(
+            url(&[("A", Text), ("files", Json)], "24.200.001"),
+            "$select=A,OrderNbr,files&$expand=files"
+        );
     }
 
     #[test]
