@@ -100,6 +100,8 @@ pub(crate) struct Shared {
     taken: Notify,
     pub report: Arc<Report>,
     pub stats: Counters,
+    /// What is to be told once the server has taken the request: by then it is so.
+    notes: Mutex<Vec<Notice>>,
 }
 
 #[derive(Debug, Default)]
@@ -126,6 +128,7 @@ impl Shared {
             taken: Notify::new(),
             report: Arc::new(Report::new(waker)),
             stats: Counters::default(),
+            notes: Mutex::default(),
         })
     }
 
@@ -135,6 +138,7 @@ impl Shared {
 
     /// Hands over a batch.
     pub fn deliver(&self, batch: Batch) {
+        self.tell_notes();
         let mut queue = self.queue();
         queue.bytes += batch.bytes();
         queue.batches.push_back(batch);
@@ -149,9 +153,23 @@ impl Shared {
 
     /// Ends the scan; only the first end counts.
     pub fn finish(&self, end: Result<()>) {
+        if end.is_ok() {
+            self.tell_notes();
+        }
         let mut queue = self.queue();
         queue.end.get_or_insert(end);
         self.wake(queue);
+    }
+
+    /// What is to be told once there are rows, or the end of them; in place of what was.
+    pub fn note(&self, notes: Vec<Notice>) {
+        *lock(&self.notes) = notes;
+    }
+
+    fn tell_notes(&self) {
+        for note in std::mem::take(&mut *lock(&self.notes)) {
+            self.report.notice(note.message, note.hint);
+        }
     }
 
     /// Whether the consumer sleeps for want of rows.

@@ -22,6 +22,7 @@ use crate::catalog::{EntitySet, Model};
 use crate::config::{Config, Credentials, Login, ODataVersion, Secret};
 use crate::cookies::CookieJar;
 use crate::csdl;
+use crate::definition::Definitions;
 use crate::dialect::company_required;
 use crate::discover::loose;
 use crate::encode::encode_segment;
@@ -72,6 +73,7 @@ pub(crate) struct Connection {
     pub told_unproven: AtomicBool,
     inquiries: Inquiries,
     pub renames: rename::Known,
+    pub definitions: Definitions,
     pub learnt: Learnt,
 }
 
@@ -123,6 +125,7 @@ impl Connection {
             told_unproven: AtomicBool::new(false),
             inquiries: Inquiries::default(),
             renames: rename::Known::default(),
+            definitions: Definitions::default(),
             learnt,
         })
     }

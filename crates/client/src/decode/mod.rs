@@ -33,7 +33,6 @@ mod value;
 pub use batch::{Batch, Cell, Span};
 pub use error::{DecodeError, ErrorKind};
 pub use row::RowDecoder;
-pub(crate) use row::place;
 pub use split::{Envelope, RowSplitter, SplitError};
 pub(crate) use time::shows_day;
 

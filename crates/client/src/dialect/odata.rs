@@ -39,7 +39,10 @@ pub(crate) fn listing(
             }
         };
         // What cannot stand in `$select` comes without.
-        everything |= field == "*" || request.unselectable.contains(&index);
+        everything |= field == "*" || request.unselectable.contains(&index) || request.findings.whole;
+        if request.findings.left_out.contains(&index) {
+            continue;
+        }
         if !select.contains(&field.as_str()) {
             select.push(field);
         }
@@ -56,7 +59,10 @@ pub(crate) fn listing(
     }
     // Whether the server shows what it refuses in `$select` is unknown.
     let is_expected = |at: usize| {
-        request.columns[at].ty != ColumnType::Json && !is_parameter(at) && !request.unselectable.contains(&at)
+        let known = request.unselectable.contains(&at)
+            || request.findings.vouched.contains(&at)
+            || request.findings.left_out.contains(&at);
+        request.columns[at].ty != ColumnType::Json && !is_parameter(at) && !known
     };
     let root = request.target.surface.root(version, company)?;
     let (name, arguments) = called(request, version, call)?;
