@@ -1,7 +1,9 @@
 //! From a foreign table and the columns wanted to a request.
 
 use acumatica_client::decode::{self, ColumnType};
-use acumatica_client::{Dialect, Field, Order, Parameter, ScanRequest, Surface, Target, dialect_of};
+use acumatica_client::{
+    Dialect, Field, Findings, Order, Parameter, ScanRequest, Surface, Target, dialect_of,
+};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
@@ -365,6 +367,7 @@ impl Table {
             target,
             columns,
             unselectable,
+            findings: Findings::default(),
             key,
             key_types,
             parameters,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use acumatica_client::Surface;
 use acumatica_client::catalog::Model;
-use acumatica_schema::{Case, Change, ChangeKind, Existing, ExistingColumn, Settings, diff};
+use acumatica_schema::{Case, Change, ChangeKind, Existing, ExistingColumn, Settings, diff, never_seen};
 use pgrx::PgRelation;
 use pgrx::prelude::*;
 
@@ -232,6 +232,7 @@ fn changes_of(group: Group, foreign_schema: &str, endpoint_version: Option<&str>
     let name = server.name.clone();
     let wanted = endpoint_version.filter(|_| schema == SCHEMA_REST).map(str::to_owned);
     let is_wanted = wanted.is_some();
+    let used = pinned.clone();
     let version = wanted.or(pinned);
     let source =
         or_raise(Source::open(server, &schema, &Options::default())).of_endpoint(endpoint_name, version);
@@ -271,6 +272,9 @@ fn changes_of(group: Group, foreign_schema: &str, endpoint_version: Option<&str>
         let seen = or_raise(source.checked(asked)).days;
         current = definitions.schema(&Settings { seen, ..settings });
         changes = compare(&current);
+    }
+    for table in &tables {
+        changes.extend(never_seen(table, &or_raise(source.never_seen(table, used.as_deref())), &quoted));
     }
     if schema == SCHEMA_ODATA {
         let new = |change: &Change| change.kind == ChangeKind::NewTable;

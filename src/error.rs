@@ -94,10 +94,10 @@ fn code(kind: ErrorKind) -> PgSqlErrorCode {
         ErrorKind::Blocked => ERRCODE_SQLSERVER_REJECTED_ESTABLISHMENT_OF_SQLCONNECTION,
         ErrorKind::Forbidden => ERRCODE_INSUFFICIENT_PRIVILEGE,
         ErrorKind::NotFound => ERRCODE_FDW_TABLE_NOT_FOUND,
-        ErrorKind::UnknownField => ERRCODE_FDW_COLUMN_NAME_NOT_FOUND,
+        ErrorKind::UnknownField | ErrorKind::FieldMissing => ERRCODE_FDW_COLUMN_NAME_NOT_FOUND,
         ErrorKind::ParameterMissing => ERRCODE_FDW_DYNAMIC_PARAMETER_VALUE_NEEDED,
         ErrorKind::NoRecord | ErrorKind::Server => ERRCODE_FDW_ERROR,
-        ErrorKind::CannotOptimize | ErrorKind::CannotOrder | ErrorKind::RowsOnly => {
+        ErrorKind::CannotOptimize | ErrorKind::CannotOrder | ErrorKind::RowsOnly | ErrorKind::Doubted => {
             ERRCODE_FDW_UNABLE_TO_CREATE_EXECUTION
         }
         ErrorKind::TooLarge => ERRCODE_PROGRAM_LIMIT_EXCEEDED,

@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 
 use acumatica_client::catalog::{Contract, Model};
-use acumatica_client::{Checked, Client, CustomFields, Endpoint, Engine, Error, Job, Surface, loose};
+use acumatica_client::{Checked, Client, CustomFields, Endpoint, Engine, Error, Job, Surface, Target, loose};
 use acumatica_schema::{
-    Case, Days, Details, Linked, NotFound, Schema, Selection, Settings, Table, contract_tables, dac_tables,
-    inquiry_tables,
+    Case, Days, Details, Existing, Linked, NotFound, Schema, Selection, Settings, Table, contract_tables,
+    dac_tables, inquiry_tables,
 };
 use pgrx::prelude::*;
 use pgrx::{PgList, PgTryBuilder};
@@ -71,7 +71,7 @@ unsafe extern "C-unwind" fn import_foreign_schema(
             or_raise(select(&schema, &selection, &source))
         }
     };
-    if options.get_or_default("custom_fields") == "true" {
+    if options.get_or_default("custom_fields") != "none" {
         or_raise(source.add_custom_fields(&mut definitions, entities(&chosen)));
         schema = definitions.schema(&settings);
         chosen = or_raise(select(&schema, &selection, &source));
@@ -178,6 +178,7 @@ fn settings(options: &Options, surface: Surface) -> Settings {
             "jsonb" => Details::Jsonb,
             _ => Details::Skip,
         },
+        all_custom: options.get_or_default("custom_fields") == "all",
         keys: is("import_keys"),
         not_null: is("import_not_null"),
         comments: is("import_comments"),
@@ -365,6 +366,31 @@ impl Source {
         custom.extend(found);
         faults.into_iter().for_each(|fault| notice(fault.message, fault.hint.unwrap_or_default()));
         Ok(())
+    }
+
+    /// The fields of a table that no row had in any scan.
+    pub fn never_seen(
+        &self,
+        table: &Existing,
+        endpoint_version: Option<&str>,
+    ) -> Result<Vec<String>, Refusal> {
+        let option = |name: &str| {
+            let option = table.options.iter().find(|(option, _)| option == name);
+            option.map(|(_, value)| value.clone())
+        };
+        // As the scans of the table call it.
+        let Some(name) = option("entity").or_else(|| option("inquiry")) else { return Ok(Vec::new()) };
+        let target = Target {
+            surface: self.surface,
+            name,
+            form: false,
+            function: None,
+            detail: Vec::new(),
+            endpoint_name: self.endpoint_name.clone(),
+            endpoint_version: endpoint_version.map(str::to_owned),
+            contract: None,
+        };
+        with_client(&self.server, &self.mapping, |_, client| Ok(client.never_seen(&target)))
     }
 
     /// What the first rows of the inquiries among `tables` tell.

@@ -101,12 +101,17 @@ impl<T> Waiting<T> {
 /// Sleeps until there is something, telling the user what there is to tell meanwhile.
 fn sleep_until<T>(knocks: &UnixStream, poll: impl Fn() -> Option<T>, notices: impl Fn() -> Vec<Notice>) -> T {
     const EVENTS: u32 = pg_sys::WL_LATCH_SET | pg_sys::WL_SOCKET_READABLE | pg_sys::WL_EXIT_ON_PM_DEATH;
-    loop {
+    let tell = || {
         for notice in notices() {
             let tell = if notice.is_warning { error::warning } else { error::notice };
             tell(notice.message, notice.hint);
         }
+    };
+    loop {
+        tell();
         if let Some(next) = poll() {
+            // What came with it: there may be no look for more.
+            tell();
             return next;
         }
         // SAFETY: on the backend's thread, whose latch `MyLatch` is; the caller holds the socket open.

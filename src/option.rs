@@ -410,10 +410,15 @@ static OPTIONS: [Definition; 62] = [
     Definition::new(
         "custom_fields",
         &[Import],
-        Kind::Boolean,
-        "Whether entities get columns for their custom fields; one request for each entity.",
+        Kind::Choice(&[
+            ("none", &["false", "off", "no", "0"]),
+            ("customized", &["true", "on", "yes", "1"]),
+            ("all", &[]),
+        ]),
+        "Which custom fields of entities get columns: those that customizations and users added, or all fields that a form \
+         has beside its contract; one request for each entity.",
     )
-    .default("false"),
+    .default("none"),
     Definition::new(
         "unpad",
         &[Import],

@@ -45,7 +45,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if url.path.endswith("/Login.aspx"):
             return self.answer(404)
         if url.path.endswith("$metadata"):
-            return self.answer(200, b'<Edmx><Schema Namespace="N"/></Edmx>')
+            return self.answer(200, script.get("metadata", '<Edmx><Schema Namespace="N"/></Edmx>').encode())
         script["requests"] += 1
         query = dict(urllib.parse.parse_qsl(url.query))
         body = script["rows"](int(query.get("$skip", 0)), int(query.get("$top", 10**9)), query)
@@ -235,11 +235,34 @@ def rows_without_their_key_are_an_error_once_there_are_pages():
         db.execute("SELECT v FROM keyed")
 
 
+def metadata(*properties):
+    fields = "".join(f'<Property Name="{name}" Type="Edm.Int32"/>' for name in properties)
+    return f'''<Edmx><Schema Namespace="N"><EntityType Name="X"><Key><PropertyRef Name="k"/></Key>{fields}</EntityType>
+        <EntityContainer Name="C"><EntitySet Name="X" EntityType="N.X"/></EntityContainer></Schema></Edmx>'''
+
+
 @test
-def a_field_that_no_row_has_is_an_error():
-    serve(table([{"k": n} for n in range(10)]))
-    with raises("HV005", 'field "v" of column "v"', "case-sensitive"):
-        db.execute("SELECT v FROM keyed")
+def issue_12_2_1_a_field_that_no_row_of_an_inquiry_has():
+    """One that the $metadata has is NULL; one that it does not know is an error; without it there is a NOTICE."""
+    told = []
+    said = lambda about: told.append(about.message_primary)
+    for properties, expected in ((None, ['column "v" is NULL: no row of generic inquiry "X" has it, and no definition can be read that tells whether there is such a field']), (("k", "v"), [])):
+        told.clear()
+        serve(table([{"k": n} for n in range(10)]))
+        script.pop("metadata", None)
+        if properties:
+            script["metadata"] = metadata(*properties)
+        with connect() as other:
+            other.execute("SET client_min_messages = notice")
+            other.add_notice_handler(said)
+            assert other.execute("SELECT count(*), count(v) FROM keyed").fetchone() == (10, 0)
+        assert told == expected, told
+    script["metadata"] = metadata("k", "vv")
+    db.execute("ALTER FOREIGN TABLE keyed ADD COLUMN w int OPTIONS (field 'vw')")
+    with connect() as other, raises("HV005", 'field "vw" of column "w" does not exist', "vv"):
+        other.execute("SELECT w FROM keyed")
+    db.execute("ALTER FOREIGN TABLE keyed DROP COLUMN w")
+    del script["metadata"]
 
 
 @test

@@ -85,12 +85,15 @@ pub(crate) fn failure_by(what: &str, status: StatusCode, headers: &HeaderMap, bo
             .hint("Check the name, the endpoint name and version, and the company."),
         429 => told(ErrorKind::Throttled, "the server refused the request: too many requests".into())
             .hint("The licence limits requests a minute (screen SM604000). Try again later."),
-        502..=504 => {
+        // 408 and 425 are of the way to the site, as are those of proxies such as Cloudflare's from 520 on. Ours: no source
+        // says that Acumatica itself sends one.
+        408 | 425 | 502..=504 | 520..=530 => {
             told(ErrorKind::Unavailable, format!("the server is not available (HTTP {})", status.as_u16()))
                 .hint("The site may be restarting, which can take minutes. Try again later.")
         }
-        code => by_words(what, &words, exception).unwrap_or_else(|| {
-            told(ErrorKind::Server, format!("the server could not read {what} (HTTP {code})"))
+        code => by_words(what, &words, exception).unwrap_or_else(|| Error {
+            may_pass: status.is_server_error(),
+            ..told(ErrorKind::Server, format!("the server could not read {what} (HTTP {code})"))
         }),
     }
 }

@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::access::Access;
 use crate::adhoc;
-use crate::catalog::{Contract, CustomField, Model};
+use crate::catalog::{Contract, CustomField, EntitySet, Model};
 use crate::csdl;
 use crate::encode::encode_segment;
 use crate::endpoint::Endpoint;
@@ -43,6 +43,10 @@ pub(crate) struct Asker {
 impl Asker {
     pub fn new(connection: Arc<Connection>, report: Arc<Report>) -> Self {
         Self { connection, report, retries: AtomicU64::new(0) }
+    }
+
+    pub fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     fn access<'a>(&'a self, surface: Surface, what: &'a str) -> Access<'a> {
@@ -212,6 +216,19 @@ impl Asker {
         let read = async |answer: Answer| csdl::parse(answer.reader(), fits).await;
         // It exists as XML only: asked for JSON, the server fails (acumatica-api.md section 3).
         self.get_as(surface, &path, "application/xml", "the $metadata of the instance", read).await
+    }
+
+    /// One inquiry or data access class, as scans know it already; it has no name if there is no such thing.
+    pub async fn entity_set(&self, surface: Surface, name: &str) -> Result<EntitySet> {
+        let connection = &self.connection;
+        let mut access = self.access(surface, "the $metadata of the instance");
+        let (_, set) = access
+            .ask(|lease| async move {
+                let set = connection.entity_set(&lease, surface, name).await;
+                (lease, set)
+            })
+            .await?;
+        Ok(set)
     }
 
     /// The names that the service document lists.

@@ -20,11 +20,12 @@ use crate::config::Config;
 use crate::discover::{Asker, Checked, CustomFields};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
-use crate::fetch;
+use crate::learnt::{self, Topic};
 use crate::lock;
+use crate::negotiate;
 use crate::oauth::{self, Authorized};
 use crate::report::{Notice, Report, Waker};
-use crate::request::{ScanRequest, Surface};
+use crate::request::{ScanRequest, Surface, Target};
 use crate::scan::{EndGuard, Rows, Shared, failed};
 use crate::seal::Sealer;
 use crate::session::{self, Connection, Reader, SIGN_OUT_PATIENCE};
@@ -54,6 +55,11 @@ impl Client {
 
     pub fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    /// The fields of a table that its definition has and that no row had in any scan that is remembered.
+    pub fn never_seen(&self, target: &Target) -> Vec<String> {
+        self.0.learnt.names(Topic::Absent, &learnt::place(target))
     }
 
     /// The address at which a person lets this server in.
@@ -149,7 +155,7 @@ impl Engine {
             tokio::select! {
                 biased;
                 _ = closing.wait_for(|closing| *closing) => {}
-                end = fetch::run(connection, request, &guard.0) => guard.0.finish(end),
+                end = negotiate::run(connection, request, &guard.0) => guard.0.finish(end),
             }
         });
         Rows::new(shared, task.abort_handle())

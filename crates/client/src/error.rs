@@ -14,7 +14,7 @@ pub enum ErrorKind {
     ConnectionLost,
     /// Nothing came for `operation_timeout`.
     Timeout,
-    /// The site is up but not serving: 502, 503, 504.
+    /// The site is up but not serving: 408, 425, 502 to 504, 520 to 530.
     Unavailable,
     /// User name, password or token were not accepted.
     Credentials,
@@ -38,6 +38,10 @@ pub enum ErrorKind {
     NoRecord,
     /// A field that the remote table does not have.
     UnknownField,
+    /// A field that no row has, and that nothing is known of yet. Not told: the definition is asked.
+    FieldMissing,
+    /// The server found no row by a condition that it does not apply as it is meant. Not told: it is left out.
+    Doubted,
     /// An inquiry was asked without a parameter that it needs.
     ParameterMissing,
     /// A success that says nothing, as when an inquiry is filtered by a formula column.
@@ -82,13 +86,15 @@ pub struct Error {
     pub hint: Option<String>,
     /// How long the server asked to wait before another attempt.
     pub retry_after: Option<Duration>,
+    /// A failure of the server that says nothing of the request: it may be a passing one.
+    pub may_pass: bool,
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), detail: None, hint: None, retry_after: None }
+        Self { kind, message: message.into(), detail: None, hint: None, retry_after: None, may_pass: false }
     }
 
     /// Whether the failure may be one of the thing asked for, though it says nothing of it.

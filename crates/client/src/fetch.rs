@@ -1,133 +1,31 @@
-//! The task behind a scan: what is asked, of which place, in how many requests, and what is done where the server
-//! refuses.
+//! What is asked for a scan, of which place, and in how many requests.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::access::Access;
+use crate::answer;
 use crate::config::ODataVersion;
 use crate::decode::Batch;
 use crate::definition::{self, Definition};
-use crate::dialect::{Listing, Record, filters, odata, rest, rest_listing};
-use crate::discover::Asker;
+use crate::dialect::{Listing, Page, Record, filters, odata, rest, rest_listing};
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::{Dialect, Filter};
+use crate::filter::Dialect;
 use crate::learnt::{self, Topic};
 use crate::lease::Lease;
 use crate::literal::Literal;
+use crate::negotiate;
 use crate::pages::{Elsewhere, Scan};
 use crate::parameters;
 use crate::portions::Portions;
-use crate::refusal::{self, blamed, columns_of, listed, may_be_of_condition};
-use crate::rename;
 use crate::report::Report;
 use crate::request::{ScanRequest, Surface};
 use crate::scan::Shared;
-use crate::session::{Connection, Reader};
+use crate::session::Connection;
 use crate::supplement;
 
-/// Reads all of it.
-pub(crate) async fn run(connection: Arc<Connection>, request: ScanRequest, shared: &Shared) -> Result<()> {
-    let _reader = Reader(Arc::clone(&connection));
-    let request = match connection.renames.get(&request).await {
-        Some(renames) => rename::apply(&request, &renames),
-        None => request,
-    };
-    let unknown = match read_somehow(&connection, &request, shared).await {
-        Err(error) if may_be_written_otherwise(&request, error.kind) => error,
-        outcome => return outcome,
-    };
-    let asker = Asker::new(Arc::clone(&connection), Arc::clone(&shared.report));
-    let renames = rename::find(&asker, &request, unknown.clone()).await?;
-    if renames.is_empty() || shared.has_begun() {
-        return Err(unknown);
-    }
-    let renames = connection.renames.add(&request, renames).await;
-    read_somehow(&connection, &rename::apply(&request, &renames), shared).await
-}
-
-/// Reads the rows; without the conditions that the server cannot apply, since they are checked again anyway.
-async fn read_somehow(connection: &Arc<Connection>, request: &ScanRequest, shared: &Shared) -> Result<()> {
-    if request.is_final() {
-        return read_at_once(connection, request, shared).await;
-    }
-    let target = request.target.to_string();
-    let place = learnt::place(&request.target);
-    let known = connection.learnt.names(Topic::Filter, &place);
-    let without = |fields: &[String]| {
-        let filter = request.filter.as_ref();
-        filter.and_then(|filter| filter.without(&|path| fields.contains(&path.join("/"))))
-    };
-    let request = &ScanRequest { filter: without(&known), ..request.clone() };
-    let why = match read(connection, request, shared).await {
-        Err(error) if !shared.has_begun() && may_be_of_condition(error.kind) => error,
-        outcome => return outcome,
-    };
-    if !request.order.is_empty() {
-        return Err(Error { kind: ErrorKind::CannotOrder, ..why });
-    }
-    let Some(filter) = &request.filter else { return Err(refusal::unreadable(request, why)) };
-    let blamed = blamed(&filter.paths(), &why);
-    let fields = [known.as_slice(), &blamed].concat();
-    let again = ScanRequest { filter: without(&fields), ..request.clone() };
-    read(connection, &again, shared).await.map_err(|error| match error.kind {
-        kind if may_be_of_condition(kind) => refusal::unreadable(request, error),
-        _ => error,
-    })?;
-    let columns: Vec<String> = columns_of(request, &blamed);
-    shared.report.notice(
-        format!("the server could not filter {target} by {}: {why}", listed(&columns)),
-        format!("The rows were filtered here. Set the option pushdown of {} to off: then the server is not asked.", listed(&columns)),
-    );
-    connection.learnt.add(Topic::Filter, &place, &blamed, "");
-    Ok(())
-}
-
-/// Has the server count the rows or leave out the first of them, unless it is known to refuse a condition. What else it
-/// refuses it is asked for again the next time: it may have been for the columns, the values, or a failure that has passed.
-///
-/// # Errors
-/// [`ErrorKind::RowsOnly`] if it does.
-async fn read_at_once(connection: &Arc<Connection>, request: &ScanRequest, shared: &Shared) -> Result<()> {
-    let target = request.target.to_string();
-    let what = if request.count { "count" } else { "leave out the first rows of" };
-    let fields: Vec<String> = request.filter.iter().flat_map(Filter::paths).collect();
-    let known = connection.learnt.names(Topic::Filter, &learnt::place(&request.target));
-    if known.iter().any(|field| fields.contains(field)) {
-        // A scan of the rows has told.
-        return Err(Error::new(ErrorKind::RowsOnly, format!("the server has refused to filter {target}")));
-    }
-    let why = match read(connection, request, shared).await {
-        Err(error) if !shared.has_begun() && may_be_of_whole(error.kind) => error,
-        outcome => return outcome,
-    };
-    let order = request.order.iter().map(|by| &by.field).filter(|field| !fields.contains(field));
-    let asked: Vec<String> = fields.iter().chain(order).cloned().collect();
-    let mut hint = "The rows were read and counted here.".to_owned();
-    if !asked.is_empty() {
-        let columns = listed(&columns_of(request, &asked));
-        hint += &format!(
-            " Set the option pushdown of {columns} to off if that is why: then the server is not asked."
-        );
-    }
-    Err(Error::new(ErrorKind::RowsOnly, format!("the server could not {what} {target}: {why}")).hint(hint))
-}
-
-/// Whether a failure to do something with all rows may be none to read them.
-fn may_be_of_whole(kind: ErrorKind) -> bool {
-    may_be_of_condition(kind)
-        || matches!(kind, ErrorKind::NotFound | ErrorKind::Protocol | ErrorKind::CannotOrder)
-}
-
-/// Whether a failure may come from names that the table writes otherwise: a function whose parameters have other names
-/// is not found.
-fn may_be_written_otherwise(request: &ScanRequest, kind: ErrorKind) -> bool {
-    let called = request.target.surface == Surface::GenericInquiry && !request.parameters.is_empty();
-    kind == ErrorKind::UnknownField || kind == ErrorKind::NotFound && called
-}
-
 /// Reads the rows of all calls.
-async fn read(connection: &Arc<Connection>, request: &ScanRequest, shared: &Shared) -> Result<()> {
+pub(crate) async fn read(connection: &Arc<Connection>, request: &ScanRequest, shared: &Shared) -> Result<()> {
     let what = request.target.to_string();
     let mut access =
         Access::new(connection, request.target.surface, &what, &shared.report, &shared.stats.retries);
@@ -136,6 +34,37 @@ async fn read(connection: &Arc<Connection>, request: &ScanRequest, shared: &Shar
         run_call(request, call, &mut access, shared).await?;
     }
     Ok(())
+}
+
+/// The first rows of a list, as they come.
+pub(crate) async fn beginning(
+    connection: &Arc<Connection>,
+    request: &ScanRequest,
+    rows: u64,
+    shared: &Shared,
+) -> Result<Vec<Vec<u8>>> {
+    let what = request.target.to_string();
+    let mut access =
+        Access::new(connection, request.target.surface, &what, &shared.report, &shared.stats.retries);
+    let (lease, (place, request)) = access
+        .ask(|lease| async {
+            let place = resolve(connection, &lease, request, &shared.report).await;
+            (lease, place)
+        })
+        .await?;
+    drop(lease);
+    let request = request.as_ref();
+    let call = request.calls.first().map_or(&[][..], Vec::as_slice);
+    let listing = place.listing(connection, request, call)?;
+    let page = listing.page(Page { skip: 0, top: rows });
+    let body = supplement::body(&page, request, &mut access, &shared.stats).await?;
+    if body.trim_ascii().is_empty() {
+        return Err(answer::empty(&what));
+    }
+    negotiate::rows_of(&body).ok_or_else(|| {
+        let text = String::from_utf8_lossy(&body);
+        Error { kind: ErrorKind::Server, ..answer::failure(&what, reqwest::StatusCode::OK, &text) }
+    })
 }
 
 /// Reads the rows of one call, in as many portions as its conditions need.
@@ -184,7 +113,7 @@ async fn run_call(
             return Err(Error::new(ErrorKind::CannotOrder, message));
         }
         (Some(by), _) if by.nulls_apart => request.with_nulls_apart(by),
-        (_, 0 | 1) => return scan_list(request, call, &listing, lease, access, shared, None).await,
+        (_, 0 | 1) => return scan_list(request, call, &listing, &place, lease, access, shared, None).await,
         _ => portions
             .into_iter()
             .map(|filter| ScanRequest { filter: Some(filter), ..request.clone() })
@@ -194,7 +123,7 @@ async fn run_call(
     for (portion, request) in portions.into_iter().enumerate() {
         let elsewhere = Elsewhere { portions: &mut brought, portion };
         let listing = place.listing(connection, &request, call)?;
-        scan_list(&request, call, &listing, lease.take(), access, shared, Some(elsewhere)).await?;
+        scan_list(&request, call, &listing, &place, lease.take(), access, shared, Some(elsewhere)).await?;
     }
     Ok(())
 }
@@ -238,10 +167,12 @@ async fn by_address(
 }
 
 /// Reads the rows of a list, but those that are `elsewhere`.
+#[expect(clippy::too_many_arguments, reason = "it is what two loops have in common")]
 async fn scan_list(
     request: &ScanRequest,
     call: &[Option<Literal>],
     listing: &Listing,
+    place: &Place,
     lease: Option<Lease>,
     access: &mut Access<'_>,
     shared: &Shared,
@@ -254,10 +185,11 @@ async fn scan_list(
     } else {
         scan.links(listing).await?
     }
-    scan.check_fields(listing)?;
+    scan.check_fields(listing).await?;
     scan.hand_over();
     scan.end_portion();
-    scan.check_empty(listing).await
+    scan.tell_what_is_there();
+    scan.check_empty(listing, place.dialect(request)).await
 }
 
 /// That the server is asked all that it was to be asked: nothing is checked again.

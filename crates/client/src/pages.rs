@@ -12,7 +12,7 @@ use crate::access::Access;
 use crate::answer;
 use crate::continuity::{self, Continuity, Cut, Verdict};
 use crate::decode::{
-    self, Batch, Cell, Column, ColumnType, DecodeError, RowDecoder, RowSplitter, SplitError, content, place,
+    self, Batch, Cell, Column, ColumnType, DecodeError, RowDecoder, RowSplitter, SplitError, content,
 };
 use crate::dialect::{Content, Listing, Page, from_row};
 use crate::error::{Error, ErrorKind, Result};
@@ -21,6 +21,7 @@ use crate::http::Request;
 use crate::learnt::{self, Topic};
 use crate::lease::Lease;
 use crate::literal::Literal;
+use crate::negotiate;
 use crate::parameters;
 use crate::portions::Portions;
 use crate::refusal::may_be_of_condition;
@@ -28,6 +29,7 @@ use crate::request::{ScanRequest, Surface};
 use crate::scan::{Counters, Shared};
 use crate::session::Connection;
 use crate::supplement::{Pending, check_none};
+use crate::witness;
 
 /// A batch is handed over when it is this large, or when the consumer has nothing else to do.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -73,6 +75,8 @@ pub(crate) struct Scan<'a, 'b> {
     pending: Pending,
     /// All fields have been met that every row has.
     settled: bool,
+    /// Columns that are NULL where their field is in no row.
+    vouched: Vec<usize>,
     /// Rows of the table that there have been; a record may have many details, or none.
     rows: u64,
     /// How many rows of the remote order lie behind us.
@@ -132,6 +136,7 @@ impl<'a, 'b> Scan<'a, 'b> {
             batch: Batch::new(request.columns.len()),
             pending: Pending::default(),
             settled: false,
+            vouched: Vec::new(),
             rows: 0,
             position: request.offset,
             page_rows: 0,
@@ -233,6 +238,7 @@ impl<'a, 'b> Scan<'a, 'b> {
                     back = 1;
                     if self.page_rows > 0 {
                         top = self.next_top();
+                        self.check_fields(listing).await?;
                         self.hand_over();
                         self.keep_distance().await;
                     }
@@ -241,7 +247,7 @@ impl<'a, 'b> Scan<'a, 'b> {
                 PageEnd::Unclear(why) => return self.whole(listing, why).await,
             };
             let short = rows < page.top;
-            self.check_fields(listing)?;
+            self.check_fields(listing).await?;
             if self.page_rows == 0 {
                 // Only a page that begins with the last row shows that nothing is behind it: one that begins elsewhere
                 // may do so because the server does not skip what it is told to.
@@ -357,7 +363,7 @@ impl<'a, 'b> Scan<'a, 'b> {
                 PageEnd::Gap | PageEnd::Broken => continue,
                 PageEnd::Unclear(why) => return Err(why),
             };
-            self.check_fields(listing)?;
+            self.check_fields(listing).await?;
             let Some(link) = next_link else { return Ok(()) };
             url = self.connection.config.instance.resolve(&link).ok_or_else(|| {
                 Error::new(ErrorKind::Protocol, format!("the server continues {} on another site", self.what))
@@ -390,21 +396,39 @@ impl<'a, 'b> Scan<'a, 'b> {
         )
     }
 
-    /// A field that no row of the first page has is none of the record: REST sends `{}` and OData `null`
-    /// for a field without value.
-    pub fn check_fields(&mut self, listing: &Listing) -> Result<()> {
+    /// A field that no row so far has is NULL if the definition knows it, as one of a feature that is switched off:
+    /// REST sends `{}` and OData `null` for a field without value (acumatica-api.md section 2). To be called while no
+    /// session is in use: the definition may have to be asked for.
+    pub async fn check_fields(&mut self, listing: &Listing) -> Result<()> {
         if self.position == self.request.offset || self.is_settled(listing) {
             return Ok(());
         }
-        let missing = self.decoder.never_met().find(|index| listing.expected.contains(index));
-        let Some(index) = missing else { return Ok(()) };
-        let column = &self.request.columns[index];
-        let (_, path) = place(&column.path, &self.request.target.detail);
-        Err(Error::new(
-            ErrorKind::UnknownField,
-            format!("field \"{}\" of column \"{}\" is in no row of {}", path[0], column.name, self.what),
-        )
-        .hint(answer::FIELD_HINT))
+        let missing = self.missing(listing);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.lease = None;
+        negotiate::vouch(self.connection, self.request, &missing, &self.shared.report).await?;
+        self.vouched.extend(missing);
+        Ok(())
+    }
+
+    /// Fields that no row had before may be there by now.
+    pub fn tell_what_is_there(&self) {
+        let vouched = &self.request.findings.vouched;
+        if vouched.is_empty() || !self.decoder.has_met_all() {
+            return;
+        }
+        let never: Vec<usize> = self.decoder.never_met().collect();
+        let there = vouched.iter().filter(|index| !never.contains(index));
+        let paths: Vec<String> = there.map(|&index| self.request.columns[index].path.join("/")).collect();
+        self.connection.learnt.forget(Topic::Absent, &learnt::place(&self.request.target), &paths);
+    }
+
+    /// The columns whose field was to be in each row, and is in none so far.
+    fn missing(&self, listing: &Listing) -> Vec<usize> {
+        let unknown = |index: &usize| listing.expected.contains(index) && !self.vouched.contains(index);
+        self.decoder.never_met().filter(unknown).collect()
     }
 
     /// Whether nothing is missing in the rows so far. Until then none is handed over, so that a field that is written
@@ -413,14 +437,14 @@ impl<'a, 'b> Scan<'a, 'b> {
         if self.settled {
             return true;
         }
-        let complete = !self.decoder.never_met().any(|index| listing.expected.contains(&index));
+        let complete = self.missing(listing).is_empty();
         self.settled = complete && self.decoder.has_met_all();
         complete
     }
 
     /// An inquiry with parameters answers without rows or error when none are given: that must not pass
     /// for an empty one.
-    pub async fn check_empty(&mut self, listing: &Listing) -> Result<()> {
+    pub async fn check_empty(&mut self, listing: &Listing, dialect: Dialect) -> Result<()> {
         let target = &self.request.target;
         if self.rows > 0 {
             return Ok(());
@@ -429,7 +453,13 @@ impl<'a, 'b> Scan<'a, 'b> {
             return parameters::check_empty(self.request, self.call);
         }
         if target.surface == Surface::Rest && self.position == self.request.offset {
-            return check_none(self.request, listing, self.access, &self.shared.stats).await;
+            check_none(self.request, listing, self.access, &self.shared.stats).await?;
+            // Where another portion of the same list of values has rows, the server knows the condition.
+            let believed = self.elsewhere.as_ref().is_some_and(|elsewhere| elsewhere.portions.has_rows());
+            return match believed {
+                true => Ok(()),
+                false => witness::check(self.connection, self.request, dialect, self.shared).await,
+            };
         }
         if target.surface != Surface::GenericInquiry {
             return Ok(());
@@ -483,7 +513,7 @@ impl<'a, 'b> Scan<'a, 'b> {
         let end = match end {
             Err(error) if page.is_some() || self.position == begin => {
                 // A pause must not keep back the rows that are there.
-                if listing.more.is_empty() {
+                if listing.more.is_empty() && self.is_settled(listing) {
                     self.hand_over();
                 }
                 match lease {
@@ -493,7 +523,11 @@ impl<'a, 'b> Scan<'a, 'b> {
                 }
                 PageEnd::Broken
             }
-            end => end?,
+            // What follows asks for a session of its own, and this one may be the only one.
+            end => {
+                drop(lease);
+                end?
+            }
         };
         if !matches!(end, PageEnd::Gap) {
             self.continuity.end_page();
@@ -589,8 +623,7 @@ impl<'a, 'b> Scan<'a, 'b> {
                 }
                 self.position += 1;
                 if self.batch.bytes() >= BATCH_BYTES && listing.more.is_empty() && !listing.single {
-                    self.check_fields(listing)?;
-                    self.hand_over();
+                    self.hand_over_settled(listing, page.is_none())?;
                 }
             }
             if page.is_some() && self.page_bytes > OVERSIZED_PAGE {
@@ -663,6 +696,17 @@ impl<'a, 'b> Scan<'a, 'b> {
         if let Some(elsewhere) = self.elsewhere.as_mut().filter(|_| self.rows > 0) {
             elsewhere.portions.ids_stay(ids_stay);
         }
+    }
+
+    /// Hands over rows in the middle of an answer. A field that is still to be asked about is asked about behind the page;
+    /// what comes in one piece is asked for again then, unless rows were handed over already.
+    fn hand_over_settled(&mut self, listing: &Listing, in_one_piece: bool) -> Result<()> {
+        if self.is_settled(listing) || self.shared.has_begun() {
+            self.hand_over();
+        } else if in_one_piece {
+            return Err(negotiate::field_missing(self.request, &self.missing(listing)));
+        }
+        Ok(())
     }
 
     pub fn hand_over(&mut self) {

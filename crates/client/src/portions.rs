@@ -64,6 +64,11 @@ impl Portions {
         }
     }
 
+    /// Whether any portion has brought a row.
+    pub fn has_rows(&self) -> bool {
+        !self.rows.is_empty()
+    }
+
     /// Whether ids were seen to stay in a portion.
     pub fn ids_stay(&mut self, stay: bool) {
         self.ids_stay = Some(stay && self.ids_stay != Some(false));

@@ -1,8 +1,5 @@
 //! What a server refuses: which condition or column it is about.
 
-use std::collections::HashSet;
-
-use crate::decode::Column;
 use crate::error::{Error, ErrorKind};
 use crate::request::ScanRequest;
 
@@ -11,12 +8,22 @@ pub(crate) fn may_be_of_condition(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Empty | ErrorKind::CannotOptimize | ErrorKind::Server)
 }
 
-/// The fields of a condition that a refusal is about: those that it names, else all.
-pub(crate) fn blamed(fields: &[String], error: &Error) -> Vec<String> {
+/// The fields among some that a refusal names; none if it names none of them.
+pub(crate) fn named(fields: &[String], error: &Error) -> Vec<String> {
     let words = words(error);
-    let named = |field: &&String| field.rsplit('/').next().is_some_and(|name| words.contains(name));
-    let named: Vec<String> = fields.iter().filter(named).cloned().collect();
-    if named.is_empty() { fields.to_vec() } else { named }
+    fields.iter().filter(|field| words.iter().any(|word| is_named(field, word))).cloned().collect()
+}
+
+/// Whether a field is meant, or within one that is, or holds one that is: paths are written with dots
+/// (acumatica-api.md section 2), and a name alone may be that of a field within a linked entity.
+fn is_named(field: &str, word: &str) -> bool {
+    let dotted = field.replace('/', ".");
+    let within = |whole: &str, part: &str| {
+        part.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    within(&dotted, word)
+        || within(word, &dotted)
+        || !word.contains('.') && field.rsplit('/').next().is_some_and(|name| name == word)
 }
 
 /// The columns that show some fields, or else the fields.
@@ -35,14 +42,16 @@ pub(crate) fn listed(columns: &[String]) -> String {
 
 /// A list that the server cannot put together: the error names the columns that are to be left out.
 pub(crate) fn unreadable(request: &ScanRequest, error: Error) -> Error {
-    let words = words(&error);
-    let named = |column: &&Column| column.path.last().is_some_and(|name| words.contains(name.as_str()));
-    let columns: Vec<String> =
-        request.columns.iter().filter(named).map(|column| column.name.clone()).collect();
+    let fields: Vec<String> = request.columns.iter().map(|column| column.path.join("/")).collect();
+    let columns = columns_of(request, &named(&fields, &error));
     match columns.is_empty() {
         true if request.own_filter.is_some() && error.hint.is_none() => {
             error.hint("Check the option \"filter\" of the table, which is sent as it stands.")
         }
+        true if error.kind == ErrorKind::CannotOptimize => error.hint(
+            "It says that of the whole form, or of a view of it. Ask for single records by their key, or import a generic \
+             inquiry that shows the same.",
+        ),
         true => error,
         false => error.hint(format!(
             "Leave {} out of the query, or ask for single records by their key.",
@@ -51,11 +60,22 @@ pub(crate) fn unreadable(request: &ScanRequest, error: Error) -> Error {
     }
 }
 
-/// The names in `… cause the error: InventoryID: View Filter has BQL delegate`, among other words.
-fn words(error: &Error) -> HashSet<&str> {
-    let text =
-        error.detail.as_deref().filter(|_| error.kind == ErrorKind::CannotOptimize).unwrap_or_default();
-    text.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).collect()
+/// The fields that a refusal names: in `… The following fields cause the error: Adjust.DisplayRefNbr: View Filter has BQL
+/// delegate` what stands before a colon, of other refusals what stands in quotes. `There is a BqlDelegate in view
+/// Features` names none.
+fn words(error: &Error) -> Vec<&str> {
+    let text = error.detail.as_deref().unwrap_or_default();
+    match error.kind {
+        ErrorKind::CannotOptimize => {
+            let list = text.split_once("cause the error:").map_or("", |(_, list)| list);
+            list.split_whitespace().filter_map(|word| word.strip_suffix(':')).collect()
+        }
+        ErrorKind::UnknownField | ErrorKind::Server => {
+            let quoted = |quote: char| text.split(quote).skip(1).step_by(2);
+            quoted('\'').chain(quoted('"')).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 #[cfg(test)]
@@ -71,12 +91,42 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_that_a_refusal_names_are_blamed_else_all() {
+    fn the_fields_that_a_refusal_names_are_blamed() {
         let fields = ["Balance".to_owned(), "Linked/Owner".to_owned(), "Status".to_owned()];
-        let one = error("Owner: View Filter has BQL delegate");
-        assert_eq!(blamed(&fields, &one), ["Linked/Owner"]);
-        assert_eq!(blamed(&fields, &error("Elsewhere: View Filter has BQL delegate")), fields);
-        assert_eq!(blamed(&fields, &Error::new(ErrorKind::Empty, "nothing").detail("Status")), fields);
+        assert_eq!(named(&fields, &error("Owner: View Filter has BQL delegate")), ["Linked/Owner"]);
+        assert_eq!(named(&fields, &error("Elsewhere: View Status has BQL delegate")), [""; 0]);
+        let quoted = |text: &str| Error::new(ErrorKind::UnknownField, "unknown").detail(text);
+        let property = quoted("Could not find a property named 'Status' on type 'GI.Row'.");
+        assert_eq!(named(&fields, &property), ["Status"]);
+        assert_eq!(named(&fields, &quoted("The given key was not present in the dictionary.")), [""; 0]);
+        assert_eq!(named(&fields, &Error::new(ErrorKind::Empty, "nothing").detail("'Status'")), [""; 0]);
+    }
+
+    /// Issue 12, 2.8: what real servers write.
+    #[test]
+    fn refusals_write_paths_with_dots_or_name_no_field() {
+        let real = error(
+            "ApplicationHistory.DisplayDocType: View Adjustments_History has BQL delegate ApplicationHistory.DisplayRefNbr: \
+             View Adjustments_History has BQL delegate ApplicationDate: Field ApplicationDate is marked as non-optimizable",
+        );
+        let fields = [
+            "Type",
+            "ApplicationHistory",
+            "ApplicationHistory/DisplayDocType",
+            "ApplicationHistory/AmountPaid",
+        ];
+        let fields =
+            fields.map(str::to_owned).into_iter().chain(["ApplicationDate".to_owned()]).collect::<Vec<_>>();
+        assert_eq!(
+            named(&fields, &real),
+            ["ApplicationHistory", "ApplicationHistory/DisplayDocType", "ApplicationDate"]
+        );
+        let whole = Error::new(ErrorKind::CannotOptimize, "x")
+            .detail("Optimization cannot be performed.There is a BqlDelegate in view Features");
+        assert_eq!(named(&["Features".to_owned()], &whole), [""; 0]);
+        let request = request("Features", &[("Features", ColumnType::Text)], &[]);
+        let hint = unreadable(&request, whole).hint.unwrap();
+        assert!(!hint.contains("\"Features\"") && hint.contains("single records by their key"), "{hint}");
     }
 
     #[test]

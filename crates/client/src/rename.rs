@@ -3,54 +3,50 @@
 //! Nothing is looked up as long as the names are right. When the server does not know one, the definitions of the
 //! instance tell what was meant, or what there is.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::catalog::{Contract, MemberType};
-use crate::csdl;
 use crate::discover::{Asker, loose};
 use crate::error::{Error, ErrorKind, Result};
+use crate::fields::Definition;
 use crate::filter::Filter;
-use crate::request::{ScanRequest, Surface, Target};
+use crate::request::{ScanRequest, Target};
 
 /// Names as a table has them, and as the server does; empty if all are right.
 pub(crate) type Renames = HashMap<Vec<String>, Vec<String>>;
 
-/// What a list, with its details, or an inquiry consists of.
-enum Fields<'a> {
-    Record(&'a Contract, &'a str),
-    Row { properties: Vec<&'a str>, parameters: Vec<&'a str> },
+/// What the definition of a table says of the names in a request.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// They are right.
+    Right,
+    /// Some are written otherwise.
+    Otherwise(Renames),
+    /// There is no definition to ask.
+    NoDefinition,
 }
 
-/// Finds the right names for all fields of a request.
+/// Finds the right names for all fields of a request. The caller has no session in use.
 ///
 /// # Errors
-/// A field is none, under any name; the hint says which are near. Or the definitions cannot be read: then `unknown`,
-/// which is what the server said.
-pub(crate) async fn find(asker: &Asker, request: &ScanRequest, unknown: Error) -> Result<Renames> {
-    let target = &request.target;
-    if target.surface == Surface::Rest {
-        let version = target.endpoint_version.as_deref();
-        let Ok(endpoint) = asker.endpoint(&target.endpoint_name, version).await else { return Err(unknown) };
-        let Ok(contract) = asker.contract(&endpoint).await else { return Err(unknown) };
-        let named = |exactly: bool| {
-            let is = |name: &str| {
-                if exactly { name == target.name } else { name.eq_ignore_ascii_case(&target.name) }
-            };
-            contract.entities.iter().find(|entity| is(&entity.name))
-        };
-        let entity = named(true).or_else(|| named(false));
-        let Some(entity) = entity else { return Err(unknown) };
-        return renames(&Fields::Record(&contract, &entity.type_name), request);
-    }
-    let wanted = HashSet::from([loose(&target.name)]);
-    let Ok(model) = asker.model(target.surface, Some(&wanted)).await else { return Err(unknown) };
-    let Some(set) = csdl::find(&model, &target.name) else { return Err(unknown) };
-    let fields = Fields::Row {
-        properties: set.properties.iter().map(|property| property.name.as_str()).collect(),
-        parameters: set.parameters.iter().map(|parameter| parameter.name.as_str()).collect(),
+/// A field is none, under any name; the hint says which are near.
+pub(crate) async fn find(asker: &Asker, request: &ScanRequest) -> Result<Found> {
+    let definitions = &asker.connection().definitions;
+    let (definition, is_new) = definitions.get(asker, &request.target, false).await?;
+    let Some(definition) = definition else { return Ok(Found::NoDefinition) };
+    let found = match renames(&definition, request) {
+        // It may have been added since.
+        Err(_) if !is_new => match definitions.get(asker, &request.target, true).await?.0 {
+            Some(definition) => renames(&definition, request),
+            None => return Ok(Found::NoDefinition),
+        },
+        found => found,
     };
-    renames(&fields, request)
+    Ok(match found? {
+        renames if renames.is_empty() => Found::Right,
+        renames => Found::Otherwise(renames),
+    })
 }
 
 /// The request with the right names.
@@ -78,7 +74,7 @@ pub(crate) fn apply(request: &ScanRequest, renames: &Renames) -> ScanRequest {
     request
 }
 
-fn renames(fields: &Fields<'_>, request: &ScanRequest) -> Result<Renames> {
+fn renames(definition: &Definition, request: &ScanRequest) -> Result<Renames> {
     let mut renames = Renames::new();
     let parameters: Vec<Vec<String>> =
         request.parameters.iter().map(|parameter| vec![parameter.name.clone()]).collect();
@@ -92,10 +88,14 @@ fn renames(fields: &Fields<'_>, request: &ScanRequest) -> Result<Renames> {
     let all = details.into_iter().chain(paths).chain(parameters.iter().cloned());
     for path in all {
         let is_parameter = parameters.contains(&path);
-        let found = match fields {
-            Fields::Record(contract, record) => in_record(contract, record, &path, &request.target),
-            Fields::Row { parameters, .. } if is_parameter => in_row(parameters, &path),
-            Fields::Row { properties, .. } => in_row(properties, &path),
+        let found = match definition {
+            Definition::Record(contract, record) => in_record(contract, record, &path, &request.target),
+            Definition::Row(set) if is_parameter => {
+                in_row(set.parameters.iter().map(|parameter| parameter.name.as_str()), &path)
+            }
+            Definition::Row(set) => {
+                in_row(set.properties.iter().map(|property| property.name.as_str()), &path)
+            }
         };
         match found {
             Ok(found) if found == path => {}
@@ -108,10 +108,13 @@ fn renames(fields: &Fields<'_>, request: &ScanRequest) -> Result<Renames> {
     Ok(renames)
 }
 
-fn in_row(names: &[&str], path: &[String]) -> Result<Vec<String>, Vec<String>> {
+fn in_row<'a>(
+    names: impl Iterator<Item = &'a str> + Clone,
+    path: &[String],
+) -> Result<Vec<String>, Vec<String>> {
     match path {
         [field] if field == "*" => Ok(path.to_vec()),
-        [field] => best(names.iter().copied(), field).map(|name| vec![name]),
+        [field] => best(names, field).map(|name| vec![name]),
         _ => Err(Vec::new()),
     }
 }
@@ -254,7 +257,7 @@ mod tests {
         let columns: Vec<_> = columns.iter().map(|path| (*path, ColumnType::Text)).collect();
         let mut request = request("SalesOrder", &columns, &[]);
         request.target.detail = detail.iter().map(|&step| step.into()).collect();
-        renames(&Fields::Record(&contract(), "Order"), &request)
+        renames(&Definition::Record(contract(), "Order".into()), &request)
     }
 
     fn path(text: &str) -> Vec<String> {

@@ -42,6 +42,8 @@ pub struct ScanRequest {
     pub columns: Vec<Column>,
     /// The fields that the server refuses in `$select` (acumatica-api.md section 3).
     pub unselectable: Vec<String>,
+    /// What the client finds out of the columns; nothing at first.
+    pub findings: Findings,
     /// Remote names of the key, in order; empty if the table does not say.
     pub key: Vec<String>,
     /// What the fields of the key are decoded to, where columns say so.
@@ -117,6 +119,17 @@ impl ScanRequest {
             self.relation
         )
     }
+}
+
+/// What is known of the columns of a table beyond what it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Columns, by index, that are NULL where rows lack their field: the definition has it, or cannot be asked.
+    pub(crate) vouched: Vec<usize>,
+    /// Columns, by index, that are not asked for: the server refuses them in `$select`, and no row has their field.
+    pub(crate) left_out: Vec<usize>,
+    /// The server refuses `$select` here, so it sends all fields.
+    pub(crate) whole: bool,
 }
 
 /// A field that rows are ordered by.
@@ -263,6 +276,7 @@ pub(crate) mod tests {
                 })
                 .collect(),
             unselectable: Vec::new(),
+            findings: Findings::default(),
             key: key.iter().map(|&field| field.into()).collect(),
             key_types: vec![ColumnType::Text; key.len()],
             parameters: Vec::new(),

@@ -43,6 +43,8 @@ impl Retry {
             ErrorKind::ConnectionLost => 4,
             // More likely a wrong address than a site that is just being started.
             ErrorKind::Unreachable => 2,
+            // Acumatica says 500 for all: once more, before anything is put down to what was asked.
+            _ if error.may_pass => 1,
             _ => 0,
         };
         let since = *self.since.get_or_insert_with(Instant::now);
@@ -67,7 +69,7 @@ impl Retry {
     }
 
     fn give_up(&self, error: Error, since: Instant) -> Error {
-        if self.attempts == 0 {
+        if self.attempts == 0 || error.may_pass {
             return error;
         }
         let tried =

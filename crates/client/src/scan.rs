@@ -101,6 +101,8 @@ pub(crate) struct Shared {
     pub report: Arc<Report>,
     pub stats: Counters,
     pub idle: Idle,
+    /// What is to be told once the server has taken the request: by then it is so.
+    notes: Mutex<Vec<Notice>>,
 }
 
 /// The requests of a scan that brought nothing new: pages that begin elsewhere than they were to, and what was asked
@@ -149,6 +151,7 @@ impl Shared {
             report: Arc::new(Report::new(waker)),
             stats: Counters::default(),
             idle: Idle::default(),
+            notes: Mutex::default(),
         })
     }
 
@@ -158,6 +161,7 @@ impl Shared {
 
     /// Hands over a batch.
     pub fn deliver(&self, batch: Batch) {
+        self.tell_notes();
         let mut queue = self.queue();
         queue.bytes += batch.bytes();
         queue.batches.push_back(batch);
@@ -172,9 +176,23 @@ impl Shared {
 
     /// Ends the scan; only the first end counts.
     pub fn finish(&self, end: Result<()>) {
+        if end.is_ok() {
+            self.tell_notes();
+        }
         let mut queue = self.queue();
         queue.end.get_or_insert(end);
         self.wake(queue);
+    }
+
+    /// What is to be told once there are rows, or the end of them; in place of what was.
+    pub fn note(&self, notes: Vec<Notice>) {
+        *lock(&self.notes) = notes;
+    }
+
+    fn tell_notes(&self) {
+        for note in std::mem::take(&mut *lock(&self.notes)) {
+            self.report.notice(note.message, note.hint);
+        }
     }
 
     /// Whether the consumer sleeps for want of rows.

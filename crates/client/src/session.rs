@@ -28,6 +28,7 @@ use crate::discover::loose;
 use crate::encode::{encode_segment, leaving_segment};
 use crate::endpoint::{self, Endpoint, FALLBACK_VERSION};
 use crate::error::{Error, ErrorKind, Result};
+use crate::fields::Definitions;
 use crate::http::{Answer, Authorization, Http, Request};
 use crate::instance::InstanceUrl;
 use crate::learnt::Learnt;
@@ -72,6 +73,7 @@ pub(crate) struct Connection {
     pub told_unproven: AtomicBool,
     inquiries: Inquiries,
     pub renames: rename::Known,
+    pub definitions: Definitions,
     pub learnt: Learnt,
 }
 
@@ -132,6 +134,7 @@ impl Connection {
             told_unproven: AtomicBool::new(false),
             inquiries: Inquiries::default(),
             renames: rename::Known::default(),
+            definitions: Definitions::default(),
             learnt,
         })
     }

@@ -176,7 +176,7 @@ impl<'a> Forms<'a> {
             record.field(&["note"], "text", Kind::Attached),
             record.field(&["files"], "jsonb", Kind::Attached),
         ];
-        let custom = self.custom.get(record.entity).into_iter().flatten();
+        let custom = self.custom_of(record.entity);
         columns.extend(custom.filter(|field| field.within == record.path).map(|field| {
             let remote = Remote::Custom(format!("{}.{}", field.view, field.name));
             Draft::new(&[&field.name], remote, sql_type(field.ty), Kind::Custom).within(&field.view)
@@ -184,12 +184,27 @@ impl<'a> Forms<'a> {
         columns
     }
 
-    /// Custom fields of linked records: there is no asking for these.
+    /// The custom fields of an entity that are wanted.
+    fn custom_of(&self, entity: &str) -> impl Iterator<Item = &'a CustomField> {
+        let all = self.settings.all_custom;
+        let custom = self.custom.get(entity).into_iter().flatten();
+        custom.filter(move |field| all || is_customized(&field.name))
+    }
+
+    /// Custom fields that get no column: those of linked records, which there is no asking for, and those that no
+    /// customization added.
     fn tell_of_custom_fields(&mut self, form: Form<'a>, first: usize) {
         let name = &form.entity.name;
         let paths: HashSet<&str> = self.tables[first..].iter().map(|table| table.remote.as_str()).collect();
-        let custom = self.custom.get(name).into_iter().flatten();
-        let left_out = custom.filter(|field| {
+        let all = self.custom.get(name).map_or(0, Vec::len);
+        let others = all - self.custom_of(name).count();
+        if others > 0 {
+            self.reader.notices.push(format!(
+                "\"{name}\": {others} fields of its form that are not in the contract and no customization are left out; \
+                 custom_fields 'all' takes them too"
+            ));
+        }
+        let left_out = self.custom_of(name).filter(|field| {
             let path = [std::slice::from_ref(name), &field.within].concat().join("/");
             !paths.contains(path.as_str())
         });
@@ -284,6 +299,14 @@ fn row_number(list: &Record<'_>) -> Draft {
 fn is_field(draft: &Draft, field: &str) -> bool {
     let Remote::Field(path) = &draft.remote else { return false };
     path == field || (draft.kind == Kind::Code && path.strip_suffix("/id") == Some(field))
+}
+
+/// Whether a customization added the field, or a user-defined one: what `$adHocSchema` lists besides are all fields of the
+/// form that the contract lacks, 91 for StockItem (acumatica-api.md section 2). Three fields of the standard begin with
+/// `Attribute`, by the recorded schemas.
+fn is_customized(name: &str) -> bool {
+    let standard = ["AttributeID", "AttributeCategory", "AttributeDescription"];
+    name.starts_with("Usr") || name.starts_with("Attribute") && !standard.contains(&name)
 }
 
 #[cfg(test)]

@@ -56,6 +56,8 @@ pub enum ChangeKind {
     Type,
     /// Key, parameter or pushdown.
     Option,
+    /// A field that the definition has and no row had so far. Nothing needs to be done.
+    NeverSeen,
 }
 
 /// The changes that lead from the tables that there are to what the definition says now: those of each
@@ -84,6 +86,22 @@ pub fn diff(
         });
     }
     changes
+}
+
+/// The columns whose field no row had in any scan that the cluster remembers; `absent` gives the paths. The statement is
+/// a comment: the column is right, and the next import would make it again.
+pub fn never_seen(existing: &Existing, absent: &[String], quote: &dyn Fn(&str) -> String) -> Vec<Change> {
+    let is_absent = |column: &&ExistingColumn| match column.remote() {
+        Remote::Field(path) => absent.iter().any(|absent| absent == path),
+        _ => false,
+    };
+    let change = |column: &ExistingColumn| Change {
+        table: existing.name.clone(),
+        kind: ChangeKind::NeverSeen,
+        change: format!("{} was in no row so far: a feature may be switched off", column.remote()),
+        statement: format!("-- ALTER FOREIGN TABLE {} DROP COLUMN {};", existing.quoted, quote(&column.name)),
+    };
+    existing.columns.iter().filter(is_absent).map(change).collect()
 }
 
 fn is_covered(existing: &Existing, current: &Schema) -> bool {

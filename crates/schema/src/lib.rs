@@ -18,7 +18,7 @@ mod sql;
 
 pub use contract::contract_tables;
 pub use days::Days;
-pub use diff::{Change, ChangeKind, Existing, ExistingColumn, diff};
+pub use diff::{Change, ChangeKind, Existing, ExistingColumn, diff, never_seen};
 pub use keys::{Key, key, last_modified};
 pub use model::{dac_tables, inquiry_tables};
 pub use names::Case;
@@ -36,6 +36,8 @@ pub struct Settings {
     pub prefix: String,
     pub linked: Linked,
     pub details: Details,
+    /// Whether custom fields are all fields that a form has beside its contract, not only customizations.
+    pub all_custom: bool,
     /// Whether columns say their place in the key.
     pub keys: bool,
     /// Whether what identifies a record is `NOT NULL`.
@@ -55,6 +57,7 @@ impl Default for Settings {
             prefix: String::new(),
             linked: Linked::Flatten,
             details: Details::Skip,
+            all_custom: false,
             keys: true,
             not_null: false,
             comments: true,

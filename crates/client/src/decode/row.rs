@@ -177,14 +177,14 @@ impl RowDecoder {
         self.levels[0].hit || self.levels[0].nodes[0].children.is_empty()
     }
 
-    /// The columns for which no object so far had the first member of their path, where there were objects at all.
+    /// The columns that no object so far had the field of, where there were objects that could have had it.
     pub fn never_met(&self) -> impl Iterator<Item = usize> {
         self.levels.iter().filter(|fields| fields.met > 0).flat_map(Fields::never_met)
     }
 
     /// Whether there has been an object of each kind that columns come from.
     pub fn has_met_all(&self) -> bool {
-        self.levels.iter().all(|fields| fields.met > 0)
+        self.levels.iter().all(|fields| fields.met > 0 && fields.has_met_all())
     }
 
     #[cfg(test)]
@@ -306,16 +306,31 @@ impl Fields {
         }
     }
 
-    fn never_met(&self) -> impl Iterator<Item = usize> {
-        let row = &self.nodes[0];
-        let met = |node: usize| {
-            row.members.iter().any(|member| matches!(member.target, Target::Node(target) if target == node))
-        };
-        let missing = row.children.values().filter(move |&&node| !met(node)).map(|&node| &self.nodes[node]);
-        missing.flat_map(|node| node.sinks.iter().chain(&node.below)).filter_map(|sink| match sink {
-            Sink::Column(column, _) => Some(*column),
-            Sink::Identity(_) | Sink::Rows => None,
-        })
+    fn never_met(&self) -> Vec<usize> {
+        let (mut missing, mut open) = (Vec::new(), vec![0]);
+        while let Some(at) = open.pop() {
+            let node = &self.nodes[at];
+            if at > 0 && !node.is_record() {
+                continue;
+            }
+            for &child in node.children.values() {
+                if node.has_met(child) {
+                    open.push(child);
+                    continue;
+                }
+                let child = &self.nodes[child];
+                missing.extend(child.sinks.iter().chain(&child.below).filter_map(|sink| match sink {
+                    Sink::Column(column, _) => Some(*column),
+                    Sink::Identity(_) | Sink::Rows => None,
+                }));
+            }
+        }
+        missing
+    }
+
+    /// Whether each object within has come with members at least once.
+    fn has_met_all(&self) -> bool {
+        self.nodes.iter().skip(1).all(|node| node.children.is_empty() || node.is_record())
     }
 }
 
@@ -323,6 +338,16 @@ impl Node {
     fn new() -> Self {
         let opening = Member { token: Box::default(), target: Target::Skip, next: 0 };
         Self { members: vec![opening], ..Self::default() }
+    }
+
+    fn has_met(&self, child: usize) -> bool {
+        self.members.iter().any(|member| matches!(member.target, Target::Node(target) if target == child))
+    }
+
+    /// Whether an object came here that has fields, so that those that it lacks can be told: `null` and `{}` say "no
+    /// value", and in `{"value":null}` there is nothing either.
+    fn is_record(&self) -> bool {
+        self.members.iter().skip(1).any(|member| !matches!(member.target, Target::Unwrap))
     }
 
     /// The member at `at` given the one before it, and where its value starts. `is_row` tells the node of the row.

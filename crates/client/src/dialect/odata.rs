@@ -43,7 +43,10 @@ pub(crate) fn listing(
             }
         };
         // What cannot stand in `$select` comes without.
-        everything |= field == "*" || is_unselectable(field);
+        everything |= field == "*" || is_unselectable(field) || request.findings.whole;
+        if request.findings.left_out.contains(&index) {
+            continue;
+        }
         if !select.contains(&field.as_str()) {
             select.push(field);
         }
@@ -62,7 +65,10 @@ pub(crate) fn listing(
     // Whether the server shows what it refuses in `$select` is unknown.
     let is_expected = |at: usize| {
         let column = &request.columns[at];
-        column.ty != ColumnType::Json && !is_parameter(at) && !column.path.iter().any(is_unselectable)
+        let known = column.path.iter().any(is_unselectable)
+            || request.findings.vouched.contains(&at)
+            || request.findings.left_out.contains(&at);
+        column.ty != ColumnType::Json && !is_parameter(at) && !known
     };
     let root = request.target.surface.root(version, company)?;
     let (name, arguments) = called(request, version, call)?;

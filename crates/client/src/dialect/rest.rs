@@ -92,7 +92,10 @@ impl Asked {
                     asked.custom.push((format!("{view}.{name}"), index));
                 }
                 // The code of a drop-down; in a column of type uuid it is the id of a linked entity.
-                ("id", [outer @ .., field]) if contract_5 && is_text => wanted.at(outer).field(field),
+                ("id", [outer @ .., field]) if contract_5 && is_text => {
+                    wanted.at(outer).field(field);
+                    asked.expected.push(index);
+                }
                 // The codes and labels of a drop-down of several (`StringMultiSelectValue`), whose value is a list: a field,
                 // and nothing that could be expanded.
                 (VALUE, [outer @ .., field]) if contract_5 && column.ty == ColumnType::Json => {
@@ -102,15 +105,18 @@ impl Asked {
                     let _ = wanted.at(objects);
                 }
                 (_, _) if column.ty == ColumnType::Json => wanted.at(objects).object(last).whole = true,
+                _ if request.findings.left_out.contains(&index) => {
+                    let _ = wanted.at(objects);
+                }
                 _ => {
                     wanted.at(objects).field(last);
-                    let (_, within) = place(&column.path, &request.target.detail);
-                    if within.len() == 1 && last != FILES {
+                    if last != FILES {
                         asked.expected.push(index);
                     }
                 }
             }
         }
+        asked.expected.retain(|index| !request.findings.vouched.contains(index));
         Ok(asked)
     }
 }
@@ -122,11 +128,11 @@ impl Asked {
 pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> Result<Listing> {
     let contract_5 = is_contract_5(&request.target, version);
     let Asked { mut wanted, custom, expected } = Asked::of(request, contract_5)?;
-    let everything = wanted.whole;
+    let everything = wanted.whole || request.findings.whole;
     let key = key(request);
     // The key must be in the rows: it tells them apart across pages.
     key.iter().for_each(|field| wanted.field(field));
-    let (mut select, expand) = select_and_expand(wanted, contract_5);
+    let (mut select, expand) = select_and_expand(wanted, contract_5, request.findings.whole);
     // Without a field of the record itself, `$select` would be empty or name only what is expanded.
     if select.is_empty() {
         select.extend(request.key.iter().take(1).cloned());
@@ -303,7 +309,7 @@ pub(crate) fn form(
 ) -> Result<Listing> {
     let contract_5 = is_contract_5(&request.target, version);
     let Asked { wanted, expected, .. } = Asked::of(request, contract_5)?;
-    let (_, expand) = select_and_expand(wanted, contract_5);
+    let (_, expand) = select_and_expand(wanted, contract_5, false);
     let given = request.parameters.iter().zip(call).filter_map(|(parameter, value)| {
         let name = serde_json::Value::from(parameter.name.as_str());
         Some(format!("{name}:{{\"value\":{}}}", value.as_ref()?.json()))
@@ -348,8 +354,8 @@ pub(crate) fn dialect(target: &Target, version: &str) -> Dialect {
     if is_contract_5(target, version) { Dialect::Contract5 } else { Dialect::Contract4 }
 }
 
-/// `$select` and `$expand`.
-fn select_and_expand(wanted: Wanted, contract_5: bool) -> (Vec<String>, String) {
+/// `$select` and `$expand`; of what is expanded all fields, if it is to be `whole`.
+fn select_and_expand(wanted: Wanted, contract_5: bool, whole: bool) -> (Vec<String>, String) {
     if !contract_5 {
         let (mut select, mut expand) = (Vec::new(), Vec::new());
         flat("", &wanted, &mut select, &mut expand);
@@ -362,7 +368,7 @@ fn select_and_expand(wanted: Wanted, contract_5: bool) -> (Vec<String>, String) 
     };
     let narrow = expand(false);
     // As for `$select` as a whole: fields that would make the address too long are not listed.
-    let expand = if narrow.len() > MAX_QUERY / 2 { expand(true) } else { narrow };
+    let expand = if whole || narrow.len() > MAX_QUERY / 2 { expand(true) } else { narrow };
     (wanted.fields, expand)
 }
 

@@ -118,7 +118,7 @@ impl Filter {
         vouched
     }
 
-    fn each_test<'a>(&'a self, act: &mut impl FnMut(&'a Field, &'a Test)) {
+    pub(crate) fn each_test<'a>(&'a self, act: &mut impl FnMut(&'a Field, &'a Test)) {
         match self {
             Self::And(parts) | Self::Or(parts) => parts.iter().for_each(|part| part.each_test(act)),
             Self::Test(field, test) => act(field, test),
@@ -140,7 +140,7 @@ impl Filter {
         }
     }
 
-    fn conjuncts(&self) -> &[Self] {
+    pub(crate) fn conjuncts(&self) -> &[Self] {
         match self {
             Self::And(parts) => parts,
             part => std::slice::from_ref(part),

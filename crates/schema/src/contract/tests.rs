@@ -285,3 +285,25 @@ fn what_is_left_out_is_told() {
         ]
     );
 }
+
+/// Issue 12, 2.2: a real `$adHocSchema` lists every field of the form that the contract lacks.
+#[test]
+fn only_customized_fields_are_taken_unless_all_are_asked_for() {
+    let names = ["ABCCodeID", "UsrColor", "AttributeSIZE", "AttributeID", "UnbilledQty"];
+    let fields = names.map(|name| custom(&[], "ItemSettings", name)).to_vec();
+    let fields = HashMap::from([("SalesOrder".to_owned(), fields)]);
+    let of = |all_custom| {
+        let settings = Settings { all_custom, ..Settings::default() };
+        let schema = contract_tables(&contract(), ("Default", "24.200.001"), &fields, &settings);
+        let options = schema.tables[0].columns.iter().flat_map(|column| &column.options);
+        let custom = options.filter(|(option, _)| *option == "custom").map(|(_, value)| value.clone());
+        (custom.collect::<Vec<_>>(), schema.notices)
+    };
+    let (customized, notices) = of(false);
+    assert_eq!(customized, ["ItemSettings.UsrColor", "ItemSettings.AttributeSIZE"]);
+    assert!(
+        notices.iter().any(|notice| notice.contains("3 fields") && notice.contains("'all'")),
+        "{notices:?}"
+    );
+    assert_eq!(of(true).0.len(), names.len());
+}

@@ -1,0 +1,105 @@
+//! What the definitions of an instance say of the fields of a table, kept for a while.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+
+use crate::catalog::{Contract, EntitySet, MemberType};
+use crate::csdl;
+use crate::discover::{Asker, loose};
+use crate::error::{Error, ErrorKind, Result};
+use crate::learnt;
+use crate::request::{Surface, Target};
+
+/// How long a definition is good for. Before a field is told not to exist, it is asked for again: so this only bounds
+/// how long a field that is gone is still NULL.
+const LIFE: Duration = Duration::from_secs(60 * 60);
+/// How long one that could not be read is not asked for again: a role may be granted meanwhile.
+const LIFE_OF_NONE: Duration = Duration::from_secs(10 * 60);
+
+/// What a list, with its details, or an inquiry consists of.
+#[derive(Debug)]
+pub(crate) enum Definition {
+    /// The types that can be reached, and the one of the record.
+    Record(Contract, String),
+    Row(EntitySet),
+}
+
+/// The definitions read so far, by the tables that they are of.
+#[derive(Debug, Default)]
+pub(crate) struct Definitions(Mutex<HashMap<String, (Instant, Option<Arc<Definition>>)>>);
+
+impl Definitions {
+    /// What there is to say of a table; `None` if the definition may not be read, does not exist or does not know it. The
+    /// caller has no session in use: one is needed. Whether it was asked for just now comes with it.
+    ///
+    /// # Errors
+    /// The server cannot be asked now.
+    pub async fn get(
+        &self,
+        asker: &Asker,
+        target: &Target,
+        anew: bool,
+    ) -> Result<(Option<Arc<Definition>>, bool)> {
+        let mut known = self.0.lock().await;
+        let place = learnt::place(target);
+        if let Some((since, definition)) = known.get(&place).filter(|_| !anew) {
+            let life = if definition.is_some() { LIFE } else { LIFE_OF_NONE };
+            if since.elapsed() < life {
+                return Ok((definition.clone(), false));
+            }
+        }
+        let definition = match read(asker, target, anew).await {
+            Ok(definition) => definition.map(Arc::new),
+            Err(error) if is_none(&error) => None,
+            Err(error) => return Err(error),
+        };
+        known.insert(place, (Instant::now(), definition.clone()));
+        Ok((definition, true))
+    }
+}
+
+/// Whether there is no definition to ask, rather than no server.
+fn is_none(error: &Error) -> bool {
+    use ErrorKind::*;
+    matches!(error.kind, Forbidden | NotFound | Protocol | TooLarge | Server | Empty | Definition | NoRecord)
+}
+
+async fn read(asker: &Asker, target: &Target, anew: bool) -> Result<Option<Definition>> {
+    if target.surface == Surface::Rest {
+        let endpoint = asker.endpoint(&target.endpoint_name, target.endpoint_version.as_deref()).await?;
+        let contract = asker.contract(&endpoint).await?;
+        return Ok(record(contract, &target.name));
+    }
+    if !anew {
+        let set = asker.entity_set(target.surface, &target.name).await?;
+        return Ok((!set.name.is_empty()).then_some(Definition::Row(set)));
+    }
+    let wanted = HashSet::from([loose(&target.name)]);
+    let model = asker.model(target.surface, Some(&wanted)).await?;
+    Ok(csdl::find(&model, &target.name).cloned().map(Definition::Row))
+}
+
+fn record(mut contract: Contract, name: &str) -> Option<Definition> {
+    let named = |exactly: bool| {
+        let is = |other: &str| if exactly { other == name } else { other.eq_ignore_ascii_case(name) };
+        contract.entities.iter().find(|entity| is(&entity.name))
+    };
+    let record = named(true).or_else(|| named(false))?.type_name.clone();
+    // A whole endpoint is large, and each backend has its own.
+    let (mut reached, mut open) = (HashMap::new(), vec![record.clone()]);
+    while let Some(name) = open.pop() {
+        let Some(members) = contract.types.remove(&name) else { continue };
+        for member in &members {
+            if let MemberType::Linked(to) | MemberType::List(to) = &member.ty {
+                open.push(to.clone());
+            }
+        }
+        reached.insert(name, members);
+    }
+    contract.entities.clear();
+    contract.types = reached;
+    Some(Definition::Record(contract, record))
+}
