@@ -385,6 +385,7 @@ impl Source {
             name,
             form: false,
             function: None,
+            singleton: false,
             detail: Vec::new(),
             endpoint_name: self.endpoint_name.clone(),
             endpoint_version: endpoint_version.map(str::to_owned),

@@ -27,9 +27,12 @@ pub(crate) enum Definition {
     Row(EntitySet),
 }
 
+/// When a definition was read, and what it was, if there is one.
+type Read = (Instant, Option<Arc<Definition>>);
+
 /// The definitions read so far, by the tables that they are of.
 #[derive(Debug, Default)]
-pub(crate) struct Definitions(Mutex<HashMap<String, (Instant, Option<Arc<Definition>>)>>);
+pub(crate) struct Definitions(Mutex<HashMap<String, Read>>);
 
 impl Definitions {
     /// What there is to say of a table; `None` if the definition may not be read, does not exist or does not know it. The

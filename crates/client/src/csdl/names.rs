@@ -255,7 +255,7 @@ impl<'a> Places<'a> {
             }
             _ => Vec::new(),
         };
-        let one = set.or_else(|| own()).or_else(|| self.named(stem?));
+        let one = set.or_else(own).or_else(|| self.named(stem?));
         one.map_or_else(of_type, |at| vec![at])
     }
 }
