@@ -29,7 +29,8 @@ CREATE FOREIGN TABLE of_days ("OrderNbr" text OPTIONS (key '1'), "ApprovedOn" da
 SELECT "ApprovedOn" FROM of_days;
 
 -- {} and null are NULL
-CREATE FOREIGN TABLE nulls ("OrderNbr" text OPTIONS (key '1'), "Description" text, city text OPTIONS (field 'ShipToAddress/City'))
+CREATE FOREIGN TABLE nulls ("OrderType" text OPTIONS (key '1'), "OrderNbr" text OPTIONS (key '2'), "Description" text,
+    city text OPTIONS (field 'ShipToAddress/City'))
     SERVER erp OPTIONS (schema 'REST', entity 'SalesOrder');
 SELECT count(*), count("Description") < count(*) AS some_null, count(city) < count(*) AS some_cities_null FROM nulls;
 
