@@ -559,6 +559,13 @@ impl<'a, 'b> Scan<'a, 'b> {
             let chunk = chunk.as_ref();
             Counters::add(&stats.bytes, chunk.len() as u64);
             splitter.push(chunk);
+            // Whether a declared key tells rows apart shows on the first page. If it does not, all are read again, which
+            // rows that were handed over by their key alone would not allow.
+            let may_hand_over = |scan: &Self| {
+                let waits =
+                    page.is_some() && listing.content == Content::Unneeded && !scan.continuity.has_begun();
+                listing.more.is_empty() && !listing.single && !waits
+            };
             while let Some(row) = splitter.next_row().map_err(|error| misshapen(self.what, error))? {
                 if let Some(Page { skip, top }) = page
                     && self.position - skip == top
@@ -622,18 +629,14 @@ impl<'a, 'b> Scan<'a, 'b> {
                     }
                 }
                 self.position += 1;
-                if self.batch.bytes() >= BATCH_BYTES && listing.more.is_empty() && !listing.single {
+                if self.batch.bytes() >= BATCH_BYTES && may_hand_over(self) {
                     self.hand_over_settled(listing, page.is_none())?;
                 }
             }
             if page.is_some() && self.page_bytes > OVERSIZED_PAGE {
                 return Ok(PageEnd::Broken);
             }
-            if self.shared.starving()
-                && listing.more.is_empty()
-                && !listing.single
-                && self.is_settled(listing)
-            {
+            if self.shared.starving() && may_hand_over(self) && self.is_settled(listing) {
                 self.hand_over();
             }
             if !self.shared.has_room() {
