@@ -256,10 +256,9 @@ impl Http {
     /// Where an answer to the request of `asked` leads.
     fn redirect_target(&self, what: &str, asked: &Url, headers: &HeaderMap) -> Result<Url> {
         let location = headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        // From the site's side of a TLS that ends before it, its pages are at http. That an address leads to itself by
-        // the other scheme is said by a site that wants the other scheme.
-        let by_other_scheme = || self.instance.resolve_by_other_scheme(location).filter(|url| url != asked);
-        let target = self.instance.resolve(location).or_else(by_other_scheme);
+        // That an address leads to itself by another origin is said by a site that wants to be asked there.
+        let is_here = || asked.join(location).is_ok_and(|link| link.origin() == asked.origin());
+        let target = self.instance.resolve_from(asked, location).filter(|url| url != asked || is_here());
         let target = target.filter(|_| !location.is_empty()).ok_or_else(|| {
             Error::new(ErrorKind::Protocol, format!("the server redirected {what} to another site"))
                 .detail(format!("Location: {}", location.split('?').next().unwrap_or_default()))

@@ -87,22 +87,26 @@ impl InstanceUrl {
         format!("{}{rest}", self.base.path())
     }
 
-    /// Makes a link that the server sent absolute. Links are site-absolute or absolute, so they
-    /// join to the origin (acumatica-api.md, head); `None` if it leads to another origin.
+    /// Where a link leads that the server sent; `None` if that is another site.
     pub fn resolve(&self, link: &str) -> Option<Url> {
-        let url = self.base.join(link).ok()?;
-        (url.origin() == self.base.origin()).then_some(url)
+        self.resolve_from(&self.base, link)
     }
 
-    /// The same for a link that names this host by the other scheme, as a site does that does not know of the TLS before
-    /// it: path and query of the link, at our origin, so that nothing is ever sent in the clear.
-    pub fn resolve_by_other_scheme(&self, link: &str) -> Option<Url> {
-        let link = self.base.join(link).ok()?;
-        let other = matches!(link.scheme(), "http" | "https") && link.scheme() != self.base.scheme();
+    /// The same for a link in the answer to the request of `asked`, to which it may be relative (RFC 3986, 5.1.3).
+    ///
+    /// Of a link only path and query are taken, so that each request goes to our own origin, and nothing is ever sent in
+    /// the clear. A site that does not know of the TLS or the port mapping before it names itself by the other scheme, or
+    /// by the port that its scheme has by default.
+    pub fn resolve_from(&self, asked: &Url, link: &str) -> Option<Url> {
+        let link = asked.join(link).ok()?;
+        let is_http = matches!(link.scheme(), "http" | "https");
+        let is_port = link.scheme() != self.base.scheme()
+            || link.port().is_none()
+            || link.port_or_known_default() == self.base.port_or_known_default();
         let mut url = self.base.clone();
         url.set_path(link.path());
         url.set_query(link.query());
-        (other && link.host_str() == self.base.host_str()).then_some(url)
+        (is_http && is_port && link.host() == self.base.host()).then_some(url)
     }
 
     /// Endpoint name and version, if the address named one.
@@ -238,7 +242,43 @@ mod tests {
         assert_eq!(url.resolve("/Site/x?a=1").unwrap().as_str(), "https://host/Site/x?a=1");
         assert_eq!(url.resolve("https://host:443/Site/x").unwrap().as_str(), "https://host/Site/x");
         assert_eq!(url.resolve("https://evil.example/Site/x"), None);
-        assert_eq!(url.resolve("http://host/Site/x"), None);
         assert_eq!(url.resolve("//evil.example/x"), None);
+    }
+
+    #[test]
+    fn issue_4_3_links_are_relative_to_the_request_and_lead_to_our_origin() {
+        let url = InstanceUrl::parse("https://host:8443/Site").unwrap();
+        let asked = Url::parse("https://host:8443/Site/t/C/api/odata/gi/My%20List?$top=5").unwrap();
+        let list = "https://host:8443/Site/t/C/api/odata/gi";
+        for (link, path) in [
+            ("?$skip=5", "/My%20List?$skip=5"),
+            ("My List?$skip=5", "/My%20List?$skip=5"),
+            ("./My%20List?$skiptoken='a b'", "/My%20List?$skiptoken=%27a%20b%27"),
+            ("../gi/X?a=1#part", "/X?a=1"),
+            ("/Site/t/C/api/odata/gi/X", "/X"),
+            ("//host/Site/t/C/api/odata/gi/X", "/X"),
+            ("https://HOST:8443/Site/t/C/api/odata/gi/X", "/X"),
+            ("https://host/Site/t/C/api/odata/gi/X", "/X"),
+            ("https://host:443/Site/t/C/api/odata/gi/X", "/X"),
+            ("http://host/Site/t/C/api/odata/gi/X", "/X"),
+            ("http://host:80/Site/t/C/api/odata/gi/X", "/X"),
+            ("http://host:8080/Site/t/C/api/odata/gi/X", "/X"),
+            ("https://user:secret@host/Site/t/C/api/odata/gi/X", "/X"),
+        ] {
+            let found = url.resolve_from(&asked, link).map(String::from);
+            assert_eq!(found, Some(format!("{list}{path}")), "{link}");
+        }
+        for link in [
+            "https://other/Site/x",
+            "http://other/Site/x",
+            "https://host:9000/Site/x",
+            "https://host.evil.example/x",
+            "//other/x",
+            "ftp://host/x",
+            "javascript:x",
+            "https://host@other/x",
+        ] {
+            assert_eq!(url.resolve_from(&asked, link), None, "{link}");
+        }
     }
 }

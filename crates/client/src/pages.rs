@@ -42,8 +42,6 @@ const OVERSIZED_PAGE: u64 = 4 * PAGE_BYTES;
 pub(crate) const MAX_ROW_BYTES: usize = 256 * 1024 * 1024;
 /// How much further back a page begins each time rows were found to be missing.
 const STEP_BACK: u64 = 16;
-/// A server that sends pages without a new row, and says that there is more, is not asked forever.
-const PAGES_WITHOUT_ROWS: u32 = 8;
 /// Rows that each page begins further back where rows are gone before it time and again, so that this takes no requests.
 const LONGEST_OVERLAP: u64 = 64;
 
@@ -356,7 +354,7 @@ impl<'a, 'b> Scan<'a, 'b> {
 
     async fn follow(&mut self, listing: &Listing, path_and_query: String) -> Result<()> {
         let mut url = self.connection.url(&path_and_query)?;
-        let (mut followed, mut fruitless) = (HashSet::new(), 0);
+        let mut followed = HashSet::new();
         loop {
             let next_link = match self.page(listing, &url, None, Cut::Fresh).await? {
                 PageEnd::Done { next_link } => next_link,
@@ -365,17 +363,17 @@ impl<'a, 'b> Scan<'a, 'b> {
             };
             self.check_fields(listing).await?;
             let Some(link) = next_link else { return Ok(()) };
-            url = self.connection.config.instance.resolve(&link).ok_or_else(|| {
+            url = self.connection.config.instance.resolve_from(&url, &link).ok_or_else(|| {
                 Error::new(ErrorKind::Protocol, format!("the server continues {} on another site", self.what))
+                    .detail(format!("The next link is \"{}\".", link.split('?').next().unwrap_or_default()))
                     .hint("Set the option \"url\" to the address that the server uses for itself.")
             })?;
             if !followed.insert(url.clone()) {
                 let message = format!("the server sent the same next link twice for {}", self.what);
                 return Err(Error::new(ErrorKind::Protocol, message).detail("It goes in circles."));
             }
-            fruitless = if self.page_rows == 0 { fruitless + 1 } else { 0 };
-            if fruitless > PAGES_WITHOUT_ROWS {
-                return Err(self.fruitless());
+            if self.page_rows == 0 {
+                self.shared.idle.spend(|| self.fruitless())?;
             }
         }
     }
@@ -385,7 +383,7 @@ impl<'a, 'b> Scan<'a, 'b> {
             ErrorKind::Protocol,
             format!("the server has more rows of {}, but does not send them", self.what),
         )
-        .detail(format!("{PAGES_WITHOUT_ROWS} answers in a row brought nothing new."))
+        .detail("Answers bring nothing new, and each says that there is more.")
     }
 
     /// Pages do not begin where they were to.

@@ -438,6 +438,42 @@ fn issue_12_3_3_pages_that_begin_late_are_read_right() {
     }
 }
 
+#[test]
+fn issue_4_3_next_links_lead_on_at_our_origin_however_they_are_written() {
+    let reader = Reader::new();
+    let follow = |link: &'static str| {
+        let server = Server::new(Box::new(move |url, _| match url.contains("at=2") {
+            true => r#"{"value":[{"Nbr":"2","Status":"b"}],"@odata.nextLink":""}"#.into(),
+            false => {
+                format!(r#"{{"value":[{{"Nbr":"1","Status":"a"}}],"@odata.nextLink":"{link}"}}"#)
+            }
+        }));
+        let read = reader.read(server.port, request(Surface::GenericInquiry, &["Nbr", "Status"], &[]));
+        let log = server.log.lock().unwrap();
+        (read.map_err(|error| error.message), log.urls.last().cloned().unwrap_or_default())
+    };
+    for link in [
+        "?at=2",
+        "Thing?at=2",
+        "../gi/Thing?at=2",
+        "/t/T/api/odata/gi/Thing?at=2",
+        "http://127.0.0.1/t/T/api/odata/gi/Thing?at=2",
+        "https://127.0.0.1/t/T/api/odata/gi/Thing?at=2",
+        "https://127.0.0.1:1/t/T/api/odata/gi/Thing?at=2",
+    ] {
+        let (read, last) = follow(link);
+        assert_eq!(read, Ok(vec!["1|a".to_owned(), "2|b".to_owned()]), "{link}");
+        assert_eq!(last, "/t/T/api/odata/gi/Thing?at=2", "{link}");
+    }
+    assert_eq!(follow("").0, Ok(vec!["1|a".to_owned()]));
+    for link in
+        ["http://other.example/Thing?at=2", "http://127.0.0.1:1/Thing?at=2", "ftp://127.0.0.1/Thing?at=2"]
+    {
+        let failed = follow(link).0.unwrap_err();
+        assert_eq!(failed, "the server continues generic inquiry \"Thing\" on another site", "{link}");
+    }
+}
+
 fn manners() -> impl Strategy<Value = Manners> {
     let skip = prop_oneof![
         Just(Skip::Right),

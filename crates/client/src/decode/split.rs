@@ -342,7 +342,8 @@ impl RowSplitter {
                 }
                 self.envelope.next_link = match raw {
                     b"null" => None,
-                    _ => Some(text(raw).ok_or_else(|| self.malformed("a link"))?),
+                    _ => Some(text(raw).ok_or_else(|| self.malformed("a link"))?)
+                        .filter(|link| !link.trim().is_empty()),
                 };
             }
             // Without rows it is for the caller to read, see NoRows.
