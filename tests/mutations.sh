@@ -49,8 +49,10 @@ trap 'exit 143' TERM HUP
 
 # run SUITES NAME: prints what the tests say; of one test or, without a name, of all.
 run() {
-	if [[ $1 == client ]]; then
-		(cd "$tree" && timeout -k 10 900 cargo test -p acumatica-client --lib -- ${2:+--exact "$2"}) || true
+	if [[ $1 == client* ]]; then
+		local part=(--lib)
+		[[ $1 == client ]] || part=(--test "${1#client/}")
+		(cd "$tree" && timeout -k 10 900 cargo test -p acumatica-client "${part[@]}" -- ${2:+--exact "$2"}) || true
 	else
 		(cd "$tree" && ${2:+env TEST_NAME="$2"} timeout -k 60 1800 env TESTS="$1" tests/run.sh) || true
 	fi
@@ -63,9 +65,10 @@ says() {
 }
 
 say "${#rules[@]} rules; first all of their tests as things are"
-others=$(printf '%s\n' "${suites[@]}" | grep -vx client | sort -u | tr '\n' ' ' || true)
+of_client=$(printf '%s\n' client "${suites[@]}" | grep '^client' | sort -u)
+others=$(printf '%s\n' "${suites[@]}" | grep -v '^client' | sort -u | tr '\n' ' ' || true)
 {
-	run client ''
+	for suite in $of_client; do run "$suite" ''; done
 	[[ -z ${others% } ]] || run "${others% }" ''
 } >"$work/log"
 for at in "${!rules[@]}"; do
