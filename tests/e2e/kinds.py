@@ -99,7 +99,7 @@ def every_entity_and_detail_has_all_its_rows():
 def details_are_those_of_the_data_set():
     fields = ["Parent/OrderType", "Parent/OrderNbr", "LineNbr", "InventoryID", "OrderQty", "UnitPrice", "Amount", "Completed",
               "RequestedOn", "NoteID", "Operation", "LineDescription", "LastModifiedDate"]
-    types = ["text"] * 2 + ["int", "text", "numeric", "numeric", "numeric", "boolean", "timestamptz", "uuid", "text", "text", "text"]
+    types = ["text"] * 2 + ["int", "text", "numeric", "numeric", "numeric", "boolean", "date", "uuid", "text", "text", "text"]
     truth("rest/SalesOrder/Details", fields, types)
     columns = ("order_type, order_nbr, line_nbr, inventory_id, order_qty, unit_price, amount, completed, requested_on, note_id,"
                " operation, line_description, last_modified_date")

@@ -156,7 +156,7 @@ pub struct Config {
     pub local: bool,
     /// Time zone of the site, an IANA name: dates and times of contract REST carry its offset, a pure date is its
     /// midnight
-    #[arg(long, default_value = "UTC")]
+    #[arg(long, default_value = "America/New_York")]
     pub time_zone: String,
     /// Fields of features that are switched off
     #[arg(long, value_enum, default_value = "shown")]
