@@ -3,6 +3,7 @@
 import json
 import re
 import urllib.parse
+import uuid
 import xml.etree.ElementTree as ET
 
 import replay as r
@@ -468,6 +469,23 @@ def read_swagger_pieces(capture):
             paths = {"/".join(column.path): column.kind for column in columns(table)}
             assert paths["WarehouseID"] == "text" and paths["Single"] == "text" and paths["Single/id"] == "text", paths
             assert paths.get("Multi/value") == "jsonb" and not any("_workflowActions" in path for path in paths), paths
+        # Rows of the same wrappers: several, none, and nothing at all chosen; the field is in `$select`, never expanded.
+        choice = lambda code: {"id": code, "description": f"Label {code}"}
+        chosen = [[choice("A"), choice("B")], [], None]
+        warehouses = [{
+            "id": str(uuid.uuid4()), "rowNumber": at, "note": {"value": ""}, "custom": {},
+            "WarehouseID": {"value": f"W{at}"}, "Single": {"value": choice("A")},
+            "Multi": {"value": several} if several is not None else {}} for at, several in enumerate(chosen, 1)]
+        site.entities[("Default", version, "Warehouse")] = Rows(r.loads(json.dumps(warehouses)))
+        table, = [table for table in tables if "warehouse" in table]
+        multi, = [column.name for column in columns(table) if column.path[0] == "Multi"]
+        assert multi == "multi", multi
+        got = db.execute(f"SELECT warehouse_id, single, single_id, multi FROM {table} ORDER BY 1").fetchall()
+        wanted = [(f"W{at}", "Label A", "A", several) for at, several in enumerate(chosen, 1)]
+        assert got == wanted, got
+        assert db.execute(f"SELECT warehouse_id FROM {table} WHERE multi @> '[{{\"id\": \"B\"}}]'").fetchall() == [("W1",)]
+        asked = [request.query for request in site.asked if request.path.endswith("/Warehouse")]
+        assert asked and all("Multi" in query["$select"] and "$expand" not in query for query in asked), asked
         end(site)
 
 

@@ -489,6 +489,15 @@ def young(value, recorded):
     return value.replace(found[1], f"{now + lives:{dashed}}")
 
 
+def is_same_time(sent, echoed):
+    """Whether the server, which shows times in its own zone, shows what was sent: a moment, or a day or clock without zone."""
+    try:
+        sent, echoed = (datetime.datetime.fromisoformat(str(text).replace("Z", "+00:00")) for text in (sent, echoed))
+    except ValueError:
+        return False
+    return sent == echoed if sent.tzinfo and echoed.tzinfo else sent.replace(tzinfo=None) == echoed.replace(tzinfo=None)
+
+
 def form(capture, given):
     """PUT of an inquiry form: the captured answer, if the parameters are those that it shows."""
 
@@ -498,8 +507,7 @@ def form(capture, given):
         for name, field in body.items():
             echoed = value_of(shown, name)
             sent = field.get("value")
-            as_day = lambda text: str(text)[:10]
-            if str(sent).lower() != str(echoed).lower() and as_day(sent) != as_day(echoed):
+            if str(sent).lower() != str(echoed).lower() and not is_same_time(sent, echoed):
                 raise Unsupported(f"parameter {name} = {sent!r}: the recording was for {echoed!r}")
         if missing := set(given) - set(body):
             raise Unsupported(f"no value for {missing}, which the recording was for")

@@ -169,6 +169,11 @@ impl<'a> Reader<'a> {
 
 /// The column of a field; drop-downs have one for their code, too.
 pub(crate) fn values(record: &Record<'_>, path: &[&str], ty: FieldType, kind: Kind) -> Vec<Draft> {
+    if ty == FieldType::Choices {
+        // A `jsonb` column of the field itself would be the whole object, and be expanded as linked entities are.
+        let draft = record.field(&[path, &["value"]].concat(), sql_type(ty), kind);
+        return vec![Draft { words: path.iter().map(|word| (*word).to_owned()).collect(), ..draft }];
+    }
     let mut drafts = vec![record.field(path, sql_type(ty), kind)];
     let code = match ty {
         FieldType::Choice => Some("text"),
@@ -278,8 +283,16 @@ mod tests {
         )]);
         let mut reader = Reader::new(&contract, Case::Snake);
         let drafts = reader.fields(&Record { entity: "E", path: Vec::new(), types: vec!["T"] });
-        let columns: Vec<_> = drafts.iter().map(|draft| (draft.words.join("_"), draft.sql_type)).collect();
-        let expected = [("Owners", "jsonb"), ("Priority", "text"), ("Priority_id", "integer")];
+        let place = |draft: &Draft| match &draft.remote {
+            Remote::Field(path) => format!("{}={path}", draft.words.join("_")),
+            other => panic!("{other:?}"),
+        };
+        let columns: Vec<_> = drafts.iter().map(|draft| (place(draft), draft.sql_type)).collect();
+        let expected = [
+            ("Owners=Owners/value", "jsonb"),
+            ("Priority=Priority", "text"),
+            ("Priority_id=Priority/id", "integer"),
+        ];
         assert_eq!(columns, expected.map(|(name, ty)| (name.to_owned(), ty)));
         assert_eq!(reader.notices, [""; 0]);
     }

@@ -99,7 +99,11 @@ impl Asked {
                 // The codes and labels of a drop-down of several (`StringMultiSelectValue`), whose value is a list: a field,
                 // and nothing that could be expanded.
                 (VALUE, [outer @ .., field]) if contract_5 && column.ty == ColumnType::Json => {
-                    wanted.at(outer).field(field);
+                    let holder = wanted.at(outer);
+                    if !request.findings.left_out.contains(&index) {
+                        holder.field(field);
+                        asked.expected.push(index);
+                    }
                 }
                 (name, _) if SYSTEM.contains(&name) => {
                     let _ = wanted.at(objects);
@@ -479,6 +483,8 @@ mod tests {
         let request = request("Case", &columns, &[]);
         let listing = listing(&request, "Default", "26.200.001").unwrap();
         assert_eq!(listing.query, "$select=Owners,A&$expand=Lines");
+        // Where it is in no row, it is looked up like any other field.
+        assert_eq!(listing.expected, [0, 1]);
     }
 
     #[test]
