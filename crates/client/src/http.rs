@@ -10,13 +10,17 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream;
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, HeaderMap, HeaderValue, LOCATION,
+    RETRY_AFTER,
+};
 use reqwest::{Method, Response, StatusCode};
 use tokio::io::AsyncBufRead;
 use tokio_util::io::StreamReader;
 use url::Url;
 
 use crate::answer;
+use crate::body::{Body, ENCODING};
 use crate::config::{Login, Secret, Transport};
 use crate::cookies::CookieJar;
 use crate::error::{Error, ErrorKind, Result};
@@ -96,8 +100,9 @@ impl Http {
         instance: &InstanceUrl,
         transport: &Transport,
         timeout: Duration,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
     ) -> Result<Self> {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(ENCODING));
         let builder = reqwest::Client::builder()
             .user_agent(concat!("acumatica_fdw/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)
@@ -152,19 +157,19 @@ impl Http {
                 within(self.timeout, builder.send()).await?.map_err(|reason| self.unsent(&reason))?;
             self.read_clock(response.headers());
             jar().absorb(response.headers());
-            let mut answer = Answer { response, timeout: self.timeout, ahead: None };
-            if answer.response.status().is_redirection() {
-                url = self.redirect_target(what, &url, answer.response.headers())?;
+            let mut answer = Answer::of(response, self.timeout);
+            if answer.status.is_redirection() {
+                url = self.redirect_target(what, &url, &answer.headers)?;
                 continue;
             }
-            if !answer.response.status().is_success() {
+            if !answer.status.is_success() {
                 return Err(self.failure(what, answer).await);
             }
             if accept != PAGE && answer.may_be_page().await? {
-                let (status, headers) = (answer.response.status(), answer.response.headers().clone());
+                let (status, headers) = (answer.status, answer.headers.clone());
                 return Err(answer::page(what, status, &headers, &answer.beginning().await));
             }
-            if answer.response.status() == StatusCode::NO_CONTENT && method == Method::GET {
+            if answer.status == StatusCode::NO_CONTENT && method == Method::GET {
                 return Err(answer::empty(what));
             }
             return Ok(answer);
@@ -191,10 +196,11 @@ impl Http {
         let sent = within(timeout, builder.send()).await.map_err(late)?;
         let response = sent.map_err(|reason| self.unsent(&reason))?;
         self.read_clock(response.headers());
-        let answer = Answer { response, timeout, ahead: None };
-        let status = answer.response.status();
+        let asked = response.url().clone();
+        let answer = Answer::of(response, timeout);
+        let status = answer.status;
         if status.is_redirection() {
-            self.redirect_target(WHAT, answer.response.url(), answer.response.headers())?;
+            self.redirect_target(WHAT, &asked, &answer.headers)?;
             return Err(Error::new(
                 ErrorKind::Protocol,
                 "the server redirects the request for an access token",
@@ -210,7 +216,7 @@ impl Http {
             let kind = if failure.kind == ErrorKind::Server { ErrorKind::Unavailable } else { failure.kind };
             return Err(Error { kind, ..failure });
         }
-        let headers = answer.response.headers().clone();
+        let headers = answer.headers.clone();
         let body = answer.what_comes(MOST_BYTES).await.map_err(late)?;
         let text = String::from_utf8_lossy(&body);
         match page::judge(WHAT, status, &headers, &text) {
@@ -242,13 +248,13 @@ impl Http {
     }
 
     async fn failure(&self, what: &str, answer: Answer) -> Error {
-        let status = answer.response.status();
+        let status = answer.status;
         if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             return self.proxy_refusal();
         }
-        let pause = answer.response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let pause = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = pause.and_then(|text| retry::retry_after(text, SystemTime::now().into()));
-        let headers = answer.response.headers().clone();
+        let headers = answer.headers.clone();
         let failure = answer::failure_by(what, status, &headers, &answer.beginning().await);
         Error { retry_after, ..failure }
     }
@@ -357,13 +363,20 @@ fn unreadable_head(words: &str) -> Option<&'static str> {
 
 /// A success whose body is still to be read.
 pub(crate) struct Answer {
-    response: Response,
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Body,
     timeout: Duration,
     /// What has been looked at already.
     ahead: Option<Bytes>,
 }
 
 impl Answer {
+    fn of(response: Response, timeout: Duration) -> Self {
+        let (status, headers) = (response.status(), response.headers().clone());
+        Self { status, headers, body: Body::of(response), timeout, ahead: None }
+    }
+
     /// The next bytes of the body, decompressed; `None` at its end.
     ///
     /// # Errors
@@ -372,16 +385,12 @@ impl Answer {
         if let Some(ahead) = self.ahead.take() {
             return Ok(Some(ahead));
         }
-        within(self.timeout, self.response.chunk()).await?.map_err(|reason| {
-            Error::new(ErrorKind::ConnectionLost, "the connection broke in the middle of an answer")
-                .detail(chain(&reason))
-                .hint("Run the query again.")
-        })
+        within(self.timeout, self.body.chunk()).await?
     }
 
     /// Whether the body is a web page, by its type, or by its beginning where the type does not tell.
     async fn may_be_page(&mut self) -> Result<bool> {
-        let declared = self.response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let declared = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let declared = declared.unwrap_or_default().to_ascii_lowercase();
         if declared.contains("html") {
             return Ok(true);
@@ -419,7 +428,7 @@ impl Answer {
     /// # Errors
     /// As [`Answer::chunk`]; also if there are more than `limit` bytes.
     pub async fn bytes(mut self, limit: usize) -> Result<Vec<u8>> {
-        let announced = self.response.content_length().and_then(|length| usize::try_from(length).ok());
+        let announced = self.body.length();
         let too_large =
             || Error::new(ErrorKind::TooLarge, format!("the answer is larger than {limit} bytes"));
         if announced.is_some_and(|length| length > limit) {

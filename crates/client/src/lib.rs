@@ -8,6 +8,7 @@
 mod access;
 mod adhoc;
 mod answer;
+mod body;
 mod callback;
 pub mod catalog;
 mod check;
