@@ -42,6 +42,8 @@ const OVERSIZED_PAGE: u64 = 4 * PAGE_BYTES;
 pub(crate) const MAX_ROW_BYTES: usize = 256 * 1024 * 1024;
 /// How much further back a page begins each time rows were found to be missing.
 const STEP_BACK: u64 = 16;
+/// It begins no more than so many pages further back, as large as the server sends them: each is a request.
+const STEP_BACK_PAGES: u64 = 8;
 /// Rows that each page begins further back where rows are gone before it time and again, so that this takes no requests.
 const LONGEST_OVERLAP: u64 = 64;
 
@@ -168,6 +170,8 @@ impl<'a, 'b> Scan<'a, 'b> {
         let mut top = u64::from(self.request.first_page);
         // How far the next page begins before the rows read, and how far one does where nothing was missing.
         let (mut back, mut usual, mut gaps) = (1, 1, 0);
+        // The most rows that the server has sent at a time.
+        let mut largest = 1;
         loop {
             if let Err(why) = self.continuity.check_pageable() {
                 return self.whole(listing, why).await;
@@ -218,7 +222,8 @@ impl<'a, 'b> Scan<'a, 'b> {
                     self.shared.idle.spend(|| self.astray(fault))?;
                     self.position = behind;
                     // With small pages, many requests would be needed to get through what lies between.
-                    back = (back * STEP_BACK).min((page.top - 1).max(back * 2));
+                    back =
+                        (back * STEP_BACK).min((page.top - 1).min(largest * STEP_BACK_PAGES).max(back * 2));
                     gaps += 1;
                     if gaps > 1 {
                         usual = (usual * 4)
@@ -245,11 +250,14 @@ impl<'a, 'b> Scan<'a, 'b> {
                 PageEnd::Unclear(why) => return self.whole(listing, why).await,
             };
             let short = rows < page.top;
+            largest = rows.max(largest);
             self.check_fields(listing).await?;
             if self.page_rows == 0 {
-                // Only a page that begins with the last row shows that nothing is behind it: one that begins elsewhere
-                // may do so because the server does not skip what it is told to.
-                if short && next_link.is_none() && (first || self.continuity.began_at_last() || rows == 0) {
+                // Only the last row alone shows that nothing is behind it: a page that begins elsewhere may do so because the
+                // server does not skip what it is told to, and one that holds more known rows, behind which a server may
+                // have cut it, lies among those read before.
+                let is_last_alone = rows == 1 && self.continuity.began_at_last();
+                if short && next_link.is_none() && (first || rows == 0 || is_last_alone) {
                     return Ok(());
                 }
                 let ignored = page.skip > 0 && read > 1 && self.continuity.began_at_first();
@@ -263,6 +271,7 @@ impl<'a, 'b> Scan<'a, 'b> {
                 back = 1;
                 continue;
             }
+            self.shared.idle.refill();
             if rows > self.page_rows * 2 {
                 // It was mostly known, as if it had begun elsewhere.
                 let fault = self.fault.unwrap_or(ELSEWHERE);
@@ -578,7 +587,11 @@ impl<'a, 'b> Scan<'a, 'b> {
                 }
                 // Every row has its key, and OData writes even those fields that have no value.
                 let is_row = match listing.identity.is_empty() {
-                    true => self.decoder.has_hit(),
+                    // What a form shows of its parameters is checked below.
+                    true => {
+                        self.decoder.has_hit()
+                            || listing.body.is_some() && self.call.iter().any(Option::is_some)
+                    }
                     false => listing.single || self.decoder.identity().is_some(),
                 };
                 if !is_row {

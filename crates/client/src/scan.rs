@@ -108,18 +108,32 @@ pub(crate) struct Shared {
 /// The requests of a scan that brought nothing new: pages that begin elsewhere than they were to, and what was asked
 /// again otherwise. Whatever they are for, they are limited together.
 #[derive(Debug, Default)]
-pub(crate) struct Idle(AtomicU64);
+pub(crate) struct Idle {
+    spent: AtomicU64,
+    /// With new rows.
+    pages: AtomicU64,
+}
 
 impl Idle {
     /// With the first request of a list and the one that shows its end, twelve are too many.
     const MOST: u64 = 10;
+    /// So many pages with new rows make up for one request without.
+    const PAGES: u64 = 4;
+
+    /// A page has brought new rows: on long scans of a busy table rows are missing where a page begins now and then.
+    pub fn refill(&self) {
+        if self.pages.fetch_add(1, Ordering::Relaxed) % Self::PAGES == Self::PAGES - 1 {
+            let _ =
+                self.spent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |spent| spent.checked_sub(1));
+        }
+    }
 
     /// One more.
     ///
     /// # Errors
     /// `why`, if it is one too many.
     pub fn spend(&self, why: impl FnOnce() -> Error) -> Result<()> {
-        match self.0.fetch_add(1, Ordering::Relaxed) < Self::MOST {
+        match self.spent.fetch_add(1, Ordering::Relaxed) < Self::MOST {
             true => Ok(()),
             false => Err(why()),
         }
