@@ -478,7 +478,8 @@ def rows_are_counted_and_left_out_here_where_the_server_refuses_the_condition():
         assert rows(f"SELECT count(*), count(*) FROM odd {where}") == [(len(those),) * 2]
         # The condition is told of each time by the scan of the rows, and once that they were not counted there.
         assert len(notices) == (1 if again else 2), notices
-        assert ["$filter=" in request for request in asked()][:3] == [not again, not again, False], asked()
+        # Only the condition on the number is refused; that is known the second time.
+        assert any("OrderNbr gt" in request for request in asked()) == (not again), asked()
         assert rows(f"SELECT nbr * 2, order_type FROM odd {where} OFFSET 100") == [(row[1] * 2, row[0]) for row in those[100:]]
         assert rows(f"SELECT total FROM odd {where} ORDER BY total DESC NULLS LAST OFFSET 100 LIMIT 50") == \
             [(total,) for total in dearest[100:150]]
