@@ -200,12 +200,13 @@ def random_changes_while_reading():
         serve(restless)
         try:
             got = [row[0] for row in db.execute("SELECT k FROM moving").fetchall()]
-        except psycopg.errors.SerializationFailure:
+        except (psycopg.errors.SerializationFailure, psycopg.errors.ProtocolViolation):
+            # Too much has changed: an error, never fewer rows.
             refused += 1
             continue
         assert len(got) == len(set(got)), (trial, "a row twice")
         assert stayed <= set(got) <= ever, (trial, stayed - set(got), set(got) - ever)
-    print(f"# {refused} of 150 ended in 40001")
+    print(f"# {refused} of 150 ended in 40001 or 08P01")
     assert refused < 50
 
 
