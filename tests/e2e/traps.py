@@ -71,7 +71,7 @@ entity("hasty_order", "(order_nbr text OPTIONS (field 'OrderNbr'), total numeric
 
 @test
 def the_tenant_is_percent_encoded():
-    with_spaces = Sim("--seats", 4, "--tenant", "My Company & Söhne", *SITE)
+    with_spaces = Sim("--tenant", "My Company & Söhne", *SITE)
     create_server(db, with_spaces, "spaces", company="My Company & Söhne")
     gi("t", server="spaces")
     assert value("SELECT count(*) FROM t") == 20000

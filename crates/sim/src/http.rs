@@ -70,7 +70,8 @@ impl Request {
     }
 
     pub fn cookie(&self, name: &str) -> Option<&str> {
-        let all = self.headers.get_all("cookie").into_iter().filter_map(|v| v.to_str().ok());
+        let all =
+            self.headers.get_all("cookie").into_iter().filter_map(|v| std::str::from_utf8(v.as_bytes()).ok());
         let mut pairs = all.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
         pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
     }
