@@ -474,6 +474,28 @@ fn issue_4_3_next_links_lead_on_at_our_origin_however_they_are_written() {
     }
 }
 
+#[test]
+fn issue_12_3_3_a_page_of_rows_read_before_is_not_the_end() {
+    let reader = Reader::new();
+    let rows = Mutex::new(things(2000, 0));
+    let all = texts(&rows.lock().unwrap());
+    let server = Server::new(Box::new(move |url, _| {
+        let skip = url.split("$skip=").nth(1).and_then(|rest| rest.split('&').next()?.parse().ok());
+        let mut rows = rows.lock().unwrap();
+        if skip > Some(800) && rows.len() == 2000 {
+            // They were read by now.
+            rows.drain(5..25);
+        }
+        let page = rows.iter().skip(skip.unwrap_or(0)).take(100);
+        let page: Vec<_> =
+            page.map(|(nbr, status)| format!(r#"{{"Nbr":"{nbr}","Status":"{status}"}}"#)).collect();
+        format!(r#"{{"value":[{}]}}"#, page.join(","))
+    }));
+    let mut request = request(Surface::GenericInquiry, &["Nbr", "Status"], &["Nbr"]);
+    (request.page_size, request.first_page) = (10_000, 256);
+    assert_eq!(sorted(reader.read(server.port, request).unwrap()), all);
+}
+
 fn manners() -> impl Strategy<Value = Manners> {
     let skip = prop_oneof![
         Just(Skip::Right),
