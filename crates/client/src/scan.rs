@@ -115,7 +115,7 @@ pub(crate) struct Idle {
 }
 
 impl Idle {
-    /// With the first request of a list and the one that shows its end, twelve are too many.
+    /// With the first request of a list and the one that shows its end, these are twelve.
     const MOST: u64 = 10;
     /// So many pages with new rows make up for one request without.
     const PAGES: u64 = 4;
