@@ -21,20 +21,20 @@ const LIFE_OF_NONE: Duration = Duration::from_secs(10 * 60);
 
 /// What a list, with its details, or an inquiry consists of.
 #[derive(Debug)]
-pub(crate) enum Definition {
+pub(crate) enum Fields {
     /// The types that can be reached, and the one of the record.
     Record(Contract, String),
     Row(EntitySet),
 }
 
-/// When a definition was read, and what it was, if there is one.
-type Read = (Instant, Option<Arc<Definition>>);
+/// When the fields were asked for, and which there are, if there is a definition.
+type Read = (Instant, Option<Arc<Fields>>);
 
-/// The definitions read so far, by the tables that they are of.
+/// The fields known so far, by the tables that they are of.
 #[derive(Debug, Default)]
-pub(crate) struct Definitions(Mutex<HashMap<String, Read>>);
+pub(crate) struct KnownFields(Mutex<HashMap<String, Read>>);
 
-impl Definitions {
+impl KnownFields {
     /// What there is to say of a table; `None` if the definition may not be read, does not exist or does not know it. The
     /// caller has no session in use: one is needed. Whether it was asked for just now comes with it.
     ///
@@ -45,7 +45,7 @@ impl Definitions {
         asker: &Asker,
         target: &Target,
         anew: bool,
-    ) -> Result<(Option<Arc<Definition>>, bool)> {
+    ) -> Result<(Option<Arc<Fields>>, bool)> {
         let mut known = self.0.lock().await;
         let place = learnt::place(target);
         if let Some((since, definition)) = known.get(&place).filter(|_| !anew) {
@@ -70,7 +70,7 @@ fn is_none(error: &Error) -> bool {
     matches!(error.kind, Forbidden | NotFound | Protocol | TooLarge | Server | Empty | Definition | NoRecord)
 }
 
-async fn read(asker: &Asker, target: &Target, anew: bool) -> Result<Option<Definition>> {
+async fn read(asker: &Asker, target: &Target, anew: bool) -> Result<Option<Fields>> {
     if target.surface == Surface::Rest {
         let endpoint = asker.endpoint(&target.endpoint_name, target.endpoint_version.as_deref()).await?;
         let contract = asker.contract(&endpoint).await?;
@@ -78,14 +78,14 @@ async fn read(asker: &Asker, target: &Target, anew: bool) -> Result<Option<Defin
     }
     if !anew {
         let set = asker.entity_set(target.surface, &target.name).await?;
-        return Ok((!set.name.is_empty()).then_some(Definition::Row(set)));
+        return Ok((!set.name.is_empty()).then_some(Fields::Row(set)));
     }
     let wanted = HashSet::from([loose(&target.name)]);
     let model = asker.model(target.surface, Some(&wanted)).await?;
-    Ok(csdl::find(&model, &target.name).cloned().map(Definition::Row))
+    Ok(csdl::find(&model, &target.name).cloned().map(Fields::Row))
 }
 
-fn record(mut contract: Contract, name: &str) -> Option<Definition> {
+fn record(mut contract: Contract, name: &str) -> Option<Fields> {
     let named = |exactly: bool| {
         let is = |other: &str| if exactly { other == name } else { other.eq_ignore_ascii_case(name) };
         contract.entities.iter().find(|entity| is(&entity.name))
@@ -104,5 +104,5 @@ fn record(mut contract: Contract, name: &str) -> Option<Definition> {
     }
     contract.entities.clear();
     contract.types = reached;
-    Some(Definition::Record(contract, record))
+    Some(Fields::Record(contract, record))
 }

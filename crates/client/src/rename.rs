@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::catalog::{Contract, MemberType};
 use crate::discover::{Asker, loose};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fields::Definition;
+use crate::fields::Fields;
 use crate::filter::Filter;
 use crate::request::{ScanRequest, Target};
 
@@ -32,12 +32,12 @@ pub(crate) enum Found {
 /// # Errors
 /// A field is none, under any name; the hint says which are near.
 pub(crate) async fn find(asker: &Asker, request: &ScanRequest) -> Result<Found> {
-    let definitions = &asker.connection().definitions;
-    let (definition, is_new) = definitions.get(asker, &request.target, false).await?;
+    let fields = &asker.connection().fields;
+    let (definition, is_new) = fields.get(asker, &request.target, false).await?;
     let Some(definition) = definition else { return Ok(Found::NoDefinition) };
     let found = match renames(&definition, request) {
         // It may have been added since.
-        Err(_) if !is_new => match definitions.get(asker, &request.target, true).await?.0 {
+        Err(_) if !is_new => match fields.get(asker, &request.target, true).await?.0 {
             Some(definition) => renames(&definition, request),
             None => return Ok(Found::NoDefinition),
         },
@@ -74,7 +74,7 @@ pub(crate) fn apply(request: &ScanRequest, renames: &Renames) -> ScanRequest {
     request
 }
 
-fn renames(definition: &Definition, request: &ScanRequest) -> Result<Renames> {
+fn renames(definition: &Fields, request: &ScanRequest) -> Result<Renames> {
     let mut renames = Renames::new();
     let parameters: Vec<Vec<String>> =
         request.parameters.iter().map(|parameter| vec![parameter.name.clone()]).collect();
@@ -89,13 +89,11 @@ fn renames(definition: &Definition, request: &ScanRequest) -> Result<Renames> {
     for path in all {
         let is_parameter = parameters.contains(&path);
         let found = match definition {
-            Definition::Record(contract, record) => in_record(contract, record, &path, &request.target),
-            Definition::Row(set) if is_parameter => {
+            Fields::Record(contract, record) => in_record(contract, record, &path, &request.target),
+            Fields::Row(set) if is_parameter => {
                 in_row(set.parameters.iter().map(|parameter| parameter.name.as_str()), &path)
             }
-            Definition::Row(set) => {
-                in_row(set.properties.iter().map(|property| property.name.as_str()), &path)
-            }
+            Fields::Row(set) => in_row(set.properties.iter().map(|property| property.name.as_str()), &path),
         };
         match found {
             Ok(found) if found == path => {}
@@ -257,7 +255,7 @@ mod tests {
         let columns: Vec<_> = columns.iter().map(|path| (*path, ColumnType::Text)).collect();
         let mut request = request("SalesOrder", &columns, &[]);
         request.target.detail = detail.iter().map(|&step| step.into()).collect();
-        renames(&Definition::Record(contract(), "Order".into()), &request)
+        renames(&Fields::Record(contract(), "Order".into()), &request)
     }
 
     fn path(text: &str) -> Vec<String> {

@@ -28,7 +28,7 @@ use crate::discover::loose;
 use crate::encode::{encode_segment, leaving_segment};
 use crate::endpoint::{self, Endpoint, FALLBACK_VERSION};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fields::Definitions;
+use crate::fields::KnownFields;
 use crate::http::{Answer, Authorization, Http, Request};
 use crate::instance::InstanceUrl;
 use crate::learnt::Learnt;
@@ -73,7 +73,7 @@ pub(crate) struct Connection {
     pub told_unproven: AtomicBool,
     inquiries: Inquiries,
     pub renames: rename::Known,
-    pub definitions: Definitions,
+    pub fields: KnownFields,
     pub learnt: Learnt,
 }
 
@@ -134,7 +134,7 @@ impl Connection {
             told_unproven: AtomicBool::new(false),
             inquiries: Inquiries::default(),
             renames: rename::Known::default(),
-            definitions: Definitions::default(),
+            fields: KnownFields::default(),
             learnt,
         })
     }
