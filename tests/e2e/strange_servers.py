@@ -281,6 +281,15 @@ def a_server_that_ignores_skip_is_an_error():
 
 
 @test
+def issue_12_3_3_a_row_with_another_key_each_time_is_an_error():
+    for count in (1, 2, 5):
+        serve(lambda skip, top, _: {"value": [{"k": script["requests"] * 100 + n, "v": n} for n in range(count)]})
+        with raises("08P01", "$skip"):
+            db.execute("SELECT v FROM keyed")
+        assert script["requests"] <= 12, script["requests"]
+
+
+@test
 def a_server_that_ignores_top_is_an_error():
     serve(lambda skip, top, _: {"value": [{"k": n, "v": n} for n in range(3000)]})
     with raises("08P01", "more rows", "$top"):

@@ -271,7 +271,13 @@ impl<'a, 'b> Scan<'a, 'b> {
                 back = 1;
                 continue;
             }
-            self.shared.idle.refill();
+            // Rows behind known ones are progress. From the beginning again, rows that are all new may be the same ones with
+            // other keys each time, without end.
+            match cut {
+                Cut::Overlap => self.shared.idle.refill(),
+                Cut::Start if rows == self.page_rows => self.shared.idle.spend(|| self.astray(ELSEWHERE))?,
+                _ => {}
+            }
             if rows > self.page_rows * 2 {
                 // It was mostly known, as if it had begun elsewhere.
                 let fault = self.fault.unwrap_or(ELSEWHERE);

@@ -120,7 +120,7 @@ impl Idle {
     /// So many pages with new rows make up for one request without.
     const PAGES: u64 = 4;
 
-    /// A page has brought new rows: on long scans of a busy table rows are missing where a page begins now and then.
+    /// A page has brought new rows behind known ones: on long scans of a busy table pages begin elsewhere now and then.
     pub fn refill(&self) {
         if self.pages.fetch_add(1, Ordering::Relaxed) % Self::PAGES == Self::PAGES - 1 {
             let _ =
