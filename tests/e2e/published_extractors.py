@@ -214,7 +214,8 @@ class Airbyte(Http):
             page += 1
 
 
-RELEASE = ("--release", "2023R2")
+# Times are compared as texts of UTC.
+RELEASE = ("--release", "2023R2", "--time-zone", "UTC")
 airbyte_sim = Sim(*RELEASE, "--clients", ":".join(CLIENT))
 
 

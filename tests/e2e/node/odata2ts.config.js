@@ -9,4 +9,8 @@ const services = {
 const documents = Object.values(services).map(({ source }) => readFileSync(source, "utf8"));
 const numbered = new Set(documents.flatMap((text) => [...text.matchAll(/Property Name="(_\d\w*)"/g)].map((match) => match[1])));
 
-module.exports = { services, propertiesByName: [...numbered].map((name) => ({ name, mappedName: `n${name}` })) };
+// The vendor gives the function of an inquiry the inquiry's own name, and its type the same without blanks and hyphens: the
+// generator would make one name of both.
+const naming = { queryObjects: { operations: { suffix: "Function" } } };
+
+module.exports = { services, naming, propertiesByName: [...numbered].map((name) => ({ name, mappedName: `n${name}` })) };
