@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything that takes more than a line is a script in tests/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop build install install-files test soak sqlsmith mutations lint fuzz bench clean
+.PHONY: help demo demo-stop build install install-files test test-all soak sqlsmith mutations lint fuzz bench clean
 
 # Which PostgreSQL: pg_config on the PATH, else the newest of Debian's.
 PG_CONFIG ?= $(shell . tests/lib/common.sh && find_pg_config)
@@ -29,8 +29,11 @@ demo: ## install what is missing, build, start a private cluster and the simulat
 demo-stop: ## stop the demo's cluster and simulator
 	@tests/demo.sh stop
 
-test: ## everything: lint, unit tests, other PostgreSQL versions, SQL and end-to-end suites
+test: ## everything: lint, unit tests, SQL and end-to-end suites, the most telling of them on all PostgreSQL versions
 	@tests/run.sh
+
+test-all: ## every suite on every PostgreSQL version, 15 to 18
+	@ALL=1 E2E_TIMEOUT=$(or $(E2E_TIMEOUT),1200) tests/run.sh
 
 soak: ## random queries on foreign tables and local copies, QUERIES=200000 in all
 	@TESTS=e2e/differential E2E_TIMEOUT=$(or $(E2E_TIMEOUT),86400) \

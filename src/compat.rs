@@ -133,45 +133,8 @@ pub unsafe fn begin_sort(
             nulls_first.as_mut_ptr(),
             pg_sys::work_mem,
             null_mut(),
-            #[cfg(any(feature = "pg13", feature = "pg14"))]
-            false,
-            #[cfg(not(any(feature = "pg13", feature = "pg14")))]
             0,
         )
-    }
-}
-
-/// Memory that lives as long as the statement that is being run as a command. Before 14 that may be one of the plan
-/// cache, as of a function, which PostgreSQL does not copy first.
-pub fn statement_context() -> pg_sys::MemoryContext {
-    // SAFETY: reads variables of the backend.
-    unsafe {
-        #[cfg(feature = "pg13")]
-        {
-            pg_sys::TopMemoryContext
-        }
-        #[cfg(not(feature = "pg13"))]
-        {
-            pg_sys::CurrentMemoryContext
-        }
-    }
-}
-
-/// The relations whose columns an expression holds.
-///
-/// # Safety
-/// `node` is an expression of the planner run of `root`.
-pub unsafe fn pull_varnos(root: *mut pg_sys::PlannerInfo, node: *mut pg_sys::Node) -> pg_sys::Relids {
-    // SAFETY: forwarded from the caller.
-    unsafe {
-        #[cfg(feature = "pg13")]
-        {
-            pg_sys::pull_varnos_new(root, node)
-        }
-        #[cfg(not(feature = "pg13"))]
-        {
-            pg_sys::pull_varnos(root, node)
-        }
     }
 }
 
@@ -215,42 +178,6 @@ pub unsafe fn table_of(node: *mut pg_sys::ForeignScanState) -> Option<*mut pg_sy
         };
         let table = pgrx::PgList::<pg_sys::RangeTblEntry>::from_pg((*(*node).ss.ps.state).es_range_table);
         table.get_ptr(usize::try_from(number).ok()?.checked_sub(1)?)
-    }
-}
-
-/// The value of an `Integer` node.
-///
-/// # Safety
-/// `node` is one.
-pub unsafe fn integer(node: *mut std::ffi::c_void) -> i32 {
-    // SAFETY: forwarded from the caller.
-    unsafe {
-        #[cfg(any(feature = "pg13", feature = "pg14"))]
-        {
-            (*node.cast::<pg_sys::Value>()).val.ival
-        }
-        #[cfg(not(any(feature = "pg13", feature = "pg14")))]
-        {
-            (*node.cast::<pg_sys::Integer>()).ival
-        }
-    }
-}
-
-/// The text of a `String` node.
-///
-/// # Safety
-/// `node` is one.
-pub unsafe fn string(node: *mut std::ffi::c_void) -> *const std::ffi::c_char {
-    // SAFETY: forwarded from the caller.
-    unsafe {
-        #[cfg(any(feature = "pg13", feature = "pg14"))]
-        {
-            (*node.cast::<pg_sys::Value>()).val.str_
-        }
-        #[cfg(not(any(feature = "pg13", feature = "pg14")))]
-        {
-            (*node.cast::<pg_sys::String>()).sval
-        }
     }
 }
 

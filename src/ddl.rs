@@ -132,7 +132,7 @@ pub extern "C-unwind" fn acumatica_fdw_dropping(call: pg_sys::FunctionCallInfo) 
         let statement: *mut pg_sys::DropStmt = (*event(call)).parsetree.cast();
         pgrx::PgList::<std::ffi::c_void>::from_pg((*statement).objects)
             .iter_ptr()
-            .map(|name| from_server(compat::string(name)))
+            .map(|name| from_server((*name.cast::<pg_sys::String>()).sval))
             .collect()
     };
     // SAFETY: a look-up by name, and a question about rights; whoever lacks them is refused later.

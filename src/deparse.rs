@@ -108,18 +108,19 @@ impl Plan {
             // An empty list is no pointer at all.
             let arguments = parts.get_ptr(2).unwrap_or(std::ptr::null_mut());
             let keys = parts.get_ptr(3).unwrap_or(std::ptr::null_mut());
+            let integer = |node: *mut std::ffi::c_void| (*node.cast::<pg_sys::Integer>()).ival;
             let numbers = |list: *mut std::ffi::c_void| -> Vec<i16> {
                 let list = PgList::<std::ffi::c_void>::from_pg(list.cast());
                 list.iter_int().map(|number| number as i16).collect()
             };
             Self {
                 attributes: numbers(attributes),
-                limit: u32::try_from(compat::integer(limit)).ok().filter(|limit| *limit > 0),
+                limit: u32::try_from(integer(limit)).ok().filter(|limit| *limit > 0),
                 arguments: numbers(arguments),
                 keys: numbers(keys).into_iter().map(Key::from_number).collect(),
                 upper: parts.get_ptr(4).zip(parts.get_ptr(5)).map(|(relid, offset)| Upper {
-                    kind: u32::try_from(compat::integer(offset)).map_or(UpperKind::Count, UpperKind::Offset),
-                    relid: compat::integer(relid) as pg_sys::Index,
+                    kind: u32::try_from(integer(offset)).map_or(UpperKind::Count, UpperKind::Offset),
+                    relid: integer(relid) as pg_sys::Index,
                     clauses: parts.get_ptr(6).unwrap_or(std::ptr::null_mut()).cast(),
                 }),
             }

@@ -13,7 +13,6 @@ use acumatica_schema::{
 use pgrx::prelude::*;
 use pgrx::{PgList, PgTryBuilder};
 
-use crate::compat;
 use crate::connection::{Mapping, Server, with_client};
 use crate::ddl::event;
 use crate::encoding::{from_server, to_server, to_server_exactly};
@@ -138,9 +137,8 @@ unsafe fn selection(statement: &pg_sys::ImportForeignSchemaStmt) -> Selection {
 /// PostgreSQL drops the tables that LIMIT TO does not name, and knows only their local names: lets the statement ask for
 /// these.
 unsafe fn ask_for(statement: *mut pg_sys::ImportForeignSchemaStmt, tables: &[Table]) {
-    // SAFETY: the nodes are made in the memory that the statement lives in.
+    // SAFETY: the nodes are made in the memory of the command, where PostgreSQL has copied the statement to.
     unsafe {
-        let before = pg_sys::MemoryContextSwitchTo(compat::statement_context());
         let mut list = std::ptr::null_mut();
         for table in tables {
             // The statement that creates it was written in the encoding of the database, so this can be.
@@ -149,7 +147,6 @@ unsafe fn ask_for(statement: *mut pg_sys::ImportForeignSchemaStmt, tables: &[Tab
             list = pg_sys::lappend(list, pg_sys::makeRangeVar(std::ptr::null_mut(), name, -1).cast());
         }
         (*statement).table_list = list;
-        pg_sys::MemoryContextSwitchTo(before);
     }
 }
 

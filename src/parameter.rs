@@ -11,7 +11,6 @@ use acumatica_client::{Literal, ScanRequest};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
-use crate::compat;
 use crate::deparse::Table;
 use crate::encoding::from_server;
 use crate::error::Refusal;
@@ -224,7 +223,7 @@ pub unsafe fn column(
 unsafe fn is_given(root: *mut pg_sys::PlannerInfo, relid: pg_sys::Index, value: *mut pg_sys::Expr) -> bool {
     // SAFETY: an expression of this planner run.
     unsafe {
-        !pg_sys::bms_is_member(relid as i32, compat::pull_varnos(root, value.cast()))
+        !pg_sys::bms_is_member(relid as i32, pg_sys::pull_varnos(root, value.cast()))
             && !pg_sys::contain_volatile_functions(value.cast())
     }
 }

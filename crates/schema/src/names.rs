@@ -14,7 +14,7 @@ pub enum Case {
 /// Bytes of a name in PostgreSQL (`NAMEDATALEN` less one).
 const MAX_BYTES: usize = 63;
 
-/// Reserved in PostgreSQL 13 to 18, be it only where a column or a table can stand
+/// Reserved in PostgreSQL 15 to 18, be it only where a column or a table can stand
 /// (`kwlist.h`: `RESERVED_KEYWORD` and `TYPE_FUNC_NAME_KEYWORD`).
 #[rustfmt::skip]
 const RESERVED: [&str; 101] = [
