@@ -13,12 +13,12 @@ use acumatica_schema::{
 use pgrx::prelude::*;
 use pgrx::{PgList, PgTryBuilder};
 
-use crate::connection::{Mapping, Server, with_client};
-use crate::ddl::event;
-use crate::encoding::{from_server, to_server, to_server_exactly};
-use crate::error::{Refusal, notice, or_raise};
-use crate::locks;
-use crate::option::{Object, Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST, option_list};
+use crate::backend::encoding::{from_server, to_server, to_server_exactly};
+use crate::backend::error::{Refusal, notice, or_raise};
+use crate::catalog::connection::{Mapping, Server, with_client};
+use crate::catalog::option::{Object, Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST, option_list};
+use crate::commands::ddl::event;
+use crate::commands::locks;
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.ImportForeignSchema = Some(import_foreign_schema);

@@ -7,14 +7,14 @@ use acumatica_client::{
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
-use crate::compat;
-use crate::connection::{Server, quoted};
-use crate::convert;
-use crate::encoding::{from_server, to_server};
-use crate::error::{Refusal, or_raise};
-use crate::option::{Object, Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST, option_list, unfit};
-use crate::order::Key;
-use crate::setting;
+use crate::backend::compat;
+use crate::backend::encoding::{from_server, to_server};
+use crate::backend::error::{Refusal, or_raise};
+use crate::catalog::connection::{Server, quoted};
+use crate::catalog::option::{Object, Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST, option_list, unfit};
+use crate::catalog::setting;
+use crate::executor::convert;
+use crate::planner::order::Key;
 
 /// Rows of the first request when the planner expects no limit: enough to answer a look at the
 /// table, few enough to be quick.

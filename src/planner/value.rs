@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use acumatica_client::Literal;
 use pgrx::prelude::*;
 
-use crate::convert::{EPOCH_DAYS, EPOCH_MICROSECONDS};
-use crate::encoding::from_server;
+use crate::backend::encoding::from_server;
+use crate::executor::convert::{EPOCH_DAYS, EPOCH_MICROSECONDS};
 
 /// Whether an operator is the `=` of the type of its left side.
 ///

@@ -8,14 +8,14 @@ use acumatica_schema::{Case, Change, ChangeKind, Existing, ExistingColumn, Setti
 use pgrx::PgRelation;
 use pgrx::prelude::*;
 
-use crate::admin::{is_ours, server};
-use crate::compat;
-use crate::connection::{Server, quoted};
-use crate::deparse::{Table, column_options};
-use crate::encoding::{from_server, to_server};
-use crate::error::{Refusal, notice, or_raise};
-use crate::import::{Source, tell_of};
-use crate::option::{Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST};
+use crate::backend::compat;
+use crate::backend::encoding::{from_server, to_server};
+use crate::backend::error::{Refusal, notice, or_raise};
+use crate::catalog::connection::{Server, quoted};
+use crate::catalog::option::{Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST};
+use crate::commands::admin::{is_ours, server};
+use crate::commands::import::{Source, tell_of};
+use crate::planner::deparse::{Table, column_options};
 
 fn source(name: &str, schema: &str) -> Source {
     or_raise(Source::open(server(name), schema, &Options::default()))

@@ -6,13 +6,13 @@ use acumatica_client::{OWN_TENANT, describe};
 use pgrx::PgList;
 use pgrx::prelude::*;
 
-use crate::condition;
-use crate::deparse::Table;
-use crate::encoding::{from_server, to_server};
-use crate::error::or_raise;
-use crate::option::Options;
-use crate::parameter;
-use crate::scan;
+use crate::backend::encoding::{from_server, to_server};
+use crate::backend::error::or_raise;
+use crate::catalog::option::Options;
+use crate::executor::scan;
+use crate::planner::condition;
+use crate::planner::deparse::Table;
+use crate::planner::parameter;
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.ExplainForeignScan = Some(explain_foreign_scan);

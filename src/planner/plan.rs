@@ -4,14 +4,14 @@ use acumatica_client::decode::ColumnType;
 use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts, PgRelation};
 
-use crate::compat::{self, Estimate};
-use crate::condition::{self, Described};
-use crate::convert::column_type;
-use crate::deparse::{Column, FIRST_PAGE, Plan, Table, column_options};
-use crate::order::{self, Key};
-use crate::parameter::{self, Argument};
-use crate::shippable;
-use crate::upper;
+use crate::backend::compat::{self, Estimate};
+use crate::executor::convert::column_type;
+use crate::planner::condition::{self, Described};
+use crate::planner::deparse::{Column, FIRST_PAGE, Plan, Table, column_options};
+use crate::planner::order::{self, Key};
+use crate::planner::parameter::{self, Argument};
+use crate::planner::shippable;
+use crate::planner::upper;
 
 /// One request and its answer cost about what reading a hundred pages of a local table costs.
 pub const REQUEST_COST: f64 = 100.0;

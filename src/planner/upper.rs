@@ -9,11 +9,11 @@ use acumatica_client::Surface;
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
-use crate::compat::{self, Estimate};
-use crate::condition::Described;
-use crate::deparse::{Plan, Upper, UpperKind};
-use crate::order;
-use crate::plan::{Planned, REQUEST_COST, ROW_COST, attributes};
+use crate::backend::compat::{self, Estimate};
+use crate::planner::condition::Described;
+use crate::planner::deparse::{Plan, Upper, UpperKind};
+use crate::planner::order;
+use crate::planner::plan::{Planned, REQUEST_COST, ROW_COST, attributes};
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.GetForeignUpperPaths = Some(get_foreign_upper_paths);

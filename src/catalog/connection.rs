@@ -14,11 +14,11 @@ use acumatica_client::{
 use pgrx::prelude::*;
 use zeroize::Zeroizing;
 
-use crate::encoding::from_server;
-use crate::error::{Refusal, or_raise};
-use crate::io::{Io, Running};
-use crate::option::{Object, Options, option_list, parse_url};
-use crate::state;
+use crate::backend::encoding::from_server;
+use crate::backend::error::{Refusal, or_raise};
+use crate::backend::io::{Io, Running};
+use crate::backend::state;
+use crate::catalog::option::{Object, Options, option_list, parse_url};
 
 thread_local! {
     // PostgreSQL runs a backend on one thread, so this is the state of the backend.
@@ -338,7 +338,7 @@ fn tell_unbound(server: &Server, mapping: &Mapping, name: &str) {
         return;
     }
     let role = role_name(mapping.user);
-    crate::error::notice(
+    crate::backend::error::notice(
         format!(
             "option \"{name}\" of the user mapping for server \"{}\" is sealed for every server and role",
             server.name

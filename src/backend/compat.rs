@@ -100,17 +100,6 @@ pub unsafe fn is_descending(pathkey: *mut pg_sys::PathKey) -> bool {
     }
 }
 
-/// Has PostgreSQL refuse settings by a prefix that nobody has defined; before 15 it only warns of those that are there.
-pub fn reserve_prefix(prefix: &std::ffi::CStr) {
-    // SAFETY: PostgreSQL loads libraries on its only thread; the name is copied.
-    unsafe {
-        #[cfg(any(feature = "pg13", feature = "pg14"))]
-        pg_sys::EmitWarningsOnPlaceholders(prefix.as_ptr());
-        #[cfg(not(any(feature = "pg13", feature = "pg14")))]
-        pg_sys::MarkGUCPrefixReserved(prefix.as_ptr());
-    }
-}
-
 /// A sort of rows, read once from the beginning to the end.
 ///
 /// # Safety

@@ -9,12 +9,12 @@ use acumatica_client::{forget, knows};
 use pgrx::prelude::*;
 use pgrx::{PgXactCallbackEvent, register_xact_callback};
 
-use crate::admin::is_ours;
-use crate::compat;
-use crate::connection::{Mapping, Server, close_sessions, is_in_catalog};
-use crate::encoding::from_server;
-use crate::error::{Refusal, or_raise, warning};
-use crate::state;
+use crate::backend::compat;
+use crate::backend::encoding::from_server;
+use crate::backend::error::{Refusal, or_raise, warning};
+use crate::backend::state;
+use crate::catalog::connection::{Mapping, Server, close_sessions, is_in_catalog};
+use crate::commands::admin::is_ours;
 
 /// A server or user mapping of a DDL command.
 enum Touched {

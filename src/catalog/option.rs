@@ -8,8 +8,8 @@ use acumatica_client::InstanceUrl;
 use pgrx::prelude::*;
 use url::Url;
 
-use crate::encoding::from_server;
-use crate::error::{Refusal, or_raise};
+use crate::backend::encoding::from_server;
+use crate::backend::error::{Refusal, or_raise};
 
 /// What an option may be given to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

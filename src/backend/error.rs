@@ -4,7 +4,7 @@ use acumatica_client::{Error, ErrorKind};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use crate::encoding::for_display;
+use crate::backend::encoding::for_display;
 
 /// What `ereport` takes: a primary message in lower case, what is known, what to do.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use acumatica_client::Sealer;
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
-use crate::error::Refusal;
+use crate::backend::error::Refusal;
 
 static KEY_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"acumatica_fdw/key"));
 

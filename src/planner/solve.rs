@@ -3,7 +3,7 @@
 use acumatica_client::{Comparison, Literal};
 use pgrx::prelude::*;
 
-use crate::value::{base_type, literals};
+use crate::planner::value::{base_type, literals};
 
 type Expr = *mut pg_sys::Expr;
 

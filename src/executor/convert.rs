@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use acumatica_client::decode::{Batch, Cell, ColumnType};
 use pgrx::prelude::*;
 
-use crate::encoding::database_is_utf8;
+use crate::backend::encoding::database_is_utf8;
 
 /// Days and microseconds between the epochs of Unix, 1970, and of PostgreSQL, 2000.
 pub const EPOCH_DAYS: i32 = 10_957;

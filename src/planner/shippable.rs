@@ -12,10 +12,10 @@ use acumatica_client::{Case, Comparison, Field, Kind, Slack, Test};
 use pgrx::PgList;
 use pgrx::prelude::*;
 
-use crate::condition::{Condition, Reading, Syntax};
-use crate::deparse::Column;
-use crate::solve::{Step, solved, turned};
-use crate::value::{are_alike, attribute_of, base_type, is_deterministic, relabelled, tag};
+use crate::planner::condition::{Condition, Reading, Syntax};
+use crate::planner::deparse::Column;
+use crate::planner::solve::{Step, solved, turned};
+use crate::planner::value::{are_alike, attribute_of, base_type, is_deterministic, relabelled, tag};
 
 type Expr = *mut pg_sys::Expr;
 /// A condition over expressions, or why there is none.

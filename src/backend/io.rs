@@ -14,7 +14,7 @@ use acumatica_client::decode::Batch;
 use acumatica_client::{Client, Engine, Job, Notice, Rows, ScanRequest};
 use pgrx::prelude::*;
 
-use crate::error::{self, Refusal, or_raise};
+use crate::backend::error::{self, Refusal, or_raise};
 
 /// The engine and the socket it knocks on.
 #[derive(Debug)]

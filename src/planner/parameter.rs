@@ -11,11 +11,11 @@ use acumatica_client::{Literal, ScanRequest};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
-use crate::deparse::Table;
-use crate::encoding::from_server;
-use crate::error::Refusal;
-use crate::setting;
-use crate::value::{Expression, are_alike, attribute_of, is_deterministic, is_equality};
+use crate::backend::encoding::from_server;
+use crate::backend::error::Refusal;
+use crate::catalog::setting;
+use crate::planner::deparse::Table;
+use crate::planner::value::{Expression, are_alike, attribute_of, is_deterministic, is_equality};
 
 /// A condition that gives a parameter its value.
 #[derive(Clone, Copy, Debug)]

@@ -3,9 +3,9 @@
 use acumatica_client::{Case, Comparison, Dialect, Field, Filter, Literal, MatchPlace, Slack, Test, refusal};
 use pgrx::prelude::*;
 
-use crate::deparse::Column;
-use crate::shippable::{Translated, translate};
-use crate::value::{Expression, Values, element_type, literals};
+use crate::planner::deparse::Column;
+use crate::planner::shippable::{Translated, translate};
+use crate::planner::value::{Expression, Values, element_type, literals};
 
 /// A condition, over whatever stands for the values in it.
 #[derive(Debug)]

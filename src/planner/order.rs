@@ -12,10 +12,10 @@ use acumatica_client::{Kind, Surface};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
-use crate::compat;
-use crate::deparse::{Column, Table};
-use crate::error::Refusal;
-use crate::value::attribute_of;
+use crate::backend::compat;
+use crate::backend::error::Refusal;
+use crate::planner::deparse::{Column, Table};
+use crate::planner::value::attribute_of;
 
 /// A column that rows are ordered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,13 +6,13 @@ use acumatica_client::{Authorized, Expected, SessionState};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::prelude::*;
 
-use crate::compat;
-use crate::connection::{Mapping, Server, close_sessions, role_name, with_client};
-use crate::encoding::{from_server, to_server};
-use crate::error::{Refusal, or_raise, warning};
-use crate::io::Waiting;
-use crate::option::{Object, Options, option_list};
-use crate::state;
+use crate::backend::compat;
+use crate::backend::encoding::{from_server, to_server};
+use crate::backend::error::{Refusal, or_raise, warning};
+use crate::backend::io::Waiting;
+use crate::backend::state;
+use crate::catalog::connection::{Mapping, Server, close_sessions, role_name, with_client};
+use crate::catalog::option::{Object, Options, option_list};
 
 /// `pg_read_all_stats` (pg_authid.dat).
 const ROLE_PG_READ_ALL_STATS: pg_sys::Oid = pg_sys::Oid::from_u32(3375);
@@ -151,7 +151,7 @@ fn acumatica_authorize_wait(name: &str, timeout: Interval) -> AuthorizedRow {
         let (job, url) = io.engine().authorize_wait(client, Duration::from_micros(patience))?;
         Ok((io.job(job), url))
     }));
-    crate::error::notice(
+    crate::backend::error::notice(
         format!("open this address in a browser: {url}"),
         "The browser must run on this machine, or reach the port of callback_url through a tunnel.".into(),
     );

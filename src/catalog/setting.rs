@@ -6,9 +6,9 @@ use acumatica_client::Context;
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
-use crate::encoding::from_server;
-use crate::error::Refusal;
-use crate::option::is_date;
+use crate::backend::encoding::from_server;
+use crate::backend::error::Refusal;
+use crate::catalog::option::is_date;
 
 type Text = GucSetting<Option<CString>>;
 

@@ -9,15 +9,15 @@ use acumatica_client::{ErrorKind, Filter, Literal, ScanRequest, ScanStats};
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, PgRelation, PgTryBuilder};
 
-use crate::compat;
-use crate::condition::Conditions;
-use crate::connection;
-use crate::convert::{Converter, readable};
-use crate::deparse::{Plan, Table};
-use crate::error::{Refusal, notice, or_raise};
-use crate::io::Running;
-use crate::order::{Key, Sorting};
-use crate::parameter::{self, Arguments};
+use crate::backend::compat;
+use crate::backend::error::{Refusal, notice, or_raise};
+use crate::backend::io::Running;
+use crate::catalog::connection;
+use crate::executor::convert::{Converter, readable};
+use crate::planner::condition::Conditions;
+use crate::planner::deparse::{Plan, Table};
+use crate::planner::order::{Key, Sorting};
+use crate::planner::parameter::{self, Arguments};
 
 /// A result that is no larger than this is kept, so that a rescan costs no request.
 const REPLAY_BYTES: usize = 4 * 1024 * 1024;

@@ -1,0 +1,5 @@
+//! From batches of cells to tuples.
+
+pub mod convert;
+pub mod explain;
+pub mod scan;

@@ -1,0 +1,11 @@
+//! From a query to a remote request: paths, which clauses are shippable, what the executor is told.
+
+pub mod condition;
+pub mod deparse;
+pub mod order;
+pub mod parameter;
+pub mod plan;
+pub mod shippable;
+pub mod solve;
+pub mod upper;
+pub mod value;
