@@ -32,7 +32,7 @@ struct Backend {
 }
 
 /// A foreign server, as its options describe it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Server {
     pub oid: pg_sys::Oid,
     pub name: String,

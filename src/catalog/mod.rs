@@ -3,3 +3,5 @@
 pub mod connection;
 pub mod option;
 pub mod setting;
+pub mod table;
+pub mod types;

@@ -13,9 +13,9 @@ use crate::backend::encoding::{from_server, to_server};
 use crate::backend::error::{Refusal, notice, or_raise};
 use crate::catalog::connection::{Server, quoted};
 use crate::catalog::option::{Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST};
+use crate::catalog::table::Table;
 use crate::commands::admin::{is_ours, server};
 use crate::commands::import::{Source, tell_of};
-use crate::planner::deparse::{Table, column_options};
 
 fn source(name: &str, schema: &str) -> Source {
     or_raise(Source::open(server(name), schema, &Options::default()))
@@ -145,7 +145,7 @@ fn groups(foreign_schema: &str) -> Vec<Group> {
     for oid in foreign_tables(namespace) {
         // SAFETY: a table of the catalog; the lock is that of a reader, and ends with the transaction.
         let relation = unsafe { PgRelation::with_lock(oid, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
-        let table = Table::load(oid);
+        let table = Table::of(&relation);
         // SAFETY: raises the usual error if the user lacks the right.
         unsafe { compat::check_server_usage(table.server.oid, pg_sys::GetUserId()) };
         let schema = table.inherited("schema").to_owned();
@@ -167,7 +167,7 @@ fn groups(foreign_schema: &str) -> Vec<Group> {
                 group.not_null |= not_null;
             }
             None => groups.push(Group {
-                server: table.server,
+                server: table.server.clone(),
                 schema,
                 endpoint_name: name,
                 endpoint_version: version,
@@ -201,18 +201,17 @@ fn foreign_tables(namespace: pg_sys::Oid) -> Vec<pg_sys::Oid> {
 fn existing(relation: &PgRelation, table: &Table, foreign_schema: &str) -> (Existing, bool) {
     let descriptor = relation.tuple_desc();
     let mut not_null = false;
-    let columns = descriptor.iter().filter(|attribute| !attribute.attisdropped).map(|attribute| {
+    let columns = table.columns.iter().filter_map(|column| {
+        let attribute = descriptor.get(column.attribute as usize - 1)?;
         not_null |= attribute.attnotnull;
-        // SAFETY: a name of the catalog, and a type that exists; the text is palloc'd.
-        let (name, sql_type) = unsafe {
-            let name = from_server(attribute.attname.data.as_ptr());
-            (name, from_server(pg_sys::format_type_with_typemod(attribute.atttypid, attribute.atttypmod)))
-        };
-        let mut options = column_options(relation.oid(), attribute.attnum).into_pairs();
+        // SAFETY: a type that exists; the text is palloc'd.
+        let sql_type =
+            unsafe { from_server(pg_sys::format_type_with_typemod(attribute.atttypid, attribute.atttypmod)) };
+        let mut options = column.options.clone().into_pairs();
         if !options.iter().any(|(option, _)| option == "field" || option == "custom") {
-            options.push(("field".to_owned(), name.clone()));
+            options.push(("field".to_owned(), column.name.clone()));
         }
-        ExistingColumn { name, sql_type, options }
+        Some(ExistingColumn { name: column.name.clone(), sql_type, options })
     });
     let columns = columns.collect();
     let mut options = table.options.clone().into_pairs();
@@ -221,10 +220,8 @@ fn existing(relation: &PgRelation, table: &Table, foreign_schema: &str) -> (Exis
             options.push((name.to_owned(), table.inherited(name).to_owned()));
         }
     }
-    // SAFETY: the relation is open.
-    let name = unsafe { from_server((*(*relation.as_ptr()).rd_rel).relname.data.as_ptr()) };
-    let quoted = format!("{}.{}", quoted(foreign_schema), quoted(&name));
-    (Existing { name, quoted, options, columns }, not_null)
+    let quoted = format!("{}.{}", quoted(foreign_schema), quoted(&table.name));
+    (Existing { name: table.name.clone(), quoted, options, columns }, not_null)
 }
 
 fn changes_of(group: Group, foreign_schema: &str, endpoint_version: Option<&str>) -> Vec<Change> {

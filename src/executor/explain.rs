@@ -8,11 +8,13 @@ use pgrx::prelude::*;
 
 use crate::backend::encoding::{from_server, to_server};
 use crate::backend::error::or_raise;
-use crate::catalog::option::Options;
+use crate::catalog::table::Table;
 use crate::executor::scan;
 use crate::planner::condition;
-use crate::planner::deparse::Table;
+use crate::planner::deparse;
 use crate::planner::parameter;
+use crate::planner::private::Plan;
+use crate::planner::value;
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.ExplainForeignScan = Some(explain_foreign_scan);
@@ -28,14 +30,15 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
     unsafe {
         if (*state).verbose {
             let relation = scan::relation(node);
-            let table = Table::load(relation.oid());
-            let (plan_data, relid, clauses) = scan::planned(node);
-            let mut request = table.request(&relation, &plan_data);
+            let table = Table::of(&relation);
+            let (plan, expressions) = scan::planned(node);
+            let mut request = deparse::request(&table, &plan);
+            let expressions: Vec<_> = PgList::<pg_sys::Expr>::from_pg(expressions).iter_ptr().collect();
             let text = |expression: *mut pg_sys::Expr| deparsed(node, state, expression.cast());
-            let dialect = table.dialect();
-            let found = condition::described(relid, &table.fields(&relation), clauses, dialect, text);
+            let values = |index: &usize| value::shown(expressions[*index], text);
+            let found = condition::described(&plan.conditions, true, table.dialect, &values);
             request.filter = found.filter;
-            if plan_data.upper.is_some() {
+            if plan.upper.is_some() {
                 let (schema, name) =
                     (from_server(pg_sys::get_namespace_name(relation.namespace_oid())), relation.name());
                 property(c"Foreign Table", &format!("{schema}.{name}"), state);
@@ -49,19 +52,17 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
             if !headers.is_empty() {
                 property(c"Remote Headers", &headers.join(", "), state);
             }
-            let parameters = table.parameters(&relation);
-            let arguments = arguments(node, state, &parameters, &plan_data.arguments);
+            let arguments = arguments(node, state, &table, &plan.arguments, &expressions);
             if !arguments.is_empty() {
                 property(c"Parameters", &arguments, state);
             }
+            let kept = kept((*(*node).ss.ps.plan).qual, &plan, &found.kept);
             // What decides about a parameter is no condition on the rows.
-            let kept = found.kept.into_iter().filter(|(clause, _)| {
-                let of_plan = |(attribute, _): &(i16, Options)| {
-                    let mut used = std::ptr::null_mut();
-                    pg_sys::pull_varattnos(clause.cast(), relid, &mut used);
-                    parameter::mentions(used, *attribute)
-                };
-                !parameters.iter().any(of_plan)
+            let relid = (*(*node).ss.ps.plan.cast::<pg_sys::ForeignScan>()).scan.scanrelid;
+            let kept = kept.into_iter().filter(|(clause, _)| {
+                let mut used = std::ptr::null_mut();
+                pg_sys::pull_varattnos(clause.cast(), relid, &mut used);
+                !table.parameters().any(|column| parameter::mentions(used, column.attribute))
             });
             let mut lines: *mut pg_sys::List = std::ptr::null_mut();
             for (clause, why) in kept {
@@ -109,6 +110,29 @@ unsafe fn property(label: &CStr, value: &str, state: *mut pg_sys::ExplainState) 
     unsafe { pg_sys::ExplainPropertyText(label.as_ptr(), value.as_ptr(), state) };
 }
 
+/// The clauses that are not sent, in their order, each with a reason.
+///
+/// # Safety
+/// `quals` are those of the plan.
+unsafe fn kept<'a>(
+    quals: *mut pg_sys::List,
+    plan: &'a Plan,
+    refused: &[(usize, &'static str)],
+) -> Vec<(*mut pg_sys::Expr, &'a str)> {
+    // SAFETY: as the caller says.
+    let quals = unsafe { PgList::<pg_sys::Expr>::from_pg(quals) };
+    let unsent =
+        |place: &usize| plan.kept.iter().find(|(kept, _)| kept == place).map(|(_, why)| why.as_str());
+    // The other quals are the conditions, in this order.
+    let sent: Vec<usize> = (0..quals.len()).filter(|place| unsent(place).is_none()).collect();
+    let refused = |place: &usize| {
+        let index = sent.iter().position(|other| other == place)?;
+        refused.iter().find(|(condition, _)| *condition == index).map(|(_, why)| *why)
+    };
+    let each = quals.iter_ptr().enumerate();
+    each.filter_map(|(place, clause)| Some((clause, unsent(&place).or_else(|| refused(&place))?))).collect()
+}
+
 /// What the parameters of an inquiry are given, as the query says it.
 ///
 /// # Safety
@@ -116,22 +140,17 @@ unsafe fn property(label: &CStr, value: &str, state: *mut pg_sys::ExplainState) 
 unsafe fn arguments(
     node: *mut pg_sys::ForeignScanState,
     state: *mut pg_sys::ExplainState,
-    parameters: &[(i16, Options)],
+    table: &Table,
     attributes: &[i16],
+    expressions: &[*mut pg_sys::Expr],
 ) -> String {
-    // SAFETY: as the caller says.
-    unsafe {
-        let plan = (*node).ss.ps.plan;
-        let values = PgList::<pg_sys::Node>::from_pg((*plan.cast::<pg_sys::ForeignScan>()).fdw_exprs);
-        let shown = attributes.iter().zip(values.iter_ptr()).map(|(attribute, value)| {
-            let name = pg_sys::get_attname((*(*node).ss.ss_currentRelation).rd_id, *attribute, false);
-            let own = parameters.iter().find(|(parameter, _)| parameter == attribute);
-            let field = own.and_then(|(_, options)| options.get("field")).map(str::to_owned);
-            let value = deparsed(node, state, value);
-            format!("{} = {value}", field.unwrap_or_else(|| from_server(name)))
-        });
-        shown.collect::<Vec<_>>().join(", ")
-    }
+    let shown = attributes.iter().zip(expressions).filter_map(|(attribute, value)| {
+        let column = table.column(*attribute)?;
+        let name = column.options.get("field").unwrap_or(&column.name);
+        // SAFETY: as the caller says.
+        Some(format!("{name} = {}", unsafe { deparsed(node, state, value.cast()) }))
+    });
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 /// An expression of the plan in SQL.

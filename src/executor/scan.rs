@@ -1,6 +1,7 @@
 //! The executor's callbacks: rows, from the I/O thread into the slot.
 
 use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,11 +14,13 @@ use crate::backend::compat;
 use crate::backend::error::{Refusal, notice, or_raise};
 use crate::backend::io::Running;
 use crate::catalog::connection;
+use crate::catalog::table::Table;
 use crate::executor::convert::{Converter, readable};
 use crate::planner::condition::Conditions;
-use crate::planner::deparse::{Plan, Table};
-use crate::planner::order::{Key, Sorting};
-use crate::planner::parameter::{self, Arguments};
+use crate::planner::deparse;
+use crate::planner::order::Sorting;
+use crate::planner::parameter::Arguments;
+use crate::planner::private::{Key, Plan};
 
 /// A result that is no larger than this is kept, so that a rescan costs no request.
 const REPLAY_BYTES: usize = 4 * 1024 * 1024;
@@ -32,7 +35,7 @@ pub fn register(routine: &mut pg_sys::FdwRoutine) {
 /// A scan between two rows.
 #[derive(Debug)]
 pub struct Scan {
-    table: Table,
+    table: Rc<Table>,
     user: pg_sys::Oid,
     pub request: ScanRequest,
     /// Place in the slot, and how to fill it, for each column of the request.
@@ -87,8 +90,8 @@ enum Rescans {
 }
 
 impl Scan {
-    fn new(table: Table, user: pg_sys::Oid, relation: &PgRelation, plan: &Plan, begun: Begun) -> Self {
-        let request = table.request(relation, plan);
+    fn new(table: Rc<Table>, user: pg_sys::Oid, relation: &PgRelation, plan: &Plan, begun: Begun) -> Self {
+        let request = deparse::request(&table, plan);
         let bigint =
             pg_sys::FormData_pg_attribute { atttypid: pg_sys::INT8OID, atttypmod: -1, ..Default::default() };
         // However often a query shows it, it refers to the first column that is the same.
@@ -464,20 +467,15 @@ pub unsafe fn relation(node: *mut pg_sys::ForeignScanState) -> PgRelation {
     }
 }
 
-/// What the planner has left for a scan: its plan, and the conditions, with the number that the table has in them.
+/// What the planner has left for a scan, and the expressions of the values in it.
 ///
 /// # Safety
 /// As above.
-pub unsafe fn planned(node: *mut pg_sys::ForeignScanState) -> (Plan, pg_sys::Index, *mut pg_sys::List) {
+pub unsafe fn planned(node: *mut pg_sys::ForeignScanState) -> (Plan, *mut pg_sys::List) {
     // SAFETY: as the caller says.
     unsafe {
         let scan: *mut pg_sys::ForeignScan = (*node).ss.ps.plan.cast();
-        let plan = Plan::from_list((*scan).fdw_private);
-        let (relid, clauses) = match &plan.upper {
-            Some(upper) => (upper.relid, upper.clauses),
-            None => ((*scan).scan.scanrelid, (*scan).scan.plan.qual),
-        };
-        (plan, relid, clauses)
+        (Plan::from_list((*scan).fdw_private), (*scan).fdw_exprs)
     }
 }
 
@@ -490,13 +488,12 @@ unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanSta
     // current memory context is that of the query.
     unsafe {
         let relation = relation(node);
-        let expressions = (*(*node).ss.ps.plan.cast::<pg_sys::ForeignScan>()).fdw_exprs;
-        let (plan, relid, clauses) = planned(node);
+        let (plan, expressions) = planned(node);
         let user = compat::scan_user(node);
-        let table = Table::load(relation.oid());
-        let parameters = parameter::of_table(&table, &relation);
+        let table = Table::of(&relation);
+        let parameters: Vec<i16> = table.parameters().map(|column| column.attribute).collect();
         let arguments = Arguments::begin(node, expressions, &plan.arguments, &parameters);
-        let conditions = Conditions::begin(node, relid, &table.fields(&relation), clauses);
+        let conditions = Conditions::begin(node, &plan, expressions);
         let places = |key: &Key| match &plan.upper {
             Some(_) => plan.attributes.iter().position(|attribute| *attribute == key.attribute),
             None => Some(key.attribute as usize - 1),

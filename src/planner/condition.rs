@@ -1,14 +1,15 @@
 //! Conditions whose values are yet to be worked out, and what they come to when a scan starts.
 
 use acumatica_client::{Case, Comparison, Dialect, Field, Filter, Literal, MatchPlace, Slack, Test, refusal};
+use pgrx::PgList;
 use pgrx::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use crate::planner::deparse::Column;
-use crate::planner::shippable::{Translated, translate};
-use crate::planner::value::{Expression, Values, element_type, literals};
+use crate::planner::private::Plan;
+use crate::planner::value::{Expression, Values};
 
 /// A condition, over whatever stands for the values in it.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Condition<V> {
     And(Vec<Condition<V>>),
     Or(Vec<Condition<V>>),
@@ -37,7 +38,7 @@ pub enum Condition<V> {
 }
 
 /// What a value says of a field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reading {
     Value,
     /// The year of a moment.
@@ -45,7 +46,7 @@ pub enum Reading {
 }
 
 /// What the text that another is compared with is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Syntax {
     /// A pattern of LIKE, with the backslash as its escape.
     Like,
@@ -69,19 +70,20 @@ pub struct Conditions(Vec<Condition<Expression>>);
 
 impl Conditions {
     /// # Safety
-    /// `node` is being begun, in the memory context of the query, with the relation of `columns`.
+    /// `node` is being begun, in the memory context of the query; `expressions` are the `fdw_exprs` of its plan.
     pub unsafe fn begin(
         node: *mut pg_sys::ForeignScanState,
-        relid: pg_sys::Index,
-        columns: &[Column],
-        clauses: *mut pg_sys::List,
+        plan: &Plan,
+        expressions: *mut pg_sys::List,
     ) -> Self {
         // SAFETY: as the caller says.
-        unsafe {
-            let Translated { conditions, .. } = translate(relid, columns, clauses);
-            let begin = |expression| Expression::begin(node, expression);
-            Self(conditions.into_iter().map(|condition| condition.map(&begin)).collect())
-        }
+        let expressions = unsafe { PgList::<pg_sys::Expr>::from_pg(expressions) };
+        let begin = |index| match expressions.get_ptr(index) {
+            // SAFETY: as the caller says.
+            Some(expression) => unsafe { Expression::begin(node, expression) },
+            None => unreachable!("a plan has an expression for each value of its conditions"),
+        };
+        Self(plan.conditions_over(begin))
     }
 
     /// What the server is asked to apply; `None` if no row can meet the conditions.
@@ -99,54 +101,32 @@ impl Conditions {
     }
 }
 
-/// What the server would be asked for a plan that is not run, and why not for the rest.
+/// What the server would be asked for conditions whose values may not be known yet.
 pub struct Described {
     pub filter: Option<Filter>,
-    /// Clauses that are not sent at all, each with a reason.
-    pub kept: Vec<(*mut pg_sys::Expr, &'static str)>,
+    /// Conditions that are not sent after all, by their index, each with a reason.
+    pub kept: Vec<(usize, &'static str)>,
     /// The server's answer to the filter is that of all the clauses.
     pub exact: bool,
 }
 
-/// The same for a plan that is only described: what is not known yet is shown as `text` has it.
-///
-/// # Safety
-/// `clauses` are those that a scan of the relation checks.
-pub unsafe fn described(
-    relid: pg_sys::Index,
-    columns: &[Column],
-    clauses: *mut pg_sys::List,
+/// Describes conditions that are `complete` if no clause, nor part of one, is missing among them.
+pub fn described<V>(
+    conditions: &[Condition<V>],
+    mut complete: bool,
     dialect: Dialect,
-    text: impl Fn(*mut pg_sys::Expr) -> String,
+    values: &impl Fn(&V) -> Values,
 ) -> Described {
-    let values = |expression: &*mut pg_sys::Expr| {
-        // SAFETY: an expression of the plan; a constant that is not NULL has a value of its type.
-        unsafe {
-            let constant: *mut pg_sys::Const = expression.cast();
-            if (*constant).xpr.type_ != pg_sys::NodeTag::T_Const {
-                let shown = Literal::Shown(format!("{{{}}}", text(*expression)));
-                return Values { literals: vec![Ok(shown)], has_null: false };
-            }
-            if (*constant).constisnull {
-                return Values::null();
-            }
-            let element = element_type((*constant).consttype);
-            literals((*constant).constvalue, (*constant).consttype, element)
-        }
-    };
-    // SAFETY: as the caller says.
-    let Translated { conditions, clauses, mut kept, mut complete } =
-        unsafe { translate(relid, columns, clauses) };
-    let mut asked = Vec::new();
-    for (condition, clause) in conditions.iter().zip(clauses) {
-        match condition.work_out(&values) {
+    let (mut asked, mut kept) = (Vec::new(), Vec::new());
+    for (index, condition) in conditions.iter().enumerate() {
+        match condition.work_out(values) {
             Outcome::Ask(filter) => {
-                kept.extend(refusal(&filter, dialect).map(|why| (clause, why)));
+                kept.extend(refusal(&filter, dialect).map(|why| (index, why)));
                 asked.push(filter);
             }
             Outcome::Never => complete = false,
             Outcome::Unknown => {
-                kept.push((clause, "the value leaves nothing to ask for"));
+                kept.push((index, "the value leaves nothing to ask for"));
                 complete = false;
             }
         }
@@ -157,11 +137,11 @@ pub unsafe fn described(
 }
 
 impl<V> Condition<V> {
-    fn map<W>(self, change: &impl Fn(V) -> W) -> Condition<W> {
-        let each = |parts: Vec<Self>| parts.into_iter().map(|part| part.map(change)).collect();
+    /// The same condition over other values.
+    pub fn map<W>(self, change: &mut impl FnMut(V) -> W) -> Condition<W> {
         match self {
-            Self::And(parts) => Condition::And(each(parts)),
-            Self::Or(parts) => Condition::Or(each(parts)),
+            Self::And(parts) => Condition::And(parts.into_iter().map(|part| part.map(change)).collect()),
+            Self::Or(parts) => Condition::Or(parts.into_iter().map(|part| part.map(change)).collect()),
             Self::Compare { field, comparison, values, every, slack, reading } => {
                 Condition::Compare { field, comparison, values: change(values), every, slack, reading }
             }

@@ -5,6 +5,8 @@ pub mod deparse;
 pub mod order;
 pub mod parameter;
 pub mod plan;
+pub mod planned;
+pub mod private;
 pub mod shippable;
 pub mod solve;
 pub mod upper;

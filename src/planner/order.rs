@@ -14,33 +14,9 @@ use pgrx::{PgList, PgRelation};
 
 use crate::backend::compat;
 use crate::backend::error::Refusal;
-use crate::planner::deparse::{Column, Table};
-use crate::planner::value::attribute_of;
-
-/// A column that rows are ordered by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
-    pub attribute: i16,
-    pub descending: bool,
-    /// NULL comes at the other end than the server has it, so that it is asked for apart.
-    pub nulls_apart: bool,
-}
-
-impl Key {
-    /// As a number of a plan.
-    pub fn to_number(self) -> i16 {
-        self.attribute * 4 + i16::from(self.descending) * 2 + i16::from(self.nulls_apart)
-    }
-
-    pub fn from_number(number: i16) -> Self {
-        Self { attribute: number / 4, descending: number & 2 != 0, nulls_apart: number & 1 != 0 }
-    }
-
-    /// Where rows without a value come.
-    fn nulls_first(self) -> bool {
-        self.descending == self.nulls_apart
-    }
-}
+use crate::catalog::table::Table;
+use crate::planner::private::Key;
+use crate::planner::value::{self, attribute_of};
 
 /// The columns that the first of some pathkeys are about, as far as the server can be asked to order by them.
 ///
@@ -50,12 +26,11 @@ pub unsafe fn keys(
     rel: *mut pg_sys::RelOptInfo,
     table: &Table,
     relation: &PgRelation,
-    columns: &[Column],
     pathkeys: *mut pg_sys::List,
 ) -> Vec<Key> {
     let surface = table.surface();
     // REST ignores `$orderby` (acumatica-api.md section 2).
-    if surface == Surface::Rest || columns.is_empty() {
+    if surface == Surface::Rest || pathkeys.is_null() {
         return Vec::new();
     }
     let text = table.collation();
@@ -64,7 +39,7 @@ pub unsafe fn keys(
     unsafe {
         for pathkey in PgList::<pg_sys::PathKey>::from_pg(pathkeys).iter_ptr() {
             let class = (*pathkey).pk_eclass;
-            let found = columns.iter().find(|column| {
+            let found = table.columns.iter().find(|column| {
                 let Ok(field) = &column.field else { return false };
                 let is_ordered = match Kind::of(field.ty) {
                     Some(Kind::Integer | Kind::Decimal | Kind::Float | Kind::Bool | Kind::Moment) => true,
@@ -115,9 +90,7 @@ unsafe fn is_descending(
     // SAFETY: the planner's own structure, and look-ups in the catalog.
     unsafe {
         let ty = relation.tuple_desc().get(attribute as usize - 1)?.atttypid;
-        let class = pg_sys::GetDefaultOpClass(pg_sys::getBaseType(ty), pg_sys::BTREE_AM_OID);
-        let is_default =
-            class != pg_sys::InvalidOid && pg_sys::get_opclass_family(class) == (*pathkey).pk_opfamily;
+        let is_default = value::btree_family(ty) == Some((*pathkey).pk_opfamily);
         is_default.then(|| compat::is_descending(pathkey))
     }
 }

@@ -14,7 +14,6 @@ use pgrx::{PgList, PgRelation};
 use crate::backend::encoding::from_server;
 use crate::backend::error::Refusal;
 use crate::catalog::setting;
-use crate::planner::deparse::Table;
 use crate::planner::value::{Expression, are_alike, attribute_of, is_deterministic, is_equality};
 
 /// A condition that gives a parameter its value.
@@ -25,12 +24,6 @@ pub struct Argument {
     pub value: *mut pg_sys::Expr,
 }
 
-/// The parameters that a table has, by attribute number, and whether each is required.
-pub fn of_table(table: &Table, relation: &PgRelation) -> Vec<(i16, bool)> {
-    let parameters = table.parameters(relation).into_iter();
-    parameters.map(|(attribute, options)| (attribute, options.get("parameter") == Some("required"))).collect()
-}
-
 /// What `clause` says about a parameter of the relation `relid`, if it does.
 ///
 /// # Safety
@@ -38,7 +31,7 @@ pub fn of_table(table: &Table, relation: &PgRelation) -> Vec<(i16, bool)> {
 pub unsafe fn argument(
     root: *mut pg_sys::PlannerInfo,
     relid: pg_sys::Index,
-    parameters: &[(i16, bool)],
+    parameters: &[i16],
     clause: *mut pg_sys::Expr,
 ) -> Option<Argument> {
     // SAFETY: as the caller says; each node is looked at as what its tag says it is.
@@ -119,7 +112,7 @@ unsafe fn coerced(value: *mut pg_sys::Expr, ty: pg_sys::Oid) -> Option<*mut pg_s
 pub unsafe fn check_conditions(
     relid: pg_sys::Index,
     relation: &PgRelation,
-    parameters: &[(i16, bool)],
+    parameters: &[i16],
     given: &[Argument],
     clauses: *mut pg_sys::List,
 ) {
@@ -131,7 +124,7 @@ pub unsafe fn check_conditions(
             }
             let mut used = std::ptr::null_mut();
             pg_sys::pull_varattnos(clause.cast(), relid, &mut used);
-            for (attribute, _) in parameters {
+            for attribute in parameters {
                 let is_given = given.iter().any(|argument| argument.attribute == *attribute);
                 if mentions(used, *attribute) && !is_given {
                     refuse_condition(relation, *attribute);
@@ -151,7 +144,7 @@ pub unsafe fn check_joins(
     rel: *mut pg_sys::RelOptInfo,
     path: *mut pg_sys::ForeignPath,
     relation: &PgRelation,
-    parameters: &[(i16, bool)],
+    parameters: &[i16],
     given: &[Argument],
 ) {
     // SAFETY: as the caller says.
@@ -171,8 +164,8 @@ pub unsafe fn check_joins(
                 && pg_sys::bms_is_subset(needed, outer);
             let is_given = |attribute| given.iter().any(|argument| argument.attribute == attribute);
             let parameter =
-                parameters.iter().find(|(attribute, _)| mentions(used, *attribute) && !is_given(*attribute));
-            if let (Some((attribute, _)), false) = (parameter, is_used) {
+                parameters.iter().find(|&&attribute| mentions(used, attribute) && !is_given(attribute));
+            if let (Some(attribute), false) = (parameter, is_used) {
                 refuse_condition(relation, *attribute);
             }
         }
@@ -206,14 +199,10 @@ fn refuse_condition(relation: &PgRelation, attribute: i16) -> ! {
 ///
 /// # Safety
 /// `node` is an expression.
-pub unsafe fn column(
-    relid: pg_sys::Index,
-    parameters: &[(i16, bool)],
-    node: *mut pg_sys::Expr,
-) -> Option<i16> {
+pub unsafe fn column(relid: pg_sys::Index, parameters: &[i16], node: *mut pg_sys::Expr) -> Option<i16> {
     // SAFETY: as the caller says.
     let attribute = unsafe { attribute_of(relid, node) }?;
-    parameters.iter().any(|(parameter, _)| *parameter == attribute).then_some(attribute)
+    parameters.contains(&attribute).then_some(attribute)
 }
 
 /// Whether a value is known before the relation is read, and stays as it is meanwhile.
@@ -241,13 +230,13 @@ impl Arguments {
         node: *mut pg_sys::ForeignScanState,
         expressions: *mut pg_sys::List,
         attributes: &[i16],
-        parameters: &[(i16, bool)],
+        parameters: &[i16],
     ) -> Self {
         // SAFETY: as the caller says.
         unsafe {
             let expressions = PgList::<pg_sys::Expr>::from_pg(expressions);
             let begun = expressions.iter_ptr().zip(attributes).filter_map(|(expression, attribute)| {
-                let place = parameters.iter().position(|(parameter, _)| parameter == attribute)?;
+                let place = parameters.iter().position(|parameter| parameter == attribute)?;
                 Some((place, Expression::begin(node, expression)))
             });
             Self(begun.collect())
@@ -328,7 +317,7 @@ fn refuse_value(parameter: &str, text: &str) -> ! {
 pub unsafe fn outer_relations(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
-    parameters: &[(i16, bool)],
+    parameters: &[i16],
 ) -> Vec<pg_sys::Relids> {
     let mut sets: Vec<pg_sys::Relids> = Vec::new();
     // SAFETY: as the caller says; the sets are copies in the planner's memory.
@@ -354,14 +343,14 @@ pub unsafe fn outer_relations(
 unsafe fn join_conditions(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
-    parameters: &[(i16, bool)],
+    parameters: &[i16],
 ) -> Vec<*mut pg_sys::RestrictInfo> {
     // SAFETY: the planner's own structures.
     unsafe {
         let mut clauses: Vec<*mut pg_sys::RestrictInfo> =
             PgList::from_pg((*rel).joininfo).iter_ptr().collect();
         if (*rel).has_eclass_joins {
-            for (attribute, _) in parameters {
+            for attribute in parameters {
                 let mut wanted = Wanted { relid: (*rel).relid, attribute: *attribute };
                 let implied = pg_sys::generate_implied_equalities_for_column(
                     root,

@@ -1,22 +1,17 @@
 //! The planner's callbacks: how large, at what cost, and which columns. Nothing here asks the server.
 
-use acumatica_client::decode::ColumnType;
 use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts, PgRelation};
 
 use crate::backend::compat::{self, Estimate};
-use crate::executor::convert::column_type;
-use crate::planner::condition::{self, Described};
-use crate::planner::deparse::{Column, FIRST_PAGE, Plan, Table, column_options};
-use crate::planner::order::{self, Key};
+use crate::planner::condition::Described;
+use crate::planner::deparse::FIRST_PAGE;
+use crate::planner::order;
 use crate::planner::parameter::{self, Argument};
-use crate::planner::shippable;
+use crate::planner::planned::{Planned, REQUEST_COST, ROW_COST, attributes};
+use crate::planner::private::Plan;
 use crate::planner::upper;
 
-/// One request and its answer cost about what reading a hundred pages of a local table costs.
-pub const REQUEST_COST: f64 = 100.0;
-/// A row that comes over the network, beyond what a local one costs.
-pub const ROW_COST: f64 = 0.02;
 /// How much more a row costs that the server has sorted.
 const SORTED_COST: f64 = 1.05;
 /// What is assumed of a table that was never analysed and has no option `rows`.
@@ -28,41 +23,6 @@ pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.GetForeignPlan = Some(get_foreign_plan);
 }
 
-/// What planning needs to know of a table, kept with the relation being planned.
-pub struct Planned {
-    pub table: Table,
-    oid: pg_sys::Oid,
-    /// The columns that conditions and orders can be about.
-    pub columns: Vec<Column>,
-    /// The parameters of an inquiry, by attribute number, and whether each is required.
-    pub parameters: Vec<(i16, bool)>,
-}
-
-impl Planned {
-    /// # Safety
-    /// `rel` went through [`get_foreign_rel_size`]. The reference must not outlive the planner run.
-    pub unsafe fn of<'a>(rel: *mut pg_sys::RelOptInfo) -> &'a Self {
-        // SAFETY: as the caller says.
-        unsafe { &*(*rel).fdw_private.cast::<Self>() }
-    }
-
-    /// The relation, open until this is dropped: not to be kept, since an error closes what is open.
-    pub fn relation(&self) -> PgRelation {
-        // SAFETY: the planner holds a lock on the table.
-        unsafe { PgRelation::with_lock(self.oid, pg_sys::NoLock as pg_sys::LOCKMODE) }
-    }
-
-    /// What the server would be asked for conditions, as far as that is known now.
-    ///
-    /// # Safety
-    /// `clauses` are conditions on the relation `relid`, which this was planned for.
-    pub unsafe fn described(&self, relid: pg_sys::Index, clauses: *mut pg_sys::List) -> Described {
-        let dialect = self.table.dialect();
-        // SAFETY: as the caller says.
-        unsafe { condition::described(relid, &self.columns, clauses, dialect, |_| String::new()) }
-    }
-}
-
 #[pg_guard]
 unsafe extern "C-unwind" fn get_foreign_rel_size(
     root: *mut pg_sys::PlannerInfo,
@@ -71,19 +31,17 @@ unsafe extern "C-unwind" fn get_foreign_rel_size(
 ) {
     // SAFETY: the planner holds a lock on the table.
     let relation = unsafe { PgRelation::with_lock(oid, pg_sys::NoLock as pg_sys::LOCKMODE) };
-    let table = Table::load(oid);
-    let (columns, parameters) = (table.fields(&relation), parameter::of_table(&table, &relation));
     // SAFETY: the planner passes its own structures. What is kept goes with the memory of the planner run, whether that
     // ends well or not.
     unsafe {
+        let planned = Planned::new(rel, &relation);
         let analysed = (*rel).tuples;
-        (*rel).tuples = match table.options.integer("rows") {
+        (*rel).tuples = match planned.table.options.integer("rows") {
             Some(rows) => rows as f64,
             None if analysed > 0.0 => analysed,
             None => DEFAULT_ROWS,
         };
         pg_sys::set_baserel_size_estimates(root, rel);
-        let planned = Planned { table, oid, columns, parameters };
         let mut context = PgMemoryContexts::For(pg_sys::CurrentMemoryContext);
         (*rel).fdw_private = context.leak_and_drop_on_delete(planned).cast();
     }
@@ -98,7 +56,7 @@ unsafe extern "C-unwind" fn get_foreign_paths(
     // SAFETY: the planner passes its own structures.
     unsafe {
         let planned = Planned::of(rel);
-        let Planned { table, columns, parameters, .. } = planned;
+        let Planned { table, parameters, .. } = planned;
         let relation = planned.relation();
         let sets = match parameters.is_empty() {
             true => Vec::new(),
@@ -108,7 +66,7 @@ unsafe extern "C-unwind" fn get_foreign_paths(
         for outer in std::iter::once((*rel).lateral_relids).chain(sets).chain(std::iter::once(all)) {
             add_scan_path(root, rel, outer, all, std::ptr::null_mut());
         }
-        let keys = order::keys(rel, table, &relation, columns, (*root).query_pathkeys);
+        let keys = order::keys(rel, table, &relation, (*root).query_pathkeys);
         let is_plain = parameters.is_empty() && (*rel).lateral_relids.is_null();
         if !keys.is_empty() && is_plain && fits_a_page(root, rel, planned) {
             let pathkeys = PgList::<std::ffi::c_void>::from_pg((*root).query_pathkeys);
@@ -131,14 +89,18 @@ unsafe fn fits_a_page(
 ) -> bool {
     // SAFETY: as the caller says.
     unsafe {
-        let most = planned.table.inherited("page_size").parse().unwrap_or(f64::MAX);
+        let most = f64::from(planned.table.page_size);
         let limit = (*root).limit_tuples;
         let clauses = pg_sys::extract_actual_clauses((*rel).baserestrictinfo, false);
-        is_alone(root)
-            && limit >= 1.0
-            && limit <= most
-            && planned.described((*rel).relid, clauses).kept.is_empty()
+        is_alone(root) && limit >= 1.0 && limit <= most && sends_all(planned, clauses)
     }
+}
+
+/// Whether each of some clauses is sent, though it may be checked here.
+unsafe fn sends_all(planned: &Planned, clauses: *mut pg_sys::List) -> bool {
+    // SAFETY: clauses of the relation.
+    let classified = unsafe { planned.classify(clauses) };
+    classified.kept.is_empty() && planned.described(&classified).kept.is_empty()
 }
 
 /// Whether the query is about one relation.
@@ -161,7 +123,8 @@ unsafe fn add_scan_path(
 ) {
     // SAFETY: as the caller says.
     unsafe {
-        let Planned { columns, parameters, .. } = Planned::of(rel);
+        let planned = Planned::of(rel);
+        let parameters = &planned.parameters;
         let info = match outer.is_null() {
             true => std::ptr::null_mut(),
             false => pg_sys::get_baserel_parampathinfo(root, rel, outer),
@@ -180,7 +143,7 @@ unsafe fn add_scan_path(
             rows
         } else {
             let bare = pg_sys::extract_actual_clauses((*rel).baserestrictinfo, false);
-            let sent = shippable::translate((*rel).relid, columns, bare).clauses;
+            let sent = planned.classify(bare).sent;
             let sent = clauses
                 .iter()
                 .filter(|info| sent.contains(&(***info).clause))
@@ -228,7 +191,7 @@ unsafe extern "C-unwind" fn get_foreign_plan(
             return upper::plan(path, target_list, outer_plan);
         }
         let planned = Planned::of(rel);
-        let Planned { table, columns, parameters, .. } = planned;
+        let Planned { table, parameters, .. } = planned;
         let relation = &planned.relation();
         // All clauses are checked here, by the executor; that of a parameter holds for all its rows.
         let local = pg_sys::extract_actual_clauses(clauses, false);
@@ -244,17 +207,17 @@ unsafe extern "C-unwind" fn get_foreign_plan(
             .iter()
             .fold(std::ptr::null_mut(), |list, argument| pg_sys::lappend(list, argument.value.cast()));
         let pathkeys = (*path).path.pathkeys;
-        let keys = order::keys(rel, table, relation, columns, pathkeys);
-        let attributes = attributes((*rel).relid, (*path).path.pathtarget, relation, local, &keys);
+        let keys = order::keys(rel, table, relation, pathkeys);
+        let attributes = attributes((*rel).relid, (*path).path.pathtarget, table, local, &keys);
         let mut plan = Plan {
             attributes,
-            limit: None,
             keys,
             arguments: given.iter().map(|argument| argument.attribute).collect(),
-            upper: None,
+            ..Plan::default()
         };
+        let classified = planned.classify(local);
         if let Some(limit) = limit(root, pathkeys) {
-            let Described { filter, exact, .. } = planned.described((*rel).relid, local);
+            let Described { filter, exact, .. } = planned.described(&classified);
             plan.limit = Some(match (exact, filter) {
                 // Nothing is left to check.
                 (true, _) => limit,
@@ -263,56 +226,18 @@ unsafe extern "C-unwind" fn get_foreign_plan(
                 (false, None) => limit.max(FIRST_PAGE),
             });
         }
+        let expressions = plan.add_conditions(classified, values);
         pg_sys::make_foreignscan(
             target_list,
             local,
             (*rel).relid,
-            values,
-            plan.into_list(),
+            expressions,
+            plan.to_list(),
             std::ptr::null_mut(),
             std::ptr::null_mut(),
             outer_plan,
         )
     }
-}
-
-/// The columns that the scan must return: those of its output and of its filter. If there are none,
-/// as for `count(*)`, one all the same, since some field must be asked for to have rows to count: the
-/// first of the key, else the first that is no jsonb, which may hold all details of a record.
-///
-/// # Safety
-/// `relid` is the relation being planned, `target` what is wanted of it, `relation` its table, `local` its clauses.
-pub unsafe fn attributes(
-    relid: pg_sys::Index,
-    target: *mut pg_sys::PathTarget,
-    relation: &PgRelation,
-    local: *mut pg_sys::List,
-    keys: &[Key],
-) -> Vec<i16> {
-    let mut used = std::ptr::null_mut();
-    // SAFETY: as the caller says.
-    unsafe {
-        pg_sys::pull_varattnos((*target).exprs.cast(), relid, &mut used);
-        pg_sys::pull_varattnos(local.cast(), relid, &mut used);
-    };
-    // SAFETY: `used` is a bitmap set, made above.
-    let is_used = |attribute: i16| unsafe {
-        pg_sys::bms_is_member(i32::from(attribute) - pg_sys::FirstLowInvalidHeapAttributeNumber, used)
-    } || keys.iter().any(|key| key.attribute == attribute);
-    let all: Vec<i16> = relation.tuple_desc().iter().filter(|a| !a.attisdropped).map(|a| a.attnum).collect();
-    // Attribute 0 is the whole row.
-    let mut wanted: Vec<i16> =
-        all.iter().copied().filter(|attribute| is_used(*attribute) || is_used(0)).collect();
-    if wanted.is_empty() {
-        let width = |attribute: &&pg_sys::FormData_pg_attribute| {
-            let key = column_options(relation.oid(), attribute.attnum).integer("key");
-            (key.unwrap_or(u64::MAX), column_type(attribute) == ColumnType::Json)
-        };
-        let descriptor = relation.tuple_desc();
-        let narrowest = descriptor.iter().filter(|attribute| !attribute.attisdropped).min_by_key(width);
-        wanted.extend(narrowest.map(|attribute| attribute.attnum));
-    }
-    wanted
 }
 
 /// The LIMIT, if the scan's rows go to it as they come.

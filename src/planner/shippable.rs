@@ -12,10 +12,12 @@ use acumatica_client::{Case, Comparison, Field, Kind, Slack, Test};
 use pgrx::PgList;
 use pgrx::prelude::*;
 
+use crate::catalog::table::Column;
 use crate::planner::condition::{Condition, Reading, Syntax};
-use crate::planner::deparse::Column;
 use crate::planner::solve::{Step, solved, turned};
-use crate::planner::value::{are_alike, attribute_of, base_type, is_deterministic, relabelled, tag};
+use crate::planner::value::{
+    are_alike, attribute_of, base_type, btree_family, is_deterministic, relabelled, tag,
+};
 
 type Expr = *mut pg_sys::Expr;
 /// A condition over expressions, or why there is none.
@@ -55,36 +57,31 @@ mod function {
     pub const DATE_PART: [u32; 5] = [1171, 2021, 6203, 6202, 6199];
 }
 
-/// What clauses come to.
-pub struct Translated {
-    pub conditions: Vec<Condition<Expr>>,
-    /// The clause that each of them stands for.
-    pub clauses: Vec<Expr>,
-    pub kept: Vec<(Expr, &'static str)>,
-    /// Nothing of any clause is missing.
-    pub complete: bool,
+/// A clause that can be sent.
+#[derive(Clone, Debug)]
+pub struct Shippable {
+    /// Over the expressions of its values.
+    pub condition: Condition<Expr>,
+    /// No part of the clause was left out.
+    pub is_whole: bool,
 }
 
-/// The conditions on `columns` of the relation `relid` that can be sent at all, each over its value's expression.
+/// What a clause on `columns` of the relation `relid` asks of the server.
+///
+/// # Errors
+/// Why it cannot be sent.
 ///
 /// # Safety
-/// `clauses` are those that a scan of the relation checks.
-pub unsafe fn translate(relid: pg_sys::Index, columns: &[Column], clauses: *mut pg_sys::List) -> Translated {
+/// `clause` is one that a scan of the relation checks.
+pub unsafe fn translate(
+    relid: pg_sys::Index,
+    columns: &[Column],
+    clause: Expr,
+) -> Result<Shippable, &'static str> {
     let mut translator = Translator { relid, columns, dropped: false };
-    let (mut conditions, mut sent, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     // SAFETY: as the caller says.
-    for clause in unsafe { PgList::<pg_sys::Expr>::from_pg(clauses) }.iter_ptr() {
-        // SAFETY: as the caller says.
-        match unsafe { translator.truth(clause, true) } {
-            Ok(condition) => {
-                conditions.push(condition);
-                sent.push(clause);
-            }
-            Err(why) => kept.push((clause, why)),
-        }
-    }
-    let complete = kept.is_empty() && !translator.dropped;
-    Translated { conditions, clauses: sent, kept, complete }
+    let condition = unsafe { translator.truth(clause, true)? };
+    Ok(Shippable { condition, is_whole: !translator.dropped })
 }
 
 struct Translator<'a> {
@@ -638,11 +635,7 @@ fn widened(slack: Slack, before: u16, after: u16) -> Slack {
 unsafe fn comparison(operator: pg_sys::Oid, left: Expr) -> Option<Comparison> {
     // SAFETY: look-ups in the catalog, which return palloc'd nodes.
     unsafe {
-        let class = pg_sys::GetDefaultOpClass(base_type(left), pg_sys::BTREE_AM_OID);
-        if class == pg_sys::InvalidOid {
-            return None;
-        }
-        let family = pg_sys::get_opclass_family(class);
+        let family = btree_family(base_type(left))?;
         let strategy = |operator| pg_sys::get_op_opfamily_strategy(operator, family) as u32;
         match strategy(operator) {
             pg_sys::BTEqualStrategyNumber => Some(Comparison::Eq),

@@ -11,9 +11,9 @@ use pgrx::{PgList, PgRelation};
 
 use crate::backend::compat::{self, Estimate};
 use crate::planner::condition::Described;
-use crate::planner::deparse::{Plan, Upper, UpperKind};
 use crate::planner::order;
-use crate::planner::plan::{Planned, REQUEST_COST, ROW_COST, attributes};
+use crate::planner::planned::{Classified, Planned, REQUEST_COST, ROW_COST, attributes};
+use crate::planner::private::{Plan, Upper};
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.GetForeignUpperPaths = Some(get_foreign_upper_paths);
@@ -62,7 +62,7 @@ unsafe fn only_relation(root: *mut pg_sys::PlannerInfo) -> Option<*mut pg_sys::R
 }
 
 /// The conditions on a relation, if the server's answer to them is PostgreSQL's and no value is left to be worked out.
-unsafe fn exact_clauses(rel: *mut pg_sys::RelOptInfo, planned: &Planned) -> Option<*mut pg_sys::List> {
+unsafe fn exact_clauses(rel: *mut pg_sys::RelOptInfo, planned: &Planned) -> Option<Classified> {
     // SAFETY: the planner's own structures.
     unsafe {
         let infos = PgList::<pg_sys::RestrictInfo>::from_pg((*rel).baserestrictinfo);
@@ -70,12 +70,13 @@ unsafe fn exact_clauses(rel: *mut pg_sys::RelOptInfo, planned: &Planned) -> Opti
             return None;
         }
         let clauses = pg_sys::extract_actual_clauses((*rel).baserestrictinfo, false);
+        let classified = planned.classify(clauses);
         if clauses.is_null() {
-            return Some(clauses);
+            return Some(classified);
         }
-        let Described { filter, exact, .. } = planned.described((*rel).relid, clauses);
+        let Described { filter, exact, .. } = planned.described(&classified);
         let is_known = filter.is_some_and(|filter| filter.is_known());
-        (planned.table.surface() == Surface::Dac && exact && is_known).then_some(clauses)
+        (planned.table.surface() == Surface::Dac && exact && is_known).then_some(classified)
     }
 }
 
@@ -96,7 +97,7 @@ unsafe fn add_count_path(
             && (*query).rowMarks.is_null()
             && !(*query).hasTargetSRFs
             && planned.table.surface() == Surface::Dac
-            && planned.table.options.get("singleton") != Some("true");
+            && !planned.table.target.singleton;
         let target = (*root).upper_targets[pg_sys::UpperRelationKind::UPPERREL_GROUP_AGG as usize];
         let counts = PgList::<pg_sys::Aggref>::from_pg((*target).exprs);
         let is_count = |call: *mut pg_sys::Aggref| {
@@ -110,21 +111,14 @@ unsafe fn add_count_path(
             return;
         }
         let Some(clauses) = exact_clauses(rel, planned) else { return };
-        let upper = Upper { kind: UpperKind::Count, relid: (*rel).relid, clauses };
-        let plan = Plan {
-            attributes: Vec::new(),
-            limit: None,
-            keys: Vec::new(),
-            arguments: Vec::new(),
-            upper: Some(upper),
-        };
+        let plan = Plan { upper: Some(Upper::Count), ..Plan::default() };
         let (none, no_costs) = (std::ptr::null_mut(), std::ptr::null());
         let (plain, simple) = (pg_sys::AggStrategy::AGG_PLAIN, pg_sys::AggSplit::AGGSPLIT_SIMPLE);
         let otherwise =
             pg_sys::create_agg_path(root, output, rows, target, plain, simple, none, none, no_costs, 1.0);
         let estimate = Estimate { rows: 1.0, startup: REQUEST_COST, total: REQUEST_COST + ROW_COST };
-        let plan = plan.into_list();
-        let path = compat::create_upper_path(root, output, target, estimate, none, otherwise.cast(), plan);
+        let private = private(plan, clauses);
+        let path = compat::create_upper_path(root, output, target, estimate, none, otherwise.cast(), private);
         pg_sys::add_path(output, path.cast());
     }
 }
@@ -164,25 +158,25 @@ unsafe fn add_offset_path(
         let relation = planned.relation();
         let Some(clauses) = exact_clauses(rel, planned) else { return };
         let pathkeys = (*root).sort_pathkeys;
-        let keys = order::keys(rel, &planned.table, &relation, &planned.columns, pathkeys);
+        let keys = order::keys(rel, &planned.table, &relation, pathkeys);
         let target = (*root).upper_targets[pg_sys::UpperRelationKind::UPPERREL_FINAL as usize];
         let is_sorted = keys.len() == PgList::<pg_sys::PathKey>::from_pg(pathkeys).len()
             && !keys.iter().any(|key| key.nulls_apart);
         // In an order that people change only one page is read, as in `plan`.
-        let most: u32 = planned.table.inherited("page_size").parse().unwrap_or(u32::MAX);
+        let most = planned.table.page_size;
         if !keys.is_empty() && limit.is_none_or(|limit| limit > most) {
             return;
         }
-        if !is_sorted || !planned.table.is_cut_by_position(&relation) || !has_columns_only(rel, target) {
+        if !is_sorted || !planned.table.is_cut_by_position() || !has_columns_only(rel, target) {
             return;
         }
-        let upper = Upper { kind: UpperKind::Offset(offset), relid: (*rel).relid, clauses };
+        let checked = pg_sys::extract_actual_clauses((*rel).baserestrictinfo, false);
         let plan = Plan {
-            attributes: attributes((*rel).relid, (*rel).reltarget, &relation, clauses, &keys),
+            attributes: attributes((*rel).relid, (*rel).reltarget, &planned.table, checked, &keys),
             limit,
             keys,
-            arguments: Vec::new(),
-            upper: Some(upper),
+            upper: Some(Upper::Offset(offset)),
+            ..Plan::default()
         };
         let columns = columns(root, (*rel).relid, &relation, &plan.attributes);
         let otherwise = limited(root, rel, columns, pathkeys, output);
@@ -190,9 +184,19 @@ unsafe fn add_offset_path(
         let rows = limit.map_or(left, |limit| left.min(f64::from(limit)));
         let total = REQUEST_COST + rows * (ROW_COST + pg_sys::cpu_tuple_cost);
         let estimate = Estimate { rows, startup: REQUEST_COST, total };
-        let plan = plan.into_list();
-        let path = compat::create_upper_path(root, output, target, estimate, pathkeys, otherwise, plan);
+        let private = private(plan, clauses);
+        let path = compat::create_upper_path(root, output, target, estimate, pathkeys, otherwise, private);
         pg_sys::add_path(output, path.cast());
+    }
+}
+
+/// What a path keeps until it becomes a plan: that plan's `fdw_private` and `fdw_exprs`.
+unsafe fn private(mut plan: Plan, clauses: Classified) -> *mut pg_sys::List {
+    // SAFETY: palloc and node constructors only.
+    unsafe {
+        let expressions = plan.add_conditions(clauses, std::ptr::null_mut());
+        let list = pg_sys::lappend(std::ptr::null_mut(), plan.to_list().cast());
+        pg_sys::lappend(list, expressions.cast())
     }
 }
 
@@ -283,12 +287,15 @@ pub unsafe fn plan(
 ) -> *mut pg_sys::ForeignScan {
     // SAFETY: as the caller says.
     unsafe {
+        // As `private` made it; an empty list is a null pointer.
+        let kept = PgList::<std::ffi::c_void>::from_pg((*path).fdw_private);
+        let part = |place| kept.get_ptr(place).unwrap_or(std::ptr::null_mut()).cast();
         pg_sys::make_foreignscan(
             target_list,
             std::ptr::null_mut(),
             0,
-            std::ptr::null_mut(),
-            (*path).fdw_private,
+            part(1),
+            part(0),
             pg_sys::copyObjectImpl((*otherwise).targetlist.cast()).cast(),
             std::ptr::null_mut(),
             otherwise,

@@ -6,7 +6,7 @@ use acumatica_client::Literal;
 use pgrx::prelude::*;
 
 use crate::backend::encoding::from_server;
-use crate::executor::convert::{EPOCH_DAYS, EPOCH_MICROSECONDS};
+use crate::catalog::types::{EPOCH_DAYS, EPOCH_MICROSECONDS};
 
 /// Whether an operator is the `=` of the type of its left side.
 ///
@@ -79,6 +79,26 @@ pub struct Values {
 impl Values {
     pub fn null() -> Self {
         Self { literals: Vec::new(), has_null: true }
+    }
+}
+
+/// The value of a constant, or, while it is not known, a placeholder that shows the expression as `text` has it.
+///
+/// # Safety
+/// `expression` is one of a plan or of the planner run under way.
+pub unsafe fn shown(expression: *mut pg_sys::Expr, text: impl Fn(*mut pg_sys::Expr) -> String) -> Values {
+    // SAFETY: as the caller says; a constant that is not NULL has a value of its type.
+    unsafe {
+        let constant: *mut pg_sys::Const = expression.cast();
+        if tag(expression) != pg_sys::NodeTag::T_Const {
+            let shown = Literal::Shown(format!("{{{}}}", text(expression)));
+            return Values { literals: vec![Ok(shown)], has_null: false };
+        }
+        if (*constant).constisnull {
+            return Values::null();
+        }
+        let element = element_type((*constant).consttype);
+        literals((*constant).constvalue, (*constant).consttype, element)
     }
 }
 
@@ -170,6 +190,19 @@ unsafe fn literal(datum: pg_sys::Datum, ty: pg_sys::Oid) -> Result<Literal, Stri
 pub unsafe fn base_type(node: *mut pg_sys::Expr) -> pg_sys::Oid {
     // SAFETY: an expression.
     unsafe { pg_sys::getBaseType(pg_sys::exprType(node.cast())) }
+}
+
+/// The operator family of a type's default B-tree order.
+///
+/// # Safety
+/// `ty` is in the catalog.
+pub unsafe fn btree_family(ty: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    // SAFETY: an entry of the type cache, which is never freed.
+    unsafe {
+        let entry =
+            pg_sys::lookup_type_cache(pg_sys::getBaseType(ty), pg_sys::TYPECACHE_BTREE_OPFAMILY as i32);
+        Some((*entry).btree_opf).filter(|family| *family != pg_sys::InvalidOid)
+    }
 }
 
 /// The column of `relid` that an expression is, under whichever of its binary-compatible types.

@@ -1,5 +1,7 @@
 //! Values that go to the server: in the address of an OData request, or in the body of a form.
 
+use serde::{Deserialize, Serialize};
+
 use std::fmt;
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta};
@@ -7,7 +9,7 @@ use chrono::{DateTime, Datelike, NaiveDate, TimeDelta};
 use crate::config::ODataVersion;
 
 /// A value, in the form in which it can be written in any dialect.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Literal {
     Bool(bool),
     /// Digits, with a sign if need be.

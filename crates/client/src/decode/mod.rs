@@ -32,6 +32,8 @@ mod tests;
 mod time;
 mod value;
 
+use serde::{Deserialize, Serialize};
+
 pub use batch::{Batch, Cell, Span};
 pub(crate) use content::content;
 pub use error::{DecodeError, ErrorKind};
@@ -43,7 +45,7 @@ pub(crate) use time::shows_day;
 use std::fmt;
 
 /// What a column is to hold. Displays as PostgreSQL's name of the type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ColumnType {
     /// `true`, `false`, 1, 0, or these as a string, in any case.
     Bool,

@@ -8,6 +8,8 @@
 mod class;
 mod print;
 
+use serde::{Deserialize, Serialize};
+
 use crate::decode::ColumnType;
 use crate::literal::Literal;
 
@@ -24,7 +26,7 @@ pub enum Filter {
 }
 
 /// What a condition is about.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Field {
     pub path: Vec<String>,
     /// What it is decoded to.
@@ -36,7 +38,7 @@ pub struct Field {
 }
 
 /// What is asked of a field. Without a value, it meets none but [`Test::Null`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Test {
     Compare {
         comparison: Comparison,
@@ -55,13 +57,13 @@ pub enum Test {
 
 /// By how much a moment may differ from the value that it is compared with, in days, beyond what zones do to it on the
 /// server's side.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slack {
     pub before: u16,
     pub after: u16,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Comparison {
     Eq,
     Ne,
@@ -72,7 +74,7 @@ pub enum Comparison {
 }
 
 /// Where in a text another one is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     Start,
     Anywhere,
@@ -80,7 +82,7 @@ pub enum Place {
 }
 
 /// Which case a text is brought to before it is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Case {
     Same,
     Lower,
