@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything that takes more than a line is a script in tests/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop build install install-files test test-all soak sqlsmith mutations lint fuzz bench clean
+.PHONY: help demo demo-stop build install install-files check test test-all soak sqlsmith mutations lint fuzz bench clean
 
 # Which PostgreSQL: pg_config on the PATH, else the newest of Debian's.
 PG_CONFIG ?= $(shell . tests/lib/common.sh && find_pg_config)
@@ -28,6 +28,9 @@ demo: ## install what is missing, build, start a private cluster and the simulat
 
 demo-stop: ## stop the demo's cluster and simulator
 	@tests/demo.sh stop
+
+check: ## what each change must pass, in two minutes: lint, unit tests, the SQL suite on one PostgreSQL
+	@CHECK=1 tests/run.sh
 
 test: ## everything: lint, unit tests, SQL and end-to-end suites, the most telling of them on all PostgreSQL versions
 	@tests/run.sh

@@ -19,6 +19,7 @@ check() {
 check rustfmt cargo fmt --all --check
 check clippy pg_cargo "$pg_config" clippy --workspace --all-targets -- -D warnings
 check licences tests/licences.sh
+check layers python3 tests/lib/layers.py "$ROOT"
 if have shellcheck; then
 	mapfile -t scripts < <(find tests benches crates .ci -name '*.sh' -o -path .ci/run)
 	check shellcheck shellcheck -x "${scripts[@]}"

@@ -7,10 +7,12 @@
 # TESTS="sql/scan isolation/x e2e/cancel": only these, and none of the other suites. ACCEPT=1: take what the SQL tests
 # print as the expected output (then read the diff).
 # PG_VERSIONS="17 18": the PostgreSQL versions that run the suites of OTHER_TESTS besides that of PG_CONFIG; default: all
-# that are supported, none with TESTS. ALL=1: every suite on each of them.
+# that are supported, none with TESTS. ALL=1: every suite on each of them. CHECK=1: lint, unit tests and the SQL suite on one
+# version: `make check`.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 cd "$ROOT"
 export PROFILE=${PROFILE:-dev} TESTS=${TESTS:-}
+if [[ ${CHECK:-0} == 1 ]]; then TESTS=${TESTS:-sql/*}; fi
 started=$SECONDS
 
 tests/deps.sh test
@@ -204,7 +206,7 @@ on_version() {
 
 # From here on all that is started can be told by its environment.
 export ACUMATICA_TEST_RUN=$run
-if [[ -z $TESTS ]]; then
+if [[ -z $TESTS || ${CHECK:-0} == 1 ]]; then
 	suite lint tests/lint.sh
 	suite client cargo test -p acumatica-client
 	suite schema cargo test -p acumatica-schema
