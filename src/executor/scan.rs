@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use acumatica_client::decode::Batch;
 use acumatica_client::{ErrorKind, Filter, Literal, ScanRequest, ScanStats};
 use pgrx::prelude::*;
-use pgrx::{PgMemoryContexts, PgRelation, PgTryBuilder};
+use pgrx::{PgList, PgMemoryContexts, PgRelation, PgTryBuilder};
 
 use crate::backend::compat;
 use crate::backend::error::{Refusal, notice, or_raise};
@@ -21,6 +21,7 @@ use crate::planner::deparse;
 use crate::planner::order::Sorting;
 use crate::planner::parameter::Arguments;
 use crate::planner::private::{Key, Plan};
+use crate::planner::value::Expression;
 
 /// A result that is no larger than this is kept, so that a rescan costs no request.
 const REPLAY_BYTES: usize = 4 * 1024 * 1024;
@@ -493,7 +494,11 @@ unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanSta
         let table = Table::of(&relation);
         let parameters: Vec<i16> = table.parameters().map(|column| column.attribute).collect();
         let arguments = Arguments::begin(node, expressions, &plan.arguments, &parameters);
-        let conditions = Conditions::begin(node, &plan, expressions);
+        let values = PgList::<pg_sys::Expr>::from_pg(expressions);
+        let conditions = Conditions::new(plan.conditions_over(|index| match values.get_ptr(index) {
+            Some(value) => Expression::begin(node, value),
+            None => unreachable!("a plan has an expression for each value of its conditions"),
+        }));
         let places = |key: &Key| match &plan.upper {
             Some(_) => plan.attributes.iter().position(|attribute| *attribute == key.attribute),
             None => Some(key.attribute as usize - 1),

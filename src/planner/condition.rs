@@ -1,11 +1,9 @@
 //! Conditions whose values are yet to be worked out, and what they come to when a scan starts.
 
 use acumatica_client::{Case, Comparison, Dialect, Field, Filter, Literal, MatchPlace, Slack, Test, refusal};
-use pgrx::PgList;
 use pgrx::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::planner::private::Plan;
 use crate::planner::value::{Expression, Values};
 
 /// A condition, over whatever stands for the values in it.
@@ -69,21 +67,9 @@ enum Outcome {
 pub struct Conditions(Vec<Condition<Expression>>);
 
 impl Conditions {
-    /// # Safety
-    /// `node` is being begun, in the memory context of the query; `expressions` are the `fdw_exprs` of its plan.
-    pub unsafe fn begin(
-        node: *mut pg_sys::ForeignScanState,
-        plan: &Plan,
-        expressions: *mut pg_sys::List,
-    ) -> Self {
-        // SAFETY: as the caller says.
-        let expressions = unsafe { PgList::<pg_sys::Expr>::from_pg(expressions) };
-        let begin = |index| match expressions.get_ptr(index) {
-            // SAFETY: as the caller says.
-            Some(expression) => unsafe { Expression::begin(node, expression) },
-            None => unreachable!("a plan has an expression for each value of its conditions"),
-        };
-        Self(plan.conditions_over(begin))
+    /// Conditions over expressions that were begun with the scan.
+    pub fn new(conditions: Vec<Condition<Expression>>) -> Self {
+        Self(conditions)
     }
 
     /// What the server is asked to apply; `None` if no row can meet the conditions.
