@@ -1,0 +1,82 @@
+//! The options of one catalog object, by their proper names and with values in their proper form.
+
+use std::collections::BTreeMap;
+
+use pgrx::prelude::*;
+
+use super::definition::{Object, ValueType, invalid};
+use super::list::{OPTIONS, find};
+use crate::backend::error::Refusal;
+
+/// The options of one object, checked, by their proper names.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Options(pub(super) BTreeMap<&'static str, String>);
+
+/// Secrets are left out.
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let is_secret = |name: &str| OPTIONS.iter().any(|option| option.name == name && option.secret);
+        f.debug_map().entries(self.0.iter().filter(|(name, _)| !is_secret(name))).finish()
+    }
+}
+
+impl Options {
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// The option's value, else its default.
+    pub fn get_or_default(&self, name: &str) -> &str {
+        let default = || OPTIONS.iter().find(|option| option.name == name)?.default;
+        self.get(name).or_else(default).unwrap_or_default()
+    }
+
+    pub fn into_pairs(self) -> Vec<(String, String)> {
+        self.0.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    pub fn integer(&self, name: &str) -> Option<u64> {
+        self.get(name)?.parse().ok()
+    }
+
+    pub(super) fn gather(
+        object: Object,
+        given: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Refusal> {
+        let mut options = Self::default();
+        for (name, value) in given {
+            options.add(object, &name, value)?;
+        }
+        Ok(options)
+    }
+
+    fn add(&mut self, object: Object, name: &str, value: String) -> Result<(), Refusal> {
+        let option = find(object, name)?;
+        if let ValueType::Properties = option.kind {
+            for property in value.split(';').filter(|property| !property.trim().is_empty()) {
+                let Some((name, value)) = property.split_once('=') else {
+                    return Err(invalid(option, "", "It must read name=value;name=value."));
+                };
+                if name.trim() == option.name {
+                    return Err(invalid(option, "", "It cannot hold itself."));
+                }
+                self.add(object, name.trim(), value.trim().to_owned())?;
+            }
+        }
+        let value = option.normalise(value)?;
+        if self.0.insert(option.name, value).is_some() {
+            let refusal = Refusal::new(
+                PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
+                format!("option \"{}\" is given more than once", option.name),
+            )
+            .hint("Give it once.");
+            return Err(match option.aliases {
+                [] => refusal,
+                aliases => {
+                    refusal.detail(format!("\"{}\" is another name for it.", aliases.join("\" and \"")))
+                }
+            });
+        }
+        Ok(())
+    }
+}
