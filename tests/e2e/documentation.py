@@ -20,7 +20,7 @@ PAGE = ROOT / "docs" / "options.md"
 HEAD = """# Options
 
 All options, as `SELECT * FROM acumatica_options()` lists them. This page is written by
-`ACCEPT=1 TESTS=e2e/documentation make test` and checked by `make test`: change `src/option.rs`, not the page.
+`ACCEPT=1 TESTS=e2e/documentation make test` and checked by `make test`: change `src/catalog/option/list.rs`, not the page.
 
 Names are matched exactly, values of a choice in any case. What an option is not for, it is refused for: an option of
 another object, one that the chosen schema cannot use, the same option twice or under two names.
