@@ -47,12 +47,14 @@ export CARGO_TARGET_DIR=$work/target PROFILE=dev
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
+# The tests of crates; the others are suites of tests/run.sh.
+of_crate='^(client|pushdown)(/|$)'
 # run SUITES NAME: prints what the tests say; of one test or, without a name, of all.
 run() {
-	if [[ $1 == client* ]]; then
+	if [[ $1 =~ $of_crate ]]; then
 		local part=(--lib)
-		[[ $1 == client ]] || part=(--test "${1#client/}")
-		(cd "$tree" && timeout -k 10 900 cargo test -p acumatica-client "${part[@]}" -- ${2:+--exact "$2"}) || true
+		[[ $1 != */* ]] || part=(--test "${1#*/}")
+		(cd "$tree" && timeout -k 10 900 cargo test -p "acumatica-${1%%/*}" "${part[@]}" -- ${2:+--exact "$2"}) || true
 	else
 		(cd "$tree" && ${2:+env TEST_NAME="$2"} timeout -k 60 1800 env TESTS="$1" tests/run.sh) || true
 	fi
@@ -65,10 +67,10 @@ says() {
 }
 
 say "${#rules[@]} rules; first all of their tests as things are"
-of_client=$(printf '%s\n' client "${suites[@]}" | grep '^client' | sort -u)
-others=$(printf '%s\n' "${suites[@]}" | grep -v '^client' | sort -u | tr '\n' ' ' || true)
+of_crates=$(printf '%s\n' "${suites[@]}" | grep -E "$of_crate" | sort -u || true)
+others=$(printf '%s\n' "${suites[@]}" | grep -Ev "$of_crate" | sort -u | tr '\n' ' ' || true)
 {
-	for suite in $of_client; do run "$suite" ''; done
+	for suite in $of_crates; do run "$suite" ''; done
 	[[ -z ${others% } ]] || run "${others% }" ''
 } >"$work/log"
 for at in "${!rules[@]}"; do

@@ -208,6 +208,7 @@ on_version() {
 export ACUMATICA_TEST_RUN=$run
 if [[ -z $TESTS || ${CHECK:-0} == 1 ]]; then
 	suite lint tests/lint.sh
+	suite pushdown cargo test -p acumatica-pushdown
 	suite client cargo test -p acumatica-client
 	suite schema cargo test -p acumatica-schema
 	suite sim cargo test -p acumatica-sim

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use acumatica_client::decode::ColumnType;
-use acumatica_client::{Dialect, Field, Surface, Target, dialect_of};
+use acumatica_client::{Surface, Target, dialect_of};
+use acumatica_pushdown::{Dialect, Field};
 use pgrx::PgRelation;
 use pgrx::prelude::*;
 

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use acumatica_client::decode::Batch;
-use acumatica_client::{ErrorKind, Filter, Literal, ScanRequest, ScanStats};
+use acumatica_client::{ErrorKind, ScanRequest, ScanStats};
+use acumatica_pushdown::{Filter, Literal};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts, PgRelation, PgTryBuilder};
 

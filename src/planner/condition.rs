@@ -1,6 +1,6 @@
 //! Conditions whose values are yet to be worked out, and what they come to when a scan starts.
 
-use acumatica_client::{Case, Comparison, Dialect, Field, Filter, Literal, MatchPlace, Slack, Test, refusal};
+use acumatica_pushdown::{Anchor, Case, Comparison, Dialect, Field, Filter, Literal, Slack, Test, refusal};
 use pgrx::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -202,12 +202,12 @@ impl Reading {
 /// What a text must hold for it to match.
 fn matched(field: &Field, text: &str, syntax: Syntax, case: Case) -> Outcome {
     let test =
-        |place, text: &str| Filter::Test(field.clone(), Test::Match { place, text: text.to_owned(), case });
+        |anchor, text: &str| Filter::Test(field.clone(), Test::Match { anchor, text: text.to_owned(), case });
     match syntax {
         Syntax::Start | Syntax::Anywhere if text.is_empty() => Outcome::Unknown,
-        Syntax::Start => Outcome::Ask(test(MatchPlace::Start, text)),
-        Syntax::Anywhere => Outcome::Ask(test(MatchPlace::Anywhere, text)),
-        Syntax::Whole => Outcome::Ask(test(MatchPlace::Whole, text)),
+        Syntax::Start => Outcome::Ask(test(Anchor::Start, text)),
+        Syntax::Anywhere => Outcome::Ask(test(Anchor::Anywhere, text)),
+        Syntax::Whole => Outcome::Ask(test(Anchor::Whole, text)),
         Syntax::Like => {
             let Some(pieces) = pieces(text) else { return Outcome::Unknown };
             if let [whole] = pieces.as_slice() {
@@ -215,12 +215,12 @@ fn matched(field: &Field, text: &str, syntax: Syntax, case: Case) -> Outcome {
                     Case::Same => {
                         compared(field, Comparison::Eq, Literal::Text(whole.clone()), Slack::default())
                     }
-                    _ => Outcome::Ask(test(MatchPlace::Whole, whole)),
+                    _ => Outcome::Ask(test(Anchor::Whole, whole)),
                 };
             }
-            let place = |at: usize| if at == 0 { MatchPlace::Start } else { MatchPlace::Anywhere };
+            let anchor = |at: usize| if at == 0 { Anchor::Start } else { Anchor::Anywhere };
             let asked = pieces.iter().enumerate().filter(|(_, piece)| !piece.is_empty());
-            let asked: Vec<Filter> = asked.map(|(at, piece)| test(place(at), piece)).collect();
+            let asked: Vec<Filter> = asked.map(|(at, piece)| test(anchor(at), piece)).collect();
             if asked.is_empty() { Outcome::Unknown } else { Outcome::Ask(Filter::And(asked)) }
         }
     }

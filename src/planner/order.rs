@@ -8,7 +8,8 @@
 
 use std::cmp::Ordering;
 
-use acumatica_client::{Kind, Surface};
+use acumatica_client::Surface;
+use acumatica_pushdown::TypeCategory;
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
@@ -41,9 +42,15 @@ pub unsafe fn keys(
             let class = (*pathkey).pk_eclass;
             let found = table.columns.iter().find(|column| {
                 let Ok(field) = &column.field else { return false };
-                let is_ordered = match Kind::of(field.ty) {
-                    Some(Kind::Integer | Kind::Decimal | Kind::Float | Kind::Bool | Kind::Moment) => true,
-                    Some(Kind::Text) => text == Some((*class).ec_collation),
+                let is_ordered = match TypeCategory::of(field.ty) {
+                    Some(
+                        TypeCategory::Integer
+                        | TypeCategory::Decimal
+                        | TypeCategory::Float
+                        | TypeCategory::Bool
+                        | TypeCategory::Moment,
+                    ) => true,
+                    Some(TypeCategory::Text) => text == Some((*class).ec_collation),
                     _ => false,
                 };
                 is_ordered && field.path.len() == 1 && is_member(class, (*rel).relid, column.attribute)
@@ -52,14 +59,17 @@ pub unsafe fn keys(
             let Some(descending) = is_descending(pathkey, relation, column.attribute) else { break };
             let nulls_agree = (*pathkey).pk_nulls_first != descending;
             let nulls_apart = !nulls_agree && !is_never_null(rel, relation, column.attribute);
-            let is_text = column.field.as_ref().is_ok_and(|field| Kind::of(field.ty) == Some(Kind::Text));
+            let is_text = column
+                .field
+                .as_ref()
+                .is_ok_and(|field| TypeCategory::of(field.ty) == Some(TypeCategory::Text));
             if nulls_apart && (!keys.is_empty() || is_text) {
                 break;
             }
             keys.push(Key { attribute: column.attribute, descending, nulls_apart });
             // What the field tells apart and the column does not, the server does not order by the next key.
-            let kind = column.field.as_ref().ok().and_then(|field| Kind::of(field.ty));
-            if matches!(kind, Some(Kind::Float | Kind::Moment)) {
+            let kind = column.field.as_ref().ok().and_then(|field| TypeCategory::of(field.ty));
+            if matches!(kind, Some(TypeCategory::Float | TypeCategory::Moment)) {
                 break;
             }
         }

@@ -7,7 +7,8 @@
 use std::collections::HashSet;
 use std::ffi::c_void;
 
-use acumatica_client::{Literal, ScanRequest};
+use acumatica_client::ScanRequest;
+use acumatica_pushdown::Literal;
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 

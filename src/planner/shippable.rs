@@ -8,7 +8,7 @@
 //! A condition keeps a row if it is true. What is asked for are the rows of which it is true, or, under NOT, those of
 //! which it is false: so no negation is ever sent, and it need not be known what a server makes of one.
 
-use acumatica_client::{Case, Comparison, Field, Kind, Slack, Test};
+use acumatica_pushdown::{Case, Comparison, Field, Slack, Test, TypeCategory};
 use pgrx::PgList;
 use pgrx::prelude::*;
 
@@ -142,7 +142,7 @@ impl Translator<'_> {
 
     /// A boolean column as a condition.
     fn boolean(&self, field: Field, wanted: bool) -> Found {
-        if Kind::of(field.ty) != Some(Kind::Bool) {
+        if TypeCategory::of(field.ty) != Some(TypeCategory::Bool) {
             return Err(OTHER_TYPES);
         }
         // SAFETY: palloc only.
@@ -442,7 +442,8 @@ impl Translator<'_> {
             let node = relabelled(node);
             if tag(node) != pg_sys::NodeTag::T_FuncExpr {
                 let field = self.column(node)?;
-                let is_text = Kind::of(field.ty) == Some(Kind::Text) && is_text(base_type(node));
+                let is_text =
+                    TypeCategory::of(field.ty) == Some(TypeCategory::Text) && is_text(base_type(node));
                 return if is_text { Ok((field, Case::Same)) } else { Err(OTHER_TYPES) };
             }
             let call: *mut pg_sys::FuncExpr = node.cast();
@@ -558,7 +559,8 @@ impl Translator<'_> {
     unsafe fn with_step(&self, inner: Expr, step: Step) -> Result<Subject, &'static str> {
         // SAFETY: an expression.
         let mut subject = unsafe { self.subject(inner)? };
-        if !matches!(Kind::of(subject.field.ty), Some(Kind::Integer | Kind::Decimal)) {
+        if !matches!(TypeCategory::of(subject.field.ty), Some(TypeCategory::Integer | TypeCategory::Decimal))
+        {
             return Err(OTHER_TYPES);
         }
         subject.steps.insert(0, step);

@@ -1,6 +1,6 @@
 //! Arithmetic on a column, solved for the column: `price * 2 + 1 < 10` is a condition on `price`.
 
-use acumatica_client::{Comparison, Literal};
+use acumatica_pushdown::{Comparison, Literal};
 use pgrx::prelude::*;
 
 use crate::planner::value::{base_type, literals};

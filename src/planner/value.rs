@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use acumatica_client::Literal;
+use acumatica_pushdown::Literal;
 use pgrx::prelude::*;
 
 use crate::backend::encoding::from_server;

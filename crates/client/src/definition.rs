@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use acumatica_pushdown::Filter;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::catalog::{EntitySet, Model, Property};
 use crate::csdl;
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::Filter;
 use crate::request::{ScanRequest, Surface};
 
 /// Inquiries are changed while people use them.
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(sent(Filter::And(vec![on("NoteID"), on("Item")])), Some(vec!["Item".to_owned()]));
         assert_eq!(sent(Filter::Or(vec![on("NoteID"), on("Item")])), None);
         let Filter::Test(field, test) = on("NoteID") else { panic!() };
-        let vouched = Filter::Test(crate::filter::Field { vouched: true, ..field }, test);
+        let vouched = Filter::Test(acumatica_pushdown::Field { vouched: true, ..field }, test);
         assert_eq!(sent(vouched), Some(vec!["NoteID".to_owned()]));
         let count = ScanRequest { filter: Some(on("NoteID")), count: true, ..inquiry() };
         assert_eq!(definition.fit(&count).unwrap_err().kind, ErrorKind::RowsOnly);

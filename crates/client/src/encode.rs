@@ -1,23 +1,8 @@
 //! Text in addresses.
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+pub(crate) use acumatica_pushdown::QUERY;
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 
-/// All but what RFC 3986 allows in a query; `+` and `&` and `#` have a meaning of their own there.
-pub(crate) const QUERY: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'<')
-    .add(b'>')
-    .add(b'%')
-    .add(b'+')
-    .add(b'&')
-    .add(b'[')
-    .add(b']')
-    .add(b'\\')
-    .add(b'^')
-    .add(b'`')
-    .add(b'|');
 const SEGMENT: &AsciiSet = &QUERY.add(b'/').add(b'?').add(b'{').add(b'}').add(b';').add(b'=');
 
 pub(crate) fn encode_segment(text: &str) -> String {

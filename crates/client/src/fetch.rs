@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use acumatica_pushdown::{Dialect, Literal};
+
 use crate::access::Access;
 use crate::answer;
 use crate::config::ODataVersion;
@@ -10,10 +12,8 @@ use crate::decode::Batch;
 use crate::definition::{self, Definition};
 use crate::dialect::{Listing, Page, Record, filters, odata, rest, rest_listing};
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::Dialect;
 use crate::learnt::{self, Topic};
 use crate::lease::Lease;
-use crate::literal::Literal;
 use crate::negotiate;
 use crate::pages::{Elsewhere, Scan};
 use crate::parameters;

@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
+use acumatica_pushdown::Filter;
+
 use crate::answer;
 use crate::decode::{Batch, ColumnType, RowDecoder, RowSplitter};
 use crate::discover::Asker;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch;
-use crate::filter::Filter;
 use crate::learnt::{self, Topic};
 use crate::pages::MAX_ROW_BYTES;
 use crate::refusal::{self, columns_of, listed, may_be_of_condition, named};

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
+use acumatica_pushdown::{Dialect, Literal};
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use url::Url;
@@ -16,11 +17,9 @@ use crate::decode::{
 };
 use crate::dialect::{Content, Listing, Page, from_row};
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::Dialect;
 use crate::http::Request;
 use crate::learnt::{self, Topic};
 use crate::lease::Lease;
-use crate::literal::Literal;
 use crate::negotiate;
 use crate::parameters;
 use crate::portions::Portions;

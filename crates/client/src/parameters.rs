@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 
+use acumatica_pushdown::{Literal, plain};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::decode::{Batch, Cell, Column, ColumnType, RowDecoder};
 use crate::error::{Error, ErrorKind, Result};
-use crate::literal::{Literal, plain};
 use crate::request::{Parameter, ScanRequest};
 
 /// Before a generic inquiry is called: it cannot be without what it needs.

@@ -6,11 +6,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use acumatica_pushdown::Filter;
+
 use crate::catalog::{Contract, MemberType};
 use crate::discover::{Asker, loose};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fields::Fields;
-use crate::filter::Filter;
 use crate::request::{ScanRequest, Target};
 
 /// Names as a table has them, and as the server does; empty if all are right.

@@ -2,12 +2,11 @@
 
 use std::fmt;
 
+use acumatica_pushdown::{Field, Filter, Literal, Test};
 use reqwest::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue};
 
 use crate::decode::{Column, ColumnType};
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::{Field, Filter, Test};
-use crate::literal::Literal;
 
 /// The three data surfaces of an instance (acumatica-api.md section 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -239,7 +238,7 @@ impl fmt::Display for Target {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::filter::{Comparison, Slack};
+    use acumatica_pushdown::{Comparison, Slack};
 
     /// The condition that a field of text is equal to a value.
     pub fn equal(field: &str, value: &str) -> Filter {

@@ -7,12 +7,12 @@
 
 use std::sync::Arc;
 
+use acumatica_pushdown::{Anchor, Case, Comparison, Dialect, Filter, Literal, Test, plain, print};
+
 use crate::decode::{Batch, Cell, Column, ColumnType, RowDecoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch;
-use crate::filter::{Case, Comparison, Dialect, Filter, Place, Test, print};
 use crate::learnt::{self, Learnt, Topic};
-use crate::literal::{Literal, plain};
 use crate::refusal::{columns_of, listed, may_be_of_condition};
 use crate::request::{Findings, ScanRequest, Surface};
 use crate::scan::Shared;
@@ -247,10 +247,10 @@ fn test_met_by(test: &Test, own: Option<&Literal>) -> Option<Test> {
             };
             Some(Test::Compare { comparison, value, slack: *slack })
         }
-        (Test::Match { place, case, .. }, Some(Literal::Text(own))) => {
-            let length = match place {
-                Place::Whole => usize::MAX,
-                Place::Start | Place::Anywhere => 3,
+        (Test::Match { anchor, case, .. }, Some(Literal::Text(own))) => {
+            let length = match anchor {
+                Anchor::Whole => usize::MAX,
+                Anchor::Start | Anchor::Anywhere => 3,
             };
             let part: String = own.chars().take(length).collect();
             let text = match case {
@@ -258,7 +258,7 @@ fn test_met_by(test: &Test, own: Option<&Literal>) -> Option<Test> {
                 Case::Lower => part.to_lowercase(),
                 Case::Upper => part.to_uppercase(),
             };
-            (!text.trim().is_empty()).then_some(Test::Match { place: *place, text, case: *case })
+            (!text.trim().is_empty()).then_some(Test::Match { anchor: *anchor, text, case: *case })
         }
         _ => None,
     }
@@ -290,7 +290,7 @@ fn literal(batch: &Batch, cell: Cell, ty: ColumnType) -> Option<Literal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::filter::{Field, Slack};
+    use acumatica_pushdown::{Field, Slack};
 
     fn test(name: &str, key: bool, test: Test) -> Filter {
         Filter::Test(Field { path: vec![name.into()], ty: ColumnType::Text, vouched: true, key }, test)
@@ -352,15 +352,15 @@ mod tests {
 
     #[test]
     fn patterns_are_taken_from_the_value() {
-        let ask = |place, own: &str| {
-            let like = Test::Match { place, text: "zz".into(), case: Case::Same };
+        let ask = |anchor, own: &str| {
+            let like = Test::Match { anchor, text: "zz".into(), case: Case::Same };
             match test_met_by(&like, Some(&Literal::Text(own.into()))) {
                 Some(Test::Match { text, .. }) => Some(text),
                 _ => None,
             }
         };
-        assert_eq!(ask(Place::Start, "ABC-0001").as_deref(), Some("ABC"));
-        assert_eq!(ask(Place::Whole, "ABC-0001").as_deref(), Some("ABC-0001"));
-        assert_eq!(ask(Place::Anywhere, " "), None);
+        assert_eq!(ask(Anchor::Start, "ABC-0001").as_deref(), Some("ABC"));
+        assert_eq!(ask(Anchor::Whole, "ABC-0001").as_deref(), Some("ABC-0001"));
+        assert_eq!(ask(Anchor::Anywhere, " "), None);
     }
 }

@@ -4,14 +4,13 @@
 pub(crate) mod odata;
 pub(crate) mod rest;
 
+use acumatica_pushdown::{Dialect, Literal, print};
 use percent_encoding::utf8_percent_encode;
 
 use crate::config::ODataVersion;
 use crate::encode::{QUERY, encode_segment};
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::{self, Dialect};
 use crate::instance::InstanceUrl;
-use crate::literal::Literal;
 use crate::request::{Parameter, ScanRequest, Surface, Target};
 
 /// IIS refuses a query of more than 2,048 characters by default; the rest is for `$top`, `$skip` and
@@ -131,7 +130,7 @@ pub(crate) fn from_row(key: &[KeyField], values: &[String], dialect: Dialect) ->
                 value.strip_prefix('-').unwrap_or(value).bytes().all(|byte| byte.is_ascii_digit());
             match field.is_text {
                 true if value.trim().is_empty() || value.chars().any(char::is_control) => None,
-                true => Some(filter::literal(&Literal::Text(value.clone()), dialect)),
+                true => Some(Literal::Text(value.clone()).odata(dialect)),
                 false => (is_number && !value.is_empty()).then(|| value.clone()),
             }
         })
@@ -217,7 +216,7 @@ impl Listing {
 /// The conditions that a list can be asked with, the best first: the last one must be sent, since it is the table's own,
 /// the rest need not, since rows are checked again.
 pub(crate) fn filters(request: &ScanRequest, dialect: Dialect) -> Vec<String> {
-    let asked = request.filter.as_ref().and_then(|filter| filter::print(filter, dialect));
+    let asked = request.filter.as_ref().and_then(|filter| print(filter, dialect));
     let own = request.own_filter.as_deref();
     let both = asked.map(|asked| own.map_or_else(|| asked.clone(), |own| format!("({own}) and {asked}")));
     both.into_iter().chain([own.unwrap_or_default().to_owned()]).collect()

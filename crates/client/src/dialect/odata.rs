@@ -1,12 +1,12 @@
 //! OData, v3 and v4: lists of generic inquiries and DACs (acumatica-api.md section 3).
 
+use acumatica_pushdown::{Dialect, Literal, TypeCategory};
+
 use super::{Content, KeyField, Listing, Record, filters, fits, query};
 use crate::config::ODataVersion;
 use crate::decode::ColumnType;
 use crate::encode::{encode_segment, fits_path};
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::{self, Dialect, Kind};
-use crate::literal::Literal;
 use crate::request::{Parameter, ScanRequest, Surface};
 
 /// The list of a generic inquiry or DAC, ordered by `key`. Without a key there is no order in which
@@ -147,9 +147,9 @@ fn keyset(request: &ScanRequest, key: &[String]) -> Option<Vec<KeyField>> {
     {
         return None;
     }
-    let field = |(name, ty): (&String, &ColumnType)| match Kind::of(*ty)? {
-        Kind::Text => Some(KeyField { name: name.clone(), is_text: true }),
-        Kind::Integer => Some(KeyField { name: name.clone(), is_text: false }),
+    let field = |(name, ty): (&String, &ColumnType)| match TypeCategory::of(*ty)? {
+        TypeCategory::Text => Some(KeyField { name: name.clone(), is_text: true }),
+        TypeCategory::Integer => Some(KeyField { name: name.clone(), is_text: false }),
         _ => None,
     };
     key.iter().zip(&request.key_types).map(field).collect()
@@ -170,7 +170,7 @@ fn record(request: &ScanRequest, list: &str, query: String, dialect: Dialect) ->
         };
         let written = match value {
             Literal::Shown(_) => text.clone(),
-            _ => encode_segment(&filter::literal(value, dialect)),
+            _ => encode_segment(&value.odata(dialect)),
         };
         Some(((vec![name.clone()], text.clone()), format!("{}={written}", encode_segment(name))))
     };
@@ -214,7 +214,7 @@ fn called(
         .enumerate()
         .map(|(index, (parameter, value))| {
             let alias = format!("@p{}", index + 1);
-            (format!("{}={alias}", encode_segment(&parameter.name)), (alias, value.odata(version)))
+            (format!("{}={alias}", encode_segment(&parameter.name)), (alias, value.odata(Dialect::GiV4)))
         })
         .unzip();
     Ok((format!("{function}({})", arguments.join(",")), aliases))

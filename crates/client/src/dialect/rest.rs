@@ -1,14 +1,13 @@
 //! Contract REST, contract 4 and 5: lists of business entities, their details, and inquiry forms (acumatica-api.md
 //! section 2).
 
+use acumatica_pushdown::{Dialect, Literal};
 use percent_encoding::utf8_percent_encode;
 
 use super::{Content, Listing, MAX_QUERY, More, Record, filters, fits, query};
 use crate::decode::{ColumnType, place};
 use crate::encode::{QUERY, encode_segment, fits_path};
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::Dialect;
-use crate::literal::Literal;
 use crate::request::{ScanRequest, Target};
 
 /// Members that a record brings, or does not, unasked. In `$select` they are unknown fields.
@@ -499,7 +498,7 @@ mod tests {
 
     #[test]
     fn a_condition_gives_way_to_custom_fields_of_contract_5() {
-        use crate::filter::{Comparison, Field, Filter, Slack, Test};
+        use acumatica_pushdown::{Comparison, Field, Filter, Slack, Test};
         let names: Vec<String> =
             (0..40).map(|i| format!("custom/Document/UsrANameThatIsAsLongAsTheyComeHere{i:03}")).collect();
         let columns: Vec<_> = names.iter().map(|name| (name.as_str(), ColumnType::Text)).collect();

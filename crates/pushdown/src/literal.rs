@@ -6,7 +6,7 @@ use std::fmt;
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta};
 
-use crate::config::ODataVersion;
+use crate::class::Dialect;
 
 /// A value, in the form in which it can be written in any dialect.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,9 +51,12 @@ impl Literal {
     }
 
     /// As a literal of OData (acumatica-api.md section 3), not yet percent-encoded.
-    pub(crate) fn odata(&self, version: ODataVersion) -> String {
-        let v3 = version == ODataVersion::V3;
+    pub fn odata(&self, dialect: Dialect) -> String {
+        let v3 = dialect.is_v3();
         match self {
+            Self::Timestamp(moment) if dialect == Dialect::Contract4 => {
+                format!("datetimeoffset'{moment}+00:00'")
+            }
             Self::Bool(value) => value.to_string(),
             Self::Integer(digits) => digits.clone(),
             Self::Decimal(digits) if v3 => format!("{digits}M"),
@@ -72,7 +75,7 @@ impl Literal {
     /// As the value of a query option that is no literal: a parameter of an inquiry in v3. Text was recorded so.
     // Ours: no source shows another type; these are forms that .NET reads in every culture. A zone is left out, since
     // .NET would take the moment to that of the server.
-    pub(crate) fn bare(&self) -> String {
+    pub fn bare(&self) -> String {
         match self {
             Self::Timestamp(moment) => moment.clone(),
             other => other.text(),
@@ -80,7 +83,7 @@ impl Literal {
     }
 
     /// As JSON, which contract REST wraps into `{"value": …}`.
-    pub(crate) fn json(&self) -> String {
+    pub fn json(&self) -> String {
         match self {
             Self::Bool(value) => value.to_string(),
             Self::Integer(text) | Self::Decimal(text) | Self::Double(text) | Self::Shown(text) => {
@@ -94,7 +97,7 @@ impl Literal {
     }
 
     /// As the text that decodes to the same value again.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         match self {
             Self::Bool(value) => value.to_string(),
             Self::Integer(text)
@@ -110,7 +113,7 @@ impl Literal {
 }
 
 /// A decimal number without the zeroes that do not count.
-pub(crate) fn plain(number: &str) -> &str {
+pub fn plain(number: &str) -> &str {
     if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
 }
 
@@ -127,16 +130,16 @@ impl fmt::Display for Literal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ODataVersion::{V3, V4};
+    use Dialect::{GiV3, GiV4};
 
     #[test]
     fn quotes_are_doubled_and_nothing_else_is_touched() {
-        assert_eq!(Literal::Text("O'Neill & Söhne + 5%".into()).odata(V4), "'O''Neill & Söhne + 5%'");
+        assert_eq!(Literal::Text("O'Neill & Söhne + 5%".into()).odata(GiV4), "'O''Neill & Söhne + 5%'");
     }
 
     #[test]
     fn the_versions_differ_where_the_document_says_so() {
-        let both = |literal: Literal| (literal.odata(V4), literal.odata(V3));
+        let both = |literal: Literal| (literal.odata(GiV4), literal.odata(GiV3));
         let pair = |v4: &str, v3: &str| (v4.to_owned(), v3.to_owned());
         assert_eq!(
             both(Literal::Timestamp("2022-07-13T00:00:00".into())),

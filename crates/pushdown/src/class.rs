@@ -1,7 +1,6 @@
 //! What each dialect can be trusted with: the one table of pushdown, which `docs/pushdown.md` is made from.
 
-use crate::config::ODataVersion;
-use crate::decode::ColumnType;
+use crate::column::ColumnType;
 
 /// How conditions are written and understood (acumatica-api.md sections 2 and 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,22 +15,20 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    pub(crate) fn is_rest(self) -> bool {
+    /// Whether contract REST speaks it.
+    pub fn is_rest(self) -> bool {
         matches!(self, Self::Contract4 | Self::Contract5)
     }
 
-    /// The version whose literals and functions it has.
-    pub(crate) fn version(self) -> ODataVersion {
-        match self {
-            Self::Contract4 | Self::GiV3 => ODataVersion::V3,
-            Self::Contract5 | Self::GiV4 | Self::Dac => ODataVersion::V4,
-        }
+    /// Whether it has the literals and functions of OData v3, else those of v4.
+    pub(crate) fn is_v3(self) -> bool {
+        matches!(self, Self::Contract4 | Self::GiV3)
     }
 }
 
 /// Types whose conditions are alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum TypeCategory {
     Integer,
     Decimal,
     Float,
@@ -41,7 +38,7 @@ pub enum Kind {
     Uuid,
 }
 
-impl Kind {
+impl TypeCategory {
     /// `None` for what no condition is sent for.
     pub fn of(ty: ColumnType) -> Option<Self> {
         Some(match ty {
@@ -84,7 +81,7 @@ pub enum Class {
 }
 
 /// Why a column that may be a drop-down is not asked about.
-pub(super) const CODES: &str = "the server compares codes of drop-downs, not what it shows";
+pub(crate) const CODES: &str = "the server compares codes of drop-downs, not what it shows";
 const COLLATION: &str = "the server's collation decides, which ignores case and spaces at the end";
 const NO_GUID: &str = "how contract REST writes an id in a condition is not known";
 const NO_ORDER: &str = "the server orders such values otherwise";
@@ -95,10 +92,10 @@ const MAYBE_LABEL: &str = "what is shown may be a label or an empty text where t
 
 /// The table. A column of contract 5 that holds text must have the option `pushdown` set, which says that it is no
 /// drop-down; fields of linked entities and details are never asked about, nor values that a dialect cannot write.
-pub fn class(dialect: Dialect, kind: Kind, operator: Operator) -> Class {
+pub fn class(dialect: Dialect, kind: TypeCategory, operator: Operator) -> Class {
     use Class::{Exact, None, Superset};
-    use Kind::*;
     use Operator::*;
+    use TypeCategory::*;
     match (kind, operator) {
         (Integer | Decimal, Equal | Range) => Exact,
         // `null ne 5` is true in OData and unknown in SQL.
@@ -135,14 +132,14 @@ mod tests {
         ("GI v4", Dialect::GiV4),
         ("DAC", Dialect::Dac),
     ];
-    const KINDS: [(&str, Kind); 7] = [
-        ("smallint, integer, bigint", Kind::Integer),
-        ("numeric", Kind::Decimal),
-        ("real, double precision", Kind::Float),
-        ("boolean", Kind::Bool),
-        ("text, varchar, char", Kind::Text),
-        ("date, timestamp, timestamptz", Kind::Moment),
-        ("uuid", Kind::Uuid),
+    const KINDS: [(&str, TypeCategory); 7] = [
+        ("smallint, integer, bigint", TypeCategory::Integer),
+        ("numeric", TypeCategory::Decimal),
+        ("real, double precision", TypeCategory::Float),
+        ("boolean", TypeCategory::Bool),
+        ("text, varchar, char", TypeCategory::Text),
+        ("date, timestamp, timestamptz", TypeCategory::Moment),
+        ("uuid", TypeCategory::Uuid),
     ];
     const OPERATORS: [(&str, Operator); 7] = [
         ("`=`, `IN`", Operator::Equal),
@@ -192,7 +189,7 @@ mod tests {
         text
     }
 
-    /// `ACCEPT=1 cargo test -p acumatica-client documentation` writes it anew.
+    /// `ACCEPT=1 cargo test -p acumatica-pushdown documentation` writes it anew.
     #[test]
     fn the_documentation_shows_the_table() {
         const MARKS: [&str; 2] = ["<!-- table: written by class.rs -->\n", "<!-- end of table -->\n"];
@@ -211,24 +208,24 @@ mod tests {
     fn no_condition_on_text_is_exact_and_none_that_orders_it_is_sent() {
         for (_, dialect) in DIALECTS {
             for (_, operator) in OPERATORS {
-                assert_ne!(class(dialect, Kind::Text, operator), Class::Exact);
+                assert_ne!(class(dialect, TypeCategory::Text, operator), Class::Exact);
             }
-            assert_eq!(class(dialect, Kind::Text, Operator::Range), Class::None(COLLATION));
-            assert_eq!(class(dialect, Kind::Text, Operator::NotEqual), Class::None(COLLATION));
+            assert_eq!(class(dialect, TypeCategory::Text, Operator::Range), Class::None(COLLATION));
+            assert_eq!(class(dialect, TypeCategory::Text, Operator::NotEqual), Class::None(COLLATION));
         }
     }
 
     #[test]
     fn what_the_server_holds_otherwise_is_not_asked_about() {
         for ty in [ColumnType::Bytes, ColumnType::Interval, ColumnType::Json] {
-            assert_eq!(Kind::of(ty), None);
+            assert_eq!(TypeCategory::of(ty), None);
         }
     }
 
     #[test]
     fn not_equal_is_never_exact_where_a_field_may_have_no_value() {
         for (_, dialect) in DIALECTS {
-            for kind in [Kind::Integer, Kind::Decimal, Kind::Uuid] {
+            for kind in [TypeCategory::Integer, TypeCategory::Decimal, TypeCategory::Uuid] {
                 assert_ne!(class(dialect, kind, Operator::NotEqual), Class::Exact);
             }
         }
