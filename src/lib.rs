@@ -1,7 +1,7 @@
 //! acumatica_fdw: the Acumatica cloud ERP as PostgreSQL foreign tables.
 //!
 //! This crate knows PostgreSQL and nothing of HTTP; `acumatica-client` knows Acumatica and nothing of
-//! PostgreSQL. One file per role, in the manner of postgres_fdw, in rooms that import each other one way only:
+//! PostgreSQL; `acumatica-pushdown` judges conditions and knows neither. One file per role, in the manner of postgres_fdw, in rooms that import each other one way only:
 //!
 //! `commands` → `executor` → `planner` → `catalog` → `backend`
 
