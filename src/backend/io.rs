@@ -2,13 +2,15 @@
 //!
 //! Waiting in the backend itself could not be cancelled. So the network is left to one thread, and the
 //! backend sleeps on its latch and on a socket that the thread writes to: a signal ends the sleep at
-//! once, and the scan is dropped with the frames that the error unwinds.
+//! once, and the scan is dropped with the frames that the error unwinds. Each scan and each job has a
+//! socket of its own once it is waited for, so that several can be waited for at the same time.
 
+use std::cell::OnceCell;
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::rc::Rc;
+use std::task::Poll;
 
 use acumatica_client::decode::Batch;
 use acumatica_client::{Client, Engine, Job, Notice, Rows, ScanRequest};
@@ -16,26 +18,32 @@ use pgrx::prelude::*;
 
 use crate::backend::error::{self, Refusal, or_raise};
 
-/// The engine and the socket it knocks on.
+/// The engine, which runs the thread.
 #[derive(Debug)]
 pub struct Io {
     engine: Engine,
-    knocks: Rc<UnixStream>,
 }
 
 /// A running scan. Dropping it drops the request under way.
 #[derive(Debug)]
 pub struct Running {
     rows: Rows,
-    knocks: Rc<UnixStream>,
+    alarm: OnceCell<Alarm>,
 }
 
 /// Anything else under way. Dropping it ends it.
 #[derive(Debug)]
 pub struct Waiting<T> {
     job: Job<T>,
-    knocks: Rc<UnixStream>,
+    alarm: OnceCell<Alarm>,
 }
+
+/// Sets an alarm off. Called on the I/O thread.
+type Waker = Box<dyn Fn() + Send + Sync>;
+
+/// The end of a socket that becomes readable when there is something new.
+#[derive(Debug)]
+struct Alarm(UnixStream);
 
 impl Io {
     /// Starts the thread.
@@ -47,22 +55,15 @@ impl Io {
             )
             .detail(reason.to_string())
         };
-        let (knocks, knocker) = UnixStream::pair().map_err(failed)?;
-        for socket in [&knocks, &knocker] {
-            socket.set_nonblocking(true).map_err(failed)?;
-        }
-        // A full socket has knocks enough.
-        let wake = move || drop((&knocker).write(&[1]));
-        let engine = with_signals_blocked(|| Engine::start(wake)).map_err(failed)?;
-        Ok(Self { engine, knocks: Rc::new(knocks) })
+        Ok(Self { engine: with_signals_blocked(Engine::start).map_err(failed)? })
     }
 
     pub fn scan(&self, client: &Client, request: ScanRequest) -> Running {
-        Running { rows: self.engine.scan(client, request), knocks: Rc::clone(&self.knocks) }
+        Running { rows: self.engine.scan(client, request), alarm: OnceCell::new() }
     }
 
     pub fn job<T>(&self, job: Job<T>) -> Waiting<T> {
-        Waiting { job, knocks: Rc::clone(&self.knocks) }
+        Waiting { job, alarm: OnceCell::new() }
     }
 
     pub fn engine(&self) -> &Engine {
@@ -76,13 +77,18 @@ impl Io {
 }
 
 impl Running {
-    /// The next batch, or `None` at the end of the rows. Sleeps until it is there; a cancel or a
-    /// termination ends the sleep as a PostgreSQL error.
+    /// The next batch, or `None` at the end of the rows, if it is there. Tells the user what there is to tell.
     ///
     /// # Errors
     /// Why the scan failed.
-    pub fn next_batch(&self) -> acumatica_client::Result<Option<Batch>> {
-        sleep_until(&self.knocks, || self.rows.poll(), || self.rows.take_notices())
+    pub fn poll(&self) -> Poll<acumatica_client::Result<Option<Batch>>> {
+        poll(|| self.rows.poll(), || self.rows.take_notices())
+    }
+
+    /// Sleeps until a poll, which has found nothing, is to be repeated. A cancel or a termination ends the sleep as a
+    /// PostgreSQL error.
+    pub fn wait(&self) {
+        sleep(&self.alarm, |waker| self.rows.wake_with(waker));
     }
 
     pub fn stats(&self) -> acumatica_client::ScanStats {
@@ -94,52 +100,96 @@ impl<T> Waiting<T> {
     /// The outcome. Sleeps until it is there; a cancel or a termination ends the sleep as a PostgreSQL
     /// error, and so does a failure of the job itself.
     pub fn wait(&self) -> T {
-        or_raise(sleep_until(&self.knocks, || self.job.poll(), || self.job.take_notices()))
+        loop {
+            match poll(|| self.job.poll(), || self.job.take_notices()) {
+                Poll::Ready(outcome) => return or_raise(outcome),
+                Poll::Pending => sleep(&self.alarm, |waker| self.job.wake_with(waker)),
+            }
+        }
     }
 }
 
-/// Sleeps until there is something, telling the user what there is to tell meanwhile.
-fn sleep_until<T>(knocks: &UnixStream, poll: impl Fn() -> Option<T>, notices: impl Fn() -> Vec<Notice>) -> T {
-    const EVENTS: u32 = pg_sys::WL_LATCH_SET | pg_sys::WL_SOCKET_READABLE | pg_sys::WL_EXIT_ON_PM_DEATH;
+/// What there is, and what there is to tell the user before it and with it.
+fn poll<T>(next: impl Fn() -> Option<T>, notices: impl Fn() -> Vec<Notice>) -> Poll<T> {
     let tell = || {
         for notice in notices() {
             let tell = if notice.is_warning { error::warning } else { error::notice };
             tell(notice.message, notice.hint);
         }
     };
-    loop {
+    tell();
+    let next = next();
+    if next.is_some() {
         tell();
-        if let Some(next) = poll() {
-            // What came with it: there may be no look for more.
-            tell();
-            return next;
-        }
-        // SAFETY: on the backend's thread, whose latch `MyLatch` is; the caller holds the socket open.
-        let events = unsafe {
-            pg_sys::WaitLatchOrSocket(
-                pg_sys::MyLatch,
-                EVENTS as i32,
-                knocks.as_raw_fd(),
-                -1,
-                pg_sys::PG_WAIT_EXTENSION,
+    }
+    next.map_or(Poll::Pending, Poll::Ready)
+}
+
+/// Sleeps until the alarm is set off or the latch is set. The first time, it only sets the alarm up with `set_waker`:
+/// what came before is found by another poll.
+fn sleep(alarm: &OnceCell<Alarm>, set_waker: impl FnOnce(Waker)) {
+    const EVENTS: u32 = pg_sys::WL_LATCH_SET | pg_sys::WL_SOCKET_READABLE | pg_sys::WL_EXIT_ON_PM_DEATH;
+    let Some(Alarm(socket)) = alarm.get() else {
+        let (new, waker) = or_raise(Alarm::new());
+        set_waker(waker);
+        let _ = alarm.set(new);
+        return;
+    };
+    // SAFETY: on the backend's thread, whose latch `MyLatch` is; the alarm holds the socket open.
+    let events = unsafe {
+        pg_sys::WaitLatchOrSocket(
+            pg_sys::MyLatch,
+            EVENTS as i32,
+            socket.as_raw_fd(),
+            -1,
+            pg_sys::PG_WAIT_EXTENSION,
+        )
+    } as u32;
+    if events & pg_sys::WL_SOCKET_READABLE != 0 {
+        let mut sink = [0; 64];
+        while matches!((&mut &*socket).read(&mut sink), Ok(read) if read == sink.len()) {}
+    }
+    if events & pg_sys::WL_LATCH_SET != 0 {
+        // SAFETY: as above.
+        unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
+    }
+    check_for_interrupts!();
+}
+
+impl Alarm {
+    /// With what sets it off.
+    fn new() -> Result<(Self, Waker), Refusal> {
+        let failed = |reason: std::io::Error| {
+            Refusal::new(
+                PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
+                "could not make a socket to wait for the server with",
             )
-        } as u32;
-        if events & pg_sys::WL_SOCKET_READABLE != 0 {
-            hush(knocks);
+            .detail(reason.to_string())
+            .hint("Raise the limit of open files, or lower max_files_per_process.")
+        };
+        let (socket, other) = UnixStream::pair().map_err(failed)?;
+        for end in [&socket, &other] {
+            end.set_nonblocking(true).map_err(failed)?;
         }
-        if events & pg_sys::WL_LATCH_SET != 0 {
-            // SAFETY: as above.
-            unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
+        // SAFETY: counts the two files, so that PostgreSQL keeps fewer of its own open; it cannot fail. They are
+        // given back in `drop`.
+        unsafe {
+            pg_sys::ReserveExternalFD();
+            pg_sys::ReserveExternalFD();
         }
-        check_for_interrupts!();
+        // A socket that is full has set it off.
+        Ok((Self(socket), Box::new(move || drop((&other).write(&[1])))))
     }
 }
 
-/// Takes the knocks off the socket. They may have been meant for another scan, which looks for its rows
-/// before it sleeps.
-fn hush(mut knocks: &UnixStream) {
-    let mut sink = [0; 64];
-    while matches!(knocks.read(&mut sink), Ok(read) if read == sink.len()) {}
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        // SAFETY: only counts. `new` reserved them; alarms are made and dropped on the backend's thread.
+        unsafe {
+            pg_sys::ReleaseExternalFD();
+            pg_sys::ReleaseExternalFD();
+        }
+    }
 }
 
 /// Runs `start` so that threads it starts, and theirs, never handle one of PostgreSQL's signals.

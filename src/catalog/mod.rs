@@ -1,7 +1,9 @@
 //! What the catalogs and the session's settings say: options, servers, user mappings, foreign tables.
 
-pub mod connection;
+pub mod mapping;
+pub mod names;
 pub mod option;
+pub mod server;
 pub mod setting;
 pub mod table;
 pub mod types;

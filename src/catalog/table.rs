@@ -13,14 +13,13 @@ use pgrx::prelude::*;
 
 use crate::backend::encoding::{from_server, to_server};
 use crate::backend::error::{Refusal, or_raise};
-use crate::catalog::connection::{Server, quoted};
+use crate::catalog::names::quoted;
 use crate::catalog::option::{Object, Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST, option_list, unfit};
+use crate::catalog::server::Server;
 use crate::catalog::types;
 
 /// Where most inquiry forms have their results.
 const RESULTS: &str = "Results";
-/// Rows in one request where neither table nor server says how many.
-const DEFAULT_PAGE_SIZE: u32 = 10_000;
 
 thread_local! {
     // PostgreSQL runs a backend on one thread, so this is the cache of the backend.
@@ -118,7 +117,8 @@ impl Table {
             qualified: qualified(&name, relation.namespace_oid()),
             name,
             dialect: dialect_of(&target, server.odata_version()),
-            page_size: inherited(&options, &server, "page_size").parse().unwrap_or(DEFAULT_PAGE_SIZE),
+            page_size: options.get_integer("page_size").unwrap_or_else(|| server.options.integer("page_size"))
+                as u32,
             key: key(&columns),
             columns,
             target,
@@ -268,7 +268,7 @@ impl Column {
             name,
             path,
             ty,
-            key: options.integer("key"),
+            key: options.get_integer("key"),
             parameter,
             field,
             may_refuse: types::may_refuse(attribute),

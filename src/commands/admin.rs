@@ -6,13 +6,16 @@ use acumatica_client::{Authorized, Expected, SessionState};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::prelude::*;
 
+use crate::backend::clients::close_sessions;
 use crate::backend::compat;
 use crate::backend::encoding::{from_server, to_server};
 use crate::backend::error::{Refusal, or_raise, warning};
 use crate::backend::io::Waiting;
 use crate::backend::state;
-use crate::catalog::connection::{Mapping, Server, close_sessions, role_name, with_client};
+use crate::catalog::mapping::{Mapping, with_client};
+use crate::catalog::names::role_name;
 use crate::catalog::option::{Object, Options, option_list};
+use crate::catalog::server::Server;
 
 /// `pg_read_all_stats` (pg_authid.dat).
 const ROLE_PG_READ_ALL_STATS: pg_sys::Oid = pg_sys::Oid::from_u32(3375);

@@ -9,11 +9,13 @@ use acumatica_client::{forget, knows};
 use pgrx::prelude::*;
 use pgrx::{PgXactCallbackEvent, register_xact_callback};
 
+use crate::backend::clients::{close_sessions, is_in_catalog};
 use crate::backend::compat;
 use crate::backend::encoding::from_server;
 use crate::backend::error::{Refusal, or_raise, warning};
 use crate::backend::state;
-use crate::catalog::connection::{Mapping, Server, close_sessions, is_in_catalog};
+use crate::catalog::mapping::Mapping;
+use crate::catalog::server::Server;
 use crate::commands::admin::is_ours;
 
 /// A server or user mapping of a DDL command.

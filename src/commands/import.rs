@@ -15,8 +15,9 @@ use pgrx::{PgList, PgTryBuilder};
 
 use crate::backend::encoding::{from_server, to_server, to_server_exactly};
 use crate::backend::error::{Refusal, notice, or_raise};
-use crate::catalog::connection::{Mapping, Server, with_client};
+use crate::catalog::mapping::{Mapping, with_client};
 use crate::catalog::option::{Object, Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST, option_list};
+use crate::catalog::server::Server;
 use crate::commands::ddl::event;
 use crate::commands::locks;
 

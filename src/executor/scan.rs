@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use acumatica_client::decode::Batch;
@@ -14,7 +15,7 @@ use pgrx::{PgList, PgMemoryContexts, PgRelation, PgTryBuilder};
 use crate::backend::compat;
 use crate::backend::error::{Refusal, notice, or_raise};
 use crate::backend::io::Running;
-use crate::catalog::connection;
+use crate::catalog::mapping;
 use crate::catalog::table::Table;
 use crate::executor::convert::{Converter, readable};
 use crate::planner::condition::Conditions;
@@ -183,47 +184,60 @@ impl Scan {
                     self.batch += 1;
                     self.row = 0;
                 }
-                None => match self.fetch() {
-                    Some(batch) => self.keep(batch),
-                    None => return false,
+                None => match self.poll() {
+                    Poll::Ready(Some(batch)) => self.keep(batch),
+                    Poll::Ready(None) => return false,
+                    Poll::Pending => self.wait(),
                 },
             }
         }
     }
 
-    fn fetch(&mut self) -> Option<Batch> {
+    /// The next batch if it has come, or `None` if no more will. Begins the scan if need be.
+    fn poll(&mut self) -> Poll<Option<Batch>> {
         if !self.started && self.request.calls.is_empty() {
             // A condition that nothing meets.
-            return None;
+            return Poll::Ready(None);
         }
         if !self.started {
-            self.running = Some(connection::start_scan(&self.table.server, self.user, self.request.clone()));
+            self.running = Some(mapping::start_scan(&self.table.server, self.user, self.request.clone()));
             self.started = true;
         }
-        // Held by this frame while it sleeps: an error that unwinds it drops the request at once.
-        let running = self.running.take()?;
-        let since = Instant::now();
-        let next = match running.next_batch() {
-            Err(error) if error.kind == ErrorKind::RowsOnly => {
+        // An error that unwinds this frame drops the request.
+        let Some(running) = self.running.take() else { return Poll::Ready(None) };
+        let next = match running.poll() {
+            Poll::Pending => {
+                self.running = Some(running);
+                return Poll::Pending;
+            }
+            Poll::Ready(Err(error)) if error.kind == ErrorKind::RowsOnly => {
                 self.from_below = Some(error);
                 None
             }
-            Err(error) if error.kind == ErrorKind::CannotOrder => {
-                self.waited += since.elapsed();
+            Poll::Ready(Err(error)) if error.kind == ErrorKind::CannotOrder => {
                 self.count(running.stats());
                 self.do_without_order(&error);
-                return self.fetch();
+                return self.poll();
             }
-            next => or_raise(next.map_err(Refusal::from)),
+            Poll::Ready(next) => or_raise(next.map_err(Refusal::from)),
         };
-        self.waited += since.elapsed();
         if next.is_some() {
             self.running = Some(running);
         } else {
             self.count(running.stats());
             self.tell_of_empty_form();
         }
-        next
+        Poll::Ready(next)
+    }
+
+    /// Sleeps until there may be a batch.
+    fn wait(&mut self) {
+        // A cancel that ends the sleep unwinds this frame, which drops the request at once.
+        let Some(running) = self.running.take() else { return };
+        let since = Instant::now();
+        running.wait();
+        self.waited += since.elapsed();
+        self.running = Some(running);
     }
 
     /// Which parameters a form needs is not always known: where the first calls show nothing, those that were not given

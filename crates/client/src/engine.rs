@@ -24,7 +24,7 @@ use crate::learnt::{self, Topic};
 use crate::lock;
 use crate::negotiate;
 use crate::oauth::{self, Authorized};
-use crate::report::{Notice, Report, Waker};
+use crate::report::{Notice, Report};
 use crate::request::{ScanRequest, Surface, Target};
 use crate::scan::{EndGuard, Rows, Shared, failed};
 use crate::seal::Sealer;
@@ -34,7 +34,6 @@ use crate::store::Store;
 /// Runs scans on one thread of its own. All methods return at once, but for [`Engine::shut_down`].
 pub struct Engine {
     runtime: Handle,
-    waker: Waker,
     /// True once scans must not send anything more.
     closing: watch::Sender<bool>,
     /// Dropping it ends the thread.
@@ -102,10 +101,15 @@ impl<T> Drop for EndOfJob<T> {
 }
 
 impl<T> Job<T> {
-    /// The outcome, once; while it is `None`, the engine calls its waker when there is something new. An error if the
-    /// job itself failed.
+    /// The outcome, once; while it is `None`, the waker is called when there is something new. An error if the job
+    /// itself failed.
     pub fn poll(&self) -> Option<Result<T>> {
         lock(&self.end.outcome).take()
+    }
+
+    /// As [`Rows::wake_with`].
+    pub fn wake_with(&self, waker: impl Fn() + Send + Sync + 'static) {
+        self.end.report.wake_with(waker);
     }
 
     /// What the user is to be told meanwhile.
@@ -127,12 +131,11 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Starts the thread. `waker` is called on it whenever a consumer that found nothing should look
-    /// again; it must not block. The thread inherits the signal mask of the caller.
+    /// Starts the thread, which inherits the signal mask of the caller.
     ///
     /// # Errors
     /// The system has no thread or no poller left.
-    pub fn start(waker: impl Fn() + Send + Sync + 'static) -> io::Result<Self> {
+    pub fn start() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().thread_name("acumatica_fdw dns").build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
@@ -142,12 +145,12 @@ impl Engine {
             // A name lookup may hang longer than anybody wants to wait.
             runtime.shutdown_background();
         })?;
-        Ok(Self { runtime: handle, waker: Arc::new(waker), closing: watch::Sender::new(false), stop, thread })
+        Ok(Self { runtime: handle, closing: watch::Sender::new(false), stop, thread })
     }
 
     /// Starts a scan.
     pub fn scan(&self, client: &Client, request: ScanRequest) -> Rows {
-        let shared = Shared::new(Arc::clone(&self.waker));
+        let shared = Shared::new();
         let connection = Arc::clone(&client.0);
         let guard = EndGuard(Arc::clone(&shared));
         let mut closing = self.closing.subscribe();
@@ -288,7 +291,7 @@ impl Engine {
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
-        let report = Arc::new(Report::new(Arc::clone(&self.waker)));
+        let report = Arc::<Report>::default();
         let end = Arc::new(End { outcome: Mutex::new(None), report: Arc::clone(&report) });
         let (work, guard) = (start(report), EndOfJob(Arc::clone(&end)));
         let mut closing = self.closing.subscribe();
@@ -335,23 +338,23 @@ mod tests {
 
     #[test]
     fn issue_5_a_job_that_panics_wakes_whoever_waits_and_is_an_error() {
-        let (knock, knocks) = mpsc::channel();
-        let wake = move || {
-            let _ = knock.send(());
-        };
-        let engine = Engine::start(wake).unwrap();
-        let job: Job<()> = engine.job(|_| async { panic!("this panic is the test's") });
-        let outcome = loop {
-            knocks.recv_timeout(Duration::from_secs(10)).expect("nobody was woken");
-            if let Some(outcome) = job.poll() {
-                break outcome;
+        fn outcome<T>(job: &Job<T>) -> Result<T> {
+            let (knock, knocks) = mpsc::channel();
+            job.wake_with(move || {
+                let _ = knock.send(());
+            });
+            loop {
+                if let Some(outcome) = job.poll() {
+                    return outcome;
+                }
+                knocks.recv_timeout(Duration::from_secs(10)).expect("nobody was woken");
             }
-        };
-        assert_eq!(outcome.unwrap_err().kind, ErrorKind::Internal);
+        }
+        let engine = Engine::start().unwrap();
+        let job: Job<()> = engine.job(|_| async { panic!("this panic is the test's") });
+        assert_eq!(outcome(&job).unwrap_err().kind, ErrorKind::Internal);
         // The thread goes on.
-        let job = engine.job(|_| async { 7 });
-        knocks.recv_timeout(Duration::from_secs(10)).unwrap();
-        assert_eq!(job.poll().unwrap().unwrap(), 7);
+        assert_eq!(outcome(&engine.job(|_| async { 7 })).unwrap(), 7);
         // Nor does anybody wait for what the end of the engine cuts off.
         let job: Job<()> = engine.job(|_| std::future::pending());
         engine.shut_down(Vec::new());

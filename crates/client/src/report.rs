@@ -1,14 +1,14 @@
 //! What someone who waits is told meanwhile, and how long they have waited for a session.
 
 use std::fmt;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::lock;
 
 /// Wakes the consumer's thread.
-pub(crate) type Waker = Arc<dyn Fn() + Send + Sync>;
+type Waker = Box<dyn Fn() + Send + Sync>;
 
 /// A word to the user while the statement goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +19,10 @@ pub struct Notice {
     pub hint: String,
 }
 
+#[derive(Default)]
 pub(crate) struct Report {
-    waker: Waker,
+    /// None as long as the consumer has found all it looked for.
+    waker: Mutex<Option<Waker>>,
     notices: Mutex<Vec<Notice>>,
     waited_for_session: AtomicU64,
 }
@@ -35,10 +37,6 @@ impl Report {
     /// How long a wait may go on before there is a word about it.
     pub const PATIENCE: Duration = Duration::from_secs(5);
 
-    pub fn new(waker: Waker) -> Self {
-        Self { waker, notices: Mutex::default(), waited_for_session: AtomicU64::new(0) }
-    }
-
     pub fn notice(&self, message: String, hint: String) {
         self.tell(Notice { is_warning: false, message, hint });
     }
@@ -49,7 +47,7 @@ impl Report {
 
     fn tell(&self, notice: Notice) {
         lock(&self.notices).push(notice);
-        (self.waker)();
+        self.wake();
     }
 
     pub fn take_notices(&self) -> Vec<Notice> {
@@ -64,7 +62,14 @@ impl Report {
         Duration::from_micros(self.waited_for_session.load(Ordering::Relaxed))
     }
 
+    /// Has `waker` called from now on.
+    pub fn wake_with(&self, waker: impl Fn() + Send + Sync + 'static) {
+        *lock(&self.waker) = Some(Box::new(waker));
+    }
+
     pub fn wake(&self) {
-        (self.waker)();
+        if let Some(waker) = &*lock(&self.waker) {
+            waker();
+        }
     }
 }

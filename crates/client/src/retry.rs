@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     fn silent() -> Report {
-        Report::new(std::sync::Arc::new(|| {}))
+        Report::default()
     }
 
     #[test]

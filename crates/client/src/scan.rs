@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use crate::decode::Batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock;
-use crate::report::{Notice, Report, Waker};
+use crate::report::{Notice, Report};
 
 /// How many bytes of rows may wait for the consumer before the server is made to wait. Pages are
 /// sized to stay below it; what cannot be paged is held back by TCP.
@@ -54,8 +54,8 @@ impl Rows {
         Self { shared, task }
     }
 
-    /// The next batch, if there is one: `Ok(None)` is the end of the rows. While it is `None`, the
-    /// engine calls its waker once there is something new.
+    /// The next batch, if there is one: `Ok(None)` is the end of the rows. While it is `None`, the waker is called once
+    /// there is something new.
     ///
     /// # Errors
     /// Why the scan failed. The rows before it are good, but not all.
@@ -75,6 +75,12 @@ impl Rows {
         drop(queue);
         self.shared.taken.notify_one();
         None
+    }
+
+    /// Has `waker` called on the engine's thread whenever there is something new after a poll that found nothing. It
+    /// must not block. What was there before is not told of: poll once more.
+    pub fn wake_with(&self, waker: impl Fn() + Send + Sync + 'static) {
+        self.shared.report.wake_with(waker);
     }
 
     pub fn stats(&self) -> ScanStats {
@@ -158,11 +164,11 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    pub fn new(waker: Waker) -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         Arc::new(Self {
             queue: Mutex::default(),
             taken: Notify::new(),
-            report: Arc::new(Report::new(waker)),
+            report: Arc::default(),
             stats: Counters::default(),
             idle: Idle::default(),
             notes: Mutex::default(),

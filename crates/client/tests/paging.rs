@@ -176,19 +176,12 @@ const METADATA: &str = r#"<edmx:Edmx Version="4.0" xmlns:edmx="http://docs.oasis
 
 struct Reader {
     engine: Engine,
-    woken: Mutex<mpsc::Receiver<()>>,
     directory: tempfile::TempDir,
 }
 
 impl Reader {
     fn new() -> Self {
-        let (wake, woken) = mpsc::channel();
-        let wake = Mutex::new(wake);
-        let engine = Engine::start(move || {
-            let _ = wake.lock().unwrap().send(());
-        })
-        .unwrap();
-        Self { engine, woken: Mutex::new(woken), directory: tempfile::tempdir().unwrap() }
+        Self { engine: Engine::start().unwrap(), directory: tempfile::tempdir().unwrap() }
     }
 
     fn client(&self, port: u16) -> Client {
@@ -222,13 +215,14 @@ impl Reader {
     fn read(&self, port: u16, request: ScanRequest) -> Result<Vec<String>, Error> {
         let client = self.client(port);
         let rows = self.engine.scan(&client, request);
+        let (wake, woken) = mpsc::channel();
+        rows.wake_with(move || {
+            let _ = wake.send(());
+        });
         let mut read = Vec::new();
         loop {
             match rows.poll() {
-                None => {
-                    let woken = self.woken.lock().unwrap();
-                    woken.recv_timeout(Duration::from_secs(60)).expect("a wake-up");
-                }
+                None => woken.recv_timeout(Duration::from_secs(60)).expect("a wake-up"),
                 Some(Err(error)) => return Err(error),
                 Some(Ok(None)) => return Ok(read),
                 Some(Ok(Some(batch))) => {

@@ -35,8 +35,15 @@ impl Options {
         self.0.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    pub fn integer(&self, name: &str) -> Option<u64> {
+    /// The value of an integer option, if it is set.
+    pub fn get_integer(&self, name: &str) -> Option<u64> {
         self.get(name)?.parse().ok()
+    }
+
+    /// The value of an integer option, else its default.
+    pub fn integer(&self, name: &str) -> u64 {
+        let text = self.get_or_default(name);
+        text.parse().unwrap_or_else(|_| unreachable!("option \"{name}\" has the integer \"{text}\""))
     }
 
     pub(super) fn gather(

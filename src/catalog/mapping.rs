@@ -1,0 +1,242 @@
+//! User mappings, and the clients that they make of servers.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use acumatica_client::{
+    App, Client, Config, Credentials, Login, Place, Proxy, ScanRequest, Secret, Transport,
+};
+use pgrx::prelude::*;
+use zeroize::Zeroizing;
+
+use crate::backend::clients;
+use crate::backend::error::{self, Refusal, or_raise};
+use crate::backend::io::{Io, Running};
+use crate::backend::state;
+use crate::catalog::names::{literal, quoted, role_name};
+use crate::catalog::option::{Object, Options, option_list};
+use crate::catalog::server::Server;
+
+/// A user mapping, as its options describe it.
+#[derive(Debug)]
+pub struct Mapping {
+    pub oid: pg_sys::Oid,
+    /// Whom it is for; `InvalidOid` for PUBLIC.
+    pub user: pg_sys::Oid,
+    pub options: Options,
+}
+
+impl Mapping {
+    /// The mapping that `user` has for a server, else that for PUBLIC.
+    ///
+    /// # Errors
+    /// There is none, or its options are not valid.
+    pub fn find(server: &Server, user: pg_sys::Oid) -> Result<Self, Refusal> {
+        let none = pg_sys::Datum::from(0);
+        let cache = pg_sys::SysCacheIdentifier::USERMAPPINGUSERSERVER as i32;
+        let found = [user, pg_sys::InvalidOid].into_iter().find_map(|user| {
+            // SAFETY: a look-up by the cache's two keys.
+            let tuple = unsafe { pg_sys::SearchSysCache(cache, user.into(), server.oid.into(), none, none) };
+            // SAFETY: what the look-up found.
+            unsafe { Self::take(cache, tuple) }
+        });
+        let Some(entry) = found else {
+            return Err(Refusal::new(
+                PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+                format!("user mapping not found for \"{}\"", role_name(user)),
+            )
+            .hint(format!(
+                "Create it: CREATE USER MAPPING FOR {} SERVER {} OPTIONS (…).",
+                quoted(&role_name(user)),
+                quoted(&server.name)
+            )));
+        };
+        Ok(Self { oid: entry.oid, user: entry.user, options: entry.options? })
+    }
+
+    /// The same, for a statement that can do nothing without.
+    pub fn load(server: &Server, user: pg_sys::Oid) -> Self {
+        or_raise(Self::find(server, user))
+    }
+
+    /// A mapping by its oid.
+    pub fn by_oid(oid: pg_sys::Oid) -> Option<Entry> {
+        let none = pg_sys::Datum::from(0);
+        let cache = pg_sys::SysCacheIdentifier::USERMAPPINGOID as i32;
+        // SAFETY: a look-up by the cache's only key, and what it found.
+        unsafe { Self::take(cache, pg_sys::SearchSysCache(cache, oid.into(), none, none, none)) }
+    }
+
+    /// Reads a tuple of `pg_user_mapping` and releases it.
+    ///
+    /// # Safety
+    /// `tuple` was found in `cache`, or is null.
+    unsafe fn take(cache: i32, tuple: pg_sys::HeapTuple) -> Option<Entry> {
+        if tuple.is_null() {
+            return None;
+        }
+        // SAFETY: as the caller says; the options are copied before the tuple is released.
+        unsafe {
+            let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_user_mapping>();
+            let (oid, user, server) = (form.oid, form.umuser, form.umserver);
+            let mut is_null = false;
+            let attribute = pg_sys::Anum_pg_user_mapping_umoptions as i16;
+            let options = pg_sys::SysCacheGetAttr(cache, tuple, attribute, &raw mut is_null);
+            let given =
+                if is_null { Vec::new() } else { option_list(pg_sys::untransformRelOptions(options)) };
+            pg_sys::ReleaseSysCache(tuple);
+            Some(Entry { oid, user, server, options: Options::check(Object::UserMapping, given) })
+        }
+    }
+
+    /// The server with the credentials of this mapping.
+    fn config(&self, server: &Server) -> Result<Config, Refusal> {
+        let Self { oid, options, .. } = self;
+        server.check_mapping(options)?;
+        let text = |name: &str| options.get(name).unwrap_or_default().to_owned();
+        let login = || {
+            let password = secret(server, self, "password")?.unwrap_or_else(|| Secret::new(""));
+            Ok::<_, Refusal>(Login { username: text("username"), password })
+        };
+        let app = || {
+            Ok::<_, Refusal>(App {
+                client_id: text("client_id"),
+                client_secret: secret(server, self, "client_secret")?,
+                scope: server.options.get_or_default("scope").to_owned(),
+                callback_url: server.options.get_or_default("callback_url").to_owned(),
+            })
+        };
+        let own = |name: &str| server.options.get(name).map(str::to_owned);
+        let file = |name: &str| server.options.get(name).map(PathBuf::from);
+        let proxy_credentials = match options.get("proxy_user") {
+            Some(user) => secret(server, self, "proxy_password")?.map(|password| (user.to_owned(), password)),
+            None => None,
+        };
+        let config = Config {
+            server: server.name.clone(),
+            instance: server.instance.clone(),
+            company: own("company"),
+            odata_version: server.odata_version(),
+            credentials: match server.strategy() {
+                "Cookie" => Credentials::Cookie(login()?),
+                "OAuthPassword" => Credentials::OAuthPassword(login()?, app()?),
+                "OAuth" => Credentials::OAuth(app()?, secret(server, self, "refresh_token")?),
+                "OAuthImplicit" => {
+                    let token = secret(server, self, "access_token")?;
+                    Credentials::OAuthImplicit(token.unwrap_or_else(|| Secret::new("")))
+                }
+                _ => Credentials::Basic(login()?),
+            },
+            branch: own("branch"),
+            locale: own("locale"),
+            operation_timeout: Duration::from_secs(server.options.integer("operation_timeout")),
+            transport: Transport {
+                ca_file: file("ca_file"),
+                client_identity: file("client_cert_file").zip(file("client_key_file")),
+                proxy: own("proxy").map(|url| Proxy { url, credentials: proxy_credentials }),
+                verify_certificate: server.options.get_or_default("verify_certificate") == "true",
+            },
+            max_sessions: u32::try_from(server.options.integer("max_sessions")).unwrap_or(1),
+            basic_sessions: u32::try_from(server.options.integer("basic_sessions")).unwrap_or(0),
+            idle_logout: Duration::from_secs(server.options.integer("idle_logout")),
+            place: Place {
+                root: state::root(),
+                directory: state::directory(server.oid),
+                mapping: oid.to_u32(),
+                sealer: state::sealer()?,
+            },
+        };
+        Ok(config.checked()?)
+    }
+}
+
+/// A user mapping as it stands in the catalog.
+#[derive(Debug)]
+pub struct Entry {
+    pub oid: pg_sys::Oid,
+    /// Whom it is for; `InvalidOid` for PUBLIC.
+    pub user: pg_sys::Oid,
+    pub server: pg_sys::Oid,
+    /// Unless they are not valid.
+    pub options: Result<Options, Refusal>,
+}
+
+/// A secret option, from the file that stands in for it too, and unsealed.
+fn secret(server: &Server, mapping: &Mapping, name: &str) -> Result<Option<Secret>, Refusal> {
+    let options = &mapping.options;
+    let file_option = format!("{name}_file");
+    let text = match (options.get(name), options.get(&file_option)) {
+        (Some(text), _) => Zeroizing::new(text.to_owned()),
+        (None, Some(file)) => {
+            let text = fs::read_to_string(file).map(Zeroizing::new).map_err(|reason| {
+                Refusal::new(
+                    PgSqlErrorCode::ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,
+                    format!("could not read the file \"{file}\" of option \"{file_option}\""),
+                )
+                .detail(reason.to_string())
+                .hint("It must be readable for the user that runs PostgreSQL.")
+            })?;
+            Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned())
+        }
+        (None, None) => return Ok(None),
+    };
+    if !acumatica_client::is_sealed(&text) {
+        return Ok(Some(Secret::new(&text)));
+    }
+    let purpose = server.purpose(mapping.user);
+    let (revealed, by_any) = state::sealer()?.reveal(&text, &purpose).map_err(|error| {
+        let message = format!("{} (option \"{name}\")", error.message);
+        Refusal { message, ..Refusal::from(error) }
+    })?;
+    if by_any {
+        tell_unbound(server, mapping, name);
+    }
+    Ok(Some(Secret::new(&revealed)))
+}
+
+/// Tells, once for each secret, that it would be opened for any other server and role too.
+fn tell_unbound(server: &Server, mapping: &Mapping, name: &str) {
+    thread_local! {
+        static TOLD: RefCell<HashSet<(pg_sys::Oid, String)>> = RefCell::default();
+    }
+    if !TOLD.with_borrow_mut(|told| told.insert((mapping.oid, name.to_owned()))) {
+        return;
+    }
+    let role = role_name(mapping.user);
+    error::notice(
+        format!(
+            "option \"{name}\" of the user mapping for server \"{}\" is sealed for every server and role",
+            server.name
+        ),
+        format!(
+            "Seal it for this one alone: SELECT acumatica_seal('…', {}, {}), then ALTER USER MAPPING FOR {} SERVER {} OPTIONS \
+             (SET {name} '…').",
+            literal(&server.name),
+            literal(&role),
+            quoted(&role),
+            quoted(&server.name),
+        ),
+    );
+}
+
+/// Runs `act` with the client of a server and user mapping, as their options are now. It must make no
+/// PostgreSQL call.
+///
+/// # Errors
+/// The options do not make a client, or `act` refuses.
+pub fn with_client<R>(
+    server: &Server,
+    mapping: &Mapping,
+    act: impl FnOnce(&Io, &Client) -> Result<R, Refusal>,
+) -> Result<R, Refusal> {
+    clients::with_client((server.oid, mapping.oid), mapping.config(server)?, act)
+}
+
+/// Starts a scan of `request` on `server` with the credentials of `user`.
+pub fn start_scan(server: &Server, user: pg_sys::Oid, request: ScanRequest) -> Running {
+    let mapping = Mapping::load(server, user);
+    or_raise(with_client(server, &mapping, |io, client| Ok(io.scan(client, request))))
+}

@@ -1,0 +1,107 @@
+//! Foreign servers.
+
+use acumatica_client::{InstanceUrl, ODataVersion, Purpose, check_tenant};
+use pgrx::prelude::*;
+
+use crate::backend::encoding::from_server;
+use crate::backend::error::{Refusal, or_raise};
+use crate::catalog::names::{quoted, role_name};
+use crate::catalog::option::{Object, Options, option_list, parse_url};
+
+/// A foreign server, as its options describe it.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub oid: pg_sys::Oid,
+    pub name: String,
+    pub instance: InstanceUrl,
+    pub options: Options,
+}
+
+impl Server {
+    /// Reads a server from the catalog.
+    pub fn load(oid: pg_sys::Oid) -> Self {
+        // SAFETY: returns palloc'd memory or raises.
+        let (name, options) = unsafe {
+            let server = pg_sys::GetForeignServer(oid);
+            (from_server((*server).servername), option_list((*server).options))
+        };
+        let options = or_raise(Options::check(Object::Server, options));
+        let instance = or_raise(parse_url(options.get_or_default("url")));
+        Self { oid, name, instance, options }
+    }
+
+    /// What a secret in a user mapping for `role` is sealed for.
+    pub fn purpose(&self, role: pg_sys::Oid) -> Purpose {
+        Purpose { host: self.instance.host_and_port(), role: role_name(role) }
+    }
+
+    pub fn company(&self) -> Option<&str> {
+        self.options.get("company")
+    }
+
+    pub fn odata_version(&self) -> ODataVersion {
+        match self.options.get_or_default("odata_version") {
+            "3" => ODataVersion::V3,
+            "4" => ODataVersion::V4,
+            _ => ODataVersion::Auto,
+        }
+    }
+
+    /// Name and version of the contract endpoint, which an object's own options may override. An address
+    /// that names an endpoint stands in for the options that are not set.
+    pub fn endpoint_for<'a>(&'a self, object: &'a Options) -> (&'a str, Option<&'a str>) {
+        let own = |name: &str| object.get(name).or_else(|| self.options.get(name));
+        match (own("endpoint_name"), own("endpoint_version"), self.instance.endpoint()) {
+            (None, None, Some((name, version))) => (name, Some(version)),
+            (name, version, _) => (name.unwrap_or(self.options.get_or_default("endpoint_name")), version),
+        }
+    }
+
+    pub fn strategy(&self) -> &str {
+        self.options.get_or_default("auth_strategy")
+    }
+
+    /// Whether users sign in with a client ID, which names the tenant.
+    pub fn has_app(&self) -> bool {
+        matches!(self.strategy(), "OAuth" | "OAuthPassword")
+    }
+
+    /// Whether a user mapping holds what the server's way of signing in takes, and nothing else.
+    ///
+    /// # Errors
+    /// The first option that is missing or of no use.
+    pub fn check_mapping(&self, mapping: &Options) -> Result<(), Refusal> {
+        mapping.check_strategy(self.strategy())?;
+        let required: &[&[&str]] = match self.strategy() {
+            "OAuth" => &[&["client_id"]],
+            "OAuthImplicit" => &[&["access_token"]],
+            "OAuthPassword" => &[&["username"], &["password", "password_file"], &["client_id"]],
+            _ => &[&["username"], &["password", "password_file"]],
+        };
+        if let Some(client_id) = mapping.get("client_id") {
+            check_tenant(&self.name, self.company(), client_id)?;
+        }
+        let missing = required.iter().find(|names| names.iter().all(|name| mapping.get(name).is_none()));
+        match missing {
+            Some(names) => Err(Refusal::new(
+                PgSqlErrorCode::ERRCODE_FDW_OPTION_NAME_NOT_FOUND,
+                format!("the user mapping for server \"{}\" has no option \"{}\"", self.name, names[0]),
+            )
+            .detail(format!("auth_strategy \"{}\" needs it.", self.strategy()))
+            .hint(format!(
+                "Give it with CREATE USER MAPPING FOR … SERVER {0} OPTIONS ({1} '…'), or ALTER USER MAPPING FOR … SERVER \
+                 {0} OPTIONS (ADD {1} '…').",
+                quoted(&self.name),
+                names[0]
+            ))),
+            None if mapping.get("proxy_user").is_some() && self.options.get("proxy").is_none() => {
+                Err(Refusal::new(
+                    PgSqlErrorCode::ERRCODE_FDW_INVALID_OPTION_NAME,
+                    format!("server \"{}\" has no option \"proxy\" that proxy_user could be for", self.name),
+                )
+                .hint("Add the option proxy to the server, or drop proxy_user and proxy_password."))
+            }
+            None => Ok(()),
+        }
+    }
+}
