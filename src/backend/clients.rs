@@ -1,5 +1,5 @@
-//! The clients of this backend: made when a statement first needs them, kept until their options change, left when the
-//! backend ends.
+//! The clients of this backend. A client is made when a statement first needs it, kept until its options change, and shut
+//! down when the backend exits.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,11 +12,11 @@ use crate::backend::error::Refusal;
 use crate::backend::io::Io;
 use crate::backend::state;
 
-/// A foreign server and a user mapping.
+/// The oids of a foreign server and of a user mapping.
 type Key = (pg_sys::Oid, pg_sys::Oid);
 
 thread_local! {
-    // PostgreSQL runs a backend on one thread, so this is the state of the backend.
+    // A backend runs PostgreSQL code on one thread only, so thread-local state is per backend.
     static BACKEND: RefCell<Option<Backend>> = const { RefCell::new(None) };
 }
 
@@ -25,11 +25,11 @@ struct Backend {
     clients: HashMap<Key, Client>,
 }
 
-/// Runs `act` with the client of a server and user mapping, whose options come to `config` now. It must make no
-/// PostgreSQL call.
+/// Runs `act` with the client of a server and user mapping, whose current options are `config`. A client with other
+/// options is replaced. `act` must not call PostgreSQL: see [`with_io`].
 ///
 /// # Errors
-/// The options do not make a client, or `act` refuses.
+/// A client cannot be made of the options, or `act` fails.
 pub fn with_client<R>(
     key: Key,
     config: Config,
@@ -55,8 +55,8 @@ pub fn with_client<R>(
     })
 }
 
-/// Runs `act` with the I/O thread, which is started if need be. It must make no PostgreSQL call, so that
-/// nothing but its own refusal unwinds through the borrow.
+/// Runs `act` with the I/O thread, and starts the thread first if it is not running. `act` must not call PostgreSQL: an
+/// ERROR would unwind through the borrow of `BACKEND`.
 fn with_io<R>(act: impl FnOnce(&Io, &mut HashMap<Key, Client>) -> Result<R, Refusal>) -> Result<R, Refusal> {
     let first = BACKEND.with_borrow(Option::is_none);
     let outcome = BACKEND.with_borrow_mut(|backend| {
@@ -68,14 +68,14 @@ fn with_io<R>(act: impl FnOnce(&Io, &mut HashMap<Key, Client>) -> Result<R, Refu
     });
     register_exit();
     if first {
-        forget_dropped();
+        remove_dropped();
     }
     outcome
 }
 
-/// PostgreSQL tells no extension when a database is dropped: what it had is closed and removed by the
-/// next backend of any other. So is what else was dropped without a word.
-fn forget_dropped() {
+/// Closes the sessions and removes the state of databases and servers that no longer exist. PostgreSQL does not notify
+/// extensions of DROP DATABASE, so the next backend of another database does this.
+fn remove_dropped() {
     for database in state::databases() {
         if is_in_catalog(pg_sys::SysCacheIdentifier::DATABASEOID, database) {
             continue;
@@ -88,8 +88,8 @@ fn forget_dropped() {
             }
         });
     }
-    // A server may also have gone unheard: in a prepared transaction, or with its schema. One that has not
-    // been used for so long is not one whose creation is yet to be committed.
+    // The event triggers miss some drops of servers: in a prepared transaction, or with the extension when its schema is
+    // dropped. A directory unused for this long is not that of a server whose CREATE is not committed yet.
     const LONG: Duration = Duration::from_secs(3600);
     for server in state::servers() {
         let directory = state::directory(server);
@@ -109,10 +109,10 @@ fn forget_dropped() {
     }
 }
 
-/// Closes the sessions of a server, or of one of its user mappings; says how many there were.
+/// Closes the sessions of a server, or of one of its user mappings; returns their number.
 ///
 /// # Errors
-/// The key cannot be used, or the thread not be started.
+/// The key file cannot be used, or the I/O thread cannot be started.
 pub fn close_sessions(server: pg_sys::Oid, mapping: Option<pg_sys::Oid>) -> Result<usize, Refusal> {
     let directory = state::directory(server);
     if !directory.exists() {
@@ -129,33 +129,33 @@ fn known_clients() -> Vec<Key> {
         .with_borrow(|backend| backend.iter().flat_map(|backend| backend.clients.keys().copied()).collect())
 }
 
-/// Whether server and user mapping are still in the catalog.
+/// Whether the server and the user mapping are still in the catalog.
 fn exists((server, mapping): Key) -> bool {
     is_in_catalog(pg_sys::SysCacheIdentifier::FOREIGNSERVEROID, server)
         && is_in_catalog(pg_sys::SysCacheIdentifier::USERMAPPINGOID, mapping)
 }
 
-/// Whether an object is in the catalog that `cache`, which has its oid as the only key, is for.
+/// Whether `oid` is in the catalog of `cache`, a syscache whose only key is the oid.
 pub fn is_in_catalog(cache: pg_sys::SysCacheIdentifier::Type, oid: pg_sys::Oid) -> bool {
     let none = pg_sys::Datum::from(0);
-    // SAFETY: a catalog look-up; the caller says that the key fits.
+    // SAFETY: every caller names a syscache with one key, an oid; the other keys are not read.
     unsafe { pg_sys::SearchSysCacheExists(cache as i32, oid.into(), none, none, none) }
 }
 
-/// Has the sessions closed when the backend ends, in whichever way it is told to.
+/// Registers the callback that closes the sessions when the backend exits.
 fn register_exit() {
     thread_local! {
         static REGISTERED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
     }
     if !REGISTERED.replace(true) {
-        // SAFETY: registers a function of this library, which is never unloaded.
+        // SAFETY: PostgreSQL never unloads a library, so the callback stays valid.
         unsafe { pg_sys::before_shmem_exit(Some(leave_at_exit), pg_sys::Datum::from(0)) };
     }
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn leave_at_exit(_code: i32, _arg: pg_sys::Datum) {
-    // Exit may come in the middle of anything, though not of a borrow: nothing in one can raise.
+    // A FATAL error can call this from anywhere, but not while `BACKEND` is borrowed: no borrower calls PostgreSQL.
     let backend =
         BACKEND.with(|backend| backend.try_borrow_mut().ok().and_then(|mut backend| backend.take()));
     if let Some(Backend { io, clients }) = backend {

@@ -1,21 +1,21 @@
-//! What differs between PostgreSQL's major versions, and nothing else.
+//! The differences between PostgreSQL's major versions.
 
 use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 
-/// What a path gives, and at what cost.
+/// The estimated rows and costs of a path.
 pub struct Estimate {
     pub rows: f64,
     pub startup: f64,
     pub total: f64,
 }
 
-/// A path that scans `rel` alone and has the columns of `target`, or all that are needed of it, in the order of
-/// `pathkeys`, for the values of the relations `outer`. One of last resort is taken only if there is no other.
+/// A path that scans the base relation `rel`, sorted by `pathkeys` and parameterised by the relations `outer`. A null
+/// `target` means the relation's own target. The planner chooses a path of last resort only if there is no other.
 ///
 /// # Safety
-/// `root` and `rel` belong to the planner run that is under way; `outer` holds all that `rel` refers to laterally.
+/// `root`, `rel` and the other pointers belong to the current planner run; `outer` includes `rel`'s lateral relids.
 pub unsafe fn create_scan_path(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
@@ -25,10 +25,11 @@ pub unsafe fn create_scan_path(
     pathkeys: *mut pg_sys::List,
     is_last_resort: bool,
 ) -> *mut pg_sys::ForeignPath {
-    /// More than any plan costs, `disable_cost` included; from 18 on what is disabled is counted instead.
+    /// More than `disable_cost`, and so more than any other plan. PostgreSQL 18 compares the number of disabled nodes first.
     const LAST_RESORT_COST: f64 = 1e15;
     let extra = if is_last_resort { LAST_RESORT_COST } else { 0.0 };
-    // SAFETY: forwarded from the caller; null is "default" or "none" for all pointers passed.
+    // SAFETY: the caller guarantees that the pointers belong to this planner run. Null stands for the relation's own target
+    // and for an empty list in each parameter that is given null.
     unsafe {
         pg_sys::create_foreignscan_path(
             root,
@@ -49,10 +50,11 @@ pub unsafe fn create_scan_path(
     }
 }
 
-/// A path that does all of an upper step of planning, and if it cannot be done, runs the plan of the path `otherwise`.
+/// A path for an upper relation, with the path `otherwise` as its outer path: the executor runs that plan if the server
+/// refuses.
 ///
 /// # Safety
-/// All belongs to the planner run that is under way.
+/// All pointers belong to the current planner run.
 pub unsafe fn create_upper_path(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
@@ -62,7 +64,7 @@ pub unsafe fn create_upper_path(
     otherwise: *mut pg_sys::Path,
     private: *mut pg_sys::List,
 ) -> *mut pg_sys::ForeignPath {
-    // SAFETY: forwarded from the caller; null is "none" for all pointers passed.
+    // SAFETY: the caller guarantees that the pointers belong to this planner run. Null is an empty list where it is passed.
     unsafe {
         pg_sys::create_foreign_upper_path(
             root,
@@ -82,12 +84,12 @@ pub unsafe fn create_upper_path(
     }
 }
 
-/// Whether a pathkey goes from the greatest value to the least.
+/// Whether a pathkey sorts from the greatest value to the least.
 ///
 /// # Safety
-/// `pathkey` is one.
+/// `pathkey` points to a pathkey of the current planner run.
 pub unsafe fn is_descending(pathkey: *mut pg_sys::PathKey) -> bool {
-    // SAFETY: forwarded from the caller.
+    // SAFETY: the caller guarantees a valid pathkey; only fields of it are read.
     unsafe {
         #[cfg(feature = "pg18")]
         {
@@ -100,10 +102,10 @@ pub unsafe fn is_descending(pathkey: *mut pg_sys::PathKey) -> bool {
     }
 }
 
-/// A sort of rows, read once from the beginning to the end.
+/// Begins a sort of tuples that will be read once, forwards.
 ///
 /// # Safety
-/// The lists are of one length, and say of each attribute how it is sorted.
+/// The slices have the same length. `operators` order the types of the attributes in `descriptor`, which outlives the sort.
 pub unsafe fn begin_sort(
     descriptor: pg_sys::TupleDesc,
     attributes: &mut [i16],
@@ -111,7 +113,8 @@ pub unsafe fn begin_sort(
     collations: &mut [pg_sys::Oid],
     nulls_first: &mut [bool],
 ) -> *mut pg_sys::Tuplesortstate {
-    // SAFETY: forwarded from the caller; no other process takes part.
+    // SAFETY: the caller guarantees arrays of `attributes.len()` elements that fit the descriptor; tuplesort copies them.
+    // The null coordinator makes it a serial sort.
     unsafe {
         pg_sys::tuplesort_begin_heap(
             descriptor,
@@ -127,12 +130,12 @@ pub unsafe fn begin_sort(
     }
 }
 
-/// The role whose user mapping a scan uses: the one that permissions are checked for.
+/// The role whose user mapping a scan uses: the role that its permissions are checked as.
 ///
 /// # Safety
-/// `node` is a foreign scan that the executor has begun to initialise.
+/// `node` is a foreign scan node whose plan and range table the executor has set.
 pub unsafe fn scan_user(node: *mut pg_sys::ForeignScanState) -> pg_sys::Oid {
-    // SAFETY: the plan of a scan node outlives its state; before 16 the range table does too.
+    // SAFETY: the plan of a foreign scan node is a `ForeignScan` and outlives the node, as does the range table.
     let declared = unsafe {
         #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
         {
@@ -146,16 +149,16 @@ pub unsafe fn scan_user(node: *mut pg_sys::ForeignScanState) -> pg_sys::Oid {
     if declared != pg_sys::InvalidOid {
         return declared;
     }
-    // SAFETY: reads a variable of the backend.
+    // SAFETY: GetUserId reads a variable of the backend, which is set while a statement runs.
     unsafe { pg_sys::GetUserId() }
 }
 
-/// The entry of the table that a scan is of, which stands below it if it does more.
+/// The range table entry of the foreign table that a node scans, also if the node computes an upper relation.
 ///
 /// # Safety
-/// `node` is a foreign scan that the executor has begun to initialise.
+/// `node` is a foreign scan node whose plan and range table the executor has set.
 pub unsafe fn table_of(node: *mut pg_sys::ForeignScanState) -> Option<*mut pg_sys::RangeTblEntry> {
-    // SAFETY: the plan and the range table outlive the node.
+    // SAFETY: the caller guarantees a plan, which is a `ForeignScan`, and a range table; both outlive the node.
     unsafe {
         let plan: *mut pg_sys::ForeignScan = (*node).ss.ps.plan.cast();
         let number = match (*plan).scan.scanrelid {
@@ -170,12 +173,12 @@ pub unsafe fn table_of(node: *mut pg_sys::ForeignScanState) -> Option<*mut pg_sy
     }
 }
 
-/// Raises unless `user` may use a foreign server.
+/// Raises unless `user` has USAGE on a foreign server.
 ///
 /// # Safety
 /// `server` is in the catalog.
 pub unsafe fn check_server_usage(server: pg_sys::Oid, user: pg_sys::Oid) {
-    // SAFETY: as the caller says; the name is palloc'd.
+    // SAFETY: the caller guarantees that the server exists, so GetForeignServer returns a palloc'd struct.
     unsafe {
         if !may_use_server(server, user) {
             let name = (*pg_sys::GetForeignServer(server)).servername;
@@ -185,12 +188,12 @@ pub unsafe fn check_server_usage(server: pg_sys::Oid, user: pg_sys::Oid) {
     }
 }
 
-/// Whether `user` may use a foreign server.
+/// Whether `user` has USAGE on a foreign server.
 ///
 /// # Safety
 /// `server` is in the catalog.
 pub unsafe fn may_use_server(server: pg_sys::Oid, user: pg_sys::Oid) -> bool {
-    // SAFETY: as the caller says.
+    // SAFETY: a catalog look-up by oid. It raises for a missing server, which the caller excludes.
     unsafe {
         #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
         let result =
@@ -201,12 +204,12 @@ pub unsafe fn may_use_server(server: pg_sys::Oid, user: pg_sys::Oid) -> bool {
     }
 }
 
-/// Whether `user` owns a foreign server, as superusers do.
+/// Whether `user` owns a foreign server or is a superuser.
 ///
 /// # Safety
 /// `server` is in the catalog.
 pub unsafe fn owns_server(server: pg_sys::Oid, user: pg_sys::Oid) -> bool {
-    // SAFETY: as the caller says.
+    // SAFETY: a catalog look-up by oid. It raises for a missing server, which the caller excludes.
     unsafe {
         #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
         {
@@ -219,12 +222,12 @@ pub unsafe fn owns_server(server: pg_sys::Oid, user: pg_sys::Oid) -> bool {
     }
 }
 
-/// Whether `user` owns an extension, as superusers do.
+/// Whether `user` owns an extension or is a superuser.
 ///
 /// # Safety
 /// `extension` is in the catalog.
 pub unsafe fn owns_extension(extension: pg_sys::Oid, user: pg_sys::Oid) -> bool {
-    // SAFETY: as the caller says.
+    // SAFETY: a catalog look-up by oid. It raises for a missing extension, which the caller excludes.
     unsafe {
         #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
         {

@@ -1,4 +1,4 @@
-//! Failures as PostgreSQL reports them.
+//! Reports errors, warnings and notices, and maps the client's errors to SQLSTATEs.
 
 use acumatica_client::{Error, ErrorKind};
 use pgrx::pg_sys::panic::ErrorReport;
@@ -6,7 +6,8 @@ use pgrx::prelude::*;
 
 use crate::backend::encoding::for_display;
 
-/// What `ereport` takes: a primary message in lower case, what is known, what to do.
+/// The fields of an error report. `message` begins in lower case and has no full stop, as PostgreSQL's style guide asks;
+/// `detail` and `hint` are sentences.
 #[derive(Debug)]
 pub struct Refusal {
     pub code: PgSqlErrorCode,
@@ -30,7 +31,7 @@ impl Refusal {
         self
     }
 
-    /// Ends the statement. Unwinds, so that everything on the way is dropped.
+    /// Raises the ERROR as a Rust panic, so that the frames it unwinds drop their values.
     pub fn raise(self) -> ! {
         let mut report = ErrorReport::new(self.code, for_display(self.message), pgrx::function_name!());
         if let Some(detail) = self.detail {
@@ -44,12 +45,12 @@ impl Refusal {
     }
 }
 
-/// Tells the user something while the statement goes on.
+/// Sends a NOTICE to the client. An empty hint is left out.
 pub fn notice(message: String, hint: String) {
     report(PgLogLevel::NOTICE, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message, hint);
 }
 
-/// Tells the user what will need attention.
+/// Sends a WARNING to the client. An empty hint is left out.
 pub fn warning(message: String, hint: String) {
     report(PgLogLevel::WARNING, PgSqlErrorCode::ERRCODE_WARNING, message, hint);
 }
@@ -60,7 +61,7 @@ fn report(level: PgLogLevel, code: PgSqlErrorCode, message: String, hint: String
     report.report(level);
 }
 
-/// `value`, or the end of the statement.
+/// The value of a result; raises its error.
 pub fn or_raise<T, E: Into<Refusal>>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| error.into().raise())
 }
@@ -71,7 +72,7 @@ impl From<Error> for Refusal {
     }
 }
 
-/// For those who tell of a failure in a row instead of raising it.
+/// For functions that return a failure in a row instead of raising it.
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         let Refusal { message, detail, hint, .. } = refusal;
@@ -79,7 +80,7 @@ impl From<Refusal> for Error {
     }
 }
 
-/// Programs act on these: a retry loop on 40001 and class 08, a pool on 53300, a person on the rest.
+/// The SQLSTATE of a client error. Programs depend on it: retry loops on 40001 and class 08, connection pools on 53300.
 fn code(kind: ErrorKind) -> PgSqlErrorCode {
     use PgSqlErrorCode::*;
     match kind {

@@ -1,9 +1,9 @@
 //! The I/O thread of this backend, and how the backend waits for it.
 //!
-//! Waiting in the backend itself could not be cancelled. So the network is left to one thread, and the
-//! backend sleeps on its latch and on a socket that the thread writes to: a signal ends the sleep at
-//! once, and the scan is dropped with the frames that the error unwinds. Each scan and each job has a
-//! socket of its own once it is waited for, so that several can be waited for at the same time.
+//! A blocking network call in the backend could not be cancelled. So one thread does all network I/O, and the backend
+//! sleeps on its latch and on a socket that the thread writes to. A signal ends the sleep at once; the error then unwinds
+//! the frames that own the scan, which drops it. Each scan and each job gets a socket of its own on its first wait, so
+//! that the backend can wait for several at the same time.
 
 use std::cell::OnceCell;
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ use pgrx::prelude::*;
 
 use crate::backend::error::{self, Refusal, or_raise};
 
-/// The engine, which runs the thread.
+/// Owns the engine, which runs the I/O thread.
 #[derive(Debug)]
 pub struct Io {
     engine: Engine,
@@ -31,17 +31,17 @@ pub struct Running {
     alarm: OnceCell<Alarm>,
 }
 
-/// Anything else under way. Dropping it ends it.
+/// A running job other than a scan. Dropping it aborts the job.
 #[derive(Debug)]
 pub struct Waiting<T> {
     job: Job<T>,
     alarm: OnceCell<Alarm>,
 }
 
-/// Sets an alarm off. Called on the I/O thread.
+/// Makes the socket of an [`Alarm`] readable. Called on the I/O thread.
 type Waker = Box<dyn Fn() + Send + Sync>;
 
-/// The end of a socket that becomes readable when there is something new.
+/// The backend's end of a socket pair. It becomes readable when the scan or job has something new.
 #[derive(Debug)]
 struct Alarm(UnixStream);
 
@@ -70,22 +70,22 @@ impl Io {
         &self.engine
     }
 
-    /// Leaves all and ends the thread; waits some seconds at most.
+    /// Closes the sessions of the clients and ends the thread; waits some seconds at most.
     pub fn shut_down(self, clients: Vec<Client>) {
         self.engine.shut_down(clients);
     }
 }
 
 impl Running {
-    /// The next batch, or `None` at the end of the rows, if it is there. Tells the user what there is to tell.
+    /// The next batch if it has arrived, or `None` at the end of the rows. Reports the scan's notices to the client.
     ///
     /// # Errors
-    /// Why the scan failed.
+    /// The scan failed.
     pub fn poll(&self) -> Poll<acumatica_client::Result<Option<Batch>>> {
         poll(|| self.rows.poll(), || self.rows.take_notices())
     }
 
-    /// Sleeps until a poll, which has found nothing, is to be repeated. A cancel or a termination ends the sleep as a
+    /// Sleeps after a pending poll until another one may succeed. A cancel or a termination ends the sleep with a
     /// PostgreSQL error.
     pub fn wait(&self) {
         sleep(&self.alarm, |waker| self.rows.wake_with(waker));
@@ -97,8 +97,8 @@ impl Running {
 }
 
 impl<T> Waiting<T> {
-    /// The outcome. Sleeps until it is there; a cancel or a termination ends the sleep as a PostgreSQL
-    /// error, and so does a failure of the job itself.
+    /// Sleeps until the job ends, and returns its outcome. A cancel, a termination or a failure of the job raises a
+    /// PostgreSQL error.
     pub fn wait(&self) -> T {
         loop {
             match poll(|| self.job.poll(), || self.job.take_notices()) {
@@ -109,7 +109,7 @@ impl<T> Waiting<T> {
     }
 }
 
-/// What there is, and what there is to tell the user before it and with it.
+/// Polls, and reports the notices that came before the result or with it.
 fn poll<T>(next: impl Fn() -> Option<T>, notices: impl Fn() -> Vec<Notice>) -> Poll<T> {
     let tell = || {
         for notice in notices() {
@@ -125,8 +125,8 @@ fn poll<T>(next: impl Fn() -> Option<T>, notices: impl Fn() -> Vec<Notice>) -> P
     next.map_or(Poll::Pending, Poll::Ready)
 }
 
-/// Sleeps until the alarm is set off or the latch is set. The first time, it only sets the alarm up with `set_waker`:
-/// what came before is found by another poll.
+/// Sleeps until the alarm's socket is readable or the latch is set. The first call only creates the alarm and returns:
+/// another poll must find what arrived before.
 fn sleep(alarm: &OnceCell<Alarm>, set_waker: impl FnOnce(Waker)) {
     const EVENTS: u32 = pg_sys::WL_LATCH_SET | pg_sys::WL_SOCKET_READABLE | pg_sys::WL_EXIT_ON_PM_DEATH;
     let Some(Alarm(socket)) = alarm.get() else {
@@ -135,7 +135,8 @@ fn sleep(alarm: &OnceCell<Alarm>, set_waker: impl FnOnce(Waker)) {
         let _ = alarm.set(new);
         return;
     };
-    // SAFETY: on the backend's thread, whose latch `MyLatch` is; the alarm holds the socket open.
+    // SAFETY: this runs on the backend's thread, which owns `MyLatch`: an `Alarm` is in a `OnceCell`, which is not Sync.
+    // The borrowed alarm keeps the socket open.
     let events = unsafe {
         pg_sys::WaitLatchOrSocket(
             pg_sys::MyLatch,
@@ -150,14 +151,14 @@ fn sleep(alarm: &OnceCell<Alarm>, set_waker: impl FnOnce(Waker)) {
         while matches!((&mut &*socket).read(&mut sink), Ok(read) if read == sink.len()) {}
     }
     if events & pg_sys::WL_LATCH_SET != 0 {
-        // SAFETY: as above.
+        // SAFETY: only the owner of a latch may reset it, and this is the backend's thread, as above.
         unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
     }
     check_for_interrupts!();
 }
 
 impl Alarm {
-    /// With what sets it off.
+    /// An alarm and its waker.
     fn new() -> Result<(Self, Waker), Refusal> {
         let failed = |reason: std::io::Error| {
             Refusal::new(
@@ -171,20 +172,21 @@ impl Alarm {
         for end in [&socket, &other] {
             end.set_nonblocking(true).map_err(failed)?;
         }
-        // SAFETY: counts the two files, so that PostgreSQL keeps fewer of its own open; it cannot fail. They are
-        // given back in `drop`.
+        // SAFETY: both calls only add to a counter, which makes PostgreSQL keep fewer files open, and cannot fail. `drop`
+        // subtracts them.
         unsafe {
             pg_sys::ReserveExternalFD();
             pg_sys::ReserveExternalFD();
         }
-        // A socket that is full has set it off.
+        // The result of the write is ignored: if the socket is full, it is readable already.
         Ok((Self(socket), Box::new(move || drop((&other).write(&[1])))))
     }
 }
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        // SAFETY: only counts. `new` reserved them; alarms are made and dropped on the backend's thread.
+        // SAFETY: both calls only subtract from a counter, to which `new` has added. An `Alarm` never leaves the backend's
+        // thread: its owners are in `OnceCell`s, which are not Sync.
         unsafe {
             pg_sys::ReleaseExternalFD();
             pg_sys::ReleaseExternalFD();
@@ -192,17 +194,18 @@ impl Drop for Alarm {
     }
 }
 
-/// Runs `start` so that threads it starts, and theirs, never handle one of PostgreSQL's signals.
+/// Runs `start` with all signals blocked. The threads it starts inherit the mask, so PostgreSQL's signal handlers only run
+/// on the backend's thread.
 fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
     let mut all = MaybeUninit::uninit();
     let mut before = MaybeUninit::uninit();
-    // SAFETY: both sets are valid for writing, `all` is initialised by sigfillset before it is read.
+    // SAFETY: both sets are locals, valid for writes. sigfillset initialises `all` before pthread_sigmask reads it.
     unsafe {
         libc::sigfillset(all.as_mut_ptr());
         libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
     }
     let started = start();
-    // SAFETY: `before` was written by the call above.
+    // SAFETY: the first pthread_sigmask has written `before`; it fails only for an invalid `how`.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
     started
 }

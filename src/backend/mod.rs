@@ -1,4 +1,4 @@
-//! This process: errors, encodings, the thread that waits for the network, and the state that backends share.
+//! The backend process: error reports, encodings, the I/O thread, and the directories of shared state.
 
 pub mod clients;
 pub mod compat;

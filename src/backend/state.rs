@@ -1,4 +1,4 @@
-//! Where the backends of the cluster keep what they share, and the key it is sealed with.
+//! The directories of the state that all backends of the cluster share, and the key that seals its secrets.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, OsStr};
@@ -15,7 +15,7 @@ use crate::backend::error::Refusal;
 
 static KEY_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"acumatica_fdw/key"));
 
-/// Called once in each backend that loads the library.
+/// Defines `acumatica_fdw.key_file`. Called once in each backend that loads the library.
 pub fn define_key_file() {
     GucRegistry::define_string_guc(
         c"acumatica_fdw.key_file",
@@ -28,7 +28,7 @@ pub fn define_key_file() {
 }
 
 fn data_directory() -> &'static Path {
-    // SAFETY: set when the postmaster starts, and never changed.
+    // SAFETY: the postmaster sets `DataDir` to a C string before it loads any library, and never changes it.
     let path = unsafe { CStr::from_ptr(pg_sys::DataDir) };
     Path::new(OsStr::from_bytes(path.to_bytes()))
 }
@@ -44,7 +44,7 @@ pub fn database_directory(database: pg_sys::Oid) -> PathBuf {
 }
 
 fn own_database_directory() -> PathBuf {
-    // SAFETY: reads a variable of the backend.
+    // SAFETY: only the backend's thread writes `MyDatabaseId`, when it connects, and this runs on that thread.
     database_directory(unsafe { pg_sys::MyDatabaseId })
 }
 
@@ -77,10 +77,10 @@ fn numbered(directory: &Path) -> Vec<pg_sys::Oid> {
     numbers.into_iter().map(pg_sys::Oid::from).collect()
 }
 
-/// Tells a file from what stood in its place before.
+/// The path, inode and modification time of the key file. They differ if the file was replaced.
 type Stamp = Option<(PathBuf, u64, i64)>;
 
-/// The cluster's key; read once, unless the parameter or the file changes.
+/// The sealer with the cluster's key. The key file is read again only if the setting or the file has changed.
 pub fn sealer() -> Result<Arc<Sealer>, Refusal> {
     thread_local! {
         static OPEN: RefCell<Option<(Stamp, Arc<Sealer>)>> = const { RefCell::new(None) };

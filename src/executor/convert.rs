@@ -1,4 +1,4 @@
-//! From decoded cells to datums.
+//! Turns decoded cells into datums.
 
 use std::ffi::c_void;
 
@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use crate::backend::encoding::database_is_utf8;
 use crate::catalog::types::{EPOCH_DAYS, EPOCH_MICROSECONDS, base_type};
 
-/// A cell for people to read.
+/// A cell as an error message quotes it.
 pub fn readable(batch: &Batch, cell: Cell) -> String {
     match cell {
         Cell::Null => "NULL".to_owned(),
@@ -29,32 +29,32 @@ pub struct Converter {
     typmod: i32,
     input: pg_sys::FmgrInfo,
     io_param: pg_sys::Oid,
-    /// Text can be taken as it is: the type has no length, and the database is in UTF-8.
+    /// Text needs no input function: the type has no length limit, and the database is in UTF-8.
     verbatim: bool,
     domain: Option<Domain>,
-    /// For input functions, which want their text to end with a NUL.
+    /// The text with a terminating NUL, as input functions require.
     scratch: Vec<u8>,
 }
 
-/// The constraints of a domain, which hold for NULL too.
+/// A domain, whose constraints are checked for NULL too.
 #[derive(Debug)]
 struct Domain {
     oid: pg_sys::Oid,
-    /// Where `domain_check` keeps what it has looked up, and the context that this lives in.
+    /// The cache of `domain_check`, and the memory context that it is allocated in.
     cache: *mut c_void,
     context: pg_sys::MemoryContext,
 }
 
 impl Converter {
-    /// For a column of a relation that is open. The look-ups live in the current memory context, which
-    /// must be that of the query.
+    /// A converter for an attribute of an open relation. Its look-ups are allocated in the current memory context, which
+    /// must be the query's.
     pub fn new(attribute: &pg_sys::FormData_pg_attribute) -> Self {
         let (base, typmod) = base_type(attribute);
         let source = if base == pg_sys::MONEYOID { pg_sys::NUMERICOID } else { base };
         let mut function = pg_sys::InvalidOid;
         let mut io_param = pg_sys::InvalidOid;
         let mut input = pg_sys::FmgrInfo::default();
-        // SAFETY: the out-parameters are valid; the type exists.
+        // SAFETY: the out-parameters are locals. The relation is open, so the types of its attributes exist.
         let context = unsafe {
             pg_sys::getTypeInputInfo(source, &mut function, &mut io_param);
             pg_sys::fmgr_info(function, &mut input);
@@ -77,14 +77,15 @@ impl Converter {
         }
     }
 
-    /// The datum of a cell, made in the current memory context; `None` for NULL. Raises what PostgreSQL
-    /// raises if the value does not fit the column.
+    /// The datum of a cell, allocated in the current memory context; `None` for NULL. Raises the error of the input
+    /// function or the domain check if the value does not fit the column.
     #[inline]
     pub fn datum(&mut self, batch: &Batch, cell: Cell) -> Option<pg_sys::Datum> {
         let datum = self.base_datum(batch, cell);
         if let Some(Domain { oid, cache, context }) = &mut self.domain {
             let value = datum.unwrap_or(pg_sys::Datum::from(0));
-            // SAFETY: the value is one of the domain's base type; the cache is only ever passed here.
+            // SAFETY: `base_datum` makes a datum of the domain's base type. `cache` starts as null and only `domain_check`
+            // writes it, always for this `oid`; `context` is the query's and outlives the converter.
             unsafe { pg_sys::domain_check(value, datum.is_none(), *oid, cache, *context) };
         }
         datum
@@ -107,7 +108,7 @@ impl Converter {
             Cell::Date(days) => (days - EPOCH_DAYS).into(),
             Cell::Timestamp(microseconds) => round(microseconds - EPOCH_MICROSECONDS, self.typmod).into(),
             Cell::Uuid(index) => {
-                // SAFETY: palloc returns 16 writable bytes or raises.
+                // SAFETY: palloc returns 16 writable bytes, aligned for any type, or raises.
                 unsafe {
                     let copy: *mut [u8; 16] = pg_sys::palloc(16).cast();
                     *copy = *batch.uuid(index);
@@ -121,8 +122,8 @@ impl Converter {
     #[inline]
     fn text(&mut self, text: &str) -> pg_sys::Datum {
         if self.verbatim {
-            // SAFETY: pointer and length describe `text`, which is copied. A row is limited to less
-            // than i32::MAX bytes.
+            // SAFETY: pointer and length describe `text`, which is copied. The length fits an i32, since the decoder limits
+            // a row to less than i32::MAX bytes.
             return unsafe {
                 pg_sys::cstring_to_text_with_len(text.as_ptr().cast(), text.len() as i32).into()
             };
@@ -130,8 +131,8 @@ impl Converter {
         self.scratch.clear();
         self.scratch.extend_from_slice(text.as_bytes());
         self.scratch.push(0);
-        // SAFETY: `scratch` ends with a NUL and has none within, as the decoder promises. Conversion
-        // returns its argument or palloc'd memory. `input` is the input function of the type.
+        // SAFETY: `scratch` is a C string: the push above terminates it, and the decoder lets no NUL into a text. The
+        // conversion returns its argument or a palloc'd copy. `input` and `io_param` belong to the same type.
         unsafe {
             let text = pg_sys::pg_any_to_server(
                 self.scratch.as_ptr().cast(),
@@ -148,7 +149,7 @@ impl Converter {
     }
 }
 
-/// Rounds a time stamp to the digits of `timestamp(n)` as PostgreSQL does: half away from zero.
+/// Rounds microseconds to the precision of `timestamp(n)`, half away from zero, as `AdjustTimestampForTypmod` does.
 fn round(microseconds: i64, typmod: i32) -> i64 {
     let Ok(digits @ 0..6) = u32::try_from(typmod) else { return microseconds };
     let unit = 10_i64.pow(6 - digits);

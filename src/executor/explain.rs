@@ -1,4 +1,4 @@
-//! The callback of EXPLAIN: the request as it will be sent, and after ANALYZE what it cost.
+//! ExplainForeignScan: the request as it will be sent, and with ANALYZE the statistics of the run.
 
 use std::ffi::CStr;
 
@@ -25,8 +25,8 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
     node: *mut pg_sys::ForeignScanState,
     state: *mut pg_sys::ExplainState,
 ) {
-    // SAFETY: the executor passes a node whose relation is open, begun unless EXPLAIN goes without
-    // ANALYZE; the state is EXPLAIN's own.
+    // SAFETY: EXPLAIN passes a foreign scan node of this wrapper with its relation open, and its own state. Without ANALYZE
+    // the node has no `Scan`, which `scan::of` allows for; nothing here runs the executor.
     unsafe {
         if (*state).verbose {
             let relation = scan::relation(node);
@@ -57,7 +57,7 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
                 property(c"Parameters", &arguments, state);
             }
             let kept = kept((*(*node).ss.ps.plan).qual, &plan, &found.kept);
-            // What decides about a parameter is no condition on the rows.
+            // A clause on an inquiry parameter sets the parameter; it does not filter rows, so it is not listed.
             let relid = (*(*node).ss.ps.plan.cast::<pg_sys::ForeignScan>()).scan.scanrelid;
             let kept = kept.into_iter().filter(|(clause, _)| {
                 let mut used = std::ptr::null_mut();
@@ -104,26 +104,30 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
     }
 }
 
+/// Prints one property.
+///
+/// # Safety
+/// `state` is the state that EXPLAIN passed to the callback.
 unsafe fn property(label: &CStr, value: &str, state: *mut pg_sys::ExplainState) {
     let value = to_server(value);
-    // SAFETY: EXPLAIN's own state, and texts that end with a NUL.
+    // SAFETY: `state` is valid by the caller's guarantee; both texts are C strings that live during the call.
     unsafe { pg_sys::ExplainPropertyText(label.as_ptr(), value.as_ptr(), state) };
 }
 
-/// The clauses that are not sent, in their order, each with a reason.
+/// The clauses that are not sent, in the order of the quals, each with its reason.
 ///
 /// # Safety
-/// `quals` are those of the plan.
+/// `quals` is the qual list of the node that `plan` belongs to.
 unsafe fn kept<'a>(
     quals: *mut pg_sys::List,
     plan: &'a Plan,
     refused: &[(usize, &'static str)],
 ) -> Vec<(*mut pg_sys::Expr, &'a str)> {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller guarantees a qual list, whose elements are expressions.
     let quals = unsafe { PgList::<pg_sys::Expr>::from_pg(quals) };
     let unsent =
         |place: &usize| plan.kept.iter().find(|(kept, _)| kept == place).map(|(_, why)| why.as_str());
-    // The other quals are the conditions, in this order.
+    // `plan.conditions` are the other quals, in this order.
     let sent: Vec<usize> = (0..quals.len()).filter(|place| unsent(place).is_none()).collect();
     let refused = |place: &usize| {
         let index = sent.iter().position(|other| other == place)?;
@@ -133,10 +137,10 @@ unsafe fn kept<'a>(
     each.filter_map(|(place, clause)| Some((clause, unsent(&place).or_else(|| refused(&place))?))).collect()
 }
 
-/// What the parameters of an inquiry are given, as the query says it.
+/// The values of the inquiry parameters as SQL expressions: `name = expression, …`.
 ///
 /// # Safety
-/// As for the callback.
+/// As for `deparsed`; `expressions` are those of the plan.
 unsafe fn arguments(
     node: *mut pg_sys::ForeignScanState,
     state: *mut pg_sys::ExplainState,
@@ -147,22 +151,23 @@ unsafe fn arguments(
     let shown = attributes.iter().zip(expressions).filter_map(|(attribute, value)| {
         let column = table.column(*attribute)?;
         let name = column.options.get("field").unwrap_or(&column.name);
-        // SAFETY: as the caller says.
+        // SAFETY: the caller guarantees `node` and `state`, and that `value` is an expression of the plan.
         Some(format!("{name} = {}", unsafe { deparsed(node, state, value.cast()) }))
     });
     shown.collect::<Vec<_>>().join(", ")
 }
 
-/// An expression of the plan in SQL.
+/// An expression of the plan as SQL.
 ///
 /// # Safety
-/// As for the callback.
+/// `node` and `state` are what EXPLAIN passed to the callback; `expression` belongs to the plan of `node`.
 unsafe fn deparsed(
     node: *mut pg_sys::ForeignScanState,
     state: *mut pg_sys::ExplainState,
     expression: *mut pg_sys::Node,
 ) -> String {
-    // SAFETY: as the caller says; the text is palloc'd.
+    // SAFETY: the deparse context is made of the plan that `expression` belongs to, by the caller's guarantee, so that
+    // each Var is found. The result is a palloc'd C string.
     unsafe {
         let plan = (*node).ss.ps.plan;
         let context = pg_sys::set_deparse_context_plan((*state).deparse_cxt, plan, std::ptr::null_mut());

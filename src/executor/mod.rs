@@ -1,4 +1,4 @@
-//! From batches of cells to tuples.
+//! The executor: runs scans and turns batches of cells into tuples.
 
 pub mod convert;
 pub mod explain;

@@ -1,4 +1,4 @@
-//! The executor's callbacks: rows, from the I/O thread into the slot.
+//! The executor's callbacks. They start the scan on the I/O thread and put its rows into the node's slot.
 
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -25,7 +25,7 @@ use crate::planner::parameter::Arguments;
 use crate::planner::private::{Key, Plan};
 use crate::planner::value::Expression;
 
-/// A result that is no larger than this is kept, so that a rescan costs no request.
+/// In bytes. A result that is no larger is kept, and a rescan returns it without a request.
 const REPLAY_BYTES: usize = 4 * 1024 * 1024;
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
@@ -35,69 +35,80 @@ pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.EndForeignScan = Some(end_foreign_scan);
 }
 
-/// A scan between two rows.
+/// The state of a scan node, in its `fdw_state`.
 #[derive(Debug)]
 pub struct Scan {
     table: Rc<Table>,
     user: pg_sys::Oid,
     pub request: ScanRequest,
-    /// Place in the slot, and how to fill it, for each column of the request.
+    /// For each column of the request, its index in the slot's arrays and its converter.
     columns: Vec<(usize, Converter)>,
-    begun: Begun,
-    /// How many rows there are to be, if nothing above counts them, and how many there were.
+    runtime: Runtime,
+    /// The number of rows to return, if no Limit node above counts them.
     limit: Option<u64>,
+    /// The number of rows returned since the last start.
     returned: u64,
     rescans: Rescans,
-    /// An empty form has been told of, or was none.
-    told: bool,
-    /// The values of the arguments may be others than at the last start.
-    calls_stale: bool,
-    /// Why the server does no more than send rows: then those of the plan below are returned.
-    from_below: Option<acumatica_client::Error>,
-    /// Not there before the first row is asked for, nor after the last one was had.
+    /// The notice about a form without rows was issued, or the first run had rows.
+    empty_form_checked: bool,
+    /// A parameter changed since the values were last computed.
+    params_changed: bool,
+    /// Why the server refused to do more than send rows. The outer plan then returns the rows.
+    fallback: Option<acumatica_client::Error>,
+    /// `None` before the first row is fetched and after the last one was received.
     running: Option<Running>,
     started: bool,
-    /// The batches that the cursor may still visit.
+    /// The batches that are kept: the current one and, while `complete`, all before it.
     batches: Vec<Batch>,
-    /// `batches` hold all rows since the start.
+    /// `batches` hold every row received since the start.
     complete: bool,
+    /// The index of the current batch.
     batch: usize,
+    /// The index of the next row in the current batch.
     row: usize,
-    /// Rows that were made of the batches, to tell a row that has no name by its number.
+    /// The number of rows put into the slot since the start. An error names a row without a key by it.
     filled: u64,
-    /// Of runs before the one under way.
+    /// The statistics of the runs before the current one.
     past: ScanStats,
+    /// How long the backend has slept for this scan.
     waited: Duration,
 }
 
-/// What of a plan is worked out while it runs.
+/// Executor state of the plan's expressions and of its sort.
 #[derive(Debug)]
-struct Begun {
+struct Runtime {
     arguments: Arguments,
     conditions: Conditions,
     sorting: Sorting,
 }
 
-/// For so many values the rows are asked for by them: these may be all that there are, or each name one record.
-const FEW: u8 = 4;
+/// How many rescans with changed values send a filter by the values. A nested loop with so few outer rows needs no more,
+/// and each filter may select a single record.
+const FILTERED_RESCANS: u8 = 4;
 
-/// What rescans for other values have come to.
+/// How a rescan with changed values reads the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rescans {
-    /// There were so many.
-    Few(u8),
-    /// All rows are read, and kept.
-    All,
-    /// They were too many to be kept: those for the values are read each time.
-    Filtered,
+    /// It filters by the values. This many rescans have done so.
+    Filtered(u8),
+    /// It reads all rows once and keeps them.
+    Unfiltered,
+    /// It filters by the values for good: all rows were too large to keep.
+    TooLarge,
 }
 
 impl Scan {
-    fn new(table: Rc<Table>, user: pg_sys::Oid, relation: &PgRelation, plan: &Plan, begun: Begun) -> Self {
+    fn new(
+        table: Rc<Table>,
+        user: pg_sys::Oid,
+        relation: &PgRelation,
+        plan: &Plan,
+        runtime: Runtime,
+    ) -> Self {
         let request = deparse::request(&table, plan);
         let bigint =
             pg_sys::FormData_pg_attribute { atttypid: pg_sys::INT8OID, atttypmod: -1, ..Default::default() };
-        // However often a query shows it, it refers to the first column that is the same.
+        // `setrefs.c` resolves every reference to the count to the first equal entry of the target list.
         let count = request.count.then(|| (0, Converter::new(&bigint)));
         let place = |attribute: &pg_sys::FormData_pg_attribute| match &plan.upper {
             Some(_) => plan.attributes.iter().position(|wanted| *wanted == attribute.attnum),
@@ -110,20 +121,20 @@ impl Scan {
             .filter_map(|attribute| Some((place(attribute)?, Converter::new(attribute))))
             .chain(count)
             .collect();
-        // A plan with an offset stands for the LIMIT too.
-        let left = plan.limit.filter(|_| plan.upper.is_some()).map(u64::from);
+        // An upper plan that skips the OFFSET replaces the Limit node.
+        let limit = plan.limit.filter(|_| plan.upper.is_some()).map(u64::from);
         Self {
             table,
             user,
             request,
             columns,
-            begun,
-            limit: left,
+            runtime,
+            limit,
             returned: 0,
-            rescans: Rescans::Few(0),
-            told: false,
-            calls_stale: true,
-            from_below: None,
+            rescans: Rescans::Filtered(0),
+            empty_form_checked: false,
+            params_changed: true,
+            fallback: None,
             running: None,
             started: false,
             batches: Vec::new(),
@@ -136,17 +147,18 @@ impl Scan {
         }
     }
 
-    /// Works out what the parameters and conditions are now. The rows of the same calls need not be asked for again.
+    /// Evaluates the inquiry parameters and the filter. If neither has changed, the rows already received stay valid.
     ///
     /// # Safety
     /// `node` is the node of this scan.
-    unsafe fn work_out_calls(&mut self, node: *mut pg_sys::ForeignScanState) {
-        if !std::mem::take(&mut self.calls_stale) {
+    unsafe fn evaluate_values(&mut self, node: *mut pg_sys::ForeignScanState) {
+        if !std::mem::take(&mut self.params_changed) {
             return;
         }
-        // SAFETY: as the caller says.
-        let (calls, filter) =
-            unsafe { (self.begun.arguments.calls(node, &self.request), self.begun.conditions.filter(node)) };
+        // SAFETY: both were initialised for this scan's node, which the caller passes.
+        let (calls, filter) = unsafe {
+            (self.runtime.arguments.calls(node, &self.request), self.runtime.conditions.filter(node))
+        };
         let (calls, filter) = match filter {
             _ if self.reads_all(&filter) => (calls, None),
             Some(filter) => (calls, filter),
@@ -157,25 +169,25 @@ impl Scan {
         }
         self.request.calls = calls;
         self.request.filter = filter;
-        self.forget();
+        self.reset();
     }
 
-    /// Whether a rescan for other values reads all rows rather than those for the values: as long as they can be kept,
-    /// so that there is one request for all values and not one for each.
+    /// Whether this start reads all rows instead of filtering by the values. After some rescans with changed values it
+    /// does, for as long as the rows can be kept: one request then serves all values.
     fn reads_all(&mut self, filter: &Option<Option<Filter>>) -> bool {
         if !self.started || !self.request.parameters.is_empty() {
             return false;
         }
         self.rescans = match self.rescans {
-            Rescans::Few(_) if filter.as_ref() == Some(&self.request.filter) => self.rescans,
-            Rescans::Few(FEW) => Rescans::All,
-            Rescans::Few(count) => Rescans::Few(count + 1),
+            Rescans::Filtered(_) if filter.as_ref() == Some(&self.request.filter) => self.rescans,
+            Rescans::Filtered(FILTERED_RESCANS) => Rescans::Unfiltered,
+            Rescans::Filtered(count) => Rescans::Filtered(count + 1),
             rescans => rescans,
         };
-        self.rescans == Rescans::All
+        self.rescans == Rescans::Unfiltered
     }
 
-    /// Moves to the next row; false at the end. Waits for it if need be.
+    /// Moves to the next row, and waits for it if it has not arrived. False at the end.
     fn advance(&mut self) -> bool {
         loop {
             match self.batches.get(self.batch) {
@@ -193,17 +205,17 @@ impl Scan {
         }
     }
 
-    /// The next batch if it has come, or `None` if no more will. Begins the scan if need be.
+    /// The next batch if it has arrived, or `None` at the end of the rows. Starts the scan on the first call.
     fn poll(&mut self) -> Poll<Option<Batch>> {
         if !self.started && self.request.calls.is_empty() {
-            // A condition that nothing meets.
+            // No row can satisfy the conditions.
             return Poll::Ready(None);
         }
         if !self.started {
             self.running = Some(mapping::start_scan(&self.table.server, self.user, self.request.clone()));
             self.started = true;
         }
-        // An error that unwinds this frame drops the request.
+        // This frame owns `running`, so that an error that unwinds it drops the request.
         let Some(running) = self.running.take() else { return Poll::Ready(None) };
         let next = match running.poll() {
             Poll::Pending => {
@@ -211,12 +223,12 @@ impl Scan {
                 return Poll::Pending;
             }
             Poll::Ready(Err(error)) if error.kind == ErrorKind::RowsOnly => {
-                self.from_below = Some(error);
+                self.fallback = Some(error);
                 None
             }
             Poll::Ready(Err(error)) if error.kind == ErrorKind::CannotOrder => {
                 self.count(running.stats());
-                self.do_without_order(&error);
+                self.drop_order(&error);
                 return self.poll();
             }
             Poll::Ready(next) => or_raise(next.map_err(Refusal::from)),
@@ -225,14 +237,14 @@ impl Scan {
             self.running = Some(running);
         } else {
             self.count(running.stats());
-            self.tell_of_empty_form();
+            self.notice_empty_form();
         }
         Poll::Ready(next)
     }
 
-    /// Sleeps until there may be a batch.
+    /// Sleeps until the next poll may succeed.
     fn wait(&mut self) {
-        // A cancel that ends the sleep unwinds this frame, which drops the request at once.
+        // This frame owns `running`, so that a cancel that unwinds it drops the request at once.
         let Some(running) = self.running.take() else { return };
         let since = Instant::now();
         running.wait();
@@ -240,24 +252,24 @@ impl Scan {
         self.running = Some(running);
     }
 
-    /// Which parameters a form needs is not always known: where the first calls show nothing, those that were not given
-    /// are told of.
-    fn tell_of_empty_form(&mut self) {
-        let told = std::mem::replace(&mut self.told, true);
+    /// Issues a notice that names the unset parameters if the first run of a form has no rows. The metadata does not
+    /// always say which parameters a form requires.
+    fn notice_empty_form(&mut self) {
+        let checked = std::mem::replace(&mut self.empty_form_checked, true);
         let ScanRequest { target, parameters, calls, .. } = &self.request;
         let missing = |call: &Vec<Option<Literal>>| {
             let unset = parameters.iter().zip(call).filter(|(_, value)| value.is_none());
             unset.map(|(parameter, _)| format!("\"{}\"", parameter.name)).collect::<Vec<_>>()
         };
         let Some(missing) = calls.first().map(missing).filter(|missing| !missing.is_empty()) else { return };
-        if !told && target.form && self.past.rows == 0 {
+        if !checked && target.form && self.past.rows == 0 {
             let message = format!("{target} showed nothing; it was not given {}", missing.join(", "));
             notice(message, "If it needs one of them, set it in WHERE.".to_owned());
         }
     }
 
-    /// Has the rows come as they will, to be sorted here.
-    fn do_without_order(&mut self, why: &acumatica_client::Error) {
+    /// Removes the order from the request after the server refused it. The rows are then sorted locally.
+    fn drop_order(&mut self, why: &acumatica_client::Error) {
         let columns = self.request.order.iter().map(|by| by.field.as_str()).collect::<Vec<_>>().join(", ");
         notice(
             format!("the server could not sort {} by {columns}: {why}", self.request.target),
@@ -265,28 +277,29 @@ impl Scan {
                 .to_owned(),
         );
         self.request.order.clear();
-        self.forget();
+        self.reset();
     }
 
-    /// Whether rows are to be sorted that the server was to send sorted.
-    fn sorts_here(&self) -> bool {
-        self.begun.sorting.is_asked_for() && self.request.order.is_empty()
+    /// Whether this node must sort, because the plan relies on an order that the request no longer contains.
+    fn sorts_locally(&self) -> bool {
+        self.runtime.sorting.is_asked_for() && self.request.order.is_empty()
     }
 
-    /// Sorts all rows.
+    /// Reads all rows and sorts them.
     ///
     /// # Safety
     /// `node` is the node of this scan.
     unsafe fn sort(&mut self, node: *mut pg_sys::ForeignScanState) {
-        // SAFETY: as the caller says; the slot is the node's, and cleared before each row.
+        // SAFETY: the executor keeps the slot, the contexts and the relation of the caller's `node` valid while it runs;
+        // `clear` empties the slot before each `fill`.
         unsafe {
             let slot = (*node).ss.ss_ScanTupleSlot;
             let before = pg_sys::MemoryContextSwitchTo((*(*node).ss.ps.state).es_query_cxt);
             let relation = relation(node);
-            self.begun.sorting.begin_here(&relation);
+            self.runtime.sorting.begin_here(&relation);
             let row_context = (*(*node).ss.ps.ps_ExprContext).ecxt_per_tuple_memory;
             loop {
-                // Rows that are there already are not waited for, and a row that goes to disk asks nobody.
+                // `advance` checks for interrupts only when it waits, and `tuplesort_puttupleslot` does not check.
                 check_for_interrupts!();
                 pg_sys::MemoryContextReset(row_context);
                 pg_sys::MemoryContextSwitchTo(row_context);
@@ -295,38 +308,39 @@ impl Scan {
                     break;
                 }
                 self.fill(slot);
-                self.begun.sorting.put(slot);
+                self.runtime.sorting.put(slot);
             }
             pg_sys::MemoryContextSwitchTo(before);
-            self.begun.sorting.perform();
+            self.runtime.sorting.perform();
         }
     }
 
-    /// Fills the slot with the next row, if there is one.
+    /// Stores the next row in the slot; leaves it empty at the end.
     ///
     /// # Safety
-    /// `node` is the node of this scan, `slot` its slot, and empty.
+    /// `node` is the node of this scan; `slot` is its scan slot, and empty.
     unsafe fn next(&mut self, node: *mut pg_sys::ForeignScanState, slot: *mut pg_sys::TupleTableSlot) {
-        // SAFETY: as the caller says.
+        // SAFETY: `slot` is empty and of the scan's row type, and `node` is this scan's, by the caller's guarantee.
         unsafe {
-            if self.begun.sorting.next(slot) {
+            if self.runtime.sorting.next(slot) {
                 return;
             }
             if self.limit == Some(self.returned) || !self.advance() {
                 return;
             }
-            if self.sorts_here() {
+            if self.sorts_locally() {
                 self.sort(node);
                 return self.next(node, slot);
             }
             self.fill(slot);
             self.returned += 1;
-            if self.begun.sorting.is_asked_for() {
-                self.begun.sorting.check(slot);
+            if self.runtime.sorting.is_asked_for() {
+                self.runtime.sorting.check(slot);
             }
         }
     }
 
+    /// Appends a batch; drops the earlier ones if all together exceed `REPLAY_BYTES`.
     fn keep(&mut self, batch: Batch) {
         let kept: usize = self.batches.iter().map(Batch::bytes).sum();
         if !self.complete || kept + batch.bytes() > REPLAY_BYTES {
@@ -337,18 +351,18 @@ impl Scan {
         self.batches.push(batch);
     }
 
-    /// Fills the slot with the row under the cursor, and moves on.
+    /// Stores the current row in the slot and moves to the next one.
     ///
     /// # Safety
-    /// `slot` is a slot of the table's row type, and empty. The current memory context lives
-    /// until the next row.
+    /// `slot` is empty and has the tuple descriptor that `columns` were made for. The current memory context lives
+    /// until the next row is stored.
     unsafe fn fill(&mut self, slot: *mut pg_sys::TupleTableSlot) {
         let Self { columns, batches, request, filled, .. } = self;
         *filled += 1;
         let batch = &batches[self.batch];
         let cells = batch.row(self.row);
         let at = AtomicUsize::new(0);
-        // SAFETY: as the caller says; the places are attributes of the row type.
+        // SAFETY: both arrays of a slot have `natts` elements, and nothing else refers to them while the slot is empty.
         let (values, nulls) = unsafe {
             let width = (*(*slot).tts_tupleDescriptor).natts as usize;
             let nulls = std::slice::from_raw_parts_mut((*slot).tts_isnull, width);
@@ -366,7 +380,7 @@ impl Scan {
         }))
         .catch_others(|cause| {
             let pg_sys::panic::CaughtError::PostgresError(report) = &cause else { cause.rethrow() };
-            // Only what is wrong with the value: a domain's check may be cancelled, or run out of memory.
+            // Only errors about the value get the field's name: a domain's check may also be cancelled or out of memory.
             if !is_about_a_value(report.sql_error_code()) {
                 cause.rethrow();
             }
@@ -397,27 +411,27 @@ impl Scan {
         })
         .execute();
         self.row += 1;
-        // SAFETY: the slot was filled above.
+        // SAFETY: the slot is empty by the caller's guarantee, and the loop above has set all its values.
         unsafe { pg_sys::ExecStoreVirtualTuple(slot) };
     }
 
-    /// Back to the first row: from memory if all rows so far are there, else by asking again.
+    /// Goes back to the first row. Keeps the rows received so far if all of them are in memory, else starts over.
     fn restart(&mut self) {
-        self.begun.sorting.restart();
+        self.runtime.sorting.restart();
         self.returned = 0;
         self.batch = 0;
         self.row = 0;
         self.filled = 0;
         if !self.complete {
-            if self.rescans == Rescans::All {
-                self.rescans = Rescans::Filtered;
+            if self.rescans == Rescans::Unfiltered {
+                self.rescans = Rescans::TooLarge;
             }
-            self.forget();
+            self.reset();
         }
     }
 
-    /// As if no row had been asked for.
-    fn forget(&mut self) {
+    /// Drops the request under way and all rows; the next poll starts the scan again.
+    fn reset(&mut self) {
         self.stop();
         self.batches.clear();
         self.started = false;
@@ -438,7 +452,7 @@ impl Scan {
         self.past += run;
     }
 
-    /// What the scan has cost so far, and how long the backend has slept for it.
+    /// The statistics of all runs so far, and how long the backend has slept for them.
     pub fn costs(&self) -> (ScanStats, Duration) {
         let mut all = self.past;
         if let Some(running) = &self.running {
@@ -456,22 +470,23 @@ fn is_about_a_value(code: PgSqlErrorCode) -> bool {
     own == class(b'2', b'2') || own == class(b'2', b'3')
 }
 
-/// The scan of a node, if it was begun for more than EXPLAIN.
+/// The scan state of a node; `None` under EXPLAIN without ANALYZE.
 ///
 /// # Safety
-/// `node` is a node of this wrapper. The reference must be given up before the executor is called.
+/// `node` is a node of this wrapper. The reference ends before the executor runs again, which calls back into this file.
 pub unsafe fn of<'a>(node: *mut pg_sys::ForeignScanState) -> Option<&'a mut Scan> {
-    // SAFETY: as the caller says; the executor keeps the pointer that begin_foreign_scan put there.
+    // SAFETY: `fdw_state` is null or what begin_foreign_scan stored: a `Scan` that lives as long as the query's memory.
+    // It is borrowed once at a time by the caller's guarantee.
     unsafe { (*node).fdw_state.cast::<Scan>().as_mut() }
 }
 
-/// The table of a scan.
+/// The foreign table that a node scans.
 ///
 /// # Safety
-/// `node` is a foreign scan that the executor has begun to initialise.
+/// `node` is a foreign scan node whose plan and range table the executor has set.
 pub unsafe fn relation(node: *mut pg_sys::ForeignScanState) -> PgRelation {
-    // SAFETY: the executor opens the relation of a scan for as long as the node lives; that of an upper step it has
-    // locked, and it stays open until the reference is dropped.
+    // SAFETY: the executor opens the relation of a scan of a base relation, and keeps it open while the node lives. For an
+    // upper relation it opens none, but the table's lock was taken with the range table, so NoLock is enough.
     unsafe {
         match (*node).ss.ss_currentRelation.is_null() {
             false => PgRelation::from_pg((*node).ss.ss_currentRelation),
@@ -483,12 +498,12 @@ pub unsafe fn relation(node: *mut pg_sys::ForeignScanState) -> PgRelation {
     }
 }
 
-/// What the planner has left for a scan, and the expressions of the values in it.
+/// The plan in `fdw_private`, and the expressions in `fdw_exprs` that it refers to.
 ///
 /// # Safety
-/// As above.
+/// `node` is a foreign scan node of this wrapper.
 pub unsafe fn planned(node: *mut pg_sys::ForeignScanState) -> (Plan, *mut pg_sys::List) {
-    // SAFETY: as the caller says.
+    // SAFETY: the plan of a foreign scan node is a `ForeignScan`; this wrapper's planner wrote both lists.
     unsafe {
         let scan: *mut pg_sys::ForeignScan = (*node).ss.ps.plan.cast();
         (Plan::from_list((*scan).fdw_private), (*scan).fdw_exprs)
@@ -500,8 +515,8 @@ unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanSta
     if flags as u32 & pg_sys::EXEC_FLAG_EXPLAIN_ONLY != 0 {
         return;
     }
-    // SAFETY: the executor passes a node whose relation is open for as long as the node lives. The
-    // current memory context is that of the query.
+    // SAFETY: the executor passes a foreign scan node whose relation stays open while the node lives, and calls in the
+    // query's memory context. `scan` is stored in that context, so it lives as long as `fdw_state`.
     unsafe {
         let relation = relation(node);
         let (plan, expressions) = planned(node);
@@ -520,9 +535,9 @@ unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanSta
         };
         let places = plan.keys.iter().filter_map(places).collect();
         let sorting = Sorting::new(&plan.keys, places, &relation);
-        let scan = Scan::new(table, user, &relation, &plan, Begun { arguments, conditions, sorting });
-        // An error or a cancel frees the query's memory without a call of EndForeignScan; the scan, and
-        // with it the request under way, goes with it.
+        let scan = Scan::new(table, user, &relation, &plan, Runtime { arguments, conditions, sorting });
+        // An error or a cancel frees the query's memory without calling EndForeignScan. A callback of the context then
+        // drops the scan, and with it the request under way.
         let context = (*(*node).ss.ps.state).es_query_cxt;
         (*node).fdw_state = PgMemoryContexts::For(context).leak_and_drop_on_delete(scan).cast();
     }
@@ -532,21 +547,22 @@ unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanSta
 unsafe extern "C-unwind" fn iterate_foreign_scan(
     node: *mut pg_sys::ForeignScanState,
 ) -> *mut pg_sys::TupleTableSlot {
-    // SAFETY: the executor passes a node that was begun, in the memory context of the tuple.
+    // SAFETY: the executor passes a node that BeginForeignScan has initialised, and calls in the per-tuple context. The
+    // reference to the scan is not used after `next_of_outer_plan`, which runs the executor.
     unsafe {
         let slot = (*node).ss.ss_ScanTupleSlot;
         clear(slot);
         let Some(scan) = of(node) else { return slot };
-        if scan.from_below.is_none() {
-            scan.work_out_calls(node);
+        if scan.fallback.is_none() {
+            scan.evaluate_values(node);
             scan.next(node, slot);
         }
-        if scan.from_below.is_none() {
+        if scan.fallback.is_none() {
             return slot;
         }
-        let row = row_from_below(node);
-        // Only now: where there are no rows either, that is what is to be told.
-        if let Some(why) = of(node).and_then(|scan| scan.from_below.as_mut())
+        let row = next_of_outer_plan(node);
+        // After the first row: if the outer plan fails too, its error is enough.
+        if let Some(why) = of(node).and_then(|scan| scan.fallback.as_mut())
             && let Some(hint) = why.hint.take()
         {
             notice(why.message.clone(), hint);
@@ -555,21 +571,21 @@ unsafe extern "C-unwind" fn iterate_foreign_scan(
     }
 }
 
-/// The next row of the plan below.
+/// The next row of the outer plan. `ExecProcNode` in C, which is an inline function.
 ///
 /// # Safety
-/// `node` is a scan that was planned with one.
-unsafe fn row_from_below(node: *mut pg_sys::ForeignScanState) -> *mut pg_sys::TupleTableSlot {
-    // SAFETY: the executor has begun the plan, which lives as long as the node. `ExecProcNode` is an inline function in C;
-    // it is called as C would, behind a guard, in the memory context that the executor calls it in.
+/// `node` was planned with an outer plan, and no reference to its scan is in use.
+unsafe fn next_of_outer_plan(node: *mut pg_sys::ForeignScanState) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: ExecInitForeignScan has initialised the outer plan that the caller guarantees; it lives as long as the node.
+    // The guard turns a longjmp out of the callback into a panic. The context is the one that ExecProcNode expects.
     unsafe {
-        let below = (*node).ss.ps.lefttree;
+        let outer = (*node).ss.ps.lefttree;
         let before = pg_sys::MemoryContextSwitchTo((*(*node).ss.ps.state).es_query_cxt);
-        if !(*below).chgParam.is_null() {
-            pg_sys::ExecReScan(below);
+        if !(*outer).chgParam.is_null() {
+            pg_sys::ExecReScan(outer);
         }
-        let row = match (*below).ExecProcNode {
-            Some(next) => pg_sys::ffi::pg_guard_ffi_boundary(|| next(below)),
+        let row = match (*outer).ExecProcNode {
+            Some(next) => pg_sys::ffi::pg_guard_ffi_boundary(|| next(outer)),
             None => std::ptr::null_mut(),
         };
         pg_sys::MemoryContextSwitchTo(before);
@@ -577,12 +593,13 @@ unsafe fn row_from_below(node: *mut pg_sys::ForeignScanState) -> *mut pg_sys::Tu
     }
 }
 
-/// `ExecClearTuple`, which is an inline function in C.
+/// `ExecClearTuple` in C, which is an inline function.
 ///
 /// # Safety
-/// `slot` is a slot.
+/// `slot` is a live slot.
 unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
-    // SAFETY: every kind of slot has this operation; it is called as C would, behind a guard.
+    // SAFETY: the caller guarantees a live slot, whose `tts_ops` point to static data. The guard turns a longjmp out of the
+    // callback into a panic.
     unsafe {
         if let Some(operation) = (*(*slot).tts_ops).clear {
             pg_sys::ffi::pg_guard_ffi_boundary(|| operation(slot));
@@ -592,10 +609,10 @@ unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn rescan_foreign_scan(node: *mut pg_sys::ForeignScanState) {
-    // SAFETY: the executor passes a node that was begun.
+    // SAFETY: the executor passes a node that BeginForeignScan has initialised; nothing here runs the executor.
     unsafe {
         if let Some(scan) = of(node) {
-            scan.calls_stale |= !(*node).ss.ps.chgParam.is_null();
+            scan.params_changed |= !(*node).ss.ps.chgParam.is_null();
             scan.restart();
         }
     }
@@ -603,10 +620,11 @@ unsafe extern "C-unwind" fn rescan_foreign_scan(node: *mut pg_sys::ForeignScanSt
 
 #[pg_guard]
 unsafe extern "C-unwind" fn end_foreign_scan(node: *mut pg_sys::ForeignScanState) {
-    // SAFETY: the executor passes a node that was begun. What is left goes with the query's memory.
+    // SAFETY: the executor passes a node that BeginForeignScan has initialised; nothing here runs the executor. The `Scan`
+    // itself is dropped with the query's memory context.
     if let Some(scan) = unsafe { of(node) } {
         scan.stop();
-        scan.begun.sorting.restart();
+        scan.runtime.sorting.restart();
         scan.batches = Vec::new();
     }
 }
