@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use acumatica_client::decode::ColumnType;
 use acumatica_client::{Surface, Target, dialect_of};
-use acumatica_pushdown::{Dialect, Field};
+use acumatica_pushdown::{Dialect, Field, Reason};
 use pgrx::PgRelation;
 use pgrx::prelude::*;
 
@@ -65,7 +65,7 @@ pub struct Column {
     /// Which kind of parameter of an inquiry it is.
     pub parameter: Option<Parameter>,
     /// What conditions on it are about, or why the server is not asked about it.
-    pub field: Result<Field, &'static str>,
+    pub field: Result<Field, Reason>,
     /// PostgreSQL may refuse a value for it that the decoder accepted.
     pub may_refuse: bool,
 }
@@ -246,13 +246,13 @@ impl Column {
         let path = path(target, &options, &name);
         let of_detail = !target.detail.is_empty() && path.starts_with(&target.detail);
         let obstacles = [
-            (options.get_or_default("pushdown") != "on", "the option pushdown of the column is off"),
-            (parameter.is_some(), "it is a parameter"),
-            (target.form, "an inquiry form has no conditions"),
-            (target.singleton, "a setup class is one row"),
-            (options.get("custom").is_some(), "conditions on custom fields are not sent"),
-            (of_detail, "conditions on details are undefined"),
-            (types::is_rounded(attribute), "the column holds the number rounded"),
+            (options.get_or_default("pushdown") != "on", Reason::Off),
+            (parameter.is_some(), Reason::Parameter),
+            (target.form, Reason::Form),
+            (target.singleton, Reason::Singleton),
+            (options.get("custom").is_some(), Reason::Custom),
+            (of_detail, Reason::Detail),
+            (types::is_rounded(attribute), Reason::RoundedColumn),
         ];
         let field = match obstacles.into_iter().find(|(stands, _)| *stands) {
             Some((_, why)) => Err(why),

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 
 use acumatica_client::{OWN_TENANT, describe};
+use acumatica_pushdown::{Reason, described};
 use pgrx::PgList;
 use pgrx::prelude::*;
 
@@ -10,7 +11,6 @@ use crate::backend::encoding::{from_server, to_server};
 use crate::backend::error::or_raise;
 use crate::catalog::table::Table;
 use crate::executor::scan;
-use crate::planner::condition;
 use crate::planner::deparse;
 use crate::planner::parameter;
 use crate::planner::private::Plan;
@@ -36,7 +36,7 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
             let expressions: Vec<_> = PgList::<pg_sys::Expr>::from_pg(expressions).iter_ptr().collect();
             let text = |expression: *mut pg_sys::Expr| deparsed(node, state, expression.cast());
             let values = |index: &usize| value::shown(expressions[*index], text);
-            let found = condition::described(&plan.conditions, true, table.dialect, &values);
+            let found = described(&plan.conditions, true, table.dialect, &values);
             request.filter = found.filter;
             if plan.upper.is_some() {
                 let (schema, name) =
@@ -118,15 +118,14 @@ unsafe fn property(label: &CStr, value: &str, state: *mut pg_sys::ExplainState) 
 ///
 /// # Safety
 /// `quals` is the qual list of the node that `plan` belongs to.
-unsafe fn kept<'a>(
+unsafe fn kept(
     quals: *mut pg_sys::List,
-    plan: &'a Plan,
-    refused: &[(usize, &'static str)],
-) -> Vec<(*mut pg_sys::Expr, &'a str)> {
+    plan: &Plan,
+    refused: &[(usize, Reason)],
+) -> Vec<(*mut pg_sys::Expr, Reason)> {
     // SAFETY: the caller guarantees a qual list, whose elements are expressions.
     let quals = unsafe { PgList::<pg_sys::Expr>::from_pg(quals) };
-    let unsent =
-        |place: &usize| plan.kept.iter().find(|(kept, _)| kept == place).map(|(_, why)| why.as_str());
+    let unsent = |place: &usize| plan.kept.iter().find(|(kept, _)| kept == place).map(|(_, why)| *why);
     // `plan.conditions` are the other quals, in this order.
     let sent: Vec<usize> = (0..quals.len()).filter(|place| unsent(place).is_none()).collect();
     let refused = |place: &usize| {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use acumatica_client::decode::Batch;
 use acumatica_client::{ErrorKind, ScanRequest, ScanStats};
-use acumatica_pushdown::{Filter, Literal};
+use acumatica_pushdown::{Condition, Literal, Outcome, outcome};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts, PgRelation, PgTryBuilder};
 
@@ -18,7 +18,6 @@ use crate::backend::io::Running;
 use crate::catalog::mapping;
 use crate::catalog::table::Table;
 use crate::executor::convert::{Converter, readable};
-use crate::planner::condition::Conditions;
 use crate::planner::deparse;
 use crate::planner::order::Sorting;
 use crate::planner::parameter::Arguments;
@@ -78,7 +77,7 @@ pub struct Scan {
 #[derive(Debug)]
 struct Runtime {
     arguments: Arguments,
-    conditions: Conditions,
+    conditions: Vec<Condition<Expression>>,
     sorting: Sorting,
 }
 
@@ -155,14 +154,16 @@ impl Scan {
         if !std::mem::take(&mut self.params_changed) {
             return;
         }
-        // SAFETY: both were initialised for this scan's node, which the caller passes.
-        let (calls, filter) = unsafe {
-            (self.runtime.arguments.calls(node, &self.request), self.runtime.conditions.filter(node))
-        };
-        let (calls, filter) = match filter {
-            _ if self.reads_all(&filter) => (calls, None),
-            Some(filter) => (calls, filter),
-            None => (Vec::new(), None),
+        // SAFETY: the arguments were initialised for this scan's node, which the caller passes.
+        let calls = unsafe { self.runtime.arguments.calls(node, &self.request) };
+        // SAFETY: so were the expressions of the conditions.
+        let values = |expression: &Expression| unsafe { expression.values(node) };
+        let outcome = outcome(&self.runtime.conditions, &values);
+        let (calls, filter) = match outcome {
+            _ if self.reads_all(&outcome) => (calls, None),
+            Outcome::Filter(filter) => (calls, Some(filter)),
+            Outcome::AnyRow => (calls, None),
+            Outcome::NoRow => (Vec::new(), None),
         };
         if self.started && calls == self.request.calls && filter == self.request.filter {
             return;
@@ -174,12 +175,17 @@ impl Scan {
 
     /// Whether this start reads all rows instead of filtering by the values. After some rescans with changed values it
     /// does, for as long as the rows can be kept: one request then serves all values.
-    fn reads_all(&mut self, filter: &Option<Option<Filter>>) -> bool {
+    fn reads_all(&mut self, outcome: &Outcome) -> bool {
         if !self.started || !self.request.parameters.is_empty() {
             return false;
         }
+        let is_same = match outcome {
+            Outcome::Filter(filter) => self.request.filter.as_ref() == Some(filter),
+            Outcome::AnyRow => self.request.filter.is_none(),
+            Outcome::NoRow => false,
+        };
         self.rescans = match self.rescans {
-            Rescans::Filtered(_) if filter.as_ref() == Some(&self.request.filter) => self.rescans,
+            Rescans::Filtered(_) if is_same => self.rescans,
             Rescans::Filtered(FILTERED_RESCANS) => Rescans::Unfiltered,
             Rescans::Filtered(count) => Rescans::Filtered(count + 1),
             rescans => rescans,
@@ -525,10 +531,10 @@ unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanSta
         let parameters: Vec<i16> = table.parameters().map(|column| column.attribute).collect();
         let arguments = Arguments::begin(node, expressions, &plan.arguments, &parameters);
         let values = PgList::<pg_sys::Expr>::from_pg(expressions);
-        let conditions = Conditions::new(plan.conditions_over(|index| match values.get_ptr(index) {
+        let conditions = plan.conditions_over(|index| match values.get_ptr(index) {
             Some(value) => Expression::begin(node, value),
             None => unreachable!("a plan has an expression for each value of its conditions"),
-        }));
+        });
         let places = |key: &Key| match &plan.upper {
             Some(_) => plan.attributes.iter().position(|attribute| *attribute == key.attribute),
             None => Some(key.attribute as usize - 1),

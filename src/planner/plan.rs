@@ -1,10 +1,10 @@
 //! The planner's callbacks: how large, at what cost, and which columns. Nothing here asks the server.
 
+use acumatica_pushdown::Described;
 use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts, PgRelation};
 
 use crate::backend::compat::{self, Estimate};
-use crate::planner::condition::Described;
 use crate::planner::deparse::FIRST_PAGE;
 use crate::planner::order;
 use crate::planner::parameter::{self, Argument};

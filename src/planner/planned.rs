@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
+use acumatica_pushdown::{Condition, Described, Reason, Shippable, described};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
 use crate::catalog::table::{Column, Table};
-use crate::planner::condition::{Condition, Described, described};
 use crate::planner::private::{Key, Plan};
-use crate::planner::shippable::{self, Shippable};
+use crate::planner::term;
 use crate::planner::value;
 
 /// One request and its answer cost about what reading a hundred pages of a local table costs.
@@ -22,7 +22,7 @@ pub struct Planned {
     pub parameters: Vec<i16>,
     relid: pg_sys::Index,
     /// The relation's own clauses, each classified once.
-    own: Vec<(*mut pg_sys::Expr, Result<Shippable, &'static str>)>,
+    own: Vec<(*mut pg_sys::Expr, Result<Shippable<*mut pg_sys::Expr>, Reason>)>,
 }
 
 /// What clauses come to.
@@ -32,7 +32,7 @@ pub struct Classified {
     /// The clause that each of them stands for.
     pub sent: Vec<*mut pg_sys::Expr>,
     /// The others, by their place in the list, and why not.
-    pub kept: Vec<(usize, &'static str)>,
+    pub kept: Vec<(usize, Reason)>,
     /// Nothing of any clause is missing.
     pub complete: bool,
 }
@@ -47,7 +47,7 @@ impl Planned {
             let relid = (*rel).relid;
             let own = PgList::<pg_sys::RestrictInfo>::from_pg((*rel).baserestrictinfo)
                 .iter_ptr()
-                .map(|info| ((*info).clause, shippable::translate(relid, &table.columns, (*info).clause)))
+                .map(|info| ((*info).clause, term::shippable(relid, &table.columns, (*info).clause)))
                 .collect();
             let parameters = table.parameters().map(|column| column.attribute).collect();
             Self { table, parameters, relid, own }
@@ -79,8 +79,8 @@ impl Planned {
         for (place, clause) in clauses.iter_ptr().enumerate() {
             let known = self.own.iter().find(|(own, _)| *own == clause).map(|(_, known)| known.clone());
             // SAFETY: as the caller says.
-            let classified = known
-                .unwrap_or_else(|| unsafe { shippable::translate(self.relid, &self.table.columns, clause) });
+            let classified =
+                known.unwrap_or_else(|| unsafe { term::shippable(self.relid, &self.table.columns, clause) });
             match classified {
                 Ok(Shippable { condition, is_whole }) => {
                     found.complete &= is_whole;
@@ -123,7 +123,7 @@ impl Plan {
         };
         self.conditions =
             classified.conditions.into_iter().map(|condition| condition.map(&mut index)).collect();
-        self.kept = classified.kept.into_iter().map(|(place, why)| (place, why.to_owned())).collect();
+        self.kept = classified.kept;
         expressions
     }
 }

@@ -1,11 +1,11 @@
 //! `fdw_private`: what the planner tells the executor, as a list of plain nodes that PostgreSQL can copy and print.
 
 use acumatica_client::Order;
+use acumatica_pushdown::{Condition, Reason};
 use pgrx::PgList;
 use pgrx::prelude::*;
 
 use crate::backend::encoding::from_server;
-use crate::planner::condition::Condition;
 
 /// Where in the list each part is, as postgres_fdw's `FdwScanPrivateIndex`.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,7 @@ pub struct Plan {
     /// The conditions to send; each value is the index of its expression in `fdw_exprs`.
     pub conditions: Vec<Condition<usize>>,
     /// The clauses that are not sent, by their index in the plan's quals, and why not.
-    pub kept: Vec<(usize, String)>,
+    pub kept: Vec<(usize, Reason)>,
     /// What the server does beyond reading rows.
     pub upper: Option<Upper>,
 }

@@ -1,9 +1,9 @@
-//! Arithmetic on a column, solved for the column: `price * 2 + 1 < 10` is a condition on `price`.
+//! The value that a column is compared with once arithmetic on the column is undone, as an expression of PostgreSQL.
 
-use acumatica_pushdown::{Comparison, Literal};
+use acumatica_pushdown::{Inverse, Value};
 use pgrx::prelude::*;
 
-use crate::planner::value::{base_type, literals};
+use crate::planner::value::base_type;
 
 type Expr = *mut pg_sys::Expr;
 
@@ -17,78 +17,32 @@ const INT4_TO_NUMERIC: u32 = 1740;
 const INT8_TO_NUMERIC: u32 = 1781;
 const NUMERIC_TO_DOUBLE: u32 = 1746;
 
-/// How an expression comes from the one within it.
-pub enum Step {
-    Add(Expr),
-    Subtract(Expr),
-    SubtractFrom(Expr),
-    Negate,
-    Multiply(Expr),
-    Divide(Expr),
-}
-
-/// With its sides changed.
-pub fn turned(comparison: Comparison) -> Comparison {
-    match comparison {
-        Comparison::Eq | Comparison::Ne => comparison,
-        Comparison::Lt => Comparison::Gt,
-        Comparison::Le => Comparison::Ge,
-        Comparison::Gt => Comparison::Lt,
-        Comparison::Ge => Comparison::Le,
-    }
-}
-
-/// What is done to the one side of a comparison undone on the other.
+/// The expression that a value is.
 ///
 /// # Safety
-/// `value` and the numbers of `steps` are expressions of numbers.
-pub unsafe fn solved(
-    mut comparison: Comparison,
-    mut value: Expr,
-    steps: Vec<Step>,
-) -> Option<(Comparison, Expr)> {
-    if steps.is_empty() {
-        return Some((comparison, value));
+/// The values are expressions, of numbers if there are inverses.
+pub unsafe fn built(value: Value<Expr>) -> Expr {
+    if value.inverses.is_empty() {
+        return value.of;
     }
-    // SAFETY: expressions of numbers; what is made of them is palloc'd.
+    // SAFETY: as the caller says; what is made of them is palloc'd.
     unsafe {
-        let mut rounded = false;
-        value = as_numeric(value)?;
-        for step in steps {
-            // What was rounded at the size that a number had before need not be near it at the size it has then.
-            if rounded && matches!(step, Step::Add(_) | Step::Subtract(_) | Step::SubtractFrom(_)) {
-                return None;
-            }
-            value = match step {
-                Step::Add(number) => call(NUMERIC_SUB, value, as_numeric(number)?),
-                Step::Subtract(number) => call(NUMERIC_ADD, value, as_numeric(number)?),
-                Step::SubtractFrom(number) => {
-                    comparison = turned(comparison);
-                    call(NUMERIC_SUB, as_numeric(number)?, value)
-                }
-                Step::Negate => {
-                    comparison = turned(comparison);
-                    call(NUMERIC_SUB, zero(), value)
-                }
-                Step::Multiply(factor) | Step::Divide(factor) => {
-                    if factor_sign(factor)? < 0.0 {
-                        comparison = turned(comparison);
-                    }
-                    rounded = true;
-                    let inverse = match step {
-                        Step::Multiply(_) => NUMERIC_DIV,
-                        _ => NUMERIC_MUL,
-                    };
-                    call(inverse, value, as_numeric(factor)?)
-                }
+        let mut built = as_numeric(value.of);
+        for inverse in value.inverses {
+            built = match inverse {
+                Inverse::Add(number) => call(NUMERIC_ADD, built, as_numeric(number)),
+                Inverse::Subtract(number) => call(NUMERIC_SUB, built, as_numeric(number)),
+                Inverse::SubtractFrom(number) => call(NUMERIC_SUB, as_numeric(number), built),
+                Inverse::Negate => call(NUMERIC_SUB, zero(), built),
+                Inverse::Multiply(factor) => call(NUMERIC_MUL, built, as_numeric(factor)),
+                Inverse::Divide(factor) => call(NUMERIC_DIV, built, as_numeric(factor)),
             };
         }
-        if rounded {
-            // Compared as a binary number is: up to rounding.
-            value = pg_sys::makeFuncExpr(
+        if value.is_rounded {
+            built = pg_sys::makeFuncExpr(
                 NUMERIC_TO_DOUBLE.into(),
                 pg_sys::FLOAT8OID,
-                pg_sys::lappend(std::ptr::null_mut(), value.cast()),
+                pg_sys::lappend(std::ptr::null_mut(), built.cast()),
                 pg_sys::InvalidOid,
                 pg_sys::InvalidOid,
                 pg_sys::CoercionForm::COERCE_EXPLICIT_CAST,
@@ -96,24 +50,7 @@ pub unsafe fn solved(
             .cast();
         }
         // What is constant is worked out now, so that EXPLAIN can show it.
-        Some((comparison, pg_sys::eval_const_expressions(std::ptr::null_mut(), value.cast()).cast()))
-    }
-}
-
-/// A factor that is known now, and moderate, so that what rounding does to a product stays small.
-unsafe fn factor_sign(factor: Expr) -> Option<f64> {
-    // SAFETY: an expression; a constant that is not NULL has a value of its type.
-    unsafe {
-        let constant: *mut pg_sys::Const = factor.cast();
-        if (*constant).xpr.type_ != pg_sys::NodeTag::T_Const || (*constant).constisnull {
-            return None;
-        }
-        let literals = literals((*constant).constvalue, (*constant).consttype, None).literals;
-        let number: f64 = match literals.into_iter().next()? {
-            Ok(Literal::Integer(digits) | Literal::Decimal(digits)) => digits.parse().ok()?,
-            _ => return None,
-        };
-        (1e-6..=1e6).contains(&number.abs()).then_some(number)
+        pg_sys::eval_const_expressions(std::ptr::null_mut(), built.cast()).cast()
     }
 }
 
@@ -126,16 +63,15 @@ unsafe fn zero() -> Expr {
     }
 }
 
-unsafe fn as_numeric(value: Expr) -> Option<Expr> {
-    // SAFETY: an expression.
+unsafe fn as_numeric(value: Expr) -> Expr {
+    // SAFETY: an expression of a number.
     unsafe {
-        Some(match base_type(value) {
-            pg_sys::NUMERICOID => value,
+        match base_type(value) {
             pg_sys::INT2OID => call_one(INT2_TO_NUMERIC, value),
             pg_sys::INT4OID => call_one(INT4_TO_NUMERIC, value),
             pg_sys::INT8OID => call_one(INT8_TO_NUMERIC, value),
-            _ => return None,
-        })
+            _ => value,
+        }
     }
 }
 

@@ -6,11 +6,11 @@
 //! large as the limit.
 
 use acumatica_client::Surface;
+use acumatica_pushdown::Described;
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
 use crate::backend::compat::{self, Estimate};
-use crate::planner::condition::Described;
 use crate::planner::order;
 use crate::planner::planned::{Classified, Planned, REQUEST_COST, ROW_COST, attributes};
 use crate::planner::private::{Plan, Upper};

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use acumatica_pushdown::Literal;
+use acumatica_pushdown::{Literal, SqlType, Values};
 use pgrx::prelude::*;
 
 use crate::backend::encoding::from_server;
@@ -19,11 +19,29 @@ pub unsafe fn is_equality(operator: pg_sys::Oid, left: *mut pg_sys::Expr) -> boo
 
 /// Whether values of one type can be sent for a parameter of the other.
 pub fn are_alike(one: pg_sys::Oid, other: pg_sys::Oid) -> bool {
-    const INTEGERS: [pg_sys::Oid; 3] = [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID];
-    const TEXTS: [pg_sys::Oid; 3] = [pg_sys::TEXTOID, pg_sys::VARCHAROID, pg_sys::NAMEOID];
-    const FLOATS: [pg_sys::Oid; 2] = [pg_sys::FLOAT4OID, pg_sys::FLOAT8OID];
-    let both = |types: &[pg_sys::Oid]| types.contains(&one) && types.contains(&other);
-    one == other || both(&INTEGERS) || both(&TEXTS) || both(&FLOATS)
+    sql_type(one).is_alike(sql_type(other))
+}
+
+/// A type of the catalog.
+pub fn sql_type(ty: pg_sys::Oid) -> SqlType {
+    match ty {
+        pg_sys::BOOLOID => SqlType::Bool,
+        pg_sys::INT2OID => SqlType::Int2,
+        pg_sys::INT4OID => SqlType::Int4,
+        pg_sys::INT8OID => SqlType::Int8,
+        pg_sys::NUMERICOID => SqlType::Numeric,
+        pg_sys::FLOAT4OID => SqlType::Float4,
+        pg_sys::FLOAT8OID => SqlType::Float8,
+        pg_sys::TEXTOID => SqlType::Text,
+        pg_sys::VARCHAROID => SqlType::Varchar,
+        pg_sys::BPCHAROID => SqlType::Bpchar,
+        pg_sys::NAMEOID => SqlType::Name,
+        pg_sys::DATEOID => SqlType::Date,
+        pg_sys::TIMESTAMPOID => SqlType::Timestamp,
+        pg_sys::TIMESTAMPTZOID => SqlType::TimestampTz,
+        pg_sys::UUIDOID => SqlType::Uuid,
+        other => SqlType::Other(other.to_u32()),
+    }
 }
 
 /// An expression of a plan, ready to be worked out whenever the scan starts.
@@ -64,21 +82,6 @@ impl Expression {
             pg_sys::MemoryContextSwitchTo(before);
             values
         }
-    }
-}
-
-/// One value, or those of an array.
-#[derive(Debug)]
-pub struct Values {
-    /// Each once. What cannot be sent stands there as its text.
-    pub literals: Vec<Result<Literal, String>>,
-    /// There is a NULL besides, or nothing else.
-    pub has_null: bool,
-}
-
-impl Values {
-    pub fn null() -> Self {
-        Self { literals: Vec::new(), has_null: true }
     }
 }
 

@@ -1,14 +1,18 @@
 //! What each dialect can be trusted with: the one table of pushdown, which `docs/pushdown.md` is made from.
 
 use crate::column::ColumnType;
+use crate::reason::Reason;
 
 /// How conditions are written and understood (acumatica-api.md sections 2 and 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
+    /// Contract REST before endpoint 26.200.001.
     Contract4,
+    /// Contract REST, from endpoint 26.200.001 on.
     Contract5,
     /// Generic inquiries before 2024 R2.
     GiV3,
+    /// Generic inquiries from 2024 R2 on.
     GiV4,
     /// Data access classes, which speak v4 in every layout.
     Dac,
@@ -29,12 +33,19 @@ impl Dialect {
 /// Types whose conditions are alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TypeCategory {
+    /// Whole numbers.
     Integer,
+    /// Decimal numbers, exact.
     Decimal,
+    /// Binary numbers.
     Float,
+    /// Truth.
     Bool,
+    /// Text of any length.
     Text,
+    /// Days and moments.
     Moment,
+    /// Ids.
     Uuid,
 }
 
@@ -57,11 +68,15 @@ impl TypeCategory {
 /// What a condition asks of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
+    /// `=`
     Equal,
+    /// `<>`
     NotEqual,
     /// `<`, `<=`, `>`, `>=`
     Range,
+    /// `IS NULL`
     IsNull,
+    /// `IS NOT NULL`
     IsNotNull,
     /// That a text begins with or holds another.
     Match,
@@ -69,7 +84,7 @@ pub enum Operator {
     MatchAnyCase,
 }
 
-/// How far an answer can be trusted (DESIGN.md section 4).
+/// How far an answer can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// The server keeps the rows that PostgreSQL would keep.
@@ -77,18 +92,8 @@ pub enum Class {
     /// It keeps those, and perhaps more.
     Superset,
     /// It may drop one, or cannot be asked, for this reason.
-    None(&'static str),
+    None(Reason),
 }
-
-/// Why a column that may be a drop-down is not asked about.
-pub(crate) const CODES: &str = "the server compares codes of drop-downs, not what it shows";
-const COLLATION: &str = "the server's collation decides, which ignores case and spaces at the end";
-const NO_GUID: &str = "how contract REST writes an id in a condition is not known";
-const NO_ORDER: &str = "the server orders such values otherwise";
-const ROUNDED: &str = "the number may be rounded on its way";
-const ZONES: &str = "a moment may be up to 14 hours off";
-const NO_MATCH: &str = "only text has patterns";
-const MAYBE_LABEL: &str = "what is shown may be a label or an empty text where the server has no value";
 
 /// The table. A column of contract 5 that holds text must have the option `pushdown` set, which says that it is no
 /// drop-down; fields of linked entities and details are never asked about, nor values that a dialect cannot write.
@@ -101,23 +106,23 @@ pub fn class(dialect: Dialect, kind: TypeCategory, operator: Operator) -> Class 
         // `null ne 5` is true in OData and unknown in SQL.
         (Integer | Decimal, NotEqual) => Superset,
         (Float, Equal | Range) => Superset,
-        (Float, NotEqual) => None(ROUNDED),
+        (Float, NotEqual) => None(Reason::Rounded),
         // There are but two values, so the other one can be asked for.
         (Bool, Equal | NotEqual) => Exact,
-        (Bool, Range) => None(NO_ORDER),
+        (Bool, Range) => None(Reason::NoOrder),
         // Widened by what zones may differ.
         (Moment, Equal | Range) => Superset,
-        (Moment, NotEqual) => None(ZONES),
+        (Moment, NotEqual) => None(Reason::Zones),
         (Uuid, Equal) if !dialect.is_rest() => Exact,
         (Uuid, NotEqual) if !dialect.is_rest() => Superset,
-        (Uuid, Equal | NotEqual) => None(NO_GUID),
-        (Uuid, Range) => None(NO_ORDER),
+        (Uuid, Equal | NotEqual) => None(Reason::NoGuid),
+        (Uuid, Range) => None(Reason::NoOrder),
         (Text, Equal | Match | MatchAnyCase) => Superset,
-        (Text, NotEqual | Range) => None(COLLATION),
+        (Text, NotEqual | Range) => None(Reason::Collation),
         (Text, IsNull | IsNotNull) if dialect == Dialect::Dac => Superset,
-        (Text, IsNull | IsNotNull) => None(MAYBE_LABEL),
+        (Text, IsNull | IsNotNull) => None(Reason::MaybeLabel),
         (_, IsNull | IsNotNull) => Exact,
-        (_, Match | MatchAnyCase) => None(NO_MATCH),
+        (_, Match | MatchAnyCase) => None(Reason::NoMatch),
     }
 }
 
@@ -153,14 +158,14 @@ mod tests {
 
     /// The table as the documentation shows it.
     fn page() -> String {
-        let mut reasons: Vec<&str> = Vec::new();
+        let mut reasons: Vec<Reason> = Vec::new();
         let mut text = String::from("| type | condition |");
         text.extend(DIALECTS.map(|(name, _)| format!(" {name} |")));
         text.push_str(&format!("\n{}|\n", "|---".repeat(DIALECTS.len() + 2)));
         for (types, kind) in KINDS {
             for (condition, operator) in OPERATORS {
                 let classes = DIALECTS.map(|(_, dialect)| class(dialect, kind, operator));
-                if classes == [Class::None(NO_MATCH); 5] {
+                if classes == [Class::None(Reason::NoMatch); 5] {
                     continue;
                 }
                 text.push_str(&format!("| {types} | {condition} |"));
@@ -210,8 +215,11 @@ mod tests {
             for (_, operator) in OPERATORS {
                 assert_ne!(class(dialect, TypeCategory::Text, operator), Class::Exact);
             }
-            assert_eq!(class(dialect, TypeCategory::Text, Operator::Range), Class::None(COLLATION));
-            assert_eq!(class(dialect, TypeCategory::Text, Operator::NotEqual), Class::None(COLLATION));
+            assert_eq!(class(dialect, TypeCategory::Text, Operator::Range), Class::None(Reason::Collation));
+            assert_eq!(
+                class(dialect, TypeCategory::Text, Operator::NotEqual),
+                Class::None(Reason::Collation)
+            );
         }
     }
 

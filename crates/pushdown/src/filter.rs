@@ -14,18 +14,22 @@ use crate::literal::Literal;
 /// A condition on the fields of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Filter {
+    /// All are met.
     And(Vec<Filter>),
+    /// One at least is met.
     Or(Vec<Filter>),
+    /// A field meets a test.
     Test(Field, Test),
 }
 
 /// What a condition is about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Field {
+    /// The names on the way to it, such as `["ShipToAddress", "City"]`.
     pub path: Vec<String>,
     /// What it is decoded to.
     pub ty: ColumnType,
-    /// Someone has said that the server may be asked.
+    /// Its option `pushdown` is set: the server may be asked about it, and it is no drop-down.
     pub vouched: bool,
     /// It is part of the key.
     pub key: bool,
@@ -34,17 +38,26 @@ pub struct Field {
 /// What is asked of a field. Without a value, it meets none but [`Test::Null`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Test {
+    /// It compares so to a value.
     Compare {
+        /// How it compares.
         comparison: Comparison,
+        /// With what.
         value: Literal,
         /// Of moments only.
         slack: Slack,
     },
+    /// It has no value.
     Null,
+    /// It has a value.
     NotNull,
+    /// It holds a text.
     Match {
+        /// Where.
         anchor: Anchor,
+        /// Which text.
         text: String,
+        /// In which case.
         case: Case,
     },
 }
@@ -53,11 +66,15 @@ pub enum Test {
 /// server's side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slack {
+    /// By so many it may be earlier.
     pub before: u16,
+    /// By so many it may be later.
     pub after: u16,
 }
 
+/// A comparison of two values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
 pub enum Comparison {
     Eq,
     Ne,
@@ -70,16 +87,22 @@ pub enum Comparison {
 /// Where in a text another one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Anchor {
+    /// At its beginning.
     Start,
+    /// Anywhere in it.
     Anywhere,
+    /// It is the whole of it.
     Whole,
 }
 
 /// Which case a text is brought to before it is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Case {
+    /// None: as it is.
     Same,
+    /// `lower(…)`
     Lower,
+    /// `upper(…)`
     Upper,
 }
 
@@ -104,13 +127,14 @@ impl Filter {
         paths
     }
 
-    /// Whether someone has said that the server may be asked about the field.
+    /// Whether a field in it is [vouched](Field::vouched) for.
     pub fn is_vouched(&self, path: &str) -> bool {
         let mut vouched = false;
         self.each_test(&mut |field, _| vouched |= field.vouched && field.path.join("/") == path);
         vouched
     }
 
+    /// Each of its tests, in order.
     pub fn each_test<'a>(&'a self, act: &mut impl FnMut(&'a Field, &'a Test)) {
         match self {
             Self::And(parts) | Self::Or(parts) => parts.iter().for_each(|part| part.each_test(act)),
@@ -133,6 +157,7 @@ impl Filter {
         }
     }
 
+    /// What must all be met: its parts if it is an AND, else itself.
     pub fn conjuncts(&self) -> &[Self] {
         match self {
             Self::And(parts) => parts,
@@ -175,6 +200,7 @@ impl Filter {
 }
 
 impl Test {
+    /// What it asks of the field.
     pub fn operator(&self) -> Operator {
         match self {
             Self::Compare { comparison: Comparison::Eq, .. } => Operator::Equal,

@@ -1,18 +1,38 @@
 //! Which conditions an Acumatica server can be trusted with, and how each of its dialects writes them.
 //!
-//! It knows neither PostgreSQL nor HTTP: a [`Filter`] is what the server is asked to apply, [`class`] says how far its answer
-//! can be trusted, and [`print`] writes it in the words of a [`Dialect`].
+//! It knows neither PostgreSQL nor HTTP. Its parts, in the order in which a clause of a query goes through them:
+//!
+//! 1. A [`Term`] is a clause of SQL as far as its meaning matters. The caller makes it of its own expressions, which it finds
+//!    again as the values `V` of the result.
+//! 2. [`translate`] makes a [`Condition`] of it, on fields of the server and over values that need not be known yet, or tells
+//!    the [`Reason`] why it cannot be sent.
+//! 3. [`outcome`] makes a [`Filter`] of conditions once the values are known.
+//! 4. [`class`](class()) says how far the server's answer to each [`Test`] of it can be trusted in a [`Dialect`]: it is exact, a
+//!    superset, or not asked for.
+//! 5. [`print`](print()) writes the filter in the dialect. [`described`] tells before what will be sent and whether it is exact.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod class;
 mod column;
+mod condition;
 mod filter;
 mod literal;
 mod portions;
 mod print;
+mod reason;
+mod shippable;
+mod solve;
+mod subject;
+mod term;
 
 pub use class::{Class, Dialect, Operator, TypeCategory, class};
 pub use column::ColumnType;
+pub use condition::{Condition, Described, Outcome, Reading, Values, described, outcome};
 pub use filter::{Anchor, Case, Comparison, Field, Filter, Slack, Test};
 pub use literal::{Literal, plain};
 pub use print::{QUERY, print, refusal};
+pub use reason::Reason;
+pub use shippable::{Shippable, translate};
+pub use solve::{Inverse, Value};
+pub use term::{Arithmetic, Cast, Node, SqlType, Syntax, Term};

@@ -11,6 +11,7 @@ use crate::class::Dialect;
 /// A value, in the form in which it can be written in any dialect.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Literal {
+    /// `true` or `false`
     Bool(bool),
     /// Digits, with a sign if need be.
     Integer(String),
@@ -18,6 +19,7 @@ pub enum Literal {
     Decimal(String),
     /// A finite binary number, in the shortest digits that read as the same.
     Double(String),
+    /// Any text.
     Text(String),
     /// `2024-12-31`
     Date(String),

@@ -5,10 +5,11 @@ use std::ops::RangeInclusive;
 use chrono::{Datelike, NaiveDateTime, TimeDelta};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::class::{CODES, Class, Dialect, Operator, TypeCategory, class};
+use crate::class::{Class, Dialect, Operator, TypeCategory, class};
 use crate::column::ColumnType;
 use crate::filter::{Anchor, Case, Comparison, Field, Filter, Slack, Test};
 use crate::literal::{Literal, plain};
+use crate::reason::Reason;
 
 /// What is percent-encoded in a query: all but what RFC 3986 allows there; `+` and `&` and `#` have a meaning of their own.
 pub const QUERY: &AsciiSet = &CONTROLS
@@ -119,7 +120,7 @@ impl Filter {
 }
 
 /// Why the server is not asked; `None` if it is, of something at least.
-pub fn refusal(filter: &Filter, dialect: Dialect) -> Option<&'static str> {
+pub fn refusal(filter: &Filter, dialect: Dialect) -> Option<Reason> {
     if print(filter, dialect).is_some() {
         return None;
     }
@@ -140,24 +141,24 @@ pub fn refusal(filter: &Filter, dialect: Dialect) -> Option<&'static str> {
     if why.is_none() && by_id {
         return None;
     }
-    Some(why.unwrap_or("the value cannot be written so that the server understands it as PostgreSQL does"))
+    Some(why.unwrap_or(Reason::Unwritten))
 }
 
 /// The field as conditions name it, if the server can be trusted with it. Conditions on linked entities can lose rows
 /// when there are several, those on details are undefined.
-pub(crate) fn name_of(field: &Field, dialect: Dialect) -> Result<&str, &'static str> {
+pub(crate) fn name_of(field: &Field, dialect: Dialect) -> Result<&str, Reason> {
     let is_text = TypeCategory::of(field.ty) == Some(TypeCategory::Text);
     match field.path.as_slice() {
         // Contract 5 compares the code of a drop-down, and what is shown is its description: a field of text may be one.
         [name, id] if dialect == Dialect::Contract5 && is_text && id == "id" => Ok(name),
-        [_] if dialect == Dialect::Contract5 && is_text && !field.vouched => Err(CODES),
+        [_] if dialect == Dialect::Contract5 && is_text && !field.vouched => Err(Reason::Codes),
         [name]
             if matches!(name.as_str(), "*" | "id" | "note" | "files" | "rowNumber" | "custom" | "error") =>
         {
-            Err("the server has no conditions on it")
+            Err(Reason::NoCondition)
         }
         [name] => Ok(name),
-        _ => Err("conditions on linked entities can lose rows"),
+        _ => Err(Reason::Linked),
     }
 }
 

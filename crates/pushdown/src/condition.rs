@@ -1,36 +1,56 @@
 //! Conditions whose values are yet to be worked out, and what they come to when a scan starts.
 
-use acumatica_pushdown::{Anchor, Case, Comparison, Dialect, Field, Filter, Literal, Slack, Test, refusal};
-use pgrx::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::planner::value::{Expression, Values};
+use crate::class::Dialect;
+use crate::filter::{Anchor, Case, Comparison, Field, Filter, Slack, Test};
+use crate::literal::Literal;
+use crate::print::refusal;
+use crate::reason::Reason;
+use crate::term::Syntax;
 
 /// A condition, over whatever stands for the values in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Condition<V> {
+    /// All must be met.
     And(Vec<Condition<V>>),
+    /// One must be met.
     Or(Vec<Condition<V>>),
+    /// A field compares so to values.
     Compare {
+        /// Which field.
         field: Field,
+        /// How it compares.
         comparison: Comparison,
+        /// One value, or those of an array.
         values: V,
         /// It compares so to all of the values, else to one at least.
         every: bool,
+        /// By how much the field may differ from a value, if it is a moment.
         slack: Slack,
+        /// What the values are.
         reading: Reading,
     },
+    /// A field is distinct from a value, or not: NULL counts as a value.
     Distinct {
+        /// Which field.
         field: Field,
+        /// From what.
         value: V,
         /// They are distinct, else not.
         is: bool,
     },
+    /// A test whose value is known.
     Test(Field, Test),
+    /// A field matches a text.
     Match {
+        /// Which field.
         field: Field,
+        /// What it matches.
         text: V,
+        /// What the text is.
         syntax: Syntax,
+        /// Which case the field is brought to before.
         case: Case,
     },
 }
@@ -38,60 +58,51 @@ pub enum Condition<V> {
 /// What a value says of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reading {
+    /// What the field is.
     Value,
-    /// The year of a moment.
+    /// The year of the moment that the field is.
     Year,
 }
 
-/// What the text that another is compared with is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Syntax {
-    /// A pattern of LIKE, with the backslash as its escape.
-    Like,
-    Start,
-    Anywhere,
-    Whole,
+/// One value, or those of an array.
+#[derive(Clone, Debug)]
+pub struct Values {
+    /// Each once. What cannot be sent stands there as its text.
+    pub literals: Vec<Result<Literal, String>>,
+    /// There is a NULL besides, or nothing else.
+    pub has_null: bool,
 }
 
-/// What a condition is once its values are known.
-enum Outcome {
-    Ask(Filter),
-    /// No row can meet it.
-    Never,
-    /// Nothing that could be sent.
-    Unknown,
+impl Values {
+    /// NULL.
+    pub fn null() -> Self {
+        Self { literals: Vec::new(), has_null: true }
+    }
 }
 
-/// The conditions of a scan, ready to be worked out.
-#[derive(Debug)]
-pub struct Conditions(Vec<Condition<Expression>>);
+/// What the server is asked for once the values of conditions are known.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The rows that this keeps.
+    Filter(Filter),
+    /// All rows: nothing is left that could be sent.
+    AnyRow,
+    /// Nothing: no row can meet them.
+    NoRow,
+}
 
-impl Conditions {
-    /// Conditions over expressions that were begun with the scan.
-    pub fn new(conditions: Vec<Condition<Expression>>) -> Self {
-        Self(conditions)
-    }
-
-    /// What the server is asked to apply; `None` if no row can meet the conditions.
-    ///
-    /// # Safety
-    /// `node` is the scan that this was begun for.
-    pub unsafe fn filter(&self, node: *mut pg_sys::ForeignScanState) -> Option<Option<Filter>> {
-        // SAFETY: as the caller says.
-        let values = |expression: &Expression| unsafe { expression.values(node) };
-        match all(&self.0, &values) {
-            Outcome::Ask(filter) => Some(Some(filter)),
-            Outcome::Unknown => Some(None),
-            Outcome::Never => None,
-        }
-    }
+/// What the server is asked for, of rows that must meet all of some conditions.
+pub fn outcome<V>(conditions: &[Condition<V>], values: &impl Fn(&V) -> Values) -> Outcome {
+    all(conditions, values)
 }
 
 /// What the server would be asked for conditions whose values may not be known yet.
+#[derive(Clone, Debug)]
 pub struct Described {
+    /// What is sent; `None` if nothing is.
     pub filter: Option<Filter>,
     /// Conditions that are not sent after all, by their index, each with a reason.
-    pub kept: Vec<(usize, &'static str)>,
+    pub kept: Vec<(usize, Reason)>,
     /// The server's answer to the filter is that of all the clauses.
     pub exact: bool,
 }
@@ -106,13 +117,13 @@ pub fn described<V>(
     let (mut asked, mut kept) = (Vec::new(), Vec::new());
     for (index, condition) in conditions.iter().enumerate() {
         match condition.work_out(values) {
-            Outcome::Ask(filter) => {
+            Outcome::Filter(filter) => {
                 kept.extend(refusal(&filter, dialect).map(|why| (index, why)));
                 asked.push(filter);
             }
-            Outcome::Never => complete = false,
-            Outcome::Unknown => {
-                kept.push((index, "the value leaves nothing to ask for"));
+            Outcome::NoRow => complete = false,
+            Outcome::AnyRow => {
+                kept.push((index, Reason::NothingToAsk));
                 complete = false;
             }
         }
@@ -147,10 +158,10 @@ impl<V> Condition<V> {
                 let Values { literals, has_null } = values(source);
                 let each = literals.into_iter().map(|value| match value.ok().and_then(|v| reading.of(v)) {
                     Some(value) => compared(field, *comparison, value, *slack),
-                    None => Outcome::Unknown,
+                    None => Outcome::AnyRow,
                 });
                 match (every, has_null) {
-                    (true, true) => Outcome::Never,
+                    (true, true) => Outcome::NoRow,
                     (true, false) => together(each),
                     (false, _) => any(each),
                 }
@@ -159,30 +170,30 @@ impl<V> Condition<V> {
                 let Values { mut literals, .. } = values(value);
                 let no_value = || Filter::Test(field.clone(), Test::Null);
                 match (literals.pop(), is) {
-                    (None, true) => Outcome::Ask(Filter::Test(field.clone(), Test::NotNull)),
-                    (None, false) => Outcome::Ask(no_value()),
-                    (Some(Err(_)), _) => Outcome::Unknown,
+                    (None, true) => Outcome::Filter(Filter::Test(field.clone(), Test::NotNull)),
+                    (None, false) => Outcome::Filter(no_value()),
+                    (Some(Err(_)), _) => Outcome::AnyRow,
                     (Some(Ok(value)), false) => compared(field, Comparison::Eq, value, Slack::default()),
                     // A server to which NULL is unknown would leave it out.
                     (Some(Ok(value)), true) => {
                         let other = compared(field, Comparison::Ne, value, Slack::default());
-                        any([other, Outcome::Ask(no_value())].into_iter())
+                        any([other, Outcome::Filter(no_value())].into_iter())
                     }
                 }
             }
-            Self::Test(field, test) => Outcome::Ask(Filter::Test(field.clone(), test.clone())),
+            Self::Test(field, test) => Outcome::Filter(Filter::Test(field.clone(), test.clone())),
             Self::Match { field, text, syntax, case } => match values(text).literals.pop() {
-                None => Outcome::Never,
+                None => Outcome::NoRow,
                 Some(Ok(Literal::Text(text))) => matched(field, &text, *syntax, *case),
                 Some(Ok(shown)) => compared(field, Comparison::Eq, shown, Slack::default()),
-                Some(Err(_)) => Outcome::Unknown,
+                Some(Err(_)) => Outcome::AnyRow,
             },
         }
     }
 }
 
 fn compared(field: &Field, comparison: Comparison, value: Literal, slack: Slack) -> Outcome {
-    Outcome::Ask(Filter::Test(field.clone(), Test::Compare { comparison, value, slack }))
+    Outcome::Filter(Filter::Test(field.clone(), Test::Compare { comparison, value, slack }))
 }
 
 impl Reading {
@@ -204,24 +215,24 @@ fn matched(field: &Field, text: &str, syntax: Syntax, case: Case) -> Outcome {
     let test =
         |anchor, text: &str| Filter::Test(field.clone(), Test::Match { anchor, text: text.to_owned(), case });
     match syntax {
-        Syntax::Start | Syntax::Anywhere if text.is_empty() => Outcome::Unknown,
-        Syntax::Start => Outcome::Ask(test(Anchor::Start, text)),
-        Syntax::Anywhere => Outcome::Ask(test(Anchor::Anywhere, text)),
-        Syntax::Whole => Outcome::Ask(test(Anchor::Whole, text)),
+        Syntax::Start | Syntax::Anywhere if text.is_empty() => Outcome::AnyRow,
+        Syntax::Start => Outcome::Filter(test(Anchor::Start, text)),
+        Syntax::Anywhere => Outcome::Filter(test(Anchor::Anywhere, text)),
+        Syntax::Whole => Outcome::Filter(test(Anchor::Whole, text)),
         Syntax::Like => {
-            let Some(pieces) = pieces(text) else { return Outcome::Unknown };
+            let Some(pieces) = pieces(text) else { return Outcome::AnyRow };
             if let [whole] = pieces.as_slice() {
                 return match case {
                     Case::Same => {
                         compared(field, Comparison::Eq, Literal::Text(whole.clone()), Slack::default())
                     }
-                    _ => Outcome::Ask(test(Anchor::Whole, whole)),
+                    _ => Outcome::Filter(test(Anchor::Whole, whole)),
                 };
             }
             let anchor = |at: usize| if at == 0 { Anchor::Start } else { Anchor::Anywhere };
             let asked = pieces.iter().enumerate().filter(|(_, piece)| !piece.is_empty());
             let asked: Vec<Filter> = asked.map(|(at, piece)| test(anchor(at), piece)).collect();
-            if asked.is_empty() { Outcome::Unknown } else { Outcome::Ask(Filter::And(asked)) }
+            if asked.is_empty() { Outcome::AnyRow } else { Outcome::Filter(Filter::And(asked)) }
         }
     }
 }
@@ -250,12 +261,12 @@ fn together(parts: impl Iterator<Item = Outcome>) -> Outcome {
     let mut asked = Vec::new();
     for part in parts {
         match part {
-            Outcome::Ask(filter) => asked.push(filter),
-            Outcome::Never => return Outcome::Never,
-            Outcome::Unknown => {}
+            Outcome::Filter(filter) => asked.push(filter),
+            Outcome::NoRow => return Outcome::NoRow,
+            Outcome::AnyRow => {}
         }
     }
-    if asked.is_empty() { Outcome::Unknown } else { Outcome::Ask(Filter::And(asked)) }
+    if asked.is_empty() { Outcome::AnyRow } else { Outcome::Filter(Filter::And(asked)) }
 }
 
 /// One must be met, and it may be the one that is not known.
@@ -263,15 +274,15 @@ fn any(parts: impl Iterator<Item = Outcome>) -> Outcome {
     let (mut asked, mut unknown) = (Vec::new(), false);
     for part in parts {
         match part {
-            Outcome::Ask(filter) => asked.push(filter),
-            Outcome::Never => {}
-            Outcome::Unknown => unknown = true,
+            Outcome::Filter(filter) => asked.push(filter),
+            Outcome::NoRow => {}
+            Outcome::AnyRow => unknown = true,
         }
     }
     match asked.len() {
-        _ if unknown => Outcome::Unknown,
-        0 => Outcome::Never,
-        1 => Outcome::Ask(asked.remove(0)),
-        _ => Outcome::Ask(Filter::Or(asked)),
+        _ if unknown => Outcome::AnyRow,
+        0 => Outcome::NoRow,
+        1 => Outcome::Filter(asked.remove(0)),
+        _ => Outcome::Filter(Filter::Or(asked)),
     }
 }

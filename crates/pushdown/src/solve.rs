@@ -1,0 +1,111 @@
+//! Arithmetic on a column, solved for the column: `price * 2 + 1 < 10` is a condition on `price`.
+
+use crate::filter::Comparison;
+use crate::literal::Literal;
+use crate::term::{Node, Term};
+
+/// How an expression comes from the one within it.
+pub(crate) enum Step<'a, V> {
+    Add(&'a Term<V>),
+    Subtract(&'a Term<V>),
+    SubtractFrom(&'a Term<V>),
+    Negate,
+    Multiply(&'a Term<V>),
+    Divide(&'a Term<V>),
+}
+
+/// What a column is compared with: an expression of the query, and what is done to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value<V> {
+    /// The expression.
+    pub of: V,
+    /// In this order, each to the result of the one before, in numeric.
+    pub inverses: Vec<Inverse<V>>,
+    /// The result is known up to rounding: it is compared as a binary number.
+    pub is_rounded: bool,
+}
+
+/// What is done to a value so that something else need not be done to the column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inverse<V> {
+    /// The sum with this number.
+    Add(V),
+    /// The difference to this number.
+    Subtract(V),
+    /// The difference of this number to the value.
+    SubtractFrom(V),
+    /// The other sign.
+    Negate,
+    /// The product with this number.
+    Multiply(V),
+    /// The quotient by this number.
+    Divide(V),
+}
+
+impl<V> Value<V> {
+    /// An expression as it stands.
+    pub(crate) fn plain(of: V) -> Self {
+        Self { of, inverses: Vec::new(), is_rounded: false }
+    }
+}
+
+/// A comparison with its sides changed.
+pub(crate) fn turned(comparison: Comparison) -> Comparison {
+    match comparison {
+        Comparison::Eq | Comparison::Ne => comparison,
+        Comparison::Lt => Comparison::Gt,
+        Comparison::Le => Comparison::Ge,
+        Comparison::Gt => Comparison::Lt,
+        Comparison::Ge => Comparison::Le,
+    }
+}
+
+/// What is done to the one side of a comparison undone on the other. `None` if it cannot be.
+pub(crate) fn solved<V: Clone>(
+    mut comparison: Comparison,
+    value: &Term<V>,
+    steps: &[Step<'_, V>],
+) -> Option<(Comparison, Value<V>)> {
+    let mut solved = Value::plain(value.value.clone());
+    if !steps.is_empty() && !value.ty.is_number() {
+        return None;
+    }
+    for step in steps {
+        // What was rounded at the size that a number had before need not be near it at the size it has then.
+        if solved.is_rounded && matches!(step, Step::Add(_) | Step::Subtract(_) | Step::SubtractFrom(_)) {
+            return None;
+        }
+        solved.inverses.push(match step {
+            Step::Add(number) => Inverse::Subtract(number.value.clone()),
+            Step::Subtract(number) => Inverse::Add(number.value.clone()),
+            Step::SubtractFrom(number) => {
+                comparison = turned(comparison);
+                Inverse::SubtractFrom(number.value.clone())
+            }
+            Step::Negate => {
+                comparison = turned(comparison);
+                Inverse::Negate
+            }
+            Step::Multiply(factor) | Step::Divide(factor) => {
+                if signed(factor)? < 0.0 {
+                    comparison = turned(comparison);
+                }
+                solved.is_rounded = true;
+                match step {
+                    Step::Multiply(_) => Inverse::Divide(factor.value.clone()),
+                    _ => Inverse::Multiply(factor.value.clone()),
+                }
+            }
+        });
+    }
+    Some((comparison, solved))
+}
+
+/// A factor that is known now, and moderate, so that what rounding does to a product stays small.
+fn signed<V>(factor: &Term<V>) -> Option<f64> {
+    let Node::Constant(Some(Literal::Integer(digits) | Literal::Decimal(digits))) = &factor.node else {
+        return None;
+    };
+    let number: f64 = digits.parse().ok()?;
+    (1e-6..=1e6).contains(&number.abs()).then_some(number)
+}
