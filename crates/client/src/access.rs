@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lease::Lease;
 use crate::report::Report;
 use crate::request::Surface;
 use crate::retry::Retry;
 use crate::scan::Counters;
-use crate::session::Connection;
 
 /// Sessions that were lost one after the other, though others had opened them, before it is not put down
 /// to chance any more.
@@ -121,5 +121,21 @@ impl<'a> Access<'a> {
         self.connection.tell_unproven(self.report);
         self.lost = 0;
         self.retry.progress();
+    }
+}
+
+impl Connection {
+    /// Why a server refuses a session or token that it gave out just now: if the clocks differ, that is
+    /// it; otherwise `error`.
+    fn unless_clock(&self, error: Error) -> Error {
+        let Some(offset) = self.http.clock_offset() else { return error };
+        let (minutes, direction) = ((offset.abs() + 30) / 60, if offset > 0 { "behind" } else { "ahead of" });
+        let told = error.detail.iter().fold(error.message, |told, detail| format!("{told}\n{detail}"));
+        Error::new(
+            ErrorKind::Credentials,
+            format!("the clock of this machine is {minutes} minutes {direction} the server's, which refuses the session"),
+        )
+        .detail(told)
+        .hint("Set the clock by a time service: sessions and access tokens are only good at the right time.")
     }
 }

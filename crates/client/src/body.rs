@@ -13,8 +13,7 @@ use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 use tokio_util::io::StreamReader;
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::http::chain;
+use crate::error::{Error, ErrorKind, Result, chain};
 
 /// What is asked for in `Accept-Encoding`.
 pub(crate) const ENCODING: &str = "gzip";

@@ -172,3 +172,22 @@ pub struct Relation {
     /// Pairs of a property here and one there; empty if the definition does not tell.
     pub columns: Vec<(String, String)>,
 }
+
+/// A name without what people leave out or change when they write it in SQL: case, and all that is no letter or digit,
+/// unless there is nothing else.
+pub fn loose(name: &str) -> String {
+    let loose: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    if loose.is_empty() { name.to_owned() } else { loose }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loose_names_forget_how_they_are_written() {
+        assert_eq!(loose("AR-Aging by Customer"), loose("ar_aging_by_customer"));
+        assert_eq!(loose("OrderNbr"), loose("order_nbr"));
+        assert_ne!(loose("Größe"), loose("Grosse"));
+    }
+}

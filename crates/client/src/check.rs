@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use url::Url;
 
 use crate::config::Credentials;
+use crate::connection::{Connection, LIST_BYTES};
 use crate::cookies::CookieJar;
 use crate::encode::encode_segment;
 use crate::endpoint::{FALLBACK_VERSION, Listed, newest, parse_list};
@@ -15,9 +16,10 @@ use crate::lease::Lease;
 use crate::oauth::expiry;
 use crate::report::Report;
 use crate::request::Surface;
-use crate::session::{Connection, LIST_BYTES, close};
-use crate::store::{Grant, Millis, Record, now};
-use crate::tenant::Proof;
+use crate::sign_out::close;
+use crate::site::Site;
+use crate::store::{Grant, Millis, Proof, Record, now};
+use crate::tenant::landed;
 
 /// What came of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -238,7 +240,7 @@ async fn session(
     let rest = read_rest(connection, &lease, endpoint, version).await;
     let company = connection.config.company.as_deref();
     let proof = lease.record().tenant;
-    match (&rest, lease.landed(), company.zip(proof)) {
+    match (&rest, landed(&lease), company.zip(proof)) {
         (Err(error), ..) if error.kind == ErrorKind::Tenant => {
             steps.note::<()>("tenant", Err(error.clone()));
         }
@@ -340,9 +342,10 @@ async fn read_odata(connection: &Arc<Connection>, surface: Surface, report: &Rep
 }
 
 /// A request in a session, for the sake of the tenant that its answer names.
-pub(crate) async fn tenant(connection: &Arc<Connection>, report: &Report) -> Result<()> {
+pub(crate) async fn tenant(site: &Site, report: &Report) -> Result<()> {
+    let connection = &site.connection;
     let lease = connection.lease(Surface::Rest, report).await?;
-    let listed = connection.newest_endpoint(&lease, "Default").await;
+    let listed = site.newest_endpoint(&lease, "Default").await;
     let version =
         listed.ok().flatten().map_or_else(|| FALLBACK_VERSION.to_owned(), |endpoint| endpoint.version);
     match read_rest(connection, &lease, "Default", &version).await {

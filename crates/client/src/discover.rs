@@ -8,18 +8,21 @@ use url::Url;
 
 use crate::access::Access;
 use crate::adhoc;
-use crate::catalog::{Contract, CustomField, EntitySet, Model};
+use crate::catalog::{Contract, CustomField, EntitySet, Model, loose};
+use crate::connection::LIST_BYTES;
 use crate::csdl;
 use crate::encode::encode_segment;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fields::Fields;
 use crate::http::{Answer, Request};
+use crate::learnt;
 use crate::openapi;
 use crate::report::Report;
-use crate::request::Surface;
+use crate::request::{Surface, Target};
 use crate::sample::{DayFields, day_fields};
 use crate::service;
-use crate::session::{Connection, LIST_BYTES};
+use crate::site::Site;
 
 /// A definition of an endpoint is 3 MB; more than this is none.
 const DEFINITION_BYTES: usize = 64 * 1024 * 1024;
@@ -35,22 +38,18 @@ pub struct Checked {
 
 /// Someone who asks.
 pub(crate) struct Asker {
-    connection: Arc<Connection>,
+    site: Arc<Site>,
     report: Arc<Report>,
     retries: AtomicU64,
 }
 
 impl Asker {
-    pub fn new(connection: Arc<Connection>, report: Arc<Report>) -> Self {
-        Self { connection, report, retries: AtomicU64::new(0) }
-    }
-
-    pub fn connection(&self) -> &Connection {
-        &self.connection
+    pub fn new(site: Arc<Site>, report: Arc<Report>) -> Self {
+        Self { site, report, retries: AtomicU64::new(0) }
     }
 
     fn access<'a>(&'a self, surface: Surface, what: &'a str) -> Access<'a> {
-        Access::new(&self.connection, surface, what, &self.report, &self.retries)
+        Access::new(&self.site.connection, surface, what, &self.report, &self.retries)
     }
 
     /// The answer to a `GET`, whose body `read` makes something of; all of it is repeated if it fails in a way that
@@ -79,7 +78,7 @@ impl Asker {
     where
         F: Future<Output = Result<T>>,
     {
-        let url = &self.connection.url(path)?;
+        let url = &self.site.connection.url(path)?;
         self.get_url(surface, url, accept, what, read).await
     }
 
@@ -94,7 +93,7 @@ impl Asker {
     where
         F: Future<Output = Result<T>>,
     {
-        let (connection, read) = (&self.connection, &read);
+        let (connection, read) = (&self.site.connection, &read);
         let mut access = self.access(surface, what);
         let (_, outcome) = access
             .ask(|lease| async move {
@@ -111,11 +110,11 @@ impl Asker {
 
     /// The contract endpoints that the instance lists; empty if it does not.
     pub async fn endpoints(&self) -> Result<Vec<Endpoint>> {
-        let connection = &self.connection;
+        let site = &self.site;
         let mut access = self.access(Surface::Rest, "the list of endpoints");
         let (_, endpoints) = access
             .ask(|lease| async move {
-                let endpoints = connection.endpoints(&lease).await.map(<[Endpoint]>::to_vec);
+                let endpoints = site.endpoints(&lease).await.map(<[Endpoint]>::to_vec);
                 (lease, endpoints)
             })
             .await?;
@@ -128,7 +127,7 @@ impl Asker {
         if listed.is_empty() {
             let version = match version {
                 Some(version) => version,
-                None => self.connection.guessed_version(&self.report),
+                None => self.site.guessed_version(&self.report),
             };
             return Ok(Endpoint { name: name.to_owned(), version: version.to_owned() });
         }
@@ -220,15 +219,41 @@ impl Asker {
 
     /// One inquiry or data access class, as scans know it already; it has no name if there is no such thing.
     pub async fn entity_set(&self, surface: Surface, name: &str) -> Result<EntitySet> {
-        let connection = &self.connection;
+        let site = &self.site;
         let mut access = self.access(surface, "the $metadata of the instance");
         let (_, set) = access
             .ask(|lease| async move {
-                let set = connection.entity_set(&lease, surface, name).await;
+                let set = site.entity_set(&lease, surface, name).await;
                 (lease, set)
             })
             .await?;
         Ok(set)
+    }
+
+    /// What the definitions say of the fields of a table, as far as they are remembered or, `anew`, as they are now; `None`
+    /// if the definition may not be read, does not exist or does not know the table. The caller has no session in use: one
+    /// is needed. Whether it was asked for just now comes with it.
+    ///
+    /// # Errors
+    /// The server cannot be asked now.
+    pub async fn fields(&self, target: &Target, anew: bool) -> Result<(Option<Arc<Fields>>, bool)> {
+        let read = async || self.read_fields(target, anew).await;
+        self.site.fields.get(learnt::place(target), anew, read).await
+    }
+
+    async fn read_fields(&self, target: &Target, anew: bool) -> Result<Option<Fields>> {
+        if target.surface == Surface::Rest {
+            let endpoint = self.endpoint(&target.endpoint_name, target.endpoint_version.as_deref()).await?;
+            let contract = self.contract(&endpoint).await?;
+            return Ok(Fields::of_entity(contract, &target.name));
+        }
+        if !anew {
+            let set = self.entity_set(target.surface, &target.name).await?;
+            return Ok((!set.name.is_empty()).then_some(Fields::Row(set)));
+        }
+        let wanted = HashSet::from([loose(&target.name)]);
+        let model = self.model(target.surface, Some(&wanted)).await?;
+        Ok(csdl::find(&model, &target.name).cloned().map(Fields::Row))
     }
 
     /// The names that the service document lists.
@@ -250,7 +275,7 @@ impl Asker {
 
     /// The content of an attachment, which may have at most `limit` bytes.
     pub async fn file(&self, href: &str, limit: usize) -> Result<Vec<u8>> {
-        let url = self.connection.config.instance.resolve(href).ok_or_else(|| {
+        let url = self.site.connection.config.instance.resolve(href).ok_or_else(|| {
             Error::new(ErrorKind::Definition, "the address of the file leads to another site")
                 .detail(format!("The address is \"{href}\"."))
                 .hint("Give the href that the column files shows.")
@@ -266,7 +291,7 @@ impl Asker {
     }
 
     async fn odata_root(&self, surface: Surface) -> Result<String> {
-        let connection = &self.connection;
+        let connection = &self.site.connection;
         let mut access = self.access(surface, "the list of inquiries or data access classes");
         let (_, version) = access
             .ask(|lease| async move {
@@ -300,23 +325,4 @@ fn is_about_one(error: &Error) -> bool {
 
 fn root(endpoint: &Endpoint) -> String {
     format!("entity/{}/{}", encode_segment(&endpoint.name), encode_segment(&endpoint.version))
-}
-
-/// A name without what people leave out or change when they write it in SQL: case, and all that is no letter or digit,
-/// unless there is nothing else.
-pub fn loose(name: &str) -> String {
-    let loose: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
-    if loose.is_empty() { name.to_owned() } else { loose }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loose_names_forget_how_they_are_written() {
-        assert_eq!(loose("AR-Aging by Customer"), loose("ar_aging_by_customer"));
-        assert_eq!(loose("OrderNbr"), loose("order_nbr"));
-        assert_ne!(loose("Größe"), loose("Grosse"));
-    }
 }

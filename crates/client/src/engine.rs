@@ -28,8 +28,10 @@ use crate::report::{Notice, Report};
 use crate::request::{ScanRequest, Surface, Target};
 use crate::scan::{EndGuard, Rows, Shared, failed};
 use crate::seal::Sealer;
-use crate::session::{self, Connection, Reader, SIGN_OUT_PATIENCE};
+use crate::sign_out::{SIGN_OUT_PATIENCE, close};
+use crate::site::Site;
 use crate::store::Store;
+use crate::upkeep::Reader;
 
 /// Runs scans on one thread of its own. All methods return at once, but for [`Engine::shut_down`].
 pub struct Engine {
@@ -43,17 +45,17 @@ pub struct Engine {
 
 /// A server as one user sees it; a session is opened when the first scan needs it.
 #[derive(Clone, Debug)]
-pub struct Client(Arc<Connection>);
+pub struct Client(Arc<Site>);
 
 impl Client {
     /// # Errors
     /// TLS or the shared state cannot be set up. Nothing is sent.
     pub fn new(config: Config) -> Result<Self> {
-        Ok(Self(Arc::new(Connection::new(config)?)))
+        Ok(Self(Arc::new(Site::new(config)?)))
     }
 
     pub fn config(&self) -> &Config {
-        &self.0.config
+        &self.0.connection.config
     }
 
     /// The fields of a table that its definition has and that no row had in any scan that is remembered.
@@ -66,7 +68,7 @@ impl Client {
     /// # Errors
     /// The strategy has no such thing, or the state cannot be written.
     pub fn authorize_url(&self) -> Result<String> {
-        oauth::begin(&self.0.config, &self.0.store).map(|(url, _)| url)
+        oauth::begin(&self.0.connection.config, &self.0.connection.store).map(|(url, _)| url)
     }
 }
 
@@ -151,14 +153,14 @@ impl Engine {
     /// Starts a scan.
     pub fn scan(&self, client: &Client, request: ScanRequest) -> Rows {
         let shared = Shared::new();
-        let connection = Arc::clone(&client.0);
+        let site = Arc::clone(&client.0);
         let guard = EndGuard(Arc::clone(&shared));
         let mut closing = self.closing.subscribe();
         let task = self.runtime.spawn(async move {
             tokio::select! {
                 biased;
                 _ = closing.wait_for(|closing| *closing) => {}
-                end = negotiate::run(connection, request, &guard.0) => guard.0.finish(end),
+                end = negotiate::run(site, request, &guard.0) => guard.0.finish(end),
             }
         });
         Rows::new(shared, task.abort_handle())
@@ -172,7 +174,7 @@ impl Engine {
         let store = Store::open(directory, Arc::clone(sealer))?;
         Ok(self.job(|_| async move {
             let fits = |record: &crate::store::Record| mapping.is_none_or(|wanted| record.mapping == wanted);
-            session::close(&store, fits, None).await
+            close(&store, fits, None).await
         }))
     }
 
@@ -183,7 +185,7 @@ impl Engine {
         let stores: Vec<_> = servers.iter().filter_map(open).collect();
         self.runtime.spawn(async move {
             for store in stores {
-                session::close(&store, |_| true, None).await;
+                close(&store, |_| true, None).await;
             }
             // What cannot be removed is sealed, and in nobody's way.
             let _ = fs::remove_dir_all(&directory);
@@ -192,19 +194,19 @@ impl Engine {
 
     /// Gives up a client whose options have changed or whose mapping is gone, and closes its sessions.
     pub fn retire(&self, client: Client) {
-        self.runtime.spawn(async move { client.0.retire().await });
+        self.runtime.spawn(async move { client.0.connection.retire().await });
     }
 
     /// Goes the whole way to the server, step by step.
     pub fn check(&self, client: &Client, expected: Expected) -> Job<Vec<Step>> {
-        let connection = Arc::clone(&client.0);
+        let connection = Arc::clone(&client.0.connection);
         self.job(|report| check::run(connection, expected, report))
     }
 
     /// Finishes an authorization with the address that the browser was sent to, or the code in it.
     pub fn authorize(&self, client: &Client, answer: String) -> Job<Result<Authorized>> {
-        let connection = Arc::clone(&client.0);
-        self.job(|report| finish(connection, answer, report))
+        let site = Arc::clone(&client.0);
+        self.job(|report| finish(site, answer, report))
     }
 
     /// The same, with the answer that comes to the callback on this machine from the address returned.
@@ -216,12 +218,13 @@ impl Engine {
         client: &Client,
         patience: Duration,
     ) -> Result<(Job<Result<Authorized>>, String)> {
-        let connection = Arc::clone(&client.0);
+        let site = Arc::clone(&client.0);
+        let connection = &site.connection;
         let callback = oauth::loopback(oauth::app_of(&connection.config)?)?;
         let (url, state) = oauth::begin(&connection.config, &connection.store)?;
         let job = self.job(|report| async move {
             let answer = callback::wait(&callback, &state, patience).await?;
-            finish(connection, answer, report).await
+            finish(site, answer, report).await
         });
         Ok((job, url))
     }
@@ -275,10 +278,10 @@ impl Engine {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let connection = Arc::clone(&client.0);
+        let site = Arc::clone(&client.0);
         self.job(|report| {
-            let reader = Reader(Arc::clone(&connection));
-            let answer = question(Asker::new(connection, report));
+            let reader = Reader(Arc::clone(&site.connection));
+            let answer = question(Asker::new(site, report));
             async move {
                 let _reader = reader;
                 answer.await
@@ -310,12 +313,13 @@ impl Engine {
     pub fn shut_down(self, clients: Vec<Client>) {
         // A scan that goes on would open the session again that is closed below.
         self.closing.send_replace(true);
-        let renewing = clients.iter().filter(|client| !client.0.renewals.is_empty());
-        let renewals = renewing.map(|client| client.0.config.operation_timeout).max().unwrap_or_default();
+        let renewing = clients.iter().filter(|client| !client.0.connection.renewals.is_empty());
+        let renewals =
+            renewing.map(|client| client.0.connection.config.operation_timeout).max().unwrap_or_default();
         let (done, finished) = mpsc::channel::<()>();
         self.runtime.spawn(async move {
             // All at once: a server that hangs must not keep the others from hearing of it.
-            join_all(clients.iter().map(|client| client.0.leave())).await;
+            join_all(clients.iter().map(|client| client.0.connection.leave())).await;
             drop(done);
         });
         // An answer never comes: the end of the sender is the message.
@@ -325,9 +329,9 @@ impl Engine {
     }
 }
 
-async fn finish(connection: Arc<Connection>, answer: String, report: Arc<Report>) -> Result<Authorized> {
-    let authorized = Arc::clone(&connection).authorize(answer).await?;
-    check::tenant(&connection, &report).await?;
+async fn finish(site: Arc<Site>, answer: String, report: Arc<Report>) -> Result<Authorized> {
+    let authorized = Arc::clone(&site.connection).authorize(answer).await?;
+    check::tenant(&site, &report).await?;
     Ok(authorized)
 }
 

@@ -115,3 +115,17 @@ impl Error {
         self
     }
 }
+
+/// An error with its causes, without the URL: its query may hold business data.
+pub(crate) fn chain(reason: &reqwest::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut cause = std::error::Error::source(reason);
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !parts.last().is_some_and(|last| last.ends_with(&text)) {
+            parts.push(text);
+        }
+        cause = inner.source();
+    }
+    parts.join(": ")
+}

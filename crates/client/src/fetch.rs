@@ -1,83 +1,47 @@
 //! What is asked for a scan, of which place, and in how many requests.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use acumatica_pushdown::{Dialect, Literal};
 
 use crate::access::Access;
-use crate::answer;
-use crate::config::ODataVersion;
 use crate::decode::Batch;
-use crate::definition::{self, Definition};
-use crate::dialect::{Listing, Page, Record, filters, odata, rest, rest_listing};
+use crate::dialect::{Listing, Record, filters};
 use crate::error::{Error, ErrorKind, Result};
-use crate::learnt::{self, Topic};
 use crate::lease::Lease;
-use crate::negotiate;
 use crate::pages::{Elsewhere, Scan};
 use crate::parameters;
+use crate::place::{Place, resolve};
 use crate::portions::Portions;
-use crate::report::Report;
-use crate::request::{ScanRequest, Surface};
+use crate::request::ScanRequest;
 use crate::scan::Shared;
-use crate::session::Connection;
+use crate::site::Site;
 use crate::supplement;
 
 /// Reads the rows of all calls.
-pub(crate) async fn read(connection: &Arc<Connection>, request: &ScanRequest, shared: &Shared) -> Result<()> {
+pub(crate) async fn read(site: &Arc<Site>, request: &ScanRequest, shared: &Shared) -> Result<()> {
     let what = request.target.to_string();
     let mut access =
-        Access::new(connection, request.target.surface, &what, &shared.report, &shared.stats.retries);
+        Access::new(&site.connection, request.target.surface, &what, &shared.report, &shared.stats.retries);
     for call in &request.calls {
         parameters::check_given(request, call)?;
-        run_call(request, call, &mut access, shared).await?;
+        run_call(site, request, call, &mut access, shared).await?;
     }
     Ok(())
 }
 
-/// The first rows of a list, as they come.
-pub(crate) async fn beginning(
-    connection: &Arc<Connection>,
-    request: &ScanRequest,
-    rows: u64,
-    shared: &Shared,
-) -> Result<Vec<Vec<u8>>> {
-    let what = request.target.to_string();
-    let mut access =
-        Access::new(connection, request.target.surface, &what, &shared.report, &shared.stats.retries);
-    let (lease, (place, request)) = access
-        .ask(|lease| async {
-            let place = resolve(connection, &lease, request, &shared.report).await;
-            (lease, place)
-        })
-        .await?;
-    drop(lease);
-    let request = request.as_ref();
-    let call = request.calls.first().map_or(&[][..], Vec::as_slice);
-    let listing = place.listing(connection, request, call)?;
-    let page = listing.page(Page { skip: 0, top: rows });
-    let body = supplement::body(&page, request, &mut access, &shared.stats).await?;
-    if body.trim_ascii().is_empty() {
-        return Err(answer::empty(&what));
-    }
-    negotiate::rows_of(&body).ok_or_else(|| {
-        let text = String::from_utf8_lossy(&body);
-        Error { kind: ErrorKind::Server, ..answer::failure(&what, reqwest::StatusCode::OK, &text) }
-    })
-}
-
 /// Reads the rows of one call, in as many portions as its conditions need.
 async fn run_call(
+    site: &Arc<Site>,
     request: &ScanRequest,
     call: &[Option<Literal>],
     access: &mut Access<'_>,
     shared: &Shared,
 ) -> Result<()> {
-    let connection = access.connection;
+    let connection = &site.connection;
     let (lease, (place, request)) = access
         .ask(|lease| async {
-            let place = resolve(connection, &lease, request, &shared.report).await;
+            let place = resolve(site, &lease, request, &shared.report).await;
             (lease, place)
         })
         .await?;
@@ -94,7 +58,7 @@ async fn run_call(
         return count(request, &listing, lease, access, shared).await;
     }
     if let Some(record) = &listing.record
-        && by_address(request, call, &listing, record, &mut lease, access, shared).await?
+        && by_address(site, request, call, &listing, record, &mut lease, access, shared).await?
     {
         return Ok(());
     }
@@ -113,7 +77,9 @@ async fn run_call(
             return Err(Error::new(ErrorKind::CannotOrder, message));
         }
         (Some(by), _) if by.nulls_apart => request.with_nulls_apart(by),
-        (_, 0 | 1) => return scan_list(request, call, &listing, &place, lease, access, shared, None).await,
+        (_, 0 | 1) => {
+            return scan_list(site, request, call, &listing, &place, lease, access, shared, None).await;
+        }
         _ => portions
             .into_iter()
             .map(|filter| ScanRequest { filter: Some(filter), ..request.clone() })
@@ -123,7 +89,8 @@ async fn run_call(
     for (portion, request) in portions.into_iter().enumerate() {
         let elsewhere = Elsewhere { portions: &mut brought, portion };
         let listing = place.listing(connection, &request, call)?;
-        scan_list(&request, call, &listing, &place, lease.take(), access, shared, Some(elsewhere)).await?;
+        scan_list(site, &request, call, &listing, &place, lease.take(), access, shared, Some(elsewhere))
+            .await?;
     }
     Ok(())
 }
@@ -131,6 +98,7 @@ async fn run_call(
 /// Reads the record that a condition names by its whole key; false if it is to be looked for in the list. That is
 /// always right, and one request instead of two.
 async fn by_address(
+    site: &Arc<Site>,
     request: &ScanRequest,
     call: &[Option<Literal>],
     listing: &Listing,
@@ -140,7 +108,7 @@ async fn by_address(
     shared: &Shared,
 ) -> Result<bool> {
     let of_record = listing.of_record(record);
-    let mut scan = Scan::new(request, call, &of_record, lease.take(), access, shared)?;
+    let mut scan = Scan::new(site, request, call, &of_record, lease.take(), access, shared)?;
     match scan.links(&of_record).await {
         Ok(()) => {}
         Err(error) if error.kind == ErrorKind::NoRecord && record.certain => return Ok(true),
@@ -169,6 +137,7 @@ async fn by_address(
 /// Reads the rows of a list, but those that are `elsewhere`.
 #[expect(clippy::too_many_arguments, reason = "it is what two loops have in common")]
 async fn scan_list(
+    site: &Arc<Site>,
     request: &ScanRequest,
     call: &[Option<Literal>],
     listing: &Listing,
@@ -178,7 +147,7 @@ async fn scan_list(
     shared: &Shared,
     elsewhere: Option<Elsewhere<'_>>,
 ) -> Result<()> {
-    let mut scan = Scan::new(request, call, listing, lease, access, shared)?;
+    let mut scan = Scan::new(site, request, call, listing, lease, access, shared)?;
     scan.elsewhere = elsewhere;
     if listing.pageable {
         scan.pages(listing).await?
@@ -229,85 +198,4 @@ async fn count(
     })?;
     shared.deliver(Batch::of_number(count));
     Ok(())
-}
-
-/// What only the instance knows of where a list is.
-enum Place {
-    Rest { endpoint: String, version: String },
-    OData { version: ODataVersion, key: Vec<String> },
-}
-
-impl Place {
-    fn listing(
-        &self,
-        connection: &Connection,
-        request: &ScanRequest,
-        call: &[Option<Literal>],
-    ) -> Result<Listing> {
-        match self {
-            Self::Rest { endpoint, version } => rest_listing(request, endpoint, version, call),
-            Self::OData { version, key } => {
-                odata::listing(request, *version, connection.config.company.as_deref(), key, call)
-            }
-        }
-    }
-
-    fn dialect(&self, request: &ScanRequest) -> Dialect {
-        match self {
-            Self::Rest { version, .. } => rest::dialect(&request.target, version),
-            Self::OData { version, .. } => odata::dialect(request.target.surface, *version),
-        }
-    }
-}
-
-/// Finds out what only the instance knows: version, layout, key, and what the definition of an inquiry changes in the
-/// request.
-async fn resolve<'a>(
-    connection: &Connection,
-    lease: &Lease,
-    request: &'a ScanRequest,
-    report: &Report,
-) -> Result<(Place, Cow<'a, ScanRequest>)> {
-    let target = &request.target;
-    let as_it_is = Cow::Borrowed(request);
-    if target.surface == Surface::Rest {
-        let rest = |endpoint: &str, version: &str| Place::Rest {
-            endpoint: endpoint.to_owned(),
-            version: version.to_owned(),
-        };
-        if let Some(version) = &target.endpoint_version {
-            return Ok((rest(&target.endpoint_name, version), as_it_is));
-        }
-        let place = match connection.newest_endpoint(lease, &target.endpoint_name).await? {
-            Some(endpoint) => rest(&endpoint.name, &endpoint.version),
-            None => rest(&target.endpoint_name, connection.guessed_version(report)),
-        };
-        return Ok((place, as_it_is));
-    }
-    let version = connection.odata_version(lease).await?;
-    let odata = |key| Place::OData { version, key };
-    let needs_key = request.key.is_empty();
-    let needs_definition = definition::needs_definition(request);
-    let place = learnt::place(target);
-    let known = connection.learnt.get(Topic::Definition, &place, Topic::ALL).filter(|_| !needs_key);
-    let known = known.and_then(|text| Definition::from_text(&text));
-    let (key, definition) = match known {
-        _ if !needs_key && !needs_definition => return Ok((odata(request.key.clone()), as_it_is)),
-        Some(definition) => (request.key.clone(), definition),
-        None => match connection.entity_set(lease, target.surface, &target.name).await {
-            Err(error) if !needs_key && definition::is_about_document(&error) => {
-                (request.key.clone(), Definition::default())
-            }
-            set => {
-                let set = set?;
-                let definition = Definition::of(&set, target.surface);
-                if needs_definition {
-                    connection.learnt.add(Topic::Definition, &place, &[Topic::ALL], &definition.to_text());
-                }
-                (if needs_key { set.key } else { request.key.clone() }, definition)
-            }
-        },
-    };
-    let request = if needs_definition { definition.fit(request)? } else { as_it_is };
-    Ok((odata(key), request))
 }

@@ -1,17 +1,13 @@
 //! What the definitions of an instance say of the fields of a table, kept for a while.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
 use crate::catalog::{Contract, EntitySet, MemberType};
-use crate::csdl;
-use crate::discover::{Asker, loose};
 use crate::error::{Error, ErrorKind, Result};
-use crate::learnt;
-use crate::request::{Surface, Target};
 
 /// How long a definition is good for. Before a field is told not to exist, it is asked for again: so this only bounds
 /// how long a field that is gone is still NULL.
@@ -35,26 +31,25 @@ type Read = (Instant, Option<Arc<Fields>>);
 pub(crate) struct KnownFields(Mutex<HashMap<String, Read>>);
 
 impl KnownFields {
-    /// What there is to say of a table; `None` if the definition may not be read, does not exist or does not know it. The
-    /// caller has no session in use: one is needed. Whether it was asked for just now comes with it.
+    /// What there is to say of the table at `place`; `None` if the definition may not be read, does not exist or does not
+    /// know it. Whether it was asked for just now, by `read`, comes with it: `anew` demands that.
     ///
     /// # Errors
     /// The server cannot be asked now.
     pub async fn get(
         &self,
-        asker: &Asker,
-        target: &Target,
+        place: String,
         anew: bool,
+        read: impl AsyncFnOnce() -> Result<Option<Fields>>,
     ) -> Result<(Option<Arc<Fields>>, bool)> {
         let mut known = self.0.lock().await;
-        let place = learnt::place(target);
         if let Some((since, definition)) = known.get(&place).filter(|_| !anew) {
             let life = if definition.is_some() { LIFE } else { LIFE_OF_NONE };
             if since.elapsed() < life {
                 return Ok((definition.clone(), false));
             }
         }
-        let definition = match read(asker, target, anew).await {
+        let definition = match read().await {
             Ok(definition) => definition.map(Arc::new),
             Err(error) if is_none(&error) => None,
             Err(error) => return Err(error),
@@ -70,39 +65,27 @@ fn is_none(error: &Error) -> bool {
     matches!(error.kind, Forbidden | NotFound | Protocol | TooLarge | Server | Empty | Definition | NoRecord)
 }
 
-async fn read(asker: &Asker, target: &Target, anew: bool) -> Result<Option<Fields>> {
-    if target.surface == Surface::Rest {
-        let endpoint = asker.endpoint(&target.endpoint_name, target.endpoint_version.as_deref()).await?;
-        let contract = asker.contract(&endpoint).await?;
-        return Ok(record(contract, &target.name));
-    }
-    if !anew {
-        let set = asker.entity_set(target.surface, &target.name).await?;
-        return Ok((!set.name.is_empty()).then_some(Fields::Row(set)));
-    }
-    let wanted = HashSet::from([loose(&target.name)]);
-    let model = asker.model(target.surface, Some(&wanted)).await?;
-    Ok(csdl::find(&model, &target.name).cloned().map(Fields::Row))
-}
-
-fn record(mut contract: Contract, name: &str) -> Option<Fields> {
-    let named = |exactly: bool| {
-        let is = |other: &str| if exactly { other == name } else { other.eq_ignore_ascii_case(name) };
-        contract.entities.iter().find(|entity| is(&entity.name))
-    };
-    let record = named(true).or_else(|| named(false))?.type_name.clone();
-    // A whole endpoint is large, and each backend has its own.
-    let (mut reached, mut open) = (HashMap::new(), vec![record.clone()]);
-    while let Some(name) = open.pop() {
-        let Some(members) = contract.types.remove(&name) else { continue };
-        for member in &members {
-            if let MemberType::Linked(to) | MemberType::List(to) = &member.ty {
-                open.push(to.clone());
+impl Fields {
+    /// Those of the entity of this name, if the endpoint has it.
+    pub fn of_entity(mut contract: Contract, name: &str) -> Option<Self> {
+        let named = |exactly: bool| {
+            let is = |other: &str| if exactly { other == name } else { other.eq_ignore_ascii_case(name) };
+            contract.entities.iter().find(|entity| is(&entity.name))
+        };
+        let record = named(true).or_else(|| named(false))?.type_name.clone();
+        // A whole endpoint is large, and each backend has its own.
+        let (mut reached, mut open) = (HashMap::new(), vec![record.clone()]);
+        while let Some(name) = open.pop() {
+            let Some(members) = contract.types.remove(&name) else { continue };
+            for member in &members {
+                if let MemberType::Linked(to) | MemberType::List(to) = &member.ty {
+                    open.push(to.clone());
+                }
             }
+            reached.insert(name, members);
         }
-        reached.insert(name, members);
+        contract.entities.clear();
+        contract.types = reached;
+        Some(Self::Record(contract, record))
     }
-    contract.entities.clear();
-    contract.types = reached;
-    Some(Fields::Record(contract, record))
 }

@@ -23,7 +23,7 @@ use crate::answer;
 use crate::body::{Body, ENCODING};
 use crate::config::{Login, Secret, Transport};
 use crate::cookies::CookieJar;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, chain};
 use crate::instance::InstanceUrl;
 use crate::lock;
 use crate::page;
@@ -493,20 +493,6 @@ async fn within<T>(timeout: Duration, step: impl Future<Output = T>) -> Result<T
              \"operation_timeout\" (seconds), or try again.",
             )
     })
-}
-
-/// An error with its causes, without the URL: its query may hold business data.
-pub(crate) fn chain(reason: &reqwest::Error) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    let mut cause = std::error::Error::source(reason);
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if !parts.last().is_some_and(|last| last.ends_with(&text)) {
-            parts.push(text);
-        }
-        cause = inner.source();
-    }
-    parts.join(": ")
 }
 
 #[cfg(test)]

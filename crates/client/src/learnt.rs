@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::files::Stamp;
 use crate::lock;
 use crate::request::{Surface, Target};
-use crate::store::{Millis, Stamp, Store, now};
+use crate::store::{Millis, Store, now};
 
 /// Entries for one user mapping. The most that a scan needs is one for each column of a table; those that expire first
 /// make room.

@@ -8,19 +8,21 @@ use std::sync::Arc;
 
 use acumatica_pushdown::Filter;
 
-use crate::answer;
-use crate::decode::{Batch, ColumnType, RowDecoder, RowSplitter};
+use crate::decode::{Batch, ColumnType, RowDecoder};
 use crate::discover::Asker;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch;
 use crate::learnt::{self, Topic};
-use crate::pages::MAX_ROW_BYTES;
+use crate::lookup::{self, Found};
+use crate::missing::missing;
+use crate::place;
 use crate::refusal::{self, columns_of, listed, may_be_of_condition, named};
-use crate::rename::{self, Found};
-use crate::report::{Notice, Report};
+use crate::rename;
+use crate::report::Notice;
 use crate::request::{Findings, ScanRequest, Surface};
 use crate::scan::Shared;
-use crate::session::{Connection, Reader};
+use crate::site::Site;
+use crate::upkeep::Reader;
 use crate::witness;
 
 /// How often something is taken back before the failure is told.
@@ -31,19 +33,17 @@ const MOST_PROBES: u32 = 12;
 const SAMPLE: u64 = 5;
 
 /// Reads all of it.
-pub(crate) async fn run(connection: Arc<Connection>, request: ScanRequest, shared: &Shared) -> Result<()> {
-    let _reader = Reader(Arc::clone(&connection));
-    let request = match connection.renames.get(&request).await {
+pub(crate) async fn run(site: Arc<Site>, request: ScanRequest, shared: &Shared) -> Result<()> {
+    let _reader = Reader(Arc::clone(&site.connection));
+    let request = match site.renames.get(&request).await {
         Some(renames) => rename::apply(&request, &renames),
         None => request,
     };
-    Negotiation { connection: &connection, shared, request, vouched: Vec::new(), notes: Vec::new() }
-        .run()
-        .await
+    Negotiation { site: &site, shared, request, vouched: Vec::new(), notes: Vec::new() }.run().await
 }
 
 struct Negotiation<'a> {
-    connection: &'a Arc<Connection>,
+    site: &'a Arc<Site>,
     shared: &'a Shared,
     /// With the right names.
     request: ScanRequest,
@@ -61,7 +61,7 @@ impl Negotiation<'_> {
             self.notes.clear();
             let asked = self.as_known()?;
             self.shared.note(std::mem::take(&mut self.notes));
-            let why = match fetch::read(self.connection, &asked, self.shared).await {
+            let why = match fetch::read(self.site, &asked, self.shared).await {
                 Err(error) if !self.shared.has_begun() => error,
                 outcome => return outcome,
             };
@@ -73,10 +73,10 @@ impl Negotiation<'_> {
                 // The memory tells now what is not to be asked.
                 ErrorKind::Doubted if !asked.is_final() => {}
                 kind if may_be_written_otherwise(&asked, kind) => {
-                    match rename::find(&self.asker(), &self.request).await? {
+                    match lookup::find(&self.asker(), &self.request).await? {
                         Found::Otherwise(renames) if !renamed => {
                             renamed = true;
-                            let renames = self.connection.renames.add(&self.request, renames).await;
+                            let renames = self.site.renames.add(&self.request, renames).await;
                             self.request = rename::apply(&self.request, &renames);
                         }
                         found if kind == ErrorKind::FieldMissing => {
@@ -94,7 +94,7 @@ impl Negotiation<'_> {
     }
 
     fn asker(&self) -> Asker {
-        Asker::new(Arc::clone(self.connection), Arc::clone(&self.shared.report))
+        Asker::new(Arc::clone(self.site), Arc::clone(&self.shared.report))
     }
 
     /// The request without what the server is known not to take.
@@ -102,7 +102,7 @@ impl Negotiation<'_> {
     /// # Errors
     /// [`ErrorKind::RowsOnly`] if nothing may be left out of it.
     fn as_known(&mut self) -> Result<ScanRequest> {
-        let learnt = &self.connection.learnt;
+        let learnt = &self.site.learnt;
         let place = learnt::place(&self.request.target);
         let fields: Vec<String> = self.request.filter.iter().flat_map(Filter::paths).collect();
         let mut left: Vec<(String, Vec<String>)> = Vec::new();
@@ -140,7 +140,7 @@ impl Negotiation<'_> {
     }
 
     fn findings(&mut self, place: &str) -> Findings {
-        let learnt = &self.connection.learnt;
+        let learnt = &self.site.learnt;
         let of_columns = |names: Vec<String>| {
             let columns = self.request.columns.iter().enumerate();
             let known = columns.filter(|(_, column)| names.contains(&column.path.join("/")));
@@ -164,7 +164,7 @@ impl Negotiation<'_> {
         if no_definition {
             self.tell_of_missing(&columns_of(&self.request, &paths));
         } else {
-            self.connection.learnt.add(Topic::Absent, &learnt::place(&self.request.target), &paths, "");
+            self.site.learnt.add(Topic::Absent, &learnt::place(&self.request.target), &paths, "");
         }
         let columns = self.request.columns.iter().enumerate();
         let missing = columns.filter(|(_, column)| paths.contains(&column.path.join("/")));
@@ -221,7 +221,7 @@ impl Negotiation<'_> {
 
     /// The beginning of the list; its rows are not looked at.
     async fn sample(&self, request: &ScanRequest, rows: u64) -> Result<Vec<Vec<u8>>> {
-        fetch::beginning(self.connection, request, rows, self.shared).await
+        place::beginning(self.site, request, rows, self.shared).await
     }
 
     /// The server takes the request without its conditions: those that it refuses are left out.
@@ -241,7 +241,7 @@ impl Negotiation<'_> {
             }
         };
         let place = learnt::place(&asked.target);
-        self.connection.learnt.add(Topic::Filter, &place, &refused, &told(why));
+        self.site.learnt.add(Topic::Filter, &place, &refused, &told(why));
         Ok(())
     }
 
@@ -274,7 +274,7 @@ impl Negotiation<'_> {
             let named = named(&fields, why);
             let refused = if named.is_empty() { self.bisect(&fields, with).await? } else { Some(named) };
             if let Some(refused) = refused {
-                self.connection.learnt.add(Topic::Select, &place, &refused, &told(why));
+                self.site.learnt.add(Topic::Select, &place, &refused, &told(why));
                 let columns = columns_of(asked, &refused);
                 if no_definition {
                     self.tell_of_missing(&columns);
@@ -286,7 +286,7 @@ impl Negotiation<'_> {
         let named = columns_of(asked, &named(&fields, why));
         let of = if named.is_empty() { String::new() } else { format!(" of {}", listed(&named)) };
         let why = format!("could not select the fields{of}: {}", told(why));
-        self.connection.learnt.add(Topic::Select, &place, &[Topic::ALL], &why);
+        self.site.learnt.add(Topic::Select, &place, &[Topic::ALL], &why);
         Ok(true)
     }
 
@@ -365,55 +365,6 @@ impl Negotiation<'_> {
     }
 }
 
-/// Finds out whether columns that no row has are NULL. The caller has no session in use.
-///
-/// # Errors
-/// One is written otherwise, or does not exist.
-pub(crate) async fn vouch(
-    connection: &Arc<Connection>,
-    request: &ScanRequest,
-    columns: &[usize],
-    report: &Arc<Report>,
-) -> Result<()> {
-    let paths: Vec<String> = columns.iter().map(|&column| request.columns[column].path.join("/")).collect();
-    let asker = Asker::new(Arc::clone(connection), Arc::clone(report));
-    match rename::find(&asker, request).await? {
-        Found::Right => connection.learnt.add(Topic::Absent, &learnt::place(&request.target), &paths, ""),
-        Found::Otherwise(_) => {
-            return Err(field_missing(request, columns));
-        }
-        Found::NoDefinition => {
-            let (message, hint) = missing(request, &columns_of(request, &paths));
-            report.notice(message, hint);
-        }
-    }
-    Ok(())
-}
-
-/// What is to be looked up: the fields of columns, a line each.
-pub(crate) fn field_missing(request: &ScanRequest, columns: &[usize]) -> Error {
-    let paths: Vec<String> = columns.iter().map(|&column| request.columns[column].path.join("/")).collect();
-    let names = listed(&columns_of(request, &paths));
-    Error::new(ErrorKind::FieldMissing, format!("no row of {} has the field of {names}", request.target))
-        .detail(paths.join("\n"))
-        .hint(answer::FIELD_HINT)
-}
-
-fn missing(request: &ScanRequest, columns: &[String]) -> (String, String) {
-    let (verb, pronoun) = if columns.len() == 1 { ("is", "it") } else { ("are", "they") };
-    (
-        format!(
-            "{} {verb} NULL: no row of {} has {pronoun}, and no definition can be read that tells whether there is \
-             such a field",
-            listed(columns),
-            request.target
-        ),
-        "Check the option \"field\": names are case-sensitive. The fields of features that are switched off are \
-         missing in all rows."
-            .to_owned(),
-    )
-}
-
 fn filtered_here(columns: &str) -> String {
     format!(
         "The rows were filtered here. Set the option pushdown of {columns} to off: then the server is not asked."
@@ -443,17 +394,6 @@ fn absent(request: &ScanRequest, rows: &[Vec<u8>]) -> Vec<usize> {
     let mut absent: Vec<usize> = decoder.never_met().collect();
     absent.sort_unstable();
     absent
-}
-
-/// The rows of the body of a list.
-pub(crate) fn rows_of(body: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let mut splitter = RowSplitter::new(MAX_ROW_BYTES);
-    splitter.push(body);
-    let mut rows = Vec::new();
-    while let Some(row) = splitter.next_row().ok()? {
-        rows.push(row.to_vec());
-    }
-    splitter.finish().ok().map(|_| rows)
 }
 
 fn is_refusal(kind: ErrorKind) -> bool {

@@ -19,9 +19,10 @@ use reqwest::StatusCode;
 use url::Url;
 
 use crate::config::{App, Config, Credentials, Login, Secret, digest};
+use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock;
-use crate::session::{Connection, close};
+use crate::sign_out::close;
 use crate::store::{Grant, Millis, Pending, Record, Store, now};
 use crate::token_answer::{self, Reading, UNEXPLAINED, WEB_PAGE};
 

@@ -4,29 +4,29 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
-use acumatica_pushdown::{Dialect, Literal};
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use url::Url;
 
+use acumatica_pushdown::{Dialect, Literal};
+
 use crate::access::Access;
 use crate::answer;
 use crate::continuity::{self, Continuity, Cut, Verdict};
-use crate::decode::{
-    self, Batch, Cell, Column, ColumnType, DecodeError, RowDecoder, RowSplitter, SplitError, content,
-};
+use crate::decode::{Batch, RowDecoder, RowSplitter, content};
 use crate::dialect::{Content, Listing, Page, from_row};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Request;
 use crate::learnt::{self, Topic};
 use crate::lease::Lease;
-use crate::negotiate;
+use crate::missing::{field_missing, vouch};
 use crate::parameters;
 use crate::portions::Portions;
 use crate::refusal::may_be_of_condition;
 use crate::request::{ScanRequest, Surface};
+use crate::rows::{MAX_ROW_BYTES, misshapen, unfit};
 use crate::scan::{Counters, Shared};
-use crate::session::Connection;
+use crate::site::Site;
 use crate::supplement::{Pending, check_none};
 use crate::witness;
 
@@ -37,8 +37,6 @@ const BATCH_BYTES: usize = 64 * 1024;
 const PAGE_BYTES: u64 = 8 * 1024 * 1024;
 /// A page that turns out this large is left, and the scan goes on behind it with a smaller one.
 const OVERSIZED_PAGE: u64 = 4 * PAGE_BYTES;
-/// A larger row than this is not one of an ERP.
-pub(crate) const MAX_ROW_BYTES: usize = 256 * 1024 * 1024;
 /// How much further back a page begins each time rows were found to be missing.
 const STEP_BACK: u64 = 16;
 /// It begins no more than so many pages further back, as large as the server sends them: each is a request.
@@ -58,7 +56,7 @@ const ELSEWHERE: (&str, &str) = (
 
 /// The state of a list between rows.
 pub(crate) struct Scan<'a, 'b> {
-    connection: &'b Arc<Connection>,
+    site: &'a Arc<Site>,
     request: &'a ScanRequest,
     call: &'a [Option<Literal>],
     what: &'b str,
@@ -120,6 +118,7 @@ enum PageEnd {
 
 impl<'a, 'b> Scan<'a, 'b> {
     pub fn new(
+        site: &'a Arc<Site>,
         request: &'a ScanRequest,
         call: &'a [Option<Literal>],
         listing: &Listing,
@@ -147,7 +146,7 @@ impl<'a, 'b> Scan<'a, 'b> {
             again: None,
             fault: None,
             no_keyset: false,
-            connection: access.connection,
+            site,
             request,
             call,
             what: access.what,
@@ -196,7 +195,7 @@ impl<'a, 'b> Scan<'a, 'b> {
             // `page_size` is the most rows of a request, the overlap among them. A long overlap may take
             // several pages.
             let page = Page { skip: self.position, top: top.max(2) };
-            let url = self.connection.url(from.as_ref().unwrap_or(&listing.page(page)))?;
+            let url = self.site.connection.url(from.as_ref().unwrap_or(&listing.page(page)))?;
             let end = match self.page(listing, &url, Some(page), cut).await {
                 Err(error) if from.is_some() && may_be_of_condition(error.kind) => {
                     self.no_keyset = true;
@@ -343,7 +342,7 @@ impl<'a, 'b> Scan<'a, 'b> {
         // Rows with the same key may come in another order: any of them may be the last one.
         self.again = Some(std::mem::take(&mut self.given).into_iter().map(|content| (content, 1)).collect());
         let page = Page { skip, top: 2 };
-        let url = self.connection.url(&listing.page(page))?;
+        let url = self.site.connection.url(&listing.page(page))?;
         loop {
             self.position = skip;
             match self.page(listing, &url, Some(page), Cut::Fresh).await? {
@@ -367,7 +366,7 @@ impl<'a, 'b> Scan<'a, 'b> {
     }
 
     async fn follow(&mut self, listing: &Listing, path_and_query: String) -> Result<()> {
-        let mut url = self.connection.url(&path_and_query)?;
+        let mut url = self.site.connection.url(&path_and_query)?;
         let mut followed = HashSet::new();
         loop {
             let next_link = match self.page(listing, &url, None, Cut::Fresh).await? {
@@ -377,7 +376,7 @@ impl<'a, 'b> Scan<'a, 'b> {
             };
             self.check_fields(listing).await?;
             let Some(link) = next_link else { return Ok(()) };
-            url = self.connection.config.instance.resolve_from(&url, &link).ok_or_else(|| {
+            url = self.site.connection.config.instance.resolve_from(&url, &link).ok_or_else(|| {
                 Error::new(ErrorKind::Protocol, format!("the server continues {} on another site", self.what))
                     .detail(format!("The next link is \"{}\".", link.split('?').next().unwrap_or_default()))
                     .hint("Set the option \"url\" to the address that the server uses for itself.")
@@ -420,7 +419,7 @@ impl<'a, 'b> Scan<'a, 'b> {
             return Ok(());
         }
         self.lease = None;
-        negotiate::vouch(self.connection, self.request, &missing, &self.shared.report).await?;
+        vouch(self.site, self.request, &missing, &self.shared.report).await?;
         self.vouched.extend(missing);
         Ok(())
     }
@@ -434,7 +433,7 @@ impl<'a, 'b> Scan<'a, 'b> {
         let never: Vec<usize> = self.decoder.never_met().collect();
         let there = vouched.iter().filter(|index| !never.contains(index));
         let paths: Vec<String> = there.map(|&index| self.request.columns[index].path.join("/")).collect();
-        self.connection.learnt.forget(Topic::Absent, &learnt::place(&self.request.target), &paths);
+        self.site.learnt.forget(Topic::Absent, &learnt::place(&self.request.target), &paths);
     }
 
     /// The columns whose field was to be in each row, and is in none so far.
@@ -470,7 +469,7 @@ impl<'a, 'b> Scan<'a, 'b> {
             let believed = self.elsewhere.as_ref().is_some_and(|elsewhere| elsewhere.portions.has_rows());
             return match believed {
                 true => Ok(()),
-                false => witness::check(self.connection, self.request, dialect, self.shared).await,
+                false => witness::check(self.site, self.request, dialect, self.shared).await,
             };
         }
         if target.surface != Surface::GenericInquiry {
@@ -480,13 +479,13 @@ impl<'a, 'b> Scan<'a, 'b> {
             return parameters::check_empty(self.request, self.call);
         }
         // Where there are definitions, they have said so before; where there are none, that must not pass in silence.
-        let connection = self.connection;
-        if connection.learnt.get(Topic::Definition, &learnt::place(target), Topic::ALL).is_some() {
+        let site = self.site;
+        if site.learnt.get(Topic::Definition, &learnt::place(target), Topic::ALL).is_some() {
             return Ok(());
         }
         self.access
             .ask(|lease| async {
-                let set = connection.entity_set(&lease, target.surface, &target.name).await;
+                let set = site.entity_set(&lease, target.surface, &target.name).await;
                 (lease, set)
             })
             .await?;
@@ -566,7 +565,7 @@ impl<'a, 'b> Scan<'a, 'b> {
         if listing.single {
             splitter = RowSplitter::single(MAX_ROW_BYTES);
         }
-        let mut answer = self.connection.send(lease, surface, request).await?;
+        let mut answer = self.site.connection.send(lease, surface, request).await?;
         while let Some(chunk) = answer.chunk().await? {
             let chunk = chunk.as_ref();
             Counters::add(&stats.bytes, chunk.len() as u64);
@@ -723,7 +722,7 @@ impl<'a, 'b> Scan<'a, 'b> {
         if self.is_settled(listing) || self.shared.has_begun() {
             self.hand_over();
         } else if in_one_piece {
-            return Err(negotiate::field_missing(self.request, &self.missing(listing)));
+            return Err(field_missing(self.request, &self.missing(listing)));
         }
         Ok(())
     }
@@ -738,21 +737,6 @@ impl<'a, 'b> Scan<'a, 'b> {
     }
 }
 
-/// A body that is not a list of rows.
-pub(crate) fn misshapen(what: &str, error: SplitError) -> Error {
-    match error {
-        SplitError::Empty => answer::empty(what),
-        SplitError::NoRows(body) => answer::reported(what, &body),
-        SplitError::Reported(error) => answer::reported(what, &format!("{{\"error\":{error}}}")),
-        SplitError::TrailingGarbage(rest) if answer::is_told(&rest) => answer::reported(what, &rest),
-        other => {
-            Error::new(ErrorKind::Protocol, format!("could not read the answer of the server for {what}"))
-                .detail(other)
-                .hint("Run the query again. If it stays, a proxy may be cutting or changing answers.")
-        }
-    }
-}
-
 /// Whether a row was given before all was read again, as often as it comes.
 fn known_before(again: &mut HashMap<u64, u32>, content: Option<u64>) -> Verdict {
     let Some(content) = content else { return Verdict::New };
@@ -762,48 +746,4 @@ fn known_before(again: &mut HashMap<u64, u32>, content: Option<u64>) -> Verdict 
         again.remove(&content);
     }
     Verdict::Known
-}
-
-/// A value that its column cannot hold.
-pub(crate) fn unfit(request: &ScanRequest, row: &[u8], position: u64, error: DecodeError) -> Error {
-    if error.kind == decode::ErrorKind::Reported {
-        return answer::reported(&request.target.to_string(), &error.value);
-    }
-    let Some(column) = error.column else {
-        return Error::new(ErrorKind::Protocol, format!("could not read a row of {}", request.target))
-            .detail(error.kind);
-    };
-    let hint = match error.kind {
-        decode::ErrorKind::TimeOfDay(_) => Some(request.as_moment(column)),
-        kind => kind.hint().map(Into::into),
-    };
-    Error { hint, ..request.unfit(column, &row_key(request, row, position), &error.value, error.kind) }
-}
-
-/// What a person would call the row: its key, else its id, else its place.
-fn row_key(request: &ScanRequest, row: &[u8], position: u64) -> String {
-    let fields = request.target.surface.row_name(&request.key);
-    if fields.is_empty() {
-        return format!("number {}", position + 1);
-    }
-    let text = |field: String| Column {
-        path: field.split('/').map(Into::into).collect(),
-        name: field,
-        ty: ColumnType::Text,
-    };
-    let columns: Vec<Column> = fields.into_iter().map(text).collect();
-    let mut batch = Batch::new(columns.len());
-    let parts: Option<Vec<String>> = match RowDecoder::new(&columns, &[]).decode(row, &mut batch) {
-        Ok(()) => batch
-            .row(0)
-            .iter()
-            .map(|cell| match cell {
-                Cell::Text(span) => Some(batch.text(*span).to_owned()),
-                _ => None,
-            })
-            .collect(),
-        Err(_) => None,
-    };
-    let parts = parts.filter(|parts| parts.iter().any(|part| !part.trim().is_empty()));
-    parts.map_or_else(|| format!("number {}", position + 1), |parts| parts.join("/"))
 }

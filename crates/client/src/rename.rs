@@ -8,47 +8,13 @@ use std::sync::Arc;
 
 use acumatica_pushdown::Filter;
 
-use crate::catalog::{Contract, MemberType};
-use crate::discover::{Asker, loose};
+use crate::catalog::{Contract, MemberType, loose};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fields::Fields;
 use crate::request::{ScanRequest, Target};
 
 /// Names as a table has them, and as the server does; empty if all are right.
 pub(crate) type Renames = HashMap<Vec<String>, Vec<String>>;
-
-/// What the definition of a table says of the names in a request.
-#[derive(Debug)]
-pub(crate) enum Found {
-    /// They are right.
-    Right,
-    /// Some are written otherwise.
-    Otherwise(Renames),
-    /// There is no definition to ask.
-    NoDefinition,
-}
-
-/// Finds the right names for all fields of a request. The caller has no session in use.
-///
-/// # Errors
-/// A field is none, under any name; the hint says which are near.
-pub(crate) async fn find(asker: &Asker, request: &ScanRequest) -> Result<Found> {
-    let fields = &asker.connection().fields;
-    let (definition, is_new) = fields.get(asker, &request.target, false).await?;
-    let Some(definition) = definition else { return Ok(Found::NoDefinition) };
-    let found = match renames(&definition, request) {
-        // It may have been added since.
-        Err(_) if !is_new => match fields.get(asker, &request.target, true).await?.0 {
-            Some(definition) => renames(&definition, request),
-            None => return Ok(Found::NoDefinition),
-        },
-        found => found,
-    };
-    Ok(match found? {
-        renames if renames.is_empty() => Found::Right,
-        renames => Found::Otherwise(renames),
-    })
-}
 
 /// The request with the right names.
 pub(crate) fn apply(request: &ScanRequest, renames: &Renames) -> ScanRequest {
@@ -75,7 +41,11 @@ pub(crate) fn apply(request: &ScanRequest, renames: &Renames) -> ScanRequest {
     request
 }
 
-fn renames(definition: &Fields, request: &ScanRequest) -> Result<Renames> {
+/// The names in a request that the definition writes otherwise.
+///
+/// # Errors
+/// A field is none, under any name; the hint says which are near.
+pub(crate) fn renames(definition: &Fields, request: &ScanRequest) -> Result<Renames> {
     let mut renames = Renames::new();
     let parameters: Vec<Vec<String>> =
         request.parameters.iter().map(|parameter| vec![parameter.name.clone()]).collect();

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::make_directory;
 
 /// What sealed text begins with, then its form: see [`PREFIX`] and [`BOUND`].
 const MARK: &str = "acumatica-sealed:";
@@ -176,7 +177,7 @@ fn make_key(file: &Path) -> io::Result<()> {
     let mut key = Zeroizing::new([0; KEY_BYTES]);
     rand::fill(&mut *key).map_err(|_| io::Error::other("the system has no random numbers"))?;
     if let Some(directory) = file.parent() {
-        crate::store::make_directory(directory)?;
+        make_directory(directory)?;
     }
     let mut unique = [0; 8];
     rand::fill(&mut unique).map_err(|_| io::Error::other("the system has no random numbers"))?;

@@ -17,26 +17,23 @@
 //! | `dropped.M` | user mapping M is no more |
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::config::{Secret, Transport};
-use crate::error::{Error, ErrorKind, Result};
-use crate::retry::jitter;
+use crate::error::{ErrorKind, Result};
+use crate::files::{
+    self, Durable, Held, Stamp, hold, inaccessible, lock, make_directory, poll, replace, try_hold,
+};
 use crate::seal::Sealer;
-use crate::tenant::Proof;
-
-/// How long someone who waits for a lock sleeps between two looks, at first and at most.
-const FIRST_LOOK: Duration = Duration::from_millis(1);
-const LAST_LOOK: Duration = Duration::from_millis(20);
 
 /// After how many milliseconds the server closes a session that nobody uses (acumatica-api.md section 5).
 const ABANDONED: Millis = 600_000;
@@ -49,14 +46,6 @@ pub(crate) fn now() -> Millis {
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
 
-/// A lock that is held as long as this lives.
-#[derive(Debug)]
-pub(crate) struct Held(#[expect(dead_code, reason = "it is open, and so locked")] File);
-
-/// Tells a file from what stood in its place before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp(u64, i64, i64);
-
 /// The three ways of signing in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum SignIn {
@@ -66,6 +55,19 @@ pub(crate) enum SignIn {
     Basic,
     /// An OAuth access token with each request.
     Bearer,
+}
+
+/// How the tenant of a session is known, if no cookie says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Proof {
+    /// The sign-in page names it.
+    SignInPage,
+    /// An address that names it has answered.
+    Address,
+    /// The client ID names it, and the server takes no other ID than its own.
+    ClientId,
+    /// It is not.
+    None,
 }
 
 /// A session as it is shared.
@@ -266,8 +268,7 @@ impl Store {
     /// Changes what is pending. The lock is held for no longer than that.
     pub fn change_pending(&self, mapping: u32, change: impl FnOnce(&mut Vec<Pending>)) -> Result<()> {
         let path = self.directory.join(format!("pending.{mapping}.lock"));
-        let lock = open_lock(&path)?;
-        lock.lock().map_err(|reason| inaccessible(&path, reason))?;
+        let _turn = files::block(&path)?;
         let mut pending = self.pending(mapping)?;
         change(&mut pending);
         self.write(&format!("pending.{mapping}"), "pending", &pending, Durable::No)
@@ -280,14 +281,12 @@ impl Store {
 
     /// Tells that memory from another in its place.
     pub fn learnt_stamp(&self, mapping: u32) -> Option<Stamp> {
-        let about = fs::metadata(self.directory.join(format!("learnt.{mapping}"))).ok()?;
-        Some(Stamp(about.ino(), about.mtime(), about.mtime_nsec()))
+        Stamp::of(&self.directory.join(format!("learnt.{mapping}")))
     }
 
     /// The turn to change that memory, for no longer than that; none if there cannot be one.
     pub fn hold_learnt(&self, mapping: u32) -> Option<Held> {
-        let lock = open_lock(&self.directory.join(format!("learnt.{mapping}.lock"))).ok()?;
-        lock.lock().ok().map(|()| Held(lock))
+        files::block(&self.directory.join(format!("learnt.{mapping}.lock"))).ok()
     }
 
     /// Saves that memory, if it can be saved.
@@ -372,77 +371,6 @@ impl Slot {
         // What is not there need not be removed.
         let _ = fs::remove_file(self.store.directory.join(format!("session.{}", self.index)));
     }
-}
-
-/// Whether state must outlive a crash of the machine. Sessions need not: they only cost a seat until the
-/// server closes them.
-#[derive(PartialEq)]
-enum Durable {
-    Yes,
-    No,
-}
-
-fn replace(path: &Path, content: &[u8], durable: Durable) -> io::Result<()> {
-    let draft = path.with_added_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(content)?;
-    if durable == Durable::Yes {
-        file.sync_all()?;
-    }
-    fs::rename(&draft, path)?;
-    if durable == Durable::Yes
-        && let Some(directory) = path.parent()
-    {
-        File::open(directory)?.sync_all()?;
-    }
-    Ok(())
-}
-
-/// Makes a directory that only its owner can enter, and those above it.
-pub(crate) fn make_directory(directory: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)
-}
-
-fn try_hold(path: &Path) -> Result<Option<Held>> {
-    lock(path, File::try_lock)
-}
-
-async fn hold(path: &Path) -> Result<Held> {
-    poll(|| try_hold(path)).await
-}
-
-fn open_lock(path: &Path) -> Result<File> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-    file.map_err(|reason| inaccessible(path, reason))
-}
-
-fn lock(path: &Path, how: fn(&File) -> Result<(), TryLockError>) -> Result<Option<Held>> {
-    let file = open_lock(path)?;
-    match how(&file) {
-        Ok(()) => Ok(Some(Held(file))),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(reason)) => Err(inaccessible(path, reason)),
-    }
-}
-
-/// Looks again and again until there is something. To sleep in the lock itself could not be cancelled.
-pub(crate) async fn poll<T>(mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let mut pause = FIRST_LOOK;
-    loop {
-        if let Some(found) = look()? {
-            return Ok(found);
-        }
-        tokio::time::sleep(jitter(pause)).await;
-        pause = (pause * 2).min(LAST_LOOK);
-    }
-}
-
-fn inaccessible(path: &Path, reason: io::Error) -> Error {
-    // Not the whole path: where the data directory is concerns superusers alone.
-    let name: PathBuf = path.components().rev().take(3).collect::<Vec<_>>().into_iter().rev().collect();
-    Error::new(ErrorKind::Storage, format!("could not access \"acumatica_fdw/{}\"", name.display())).detail(reason).hint(
-        "The sessions of the cluster are kept there. It must be writable for the user that runs PostgreSQL.",
-    )
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use crate::dialect::rest::is_custom;
 use crate::dialect::{Content, Listing, More, Page, query};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Request;
-use crate::pages::{MAX_ROW_BYTES, misshapen, unfit};
 use crate::request::ScanRequest;
+use crate::rows::{MAX_ROW_BYTES, misshapen, unfit};
 use crate::scan::Counters;
 
 /// The records of a page whose rows wait for the rest.

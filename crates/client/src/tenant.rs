@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use percent_encoding::percent_decode;
-use serde::{Deserialize, Serialize};
 
 use crate::config::{Credentials, ODataVersion};
+use crate::connection::{Connection, LIST_BYTES};
 use crate::cookies::CookieJar;
 use crate::encode::encode_segment;
 use crate::endpoint::parse_list;
@@ -21,23 +21,11 @@ use crate::lease::Lease;
 use crate::lock;
 use crate::report::Report;
 use crate::request::Surface;
-use crate::session::{Connection, LIST_BYTES};
+
+use crate::store::Proof;
 
 /// How long the sign-in page may take: nobody waits for it but us.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How the tenant of a session is known, if no cookie says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Proof {
-    /// The sign-in page names it.
-    SignInPage,
-    /// An address that names it has answered.
-    Address,
-    /// The client ID names it, and the server takes no other ID than its own.
-    ClientId,
-    /// It is not.
-    None,
-}
 
 /// What the sign-in page of a site says of its tenants.
 #[derive(Debug, PartialEq, Eq)]
@@ -198,8 +186,13 @@ fn is_same(cookie: &[u8], wanted: &str) -> bool {
     readings.iter().any(|bytes| same_name(&text(bytes), wanted))
 }
 
+/// The tenant that a session is in, if a cookie says so.
+pub(crate) fn landed(lease: &Lease) -> Option<String> {
+    lease.tenant_cookie().map(|cookie| readable(&cookie))
+}
+
 /// The value of a cookie as a person reads it.
-pub(crate) fn readable(cookie: &[u8]) -> String {
+fn readable(cookie: &[u8]) -> String {
     text(&percent_decode(&unquoted(cookie)).collect::<Vec<u8>>())
 }
 

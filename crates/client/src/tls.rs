@@ -6,8 +6,7 @@ use std::path::Path;
 use reqwest::{Certificate, ClientBuilder, Identity};
 
 use crate::config::Transport;
-use crate::error::{Error, ErrorKind, Result};
-use crate::http::chain;
+use crate::error::{Error, ErrorKind, Result, chain};
 
 pub(crate) fn configure(mut builder: ClientBuilder, transport: &Transport) -> Result<ClientBuilder> {
     if let Some(file) = &transport.ca_file {

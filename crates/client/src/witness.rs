@@ -11,12 +11,12 @@ use acumatica_pushdown::{Anchor, Case, Comparison, Dialect, Filter, Literal, Tes
 
 use crate::decode::{Batch, Cell, Column, ColumnType, RowDecoder};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fetch;
 use crate::learnt::{self, Learnt, Topic};
+use crate::place;
 use crate::refusal::{columns_of, listed, may_be_of_condition};
 use crate::request::{Findings, ScanRequest, Surface};
 use crate::scan::Shared;
-use crate::session::Connection;
+use crate::site::Site;
 
 /// Rows that are looked through for values, if the first row has none.
 const ROWS: u64 = 100;
@@ -45,7 +45,7 @@ pub(crate) fn doubted(request: &ScanRequest, learnt: &Learnt) -> Vec<String> {
 /// # Errors
 /// [`ErrorKind::Doubted`] if that is not to be believed; then the memory tells which fields not to ask about.
 pub(crate) async fn check(
-    connection: &Arc<Connection>,
+    site: &Arc<Site>,
     request: &ScanRequest,
     dialect: Dialect,
     shared: &Shared,
@@ -53,11 +53,11 @@ pub(crate) async fn check(
     let Some(filter) = sent(request, dialect) else { return Ok(()) };
     let unkeyed = unkeyed(&filter);
     let place = learnt::place(&request.target);
-    let learnt = &connection.learnt;
+    let learnt = &site.learnt;
     if unkeyed.is_empty() || learnt.get(Topic::Witness, &place, &shape(&filter)).is_some() {
         return Ok(());
     }
-    let witnesses = Witnesses { connection, request, dialect, shared };
+    let witnesses = Witnesses { site, request, dialect, shared };
     let mut rows = witnesses.rows(&filter, 1).await?;
     if rows.is_empty() {
         return Ok(());
@@ -128,7 +128,7 @@ fn shape(filter: &Filter) -> String {
 }
 
 struct Witnesses<'a> {
-    connection: &'a Arc<Connection>,
+    site: &'a Arc<Site>,
     request: &'a ScanRequest,
     dialect: Dialect,
     shared: &'a Shared,
@@ -151,7 +151,7 @@ impl Witnesses<'_> {
             findings: Findings { whole, ..Findings::default() },
             ..self.of_records(columns.clone(), None)
         };
-        let rows = match fetch::beginning(self.connection, &sample, most, self.shared).await {
+        let rows = match place::beginning(self.site, &sample, most, self.shared).await {
             Ok(rows) => rows,
             // A row that cannot be had is no witness.
             Err(error) if may_be_of_condition(error.kind) || error.kind == ErrorKind::UnknownField => {
@@ -189,7 +189,7 @@ impl Witnesses<'_> {
         });
         let id = Column { name: "id".into(), path: vec!["id".into()], ty: ColumnType::Uuid };
         let request = self.of_records(vec![columns.unwrap_or(id)], Some(witness.clone()));
-        let rows = fetch::beginning(self.connection, &request, 1, self.shared).await?;
+        let rows = place::beginning(self.site, &request, 1, self.shared).await?;
         Ok(!rows.is_empty())
     }
 

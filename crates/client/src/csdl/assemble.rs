@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::document::{Document, End, Field, Navigation};
+use super::annotations::Notes;
+use super::document::{Document, End, Field, Navigation, tails};
 use super::names::{self, Group};
 use super::{Faults, Index, items, malformed, short, shown};
 use crate::catalog::{EntitySet, FieldType, Model, Parameter, Property, Relation};
@@ -15,7 +16,7 @@ const MAX_MODEL: usize = 256 << 20;
 
 pub(super) fn model(mut document: Document, wanted: &(dyn Fn(&str) -> bool + Sync)) -> Result<Model> {
     let types = Index::new(document.types.iter().map(|ty| &*ty.name));
-    document.apply_annotations(&types);
+    apply_annotations(&mut document, &types);
     let mut faults = std::mem::take(&mut document.faults);
     let groups = names::groups(&document, &types, wanted, &mut faults);
     let mut names = HashMap::new();
@@ -35,6 +36,41 @@ pub(super) fn model(mut document: Document, wanted: &(dyn Fn(&str) -> bool + Syn
         groups.iter().filter(|group| group.names.iter().chain(&group.class).any(|name| wanted(name)));
     let sets = groups.map(|group| assembly.set(group)).collect::<Result<_>>()?;
     Ok(Model { sets, faults: assembly.faults.0 })
+}
+
+/// Puts the annotations where they belong that stand elsewhere.
+fn apply_annotations(document: &mut Document, types: &Index) {
+    let sets: HashMap<Box<str>, usize> =
+        document.sets.iter().enumerate().rev().map(|(at, set)| (set.name.clone(), at)).collect();
+    let functions: HashSet<Box<str>> =
+        document.functions.iter().map(|function| function.name.clone()).collect();
+    let mut fields: HashMap<(Box<str>, Box<str>), Notes> = HashMap::new();
+    for (target, notes) in std::mem::take(&mut document.elsewhere) {
+        // A part is of a type, of a function with its types, or of what holds the sets.
+        let (holder, part) = target.split_once('/').unwrap_or((&target, ""));
+        // With the types of its parameters behind it, which may have brackets, as may the name.
+        let function = tails(holder).find_map(|name| {
+            let ends = name.rmatch_indices('(').take(8).map(|(at, _)| at);
+            std::iter::once(name.len()).chain(ends).find_map(|end| functions.get(&name[..end]))
+        });
+        match (types.find(holder).map(|at| &mut document.types[at]), function, sets.get(part)) {
+            (Some(ty), ..) if part.is_empty() => ty.notes.add(&notes),
+            (Some(ty), ..) => fields.entry((ty.name.clone(), part.into())).or_default().add(&notes),
+            (_, Some(function), _) => {
+                fields.entry((function.clone(), part.into())).or_default().add(&notes);
+            }
+            (.., Some(&set)) => document.sets[set].notes.add(&notes),
+            _ => {}
+        }
+    }
+    let properties = document.types.iter_mut().map(|ty| (&ty.name, &mut ty.properties));
+    let parameters = document.functions.iter_mut().map(|of| (&of.name, &mut of.parameters));
+    for (holder, all) in properties.chain(parameters).filter(|_| !fields.is_empty()) {
+        for field in all {
+            let notes = fields.get(&(holder.clone(), field.name.clone()));
+            notes.into_iter().for_each(|notes| field.notes.add(notes));
+        }
+    }
 }
 
 struct Assembly<'a> {

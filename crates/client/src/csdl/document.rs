@@ -4,7 +4,7 @@
 
 use quick_xml::events::{BytesStart, Event};
 
-use super::annotations::{Notes, Term};
+use super::annotations::{Notes, Term, term};
 use super::{Faults, MAX_NAME, cut, edm, malformed, reader, shown};
 use crate::catalog::FieldType;
 use crate::error::Result;
@@ -285,6 +285,62 @@ impl Document {
             }
             _ => self.annotation(tag, element, parent),
         }
+    }
+
+    fn annotation(&mut self, tag: &BytesStart<'_>, name: &str, parent: Element) -> Option<Element> {
+        match (name, parent) {
+            ("Annotations", _) => {
+                let target = self.name(tag, "Target")?;
+                self.elsewhere.push((target, Notes::default()));
+                Some(Element::Annotations)
+            }
+            ("PropertyValue", Element::Annotation(Term::FilterRestrictions)) => {
+                let (term, value) = match self.attribute(tag, "Property")?.as_str() {
+                    "NonFilterableProperties" => (Term::NonFilterableProperties, "PropertyPath"),
+                    "Filterable" => (Term::Filterable, "Bool"),
+                    _ => return None,
+                };
+                let text = self.attribute(tag, value).unwrap_or_default();
+                self.annotate(term, &text);
+                Some(Element::Annotation(term))
+            }
+            ("Record" | "Collection", Element::Annotation(_)) => Some(parent),
+            // An annotation of an annotation says nothing.
+            ("Annotation", Element::Annotation(_)) => None,
+            ("Annotation", _) => {
+                let term = term(&self.attribute(tag, "Term")?)?;
+                let text = self.attribute(tag, "String").unwrap_or_default();
+                self.annotate(term, &text);
+                Some(Element::Annotation(term))
+            }
+            ("PropertyPath" | "String" | "Bool", Element::Annotation(term)) => Some(Element::Text(term)),
+            _ => None,
+        }
+    }
+
+    /// Keeps what the annotation that is open says.
+    fn annotate(&mut self, term: Term, text: &str) {
+        let Some(notes) = self.annotated() else { return };
+        match (term, text.trim()) {
+            (Term::OptionalParameter, _) => notes.optional = true,
+            (Term::FilterRestrictions, _) | (_, "") => {}
+            (Term::Filterable, text) => notes.nothing_filterable |= text == "false",
+            (Term::Description, text) => notes.title = Some(cut(text, MAX_NAME).into()),
+            (Term::NonFilterableProperties, path) => notes.not_filterable.push(cut(path, MAX_NAME).into()),
+        }
+    }
+
+    /// What the annotation that is open is about.
+    fn annotated(&mut self) -> Option<&mut Notes> {
+        let is_inside = |element: &&Element| matches!(element, Element::Annotation(_) | Element::Text(_));
+        Some(match self.open.iter().rev().find(|element| !is_inside(element))? {
+            Element::Type => &mut self.types.last_mut()?.notes,
+            Element::Property => &mut self.types.last_mut()?.properties.last_mut()?.notes,
+            Element::Set => &mut self.sets.last_mut()?.notes,
+            Element::Parameter => &mut self.functions.last_mut()?.parameters.last_mut()?.notes,
+            Element::Annotations => &mut self.elsewhere.last_mut()?.1,
+            _ => return None,
+        })
     }
 
     fn leave(&mut self, element: Element) {

@@ -5,6 +5,7 @@
 //! are found, and what their members hold ([`schemas`]).
 
 mod document;
+mod named;
 mod schemas;
 mod shape;
 #[cfg(test)]

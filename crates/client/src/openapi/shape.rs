@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::document::Named;
+use super::named::{Member, Named};
 use super::{MAX_NAME, cut, unescape};
 use crate::catalog::FieldType;
 
@@ -28,6 +28,8 @@ pub(super) struct Object {
     bases: Vec<Box<str>>,
     members: Vec<(Box<str>, Shape)>,
 }
+
+impl Member for Shape {}
 
 impl Shape {
     /// The schemas whose members it has too.
