@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use acumatica_pushdown::{Dialect, Literal};
+use acumatica_pushdown::Dialect;
 
 use crate::access::Access;
 use crate::decode::Batch;
 use crate::dialect::{Listing, Record, filters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lease::Lease;
-use crate::pages::{Elsewhere, Scan};
+use crate::pages::{Call, Elsewhere, Scan};
 use crate::parameters;
 use crate::place::{Place, resolve};
 use crate::portions::Portions;
@@ -25,19 +25,14 @@ pub(crate) async fn read(site: &Arc<Site>, request: &ScanRequest, shared: &Share
         Access::new(&site.connection, request.target.surface, &what, &shared.report, &shared.stats.retries);
     for call in &request.calls {
         parameters::check_given(request, call)?;
-        run_call(site, request, call, &mut access, shared).await?;
+        run_call(Call { site, request, values: call, shared }, &mut access).await?;
     }
     Ok(())
 }
 
 /// Reads the rows of one call, in as many portions as its conditions need.
-async fn run_call(
-    site: &Arc<Site>,
-    request: &ScanRequest,
-    call: &[Option<Literal>],
-    access: &mut Access<'_>,
-    shared: &Shared,
-) -> Result<()> {
+async fn run_call(call: Call<'_>, access: &mut Access<'_>) -> Result<()> {
+    let Call { site, request, values, shared } = call;
     let connection = &site.connection;
     let (lease, (place, request)) = access
         .ask(|lease| async {
@@ -46,8 +41,9 @@ async fn run_call(
         })
         .await?;
     let request = request.as_ref();
+    let call = Call { request, ..call };
     let mut lease = Some(lease);
-    let listing = place.listing(connection, request, call)?;
+    let listing = place.listing(connection, request, values)?;
     if request.is_final() {
         if request.target.singleton {
             return Err(Error::new(ErrorKind::RowsOnly, "a setup class is one object and no list"));
@@ -58,7 +54,7 @@ async fn run_call(
         return count(request, &listing, lease, access, shared).await;
     }
     if let Some(record) = &listing.record
-        && by_address(site, request, call, &listing, record, &mut lease, access, shared).await?
+        && by_address(call, &listing, record, &mut lease, access).await?
     {
         return Ok(());
     }
@@ -78,7 +74,7 @@ async fn run_call(
         }
         (Some(by), _) if by.nulls_apart => request.with_nulls_apart(by),
         (_, 0 | 1) => {
-            return scan_list(site, request, call, &listing, &place, lease, access, shared, None).await;
+            return scan_list(call, &listing, &place, lease, access, None).await;
         }
         _ => portions
             .into_iter()
@@ -88,9 +84,9 @@ async fn run_call(
     let mut brought = Portions::default();
     for (portion, request) in portions.into_iter().enumerate() {
         let elsewhere = Elsewhere { portions: &mut brought, portion };
-        let listing = place.listing(connection, &request, call)?;
-        scan_list(site, &request, call, &listing, &place, lease.take(), access, shared, Some(elsewhere))
-            .await?;
+        let call = Call { request: &request, ..call };
+        let listing = place.listing(connection, &request, values)?;
+        scan_list(call, &listing, &place, lease.take(), access, Some(elsewhere)).await?;
     }
     Ok(())
 }
@@ -98,17 +94,14 @@ async fn run_call(
 /// Reads the record that a condition names by its whole key; false if it is to be looked for in the list. That is
 /// always right, and one request instead of two.
 async fn by_address(
-    site: &Arc<Site>,
-    request: &ScanRequest,
-    call: &[Option<Literal>],
+    call: Call<'_>,
     listing: &Listing,
     record: &Record,
     lease: &mut Option<Lease>,
     access: &mut Access<'_>,
-    shared: &Shared,
 ) -> Result<bool> {
     let of_record = listing.of_record(record);
-    let mut scan = Scan::new(site, request, call, &of_record, lease.take(), access, shared)?;
+    let mut scan = Scan::new(call, &of_record, lease.take(), access)?;
     match scan.links(&of_record).await {
         Ok(()) => {}
         Err(error) if error.kind == ErrorKind::NoRecord && record.certain => return Ok(true),
@@ -135,19 +128,15 @@ async fn by_address(
 }
 
 /// Reads the rows of a list, but those that are `elsewhere`.
-#[expect(clippy::too_many_arguments, reason = "it is what two loops have in common")]
 async fn scan_list(
-    site: &Arc<Site>,
-    request: &ScanRequest,
-    call: &[Option<Literal>],
+    call: Call<'_>,
     listing: &Listing,
     place: &Place,
     lease: Option<Lease>,
     access: &mut Access<'_>,
-    shared: &Shared,
     elsewhere: Option<Elsewhere<'_>>,
 ) -> Result<()> {
-    let mut scan = Scan::new(site, request, call, listing, lease, access, shared)?;
+    let mut scan = Scan::new(call, listing, lease, access)?;
     scan.elsewhere = elsewhere;
     if listing.pageable {
         scan.pages(listing).await?
@@ -158,7 +147,7 @@ async fn scan_list(
     scan.hand_over();
     scan.end_portion();
     scan.tell_what_is_there();
-    scan.check_empty(listing, place.dialect(request)).await
+    scan.check_empty(listing, place.dialect(call.request)).await
 }
 
 /// That the server is asked all that it was to be asked: nothing is checked again.

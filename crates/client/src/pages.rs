@@ -54,11 +54,21 @@ const ELSEWHERE: (&str, &str) = (
     "Time and again a page did not begin with the last row of the one before.",
 );
 
+/// What is read: the rows of a request for one set of values of its parameters.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub site: &'a Arc<Site>,
+    pub request: &'a ScanRequest,
+    /// Of the parameters, in their order.
+    pub values: &'a [Option<Literal>],
+    pub shared: &'a Shared,
+}
+
 /// The state of a list between rows.
 pub(crate) struct Scan<'a, 'b> {
     site: &'a Arc<Site>,
     request: &'a ScanRequest,
-    call: &'a [Option<Literal>],
+    values: &'a [Option<Literal>],
     what: &'b str,
     shared: &'a Shared,
     headers: HeaderMap,
@@ -118,14 +128,12 @@ enum PageEnd {
 
 impl<'a, 'b> Scan<'a, 'b> {
     pub fn new(
-        site: &'a Arc<Site>,
-        request: &'a ScanRequest,
-        call: &'a [Option<Literal>],
+        call: Call<'a>,
         listing: &Listing,
         lease: Option<Lease>,
         access: &'a mut Access<'b>,
-        shared: &'a Shared,
     ) -> Result<Self> {
+        let Call { site, request, values, shared } = call;
         Ok(Self {
             continuity: match listing.content {
                 Content::OfRecord => Continuity::by_id(),
@@ -148,10 +156,10 @@ impl<'a, 'b> Scan<'a, 'b> {
             no_keyset: false,
             site,
             request,
-            call,
+            values,
             what: access.what,
             shared,
-            decoder: parameters::decoder(request, call, &listing.identity),
+            decoder: parameters::decoder(request, values, &listing.identity),
             headers: request.context.headers()?,
             lease,
             access,
@@ -461,7 +469,7 @@ impl<'a, 'b> Scan<'a, 'b> {
             return Ok(());
         }
         if target.form {
-            return parameters::check_empty(self.request, self.call);
+            return parameters::check_empty(self.request, self.values);
         }
         if target.surface == Surface::Rest && self.position == self.request.offset {
             check_none(self.request, listing, self.access, &self.shared.stats).await?;
@@ -476,7 +484,7 @@ impl<'a, 'b> Scan<'a, 'b> {
             return Ok(());
         }
         if !self.request.parameters.is_empty() {
-            return parameters::check_empty(self.request, self.call);
+            return parameters::check_empty(self.request, self.values);
         }
         // Where there are definitions, they have said so before; where there are none, that must not pass in silence.
         let site = self.site;
@@ -594,7 +602,7 @@ impl<'a, 'b> Scan<'a, 'b> {
                     // What a form shows of its parameters is checked below.
                     true => {
                         self.decoder.has_hit()
-                            || listing.body.is_some() && self.call.iter().any(Option::is_some)
+                            || listing.body.is_some() && self.values.iter().any(Option::is_some)
                     }
                     false => listing.single || self.decoder.identity().is_some(),
                 };
@@ -602,7 +610,7 @@ impl<'a, 'b> Scan<'a, 'b> {
                     return Err(answer::no_row(self.what, &listing.identity, row));
                 }
                 if listing.body.is_some() {
-                    parameters::check_echo(self.request, self.call, row)?;
+                    parameters::check_echo(self.request, self.values, row)?;
                 }
                 let content = self.content_of(listing, row);
                 let verdict = match &mut self.again {
