@@ -302,7 +302,7 @@ impl Scan {
             let slot = (*node).ss.ss_ScanTupleSlot;
             let before = pg_sys::MemoryContextSwitchTo((*(*node).ss.ps.state).es_query_cxt);
             let relation = relation(node);
-            self.runtime.sorting.begin_here(&relation);
+            self.runtime.sorting.begin_local(&relation);
             let row_context = (*(*node).ss.ps.ps_ExprContext).ecxt_per_tuple_memory;
             loop {
                 // `advance` checks for interrupts only when it waits, and `tuplesort_puttupleslot` does not check.

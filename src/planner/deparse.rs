@@ -1,4 +1,4 @@
-//! From a foreign table and a plan to a request.
+//! Builds the scan request of a foreign table and a plan.
 
 use acumatica_client::decode::{self, ColumnType};
 use acumatica_client::{Findings, Parameter, ScanRequest, Surface};
@@ -8,18 +8,18 @@ use crate::catalog::setting;
 use crate::catalog::table::{self, Column, Table};
 use crate::planner::private::{Plan, Upper};
 
-/// Rows of the first request when the planner expects no limit: enough to answer a look at the
-/// table, few enough to be quick.
+/// The number of rows in the first page if the plan has no limit. Later pages have `page_size` rows. A client that reads
+/// only the first rows gets them quickly.
 pub const FIRST_PAGE: u32 = 256;
-/// What the rows of a detail have besides their fields.
+/// The members of a detail row that are not fields.
 const ROW_MEMBERS: [&str; 7] = ["id", "rowNumber", "note", "files", "custom", "error", "*"];
 
-/// The request that reads the columns of `plan`, with no call and no condition yet.
+/// The request that reads the columns of `plan`. The executor adds the calls and the filter.
 pub fn request(table: &Table, plan: &Plan) -> ScanRequest {
     let Table { target, .. } = table;
     let wanted = |column: &&Column| plan.attributes.contains(&column.attribute);
     let mut columns: Vec<decode::Column> = table.columns.iter().filter(wanted).map(decoded).collect();
-    let place = |column: &Column| {
+    let index = |column: &Column| {
         plan.attributes.contains(&column.attribute).then(|| {
             table.columns.iter().filter(wanted).position(|other| other.attribute == column.attribute)
         })?
@@ -34,12 +34,12 @@ pub fn request(table: &Table, plan: &Plan) -> ScanRequest {
         .parameters()
         .map(|column| Parameter {
             name: column.path.join("/"),
-            column: place(column),
+            column: index(column),
             required: column.parameter == Some(table::Parameter::Required),
         })
         .collect();
     let may_refuse = table.columns.iter().filter(wanted).any(|column| column.may_refuse);
-    // Without any field of the detail, all of it would be asked for.
+    // Without a field of the detail in `$select`, the server would send all of the detail: a spare field prevents that.
     let is_field = |path: &[String]| {
         path.len() == target.detail.len() + 1
             && path.starts_with(&target.detail)
@@ -52,8 +52,8 @@ pub fn request(table: &Table, plan: &Plan) -> ScanRequest {
         columns.extend(spare.map(decoded));
     }
     let (key, key_types): (Vec<String>, Vec<ColumnType>) = table.key.iter().cloned().unzip();
-    // The decoder names the row of a value that it refuses. For PostgreSQL to do so too, the fields
-    // that name it must be among the cells, behind those of the columns.
+    // An error about a value names the row by its key fields. The decoder always knows them; if PostgreSQL may refuse a
+    // value, they must be among the cells too, after those of the columns.
     if may_refuse && !target.form {
         for field in target.surface.row_name(&key) {
             if !columns.iter().any(|column| column.path.join("/") == field) {

@@ -1,4 +1,4 @@
-//! From a query to a remote request: paths, which clauses are shippable, what the executor is told.
+//! The planner: paths, which clauses are shippable, and the plan data for the executor.
 
 pub mod deparse;
 pub mod order;

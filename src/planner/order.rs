@@ -1,10 +1,10 @@
-//! ORDER BY that the server is asked for: which it is trusted with, and what is done about one that it breaks or refuses.
+//! ORDER BY on the server: which pathkeys are sent, and what happens if the server breaks or refuses the order.
 //!
-//! The server sorts NULL first, and last where the order is descending; PostgreSQL does so only if it is told to. Where
-//! it is not, and there may be NULLs, these rows are asked for apart, before the others or after them.
+//! The server sorts NULL first, and last in descending order; PostgreSQL's default is the reverse. If the query's order
+//! differs from the server's and the column may be NULL, the rows with NULL are requested apart, before or after the others.
 //!
-//! Only a query with a LIMIT asks for an order: it needs no more than a page, which the server finds in one go. Of many
-//! pages in the order of a field that people change, a row could go from one that is yet to come to one that was.
+//! Only a query with a LIMIT that fits in one page asks for an order, because the server answers it at one moment. While
+//! several pages are read in the order of a field that users change, a row could move to a page that was read before.
 
 use std::cmp::Ordering;
 
@@ -19,10 +19,10 @@ use crate::catalog::table::Table;
 use crate::planner::private::Key;
 use crate::planner::value::{self, attribute_of};
 
-/// The columns that the first of some pathkeys are about, as far as the server can be asked to order by them.
+/// The sort keys for the longest prefix of `pathkeys` that the server can apply.
 ///
 /// # Safety
-/// `rel` is a relation of the planner run under way, `pathkeys` a list of that run.
+/// `rel` and `pathkeys` belong to the current planner run; `table` and `relation` are those of `rel`.
 pub unsafe fn keys(
     rel: *mut pg_sys::RelOptInfo,
     table: &Table,
@@ -30,13 +30,13 @@ pub unsafe fn keys(
     pathkeys: *mut pg_sys::List,
 ) -> Vec<Key> {
     let surface = table.surface();
-    // REST ignores `$orderby` (acumatica-api.md section 2).
+    // REST ignores `$orderby` (docs/acumatica.md section 2).
     if surface == Surface::Rest || pathkeys.is_null() {
         return Vec::new();
     }
     let text = table.collation();
     let mut keys: Vec<Key> = Vec::new();
-    // SAFETY: as the caller says.
+    // SAFETY: the caller guarantees pathkeys of this run; each has an equivalence class of the same run.
     unsafe {
         for pathkey in PgList::<pg_sys::PathKey>::from_pg(pathkeys).iter_ptr() {
             let class = (*pathkey).pk_eclass;
@@ -67,7 +67,8 @@ pub unsafe fn keys(
                 break;
             }
             keys.push(Key { attribute: column.attribute, descending, nulls_apart });
-            // What the field tells apart and the column does not, the server does not order by the next key.
+            // Values of such a field may differ while those of the column are equal. The server then does not order these
+            // rows by the next key, so this key is the last.
             let kind = column.field.as_ref().ok().and_then(|field| TypeCategory::of(field.ty));
             if matches!(kind, Some(TypeCategory::Float | TypeCategory::Moment)) {
                 break;
@@ -77,27 +78,33 @@ pub unsafe fn keys(
     keys
 }
 
-/// Whether a column is one of the things that a class says are equal.
+/// Whether an equivalence class has the column as a member.
+///
+/// # Safety
+/// `class` belongs to the current planner run.
 unsafe fn is_member(class: *mut pg_sys::EquivalenceClass, relid: pg_sys::Index, attribute: i16) -> bool {
-    // SAFETY: the planner's own structure.
+    // SAFETY: the caller guarantees a class of this run, whose members have expressions.
     unsafe {
         let members = PgList::<pg_sys::EquivalenceMember>::from_pg((*class).ec_members);
         members.iter_ptr().any(|member| {
             let expression: *mut pg_sys::Expr = (*member).em_expr;
-            // Under another type it may be ordered otherwise.
+            // A Var under a RelabelType may sort differently.
             (*expression.cast::<pg_sys::Node>()).type_ == pg_sys::NodeTag::T_Var
                 && attribute_of(relid, expression) == Some(attribute)
         })
     }
 }
 
-/// Which way a pathkey goes in the default order of the column's type; `None` if it is another order.
+/// Whether a pathkey sorts descending by the default btree operator family of the column's type; `None` for another family.
+///
+/// # Safety
+/// `pathkey` belongs to the current planner run.
 unsafe fn is_descending(
     pathkey: *mut pg_sys::PathKey,
     relation: &PgRelation,
     attribute: i16,
 ) -> Option<bool> {
-    // SAFETY: the planner's own structure, and look-ups in the catalog.
+    // SAFETY: the caller guarantees a pathkey of this run; the type is that of an attribute, so it exists.
     unsafe {
         let ty = relation.tuple_desc().get(attribute as usize - 1)?.atttypid;
         let is_default = value::btree_family(ty) == Some((*pathkey).pk_opfamily);
@@ -105,12 +112,15 @@ unsafe fn is_descending(
     }
 }
 
-/// Whether a column is NOT NULL, or a condition leaves only rows where it is not.
+/// Whether a column is NOT NULL, or a clause of the relation removes the rows where it is NULL.
+///
+/// # Safety
+/// `rel` belongs to the current planner run.
 unsafe fn is_never_null(rel: *mut pg_sys::RelOptInfo, relation: &PgRelation, attribute: i16) -> bool {
     if relation.tuple_desc().get(attribute as usize - 1).is_some_and(|column| column.attnotnull) {
         return true;
     }
-    // SAFETY: the planner's own structures; each node is looked at as what its tag says it is.
+    // SAFETY: the caller guarantees a relation of this run, whose clauses are nodes; each is cast to what its tag says.
     unsafe {
         let is_it = |node| attribute_of((*rel).relid, node) == Some(attribute);
         let clauses = PgList::<pg_sys::RestrictInfo>::from_pg((*rel).baserestrictinfo);
@@ -132,28 +142,31 @@ unsafe fn is_never_null(rel: *mut pg_sys::RelOptInfo, relation: &PgRelation, att
     }
 }
 
-/// Sees to it that rows come in the order that the plan relies on.
+/// Checks that the rows arrive in the order that the plan relies on, and sorts them locally if the server has refused to.
 #[derive(Debug)]
 pub struct Sorting {
     keys: Vec<Key>,
-    /// Where in a row each of them is.
+    /// The index of each key in the slot's arrays.
     places: Vec<usize>,
     comparators: Vec<pg_sys::SortSupportData>,
-    /// The values of the row before, each copied, and whether it is NULL; empty before the first row.
+    /// The keys of the previous row: copied datums, and whether each is NULL. Empty before the first row.
     previous: Vec<(pg_sys::Datum, bool)>,
-    /// Of each key, whether its values are passed by value, and how long they are.
+    /// `attbyval` and `attlen` of each key.
     layout: Vec<(bool, i32)>,
     context: pg_sys::MemoryContext,
-    /// The server has refused: where rows are sorted, and the slot that they come back in.
-    here: Option<(*mut pg_sys::Tuplesortstate, *mut pg_sys::TupleTableSlot)>,
+    /// The local sort and the slot that its rows are read into.
+    local: Option<(*mut pg_sys::Tuplesortstate, *mut pg_sys::TupleTableSlot)>,
 }
 
 impl Sorting {
+    /// Prepares the comparison by `keys`, which are at `places` in the slot.
+    ///
     /// # Safety
-    /// `relation` is open for as long as this lives, as is the current memory context.
+    /// The current memory context and the relation's tuple descriptor outlive the result.
     pub unsafe fn new(keys: &[Key], places: Vec<usize>, relation: &PgRelation) -> Self {
         let descriptor = relation.tuple_desc();
-        // SAFETY: look-ups in the catalog; the context is as the caller says.
+        // SAFETY: PrepareSortSupportFromOrderingOp allocates in `ssup_cxt`, which outlives the result by the caller's
+        // guarantee. The operator is a btree operator of the attribute's type, as it requires.
         unsafe {
             let context = pg_sys::CurrentMemoryContext;
             let attribute = |key: &Key| descriptor.get(key.attribute as usize - 1);
@@ -177,25 +190,26 @@ impl Sorting {
                 previous: Vec::new(),
                 layout,
                 context,
-                here: None,
+                local: None,
             }
         }
     }
 
+    /// Whether the plan relies on an order.
     pub fn is_asked_for(&self) -> bool {
         !self.keys.is_empty()
     }
 
-    /// As before the first row.
+    /// Returns to the state before the first row, and ends a local sort.
     pub fn restart(&mut self) {
         for ((value, is_null), (by_value, _)) in self.previous.drain(..).zip(&self.layout) {
             if !by_value && !is_null {
-                // SAFETY: a copy made in `check`.
+                // SAFETY: `check` palloc'd this copy, and `drain` removes the only reference to it.
                 unsafe { pg_sys::pfree(value.cast_mut_ptr()) };
             }
         }
-        if let Some((sorter, slot)) = self.here.take() {
-            // SAFETY: they were made below, and are not used again.
+        if let Some((sorter, slot)) = self.local.take() {
+            // SAFETY: `begin_local` made both, and `take` removes the only references to them.
             unsafe {
                 pg_sys::ExecDropSingleTupleTableSlot(slot);
                 pg_sys::tuplesort_end(sorter);
@@ -203,13 +217,13 @@ impl Sorting {
         }
     }
 
-    /// Raises if the row in the slot does not come after the one before: then others may be missing from what a LIMIT
-    /// leaves, or a merge join sees.
+    /// Raises if the row in the slot sorts before the previous one. A LIMIT or a merge join above would lose rows.
     ///
     /// # Safety
-    /// `slot` holds a row of the relation.
+    /// `slot` holds a row with the tuple descriptor that `places` refers to.
     pub unsafe fn check(&mut self, slot: *mut pg_sys::TupleTableSlot) {
-        // SAFETY: the attributes are those of the row type, which the slot has values for.
+        // SAFETY: the caller guarantees that `places` are within the slot's arrays. `previous` holds palloc'd copies of the
+        // same types, each freed once when it is replaced.
         unsafe {
             let row: Vec<(pg_sys::Datum, bool)> = self
                 .places
@@ -237,7 +251,10 @@ impl Sorting {
         }
     }
 
-    /// How the row before compares with this one.
+    /// Compares the previous row with this one.
+    ///
+    /// # Safety
+    /// `row` holds the keys of a row, in the order of `keys`.
     unsafe fn compare(&mut self, row: &[(pg_sys::Datum, bool)]) -> Ordering {
         for (at, &(value, is_null)) in row.iter().enumerate() {
             let (before, was_null) = self.previous[at];
@@ -246,7 +263,8 @@ impl Sorting {
                 (true, true) => Ordering::Equal,
                 (true, false) | (false, true) if was_null == self.keys[at].nulls_first() => Ordering::Less,
                 (true, false) | (false, true) => Ordering::Greater,
-                // SAFETY: a comparator of the values' type, called as C would, behind a guard.
+                // SAFETY: both datums are of the type that the comparator was prepared for, by the caller's guarantee. The
+                // guard turns a longjmp out of the comparator into a panic.
                 (false, false) => unsafe {
                     let Some(comparator) = (*support).comparator else { return Ordering::Equal };
                     let order =
@@ -271,15 +289,16 @@ impl Sorting {
         .raise()
     }
 
-    /// Begins to sort rows here.
+    /// Begins a local sort.
     ///
     /// # Safety
-    /// `relation` is that of the scan; the current memory context is that of the query.
-    pub unsafe fn begin_here(&mut self, relation: &PgRelation) {
+    /// `relation` is the one that `new` was given; the current memory context is the query's.
+    pub unsafe fn begin_local(&mut self, relation: &PgRelation) {
         let descriptor = relation.tuple_desc();
         let attribute = |key: &Key| descriptor.get(key.attribute as usize - 1);
         let mut numbers: Vec<i16> = self.keys.iter().map(|key| key.attribute).collect();
-        // SAFETY: look-ups in the catalog; the arrays are read before the call returns.
+        // SAFETY: the arrays have one element for each key, and operators of the attributes' types. The relation stays open
+        // during the query, so its descriptor outlives the sort and the slot, which `restart` ends.
         unsafe {
             let mut operators: Vec<pg_sys::Oid> =
                 self.keys.iter().filter_map(|key| Some(operator(attribute(key)?, key))).collect();
@@ -294,36 +313,37 @@ impl Sorting {
                 &mut nulls_first,
             );
             let ops = &raw const pg_sys::TTSOpsMinimalTuple;
-            self.here = Some((sorter, pg_sys::MakeSingleTupleTableSlot(descriptor.as_ptr(), ops)));
+            self.local = Some((sorter, pg_sys::MakeSingleTupleTableSlot(descriptor.as_ptr(), ops)));
         }
     }
 
-    /// Adds a row.
+    /// Adds a row to the local sort.
     ///
     /// # Safety
     /// `slot` holds a row of the relation.
     pub unsafe fn put(&mut self, slot: *mut pg_sys::TupleTableSlot) {
-        if let Some((sorter, _)) = self.here {
-            // SAFETY: as the caller says; the row is copied.
+        if let Some((sorter, _)) = self.local {
+            // SAFETY: the sort was begun for the descriptor of the caller's slot, and copies the tuple.
             unsafe { pg_sys::tuplesort_puttupleslot(sorter, slot) };
         }
     }
 
     /// Sorts the rows that were added.
     pub fn perform(&mut self) {
-        if let Some((sorter, _)) = self.here {
-            // SAFETY: it was begun above.
+        if let Some((sorter, _)) = self.local {
+            // SAFETY: `local` holds a live sort; `Scan::sort` performs it once, after the last row was added.
             unsafe { pg_sys::tuplesort_performsort(sorter) };
         }
     }
 
-    /// Fills the slot with the next row, if there is one; false if rows are not sorted here.
+    /// Stores the next sorted row in the slot, or leaves it empty at the end. False if there is no local sort.
     ///
     /// # Safety
-    /// `slot` is one of the relation's row type, and empty.
+    /// `slot` is empty and has the relation's tuple descriptor.
     pub unsafe fn next(&mut self, slot: *mut pg_sys::TupleTableSlot) -> bool {
-        let Some((sorter, sorted)) = self.here else { return false };
-        // SAFETY: as the caller says; `ExecCopySlot` is an inline function in C, called as C would, behind a guard.
+        let Some((sorter, sorted)) = self.local else { return false };
+        // SAFETY: both slots have the relation's descriptor, by the caller's guarantee. `ExecCopySlot` is an inline function
+        // in C; the guard turns a longjmp out of its callback into a panic.
         unsafe {
             if pg_sys::tuplesort_gettupleslot(sorter, true, false, sorted, std::ptr::null_mut())
                 && let Some(copy) = (*(*slot).tts_ops).copyslot
@@ -335,9 +355,13 @@ impl Sorting {
     }
 }
 
-/// A copy of a value in the current memory context.
+/// A copy of a datum in the current memory context, as `datumCopy` makes it.
+///
+/// # Safety
+/// `value` is a datum, not NULL, of a type with `typbyval` `by_value` and `typlen` `length`.
 unsafe fn copied(value: pg_sys::Datum, by_value: bool, length: i32) -> pg_sys::Datum {
-    // SAFETY: a value of a type that is so long, or, below zero, says itself how long it is.
+    // SAFETY: by the caller's guarantee a positive `length` is the size of what `value` points to, and a negative one means
+    // a varlena, which holds its size. The keys' types have no cstring among them.
     unsafe {
         match usize::try_from(length) {
             _ if by_value => value,
@@ -351,9 +375,12 @@ unsafe fn copied(value: pg_sys::Datum, by_value: bool, length: i32) -> pg_sys::D
     }
 }
 
-/// The operator that the column's type is sorted by.
+/// The btree operator that sorts by the key.
+///
+/// # Safety
+/// `attribute` is that of the key, in an open relation.
 unsafe fn operator(attribute: &pg_sys::FormData_pg_attribute, key: &Key) -> pg_sys::Oid {
-    // SAFETY: an entry of the cache, which is never freed.
+    // SAFETY: the type of the caller's attribute exists. PostgreSQL never frees an entry of the type cache.
     unsafe {
         let flags = pg_sys::TYPECACHE_LT_OPR | pg_sys::TYPECACHE_GT_OPR;
         let entry = pg_sys::lookup_type_cache(attribute.atttypid, flags as i32);

@@ -1,8 +1,8 @@
-//! The parameters of inquiries: from conditions in WHERE to the values of the calls.
+//! The parameters of inquiries: turns clauses such as `column = value` into the values of the calls.
 //!
-//! A condition that says what a parameter is, `column = value`, is no filter of rows that are there anyway: it decides
-//! which rows there are. So whenever a query holds such a condition it is used, in whichever plan; it is checked
-//! locally too, which costs nothing, since rows show the parameters as they were given.
+//! A clause on a parameter does not filter existing rows: its value decides which rows the inquiry computes. So every plan
+//! uses such a clause if the query has one. The executor rechecks it, and it is always true, because the rows show the
+//! parameters as they were given.
 
 use std::collections::HashSet;
 use std::ffi::c_void;
@@ -17,15 +17,16 @@ use crate::backend::error::Refusal;
 use crate::catalog::setting;
 use crate::planner::value::{Expression, are_alike, attribute_of, is_deterministic, is_equality};
 
-/// A condition that gives a parameter its value.
+/// The value that a clause gives a parameter.
 #[derive(Clone, Copy, Debug)]
 pub struct Argument {
+    /// The attribute number of the parameter's column.
     pub attribute: i16,
-    /// Of the column's type or one like it, or an array of such values.
+    /// An expression of the column's type or a similar one, or an array of such values.
     pub value: *mut pg_sys::Expr,
 }
 
-/// What `clause` says about a parameter of the relation `relid`, if it does.
+/// The value that `clause` gives a parameter of the relation `relid`; `None` if it gives none.
 ///
 /// # Safety
 /// `clause` is an expression of the planner run of `root`.
@@ -35,7 +36,7 @@ pub unsafe fn argument(
     parameters: &[i16],
     clause: *mut pg_sys::Expr,
 ) -> Option<Argument> {
-    // SAFETY: as the caller says; each node is looked at as what its tag says it is.
+    // SAFETY: the caller guarantees an expression; each node is cast to what its tag says.
     unsafe {
         let parameter = |node| column(relid, parameters, node);
         let boolean = |attribute, truth| {
@@ -83,9 +84,13 @@ pub unsafe fn argument(
     }
 }
 
-/// A value in a type that can be sent for a parameter of type `ty`.
+/// `value`, with an implicit cast if its type cannot be sent for a parameter of type `ty`; `None` if there is no such cast.
+///
+/// # Safety
+/// `value` is an expression of the current planner run.
 unsafe fn coerced(value: *mut pg_sys::Expr, ty: pg_sys::Oid) -> Option<*mut pg_sys::Expr> {
-    // SAFETY: an expression; what is made of it is palloc'd, null if it cannot be.
+    // SAFETY: the caller guarantees an expression. coerce_to_target_type needs a ParseState for parameter hooks and error
+    // positions only, so it may be null; the result is null if there is no cast.
     unsafe {
         let own = pg_sys::exprType(value.cast());
         if are_alike(ty, own) {
@@ -105,11 +110,11 @@ unsafe fn coerced(value: *mut pg_sys::Expr, ty: pg_sys::Oid) -> Option<*mut pg_s
     }
 }
 
-/// Raises if a condition is about a parameter that nothing gives a value: rows show what the inquiry was asked with, so
-/// that it would be met by none, or by chance.
+/// Raises if a clause refers to a parameter that no clause gives a value. Rows show the parameters as they were given, so
+/// such a clause would be true by chance or never.
 ///
 /// # Safety
-/// `clauses` are all that the plan checks of the relation `relid`.
+/// `clauses` is the list of the clauses that the plan checks on the relation `relid`.
 pub unsafe fn check_conditions(
     relid: pg_sys::Index,
     relation: &PgRelation,
@@ -117,7 +122,7 @@ pub unsafe fn check_conditions(
     given: &[Argument],
     clauses: *mut pg_sys::List,
 ) {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller guarantees a list of expressions; only their tags and their Vars are read.
     unsafe {
         for clause in PgList::<pg_sys::Expr>::from_pg(clauses).iter_ptr() {
             if (*clause.cast::<pg_sys::Node>()).type_ == pg_sys::NodeTag::T_NullTest {
@@ -135,11 +140,11 @@ pub unsafe fn check_conditions(
     }
 }
 
-/// Raises if a join says something of a parameter that this plan does not give it: because of the kind of the condition
-/// or of the join, or since each of two inquiries would have to be asked first.
+/// Raises if a join clause refers to a parameter and this plan cannot use it: because of the kind of the clause or of the
+/// join, or because two inquiries each need a value of the other.
 ///
 /// # Safety
-/// `path` is the one of `rel` that the planner has chosen.
+/// `path` is the path of `rel` that the planner has chosen, in the planner run of `root`.
 pub unsafe fn check_joins(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
@@ -148,7 +153,7 @@ pub unsafe fn check_joins(
     parameters: &[i16],
     given: &[Argument],
 ) {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller guarantees structures of one planner run; each is only read, and the sets are copied.
     unsafe {
         let info = (*path).path.param_info;
         let outer = if info.is_null() { std::ptr::null_mut() } else { (*info).ppi_req_outer };
@@ -173,17 +178,17 @@ pub unsafe fn check_joins(
     }
 }
 
-/// Whether a set of attributes, as `pull_varattnos` makes it, holds one.
+/// Whether a set of attributes made by `pull_varattnos` contains `attribute`.
 ///
 /// # Safety
-/// `used` is a bitmap set.
+/// `used` is a valid bitmap set, or null.
 pub unsafe fn mentions(used: *mut pg_sys::Bitmapset, attribute: i16) -> bool {
-    // SAFETY: a bitmap set.
+    // SAFETY: forwarded; the caller guarantees the set, and the offset makes the number positive.
     unsafe { pg_sys::bms_is_member(i32::from(attribute) - pg_sys::FirstLowInvalidHeapAttributeNumber, used) }
 }
 
 fn refuse_condition(relation: &PgRelation, attribute: i16) -> ! {
-    // SAFETY: an attribute of the relation; the name is palloc'd.
+    // SAFETY: every caller passes an attribute of the open relation, so get_attname finds it; it returns a palloc'd C string.
     let name = unsafe { from_server(pg_sys::get_attname(relation.oid(), attribute, false)) };
     Refusal::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -196,58 +201,58 @@ fn refuse_condition(relation: &PgRelation, attribute: i16) -> ! {
     .raise()
 }
 
-/// The parameter that an expression is, under whichever of its binary-compatible types.
+/// The parameter that an expression refers to: a Var, bare or under a RelabelType.
 ///
 /// # Safety
-/// `node` is an expression.
+/// `node` is an expression of the current planner run.
 pub unsafe fn column(relid: pg_sys::Index, parameters: &[i16], node: *mut pg_sys::Expr) -> Option<i16> {
-    // SAFETY: as the caller says.
+    // SAFETY: forwarded; the caller guarantees an expression.
     let attribute = unsafe { attribute_of(relid, node) }?;
     parameters.contains(&attribute).then_some(attribute)
 }
 
-/// Whether a value is known before the relation is read, and stays as it is meanwhile.
+/// Whether a value can be computed before the scan starts: it has no Var of the relation and no volatile function.
 ///
 /// # Safety
 /// `value` is an expression of the planner run of `root`.
 unsafe fn is_given(root: *mut pg_sys::PlannerInfo, relid: pg_sys::Index, value: *mut pg_sys::Expr) -> bool {
-    // SAFETY: an expression of this planner run.
+    // SAFETY: the caller guarantees an expression of this planner run.
     unsafe {
         !pg_sys::bms_is_member(relid as i32, pg_sys::pull_varnos(root, value.cast()))
             && !pg_sys::contain_volatile_functions(value.cast())
     }
 }
 
-/// The values of a plan's expressions, each with the parameter that it is for.
+/// The initialised expressions of the parameters' values, each with the parameter's index in the request.
 #[derive(Debug)]
 pub struct Arguments(Vec<(usize, Expression)>);
 
 impl Arguments {
-    /// `attributes` tells the parameter of each of the plan's expressions.
+    /// Initialises the first expressions, which `attributes` assigns to parameters one by one.
     ///
     /// # Safety
-    /// `node` is being begun, in the memory context of the query; `expressions` are those of its plan.
+    /// Called from BeginForeignScan of `node`, in the query's memory context; `expressions` is the plan's `fdw_exprs`.
     pub unsafe fn begin(
         node: *mut pg_sys::ForeignScanState,
         expressions: *mut pg_sys::List,
         attributes: &[i16],
         parameters: &[i16],
     ) -> Self {
-        // SAFETY: as the caller says.
+        // SAFETY: the caller guarantees what `Expression::begin` requires: the node in BeginForeignScan and its expressions.
         unsafe {
             let expressions = PgList::<pg_sys::Expr>::from_pg(expressions);
-            let begun = expressions.iter_ptr().zip(attributes).filter_map(|(expression, attribute)| {
+            let initialised = expressions.iter_ptr().zip(attributes).filter_map(|(expression, attribute)| {
                 let place = parameters.iter().position(|parameter| parameter == attribute)?;
                 Some((place, Expression::begin(node, expression)))
             });
-            Self(begun.collect())
+            Self(initialised.collect())
         }
     }
 
-    /// The calls to make: all combinations of what the parameters may be. None if one of them can be nothing.
+    /// The calls to make, one for each combination of the parameters' values. Empty if some parameter has no value.
     ///
     /// # Safety
-    /// `node` is the scan that this was begun for.
+    /// `node` is the node that `begin` was called with.
     pub unsafe fn calls(
         &self,
         node: *mut pg_sys::ForeignScanState,
@@ -255,7 +260,7 @@ impl Arguments {
     ) -> Vec<Vec<Option<Literal>>> {
         let mut values: Vec<Option<Vec<Literal>>> = vec![None; request.parameters.len()];
         for (place, expression) in &self.0 {
-            // SAFETY: as the caller says.
+            // SAFETY: forwarded; the caller passes the node that the expression was initialised for.
             let given = unsafe { expression.values(node) };
             let name = &request.parameters[*place].name;
             let given: Vec<Literal> = given
@@ -263,7 +268,7 @@ impl Arguments {
                 .into_iter()
                 .map(|value| value.unwrap_or_else(|text| refuse_value(name, &text)))
                 .collect();
-            // Two conditions on one parameter: what both allow.
+            // Two clauses on one parameter: the values that satisfy both.
             values[*place] = Some(match values[*place].take() {
                 Some(before) => {
                     let given: HashSet<Literal> = given.into_iter().collect();
@@ -311,17 +316,17 @@ fn refuse_value(parameter: &str, text: &str) -> ! {
     .raise()
 }
 
-/// Adds to `sets` the other relations that must be read first for their values to be given to parameters.
+/// For each join clause that gives a parameter its value, the relations that must be read first.
 ///
 /// # Safety
-/// `rel` is the relation being planned, whose parameters these are.
+/// `rel` is a relation of the planner run of `root`, and `parameters` are its parameters.
 pub unsafe fn outer_relations(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     parameters: &[i16],
 ) -> Vec<pg_sys::Relids> {
     let mut sets: Vec<pg_sys::Relids> = Vec::new();
-    // SAFETY: as the caller says; the sets are copies in the planner's memory.
+    // SAFETY: the caller guarantees a relation of this run. bms_union copies, so the planner's own sets stay unchanged.
     unsafe {
         let clauses = join_conditions(root, rel, parameters);
         for info in clauses {
@@ -340,13 +345,16 @@ pub unsafe fn outer_relations(
     sets
 }
 
-/// The conditions of joins that may be about a parameter.
+/// The join clauses that may refer to a parameter, including those implied by equivalence classes.
+///
+/// # Safety
+/// `rel` belongs to the planner run of `root`.
 unsafe fn join_conditions(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     parameters: &[i16],
 ) -> Vec<*mut pg_sys::RestrictInfo> {
-    // SAFETY: the planner's own structures.
+    // SAFETY: the caller guarantees a relation of this run. `wanted` outlives the call that passes it to the callback.
     unsafe {
         let mut clauses: Vec<*mut pg_sys::RestrictInfo> =
             PgList::from_pg((*rel).joininfo).iter_ptr().collect();
@@ -367,12 +375,13 @@ unsafe fn join_conditions(
     }
 }
 
+/// The argument of [`is_member_of_class`].
 struct Wanted {
     relid: pg_sys::Index,
     attribute: i16,
 }
 
-/// Called by the planner for each member of an equivalence class.
+/// Called by the planner for each member of an equivalence class: whether it uses the wanted attribute.
 #[pg_guard]
 unsafe extern "C-unwind" fn is_member_of_class(
     _root: *mut pg_sys::PlannerInfo,
@@ -381,7 +390,7 @@ unsafe extern "C-unwind" fn is_member_of_class(
     member: *mut pg_sys::EquivalenceMember,
     wanted: *mut c_void,
 ) -> bool {
-    // SAFETY: the planner passes its own structures, and back what it was given above.
+    // SAFETY: the planner passes its own member, and the pointer to `Wanted` that `join_conditions` gave it.
     unsafe {
         let wanted = &*wanted.cast::<Wanted>();
         let mut used = std::ptr::null_mut();

@@ -1,4 +1,4 @@
-//! The planner's callbacks: how large, at what cost, and which columns. Nothing here asks the server.
+//! The planner's callbacks for base relations: size estimates, paths and the plan. Planning sends no request.
 
 use acumatica_pushdown::Described;
 use pgrx::prelude::*;
@@ -12,9 +12,9 @@ use crate::planner::planned::{Planned, REQUEST_COST, ROW_COST, attributes};
 use crate::planner::private::Plan;
 use crate::planner::upper;
 
-/// How much more a row costs that the server has sorted.
+/// Factor on the cost of a row that the server has sorted.
 const SORTED_COST: f64 = 1.05;
-/// What is assumed of a table that was never analysed and has no option `rows`.
+/// The row estimate of a table that was never analysed and has no option `rows`.
 const DEFAULT_ROWS: f64 = 10_000.0;
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
@@ -29,10 +29,10 @@ unsafe extern "C-unwind" fn get_foreign_rel_size(
     rel: *mut pg_sys::RelOptInfo,
     oid: pg_sys::Oid,
 ) {
-    // SAFETY: the planner holds a lock on the table.
+    // SAFETY: the planner locked the table before planning, so NoLock is enough.
     let relation = unsafe { PgRelation::with_lock(oid, pg_sys::NoLock as pg_sys::LOCKMODE) };
-    // SAFETY: the planner passes its own structures. What is kept goes with the memory of the planner run, whether that
-    // ends well or not.
+    // SAFETY: the planner passes its own structures. `planned` is stored in the memory context of the planner run, which
+    // drops it; `rel` lives in the same context, so `fdw_private` does not dangle.
     unsafe {
         let planned = Planned::new(rel, &relation);
         let analysed = (*rel).tuples;
@@ -53,7 +53,7 @@ unsafe extern "C-unwind" fn get_foreign_paths(
     rel: *mut pg_sys::RelOptInfo,
     _table: pg_sys::Oid,
 ) {
-    // SAFETY: the planner passes its own structures.
+    // SAFETY: the planner passes its own structures, and has called GetForeignRelSize for `rel` before.
     unsafe {
         let planned = Planned::of(rel);
         let Planned { table, parameters, .. } = planned;
@@ -77,17 +77,17 @@ unsafe extern "C-unwind" fn get_foreign_paths(
     }
 }
 
-/// Whether a query is likely to have enough with one page: it has a LIMIT, nothing else takes part in it, and no condition
-/// is left to be met here.
+/// Whether one page of sorted rows is likely to answer the query: it has a LIMIT of at most a page, reads one relation, and
+/// every clause is sent.
 ///
 /// # Safety
-/// As for the callback.
+/// `root` and `rel` are what the planner passed to GetForeignPaths.
 unsafe fn fits_a_page(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     planned: &Planned,
 ) -> bool {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller passes the planner's own `root` and `rel`, whose clauses belong to this planner run.
     unsafe {
         let most = f64::from(planned.table.page_size);
         let limit = (*root).limit_tuples;
@@ -96,24 +96,30 @@ unsafe fn fits_a_page(
     }
 }
 
-/// Whether each of some clauses is sent, though it may be checked here.
+/// Whether every clause is sent, exact or not.
+///
+/// # Safety
+/// As [`Planned::classify`].
 unsafe fn sends_all(planned: &Planned, clauses: *mut pg_sys::List) -> bool {
-    // SAFETY: clauses of the relation.
+    // SAFETY: forwarded; the caller keeps the contract of `classify`.
     let classified = unsafe { planned.classify(clauses) };
     classified.kept.is_empty() && planned.described(&classified).kept.is_empty()
 }
 
-/// Whether the query is about one relation.
+/// Whether the query reads a single base relation.
+///
+/// # Safety
+/// `root` is that of the current planner run.
 unsafe fn is_alone(root: *mut pg_sys::PlannerInfo) -> bool {
-    // SAFETY: the planner's own structure.
+    // SAFETY: the planner sets `all_baserels` before it calls a wrapper, and the caller passes its `root`.
     unsafe { pg_sys::bms_membership((*root).all_baserels) == pg_sys::BMS_Membership::BMS_SINGLETON }
 }
 
-/// Adds the path that gets the values of `outer`, out of `all` relations that could give any, in the order of
-/// `pathkeys`.
+/// Adds a scan path parameterised by the relations `outer`, sorted by `pathkeys`. `all` are the relations that can supply
+/// any parameter.
 ///
 /// # Safety
-/// As for the callback.
+/// `root` and `rel` are what the planner passed to GetForeignPaths; `outer` and `all` include `rel`'s lateral relids.
 unsafe fn add_scan_path(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
@@ -121,7 +127,7 @@ unsafe fn add_scan_path(
     all: pg_sys::Relids,
     pathkeys: *mut pg_sys::List,
 ) {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller passes the planner's own structures; the clauses come from them, so they belong to this run.
     unsafe {
         let planned = Planned::of(rel);
         let parameters = &planned.parameters;
@@ -138,7 +144,8 @@ unsafe fn add_scan_path(
         let is_given = |info: &*mut pg_sys::RestrictInfo| {
             parameter::argument(root, (*rel).relid, parameters, (**info).clause).is_some()
         };
-        // What the server applies it need not send; of an inquiry it sends what it has for its parameters.
+        // The server applies the clauses that are sent, so only the others leave rows to be filtered here. An inquiry
+        // with parameters returns just the rows for their values.
         let fetched = if clauses.iter().any(is_given) {
             rows
         } else {
@@ -158,7 +165,7 @@ unsafe fn add_scan_path(
             ((*rel).tuples * share).max(rows)
         };
         let startup = REQUEST_COST + (*rel).baserestrictcost.startup;
-        // Rows that a parameter decides about are not those of a query that does not use it.
+        // A path without some of the parameters would read other rows of the inquiry than the query asks for.
         let is_last_resort = !pg_sys::bms_equal(outer, all);
         let sorting = if pathkeys.is_null() { 1.0 } else { SORTED_COST };
         let per_row = (ROW_COST + pg_sys::cpu_tuple_cost + (*rel).baserestrictcost.per_tuple) * sorting;
@@ -185,7 +192,8 @@ unsafe extern "C-unwind" fn get_foreign_plan(
     clauses: *mut pg_sys::List,
     outer_plan: *mut pg_sys::Plan,
 ) -> *mut pg_sys::ForeignScan {
-    // SAFETY: the planner passes its own structures, and holds a lock on the table.
+    // SAFETY: the planner passes its own structures and holds a lock on the table. `path` is one that this wrapper added
+    // to `rel`, and `clauses` are the RestrictInfos that the plan has to enforce.
     unsafe {
         if (*rel).reloptkind == pg_sys::RelOptKind::RELOPT_UPPER_REL {
             return upper::plan(path, target_list, outer_plan);
@@ -193,7 +201,7 @@ unsafe extern "C-unwind" fn get_foreign_plan(
         let planned = Planned::of(rel);
         let Planned { table, parameters, .. } = planned;
         let relation = &planned.relation();
-        // All clauses are checked here, by the executor; that of a parameter holds for all its rows.
+        // The executor rechecks every clause, also the exact ones. A clause on a parameter is true for each row returned.
         let local = pg_sys::extract_actual_clauses(clauses, false);
         let given: Vec<Argument> = PgList::<pg_sys::Expr>::from_pg(local)
             .iter_ptr()
@@ -219,9 +227,9 @@ unsafe extern "C-unwind" fn get_foreign_plan(
         if let Some(limit) = limit(root, pathkeys) {
             let Described { filter, exact, .. } = planned.described(&classified);
             plan.limit = Some(match (exact, filter) {
-                // Nothing is left to check.
+                // The recheck removes no row.
                 (true, _) => limit,
-                // The server may keep some that we do not.
+                // The filter is a superset: the recheck may remove rows.
                 (false, Some(_)) => limit.saturating_mul(2).saturating_add(16),
                 (false, None) => limit.max(FIRST_PAGE),
             });
@@ -240,12 +248,12 @@ unsafe extern "C-unwind" fn get_foreign_plan(
     }
 }
 
-/// The LIMIT, if the scan's rows go to it as they come.
+/// The number of rows that the query's LIMIT and OFFSET need, if no join and no sort stands between it and the scan.
 ///
 /// # Safety
-/// `root` is the planner run under way; `pathkeys` are those of the scan.
+/// `root` is that of the current planner run; `pathkeys` are those of the scan's path.
 unsafe fn limit(root: *mut pg_sys::PlannerInfo, pathkeys: *mut pg_sys::List) -> Option<u32> {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller passes `root` and pathkeys of the same planner run, in which pathkeys are canonical.
     unsafe {
         if !is_alone(root) || !pg_sys::pathkeys_contained_in((*root).query_pathkeys, pathkeys) {
             return None;

@@ -1,4 +1,5 @@
-//! What planning needs to know of a foreign table, kept with the relation that is planned, and what paths cost.
+//! The planner's state for a foreign table, in `RelOptInfo.fdw_private`: the table and its classified clauses. Also the
+//! costs of paths.
 
 use std::rc::Rc;
 
@@ -11,38 +12,41 @@ use crate::planner::private::{Key, Plan};
 use crate::planner::term;
 use crate::planner::value;
 
-/// One request and its answer cost about what reading a hundred pages of a local table costs.
+/// The cost of a request and its answer, in units of `seq_page_cost`.
 pub const REQUEST_COST: f64 = 100.0;
-/// A row that comes over the network, beyond what a local one costs.
+/// The cost of receiving a row, in addition to `cpu_tuple_cost`.
 pub const ROW_COST: f64 = 0.02;
 
+/// The planner's state for one foreign table.
 pub struct Planned {
     pub table: Rc<Table>,
     /// The parameters of an inquiry, by attribute number.
     pub parameters: Vec<i16>,
     relid: pg_sys::Index,
-    /// The relation's own clauses, each classified once.
+    /// The clauses of `baserestrictinfo`, each translated once.
     own: Vec<(*mut pg_sys::Expr, Result<Shippable<*mut pg_sys::Expr>, Reason>)>,
 }
 
-/// What clauses come to.
+/// A list of clauses, split into those that can be sent and those that cannot.
 pub struct Classified {
     /// The clauses that can be sent, as conditions.
     pub conditions: Vec<Condition<*mut pg_sys::Expr>>,
-    /// The clause that each of them stands for.
+    /// The clause of each condition.
     pub sent: Vec<*mut pg_sys::Expr>,
-    /// The others, by their place in the list, and why not.
+    /// The other clauses, by their index in the list, each with the reason.
     pub kept: Vec<(usize, Reason)>,
-    /// Nothing of any clause is missing.
+    /// Every clause is sent, and each as a whole.
     pub complete: bool,
 }
 
 impl Planned {
+    /// Reads the table and classifies the clauses of `rel`.
+    ///
     /// # Safety
-    /// `rel` is the relation of `relation` in the planner run under way, with its clauses.
+    /// `rel` is the planner's structure for `relation`, in the current planner run.
     pub unsafe fn new(rel: *mut pg_sys::RelOptInfo, relation: &PgRelation) -> Self {
         let table = Table::of(relation);
-        // SAFETY: as the caller says.
+        // SAFETY: the caller guarantees a relation of this run, whose clauses live as long as the run does.
         unsafe {
             let relid = (*rel).relid;
             let own = PgList::<pg_sys::RestrictInfo>::from_pg((*rel).baserestrictinfo)
@@ -54,31 +58,34 @@ impl Planned {
         }
     }
 
+    /// The state of a relation.
+    ///
     /// # Safety
-    /// `rel` went through `GetForeignRelSize`. The reference must not outlive the planner run.
+    /// GetForeignRelSize was called for `rel`. The reference does not outlive the planner run.
     pub unsafe fn of<'a>(rel: *mut pg_sys::RelOptInfo) -> &'a Self {
-        // SAFETY: as the caller says.
+        // SAFETY: by the caller's guarantee GetForeignRelSize has stored a `Planned`; nothing changes it afterwards.
         unsafe { &*(*rel).fdw_private.cast::<Self>() }
     }
 
-    /// The relation, open until this is dropped: not to be kept, since an error closes what is open.
+    /// Opens the relation until the result is dropped. The planner state does not keep it open: an error would close it.
     pub fn relation(&self) -> PgRelation {
-        // SAFETY: the planner holds a lock on the table.
+        // SAFETY: the planner locked the table before planning, so NoLock is enough.
         unsafe { PgRelation::with_lock(self.table.oid, pg_sys::NoLock as pg_sys::LOCKMODE) }
     }
 
-    /// Which of some clauses can be sent.
+    /// Splits clauses into those that can be sent and those that cannot.
     ///
     /// # Safety
-    /// `clauses` are bare clauses on the relation, of the planner run under way.
+    /// `clauses` are clauses on the relation without their RestrictInfos, of the current planner run.
     pub unsafe fn classify(&self, clauses: *mut pg_sys::List) -> Classified {
         let mut found =
             Classified { conditions: Vec::new(), sent: Vec::new(), kept: Vec::new(), complete: true };
-        // SAFETY: as the caller says. Only clauses that live as long as the planner run are known by their address.
+        // SAFETY: the caller guarantees a list of expressions. Those in `own` live as long as the planner run, so no other
+        // clause has the address of one of them.
         let clauses = unsafe { PgList::<pg_sys::Expr>::from_pg(clauses) };
         for (place, clause) in clauses.iter_ptr().enumerate() {
             let known = self.own.iter().find(|(own, _)| *own == clause).map(|(_, known)| known.clone());
-            // SAFETY: as the caller says.
+            // SAFETY: the caller guarantees a clause of the relation, in the current planner run.
             let classified =
                 known.unwrap_or_else(|| unsafe { term::shippable(self.relid, &self.table.columns, clause) });
             match classified {
@@ -96,26 +103,26 @@ impl Planned {
         found
     }
 
-    /// What the server would be asked for conditions, as far as that is known now.
+    /// The filter of the conditions, with placeholders for values that are not constants.
     pub fn described(&self, classified: &Classified) -> Described {
-        // SAFETY: expressions of the planner run under way.
+        // SAFETY: the values come from `classify`, so they are expressions of the current planner run.
         let values = |expression: &*mut pg_sys::Expr| unsafe { value::shown(*expression, |_| String::new()) };
         described(&classified.conditions, classified.complete, self.table.dialect, &values)
     }
 }
 
 impl Plan {
-    /// Adds the conditions, and their values to `expressions`, which are to be `fdw_exprs`.
+    /// Stores the classified clauses in the plan. Returns `expressions`, the future `fdw_exprs`, with their values appended.
     ///
     /// # Safety
-    /// To be called in the planner, whose memory context the list is in.
+    /// The current memory context is that of the planner run, and `expressions` is null or a list in it.
     pub unsafe fn add_conditions(
         &mut self,
         classified: Classified,
         mut expressions: *mut pg_sys::List,
     ) -> *mut pg_sys::List {
         let mut index = |expression: *mut pg_sys::Expr| {
-            // SAFETY: as the caller says.
+            // SAFETY: the caller guarantees null or a list, to which lappend adds in the planner's memory context.
             unsafe {
                 expressions = pg_sys::lappend(expressions, expression.cast());
                 (*expressions).length as usize - 1
@@ -128,12 +135,12 @@ impl Plan {
     }
 }
 
-/// The columns that the scan must return: those of its output and of its filter. If there are none,
-/// as for `count(*)`, one all the same, since some field must be asked for to have rows to count: the
-/// first of the key, else the first that is no jsonb, which may hold all details of a record.
+/// The columns to fetch: those of the target, of the local clauses and of the sort keys. If there are none, as for
+/// `count(*)`, one column all the same, because a row needs a field to be counted by: the first key column, else the first
+/// that is not jsonb, which may hold all details of a record.
 ///
 /// # Safety
-/// `relid` is the relation being planned, `target` what is wanted of it, `local` its clauses.
+/// `relid` is the relation in the range table; `target` and `local` belong to the current planner run.
 pub unsafe fn attributes(
     relid: pg_sys::Index,
     target: *mut pg_sys::PathTarget,
@@ -142,12 +149,12 @@ pub unsafe fn attributes(
     keys: &[Key],
 ) -> Vec<i16> {
     let mut used = std::ptr::null_mut();
-    // SAFETY: as the caller says.
+    // SAFETY: the caller guarantees a target and clauses of this run, both made of expressions.
     unsafe {
         pg_sys::pull_varattnos((*target).exprs.cast(), relid, &mut used);
         pg_sys::pull_varattnos(local.cast(), relid, &mut used);
     };
-    // SAFETY: `used` is a bitmap set, made above.
+    // SAFETY: pull_varattnos has made `used`, which is null or a bitmap set.
     let is_used = |attribute: i16| unsafe {
         pg_sys::bms_is_member(i32::from(attribute) - pg_sys::FirstLowInvalidHeapAttributeNumber, used)
     } || keys.iter().any(|key| key.attribute == attribute);
@@ -156,10 +163,10 @@ pub unsafe fn attributes(
     let mut wanted: Vec<i16> =
         table.columns.iter().filter(is_wanted).map(|column| column.attribute).collect();
     if wanted.is_empty() {
-        let width = |column: &&Column| {
+        let rank = |column: &&Column| {
             (column.key.unwrap_or(u64::MAX), column.ty == acumatica_client::decode::ColumnType::Json)
         };
-        wanted.extend(table.columns.iter().min_by_key(width).map(|column| column.attribute));
+        wanted.extend(table.columns.iter().min_by_key(rank).map(|column| column.attribute));
     }
     wanted
 }

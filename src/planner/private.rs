@@ -1,4 +1,4 @@
-//! `fdw_private`: what the planner tells the executor, as a list of plain nodes that PostgreSQL can copy and print.
+//! `fdw_private`: the planner's data for the executor, as a list of plain nodes that `copyObject` and `nodeToString` handle.
 
 use acumatica_client::Order;
 use acumatica_pushdown::{Condition, Reason};
@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 
 use crate::backend::encoding::from_server;
 
-/// Where in the list each part is, as postgres_fdw's `FdwScanPrivateIndex`.
+/// The index of each part in the list, as postgres_fdw's `FdwScanPrivateIndex`.
 #[derive(Clone, Copy, Debug)]
 enum Position {
     /// Attribute numbers of the columns to fetch: a list of integers.
@@ -26,31 +26,32 @@ enum Position {
     Upper,
 }
 
-/// What a scan is to do.
+/// The plan of a scan.
 #[derive(Debug, Default, PartialEq)]
 pub struct Plan {
     /// Columns to fetch, by attribute number.
     pub attributes: Vec<i16>,
-    /// How many rows are going to be read, if a LIMIT says so and nothing stands between it and the scan.
+    /// The number of rows that the query's LIMIT is expected to read, if no other node stands between it and the scan.
     pub limit: Option<u32>,
-    /// Which parameter each of the first expressions of `fdw_exprs` is the value of, or, of an array, the values of.
+    /// The attribute number of the parameter whose value, or array of values, each of the first expressions of `fdw_exprs`
+    /// is.
     pub arguments: Vec<i16>,
-    /// In which order the rows are to come.
+    /// The columns that the rows are sorted by.
     pub keys: Vec<Key>,
     /// The conditions to send; each value is the index of its expression in `fdw_exprs`.
     pub conditions: Vec<Condition<usize>>,
-    /// The clauses that are not sent, by their index in the plan's quals, and why not.
+    /// The clauses that are not sent, by their index in the plan's quals, each with the reason.
     pub kept: Vec<(usize, Reason)>,
-    /// What the server does beyond reading rows.
+    /// The upper relation that the server computes, if any.
     pub upper: Option<Upper>,
 }
 
-/// A column that rows are ordered by.
+/// A sort key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     pub attribute: i16,
     pub descending: bool,
-    /// NULL comes at the other end than the server has it, so that it is asked for apart.
+    /// The query wants NULL at the other end than the server sorts it, so the rows with NULL are requested apart.
     pub nulls_apart: bool,
 }
 
@@ -63,7 +64,7 @@ impl Key {
         Self { attribute: (number / 4) as i16, descending: number & 2 != 0, nulls_apart: number & 1 != 0 }
     }
 
-    /// Where rows without a value come.
+    /// Whether the query wants NULLS FIRST.
     pub fn nulls_first(self) -> bool {
         self.descending == self.nulls_apart
     }
@@ -73,17 +74,17 @@ impl Key {
     }
 }
 
-/// What the server does above the scan of a table. Nothing checks again what it answers.
+/// An upper relation that the server computes. The executor cannot recheck the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upper {
-    /// It counts the rows.
+    /// The server counts the rows.
     Count,
-    /// It leaves out so many rows at the beginning.
+    /// The server skips this many rows.
     Offset(u32),
 }
 
 impl Upper {
-    /// 0 for no upper step, 1 for a count, and from 2 on an offset.
+    /// 0 for none, 1 for a count, n + 2 for an offset of n.
     fn to_number(this: Option<Self>) -> i64 {
         match this {
             None => 0,
@@ -102,12 +103,12 @@ impl Upper {
 }
 
 impl Plan {
-    /// As `fdw_private`.
+    /// The plan as `fdw_private`.
     ///
     /// # Safety
-    /// To be called in the planner, whose memory context the list is made in.
+    /// The current memory context, in which the list is allocated, lives as long as the plan.
     pub unsafe fn to_list(&self) -> *mut pg_sys::List {
-        // SAFETY: palloc and node constructors only.
+        // SAFETY: the functions only allocate in the current context, as the caller allows, and raise if memory is short.
         let list = unsafe {
             // In the order of `Position`.
             let parts = [
@@ -121,15 +122,19 @@ impl Plan {
             ];
             parts.into_iter().fold(std::ptr::null_mut(), |list, part| pg_sys::lappend(list, part))
         };
-        // SAFETY: the list was made above. Each plan of a debug build is such a round trip.
+        // In a debug build each plan tests the round trip.
+        // SAFETY: the list was made above.
         debug_assert_eq!(*self, unsafe { Self::from_list(list) });
         list
     }
 
+    /// The plan in `fdw_private`.
+    ///
     /// # Safety
     /// `list` was made by [`Plan::to_list`], or copied from such a list.
     pub unsafe fn from_list(list: *mut pg_sys::List) -> Self {
-        // SAFETY: as the caller says: the list has all parts, each of its kind. An empty list is a null pointer.
+        // SAFETY: by the caller's guarantee the list has every part, each of the node type that `to_list` gives it. An empty
+        // list is a null pointer, which PgList accepts.
         unsafe {
             let parts = PgList::<std::ffi::c_void>::from_pg(list);
             let part = |position: Position| parts.get_ptr(position as usize).unwrap_or(std::ptr::null_mut());
@@ -153,38 +158,42 @@ impl Plan {
         }
     }
 
-    /// The conditions over what `value` makes of the index of each expression.
+    /// The conditions with `value(index)` in place of the index of each expression.
     pub fn conditions_over<V>(&self, value: impl Fn(usize) -> V) -> Vec<Condition<V>> {
         self.conditions.iter().map(|condition| condition.clone().map(&mut |index| value(index))).collect()
     }
 }
 
+/// A list of integers.
+///
 /// # Safety
-/// Palloc only.
+/// The current memory context lives as long as the list is used.
 unsafe fn integers(numbers: impl Iterator<Item = i32>) -> *mut pg_sys::List {
-    // SAFETY: as the caller says.
+    // SAFETY: lappend_int gets null or its own last result; it only allocates, as the caller allows.
     numbers.fold(std::ptr::null_mut(), |list, number| unsafe { pg_sys::lappend_int(list, number) })
 }
 
-/// A number as a string: an `Integer` node has 32 bits.
+/// A number as a `String` node, because an `Integer` node has 32 bits.
 ///
 /// # Safety
-/// Palloc only.
+/// As [`string`].
 unsafe fn number(number: i64) -> *mut std::ffi::c_void {
-    // SAFETY: as the caller says.
+    // SAFETY: forwarded; the caller keeps the contract of `string`, and digits are ASCII.
     unsafe { string(&number.to_string()) }
 }
 
+/// A `String` node.
+///
 /// # Safety
-/// Palloc only.
+/// The current memory context lives as long as the node is used; `ascii` holds no NUL.
 unsafe fn string(ascii: &str) -> *mut std::ffi::c_void {
     let mut bytes = ascii.as_bytes().to_vec();
     bytes.push(0);
-    // SAFETY: the text ends with a NUL and is copied.
+    // SAFETY: `bytes` is a C string, which pstrdup copies. Both functions only allocate, as the caller allows.
     unsafe { pg_sys::makeString(pg_sys::pstrdup(bytes.as_ptr().cast())).cast() }
 }
 
-/// JSON in ASCII, which is the same in each encoding of a database.
+/// JSON in ASCII, which has the same bytes in every database encoding.
 fn ascii_json(value: &impl serde::Serialize) -> String {
     let json = serde_json::to_string(value).unwrap_or_else(|error| unreachable!("part of a plan: {error}"));
     let mut ascii = String::with_capacity(json.len());

@@ -1,9 +1,8 @@
-//! What the server does above the scan of a table: counting its rows, and leaving out the first of them.
+//! Paths for upper relations: the server counts the rows of a table, or skips the OFFSET.
 //!
-//! Nothing is checked here of what it answers, so it is asked only where its answer is PostgreSQL's: where each condition
-//! is exact and its values are known to the planner, or where there is none. If it refuses all the same, the plan below is
-//! run, which reads the rows. LIMIT without OFFSET needs no such plan: the executor stops the scan, whose first page is as
-//! large as the limit.
+//! The executor cannot recheck such an answer. So a path is added only if there are no clauses, or if every clause is exact
+//! and its values are constants. If the server refuses all the same, the executor runs the outer plan, which reads the rows.
+//! LIMIT without OFFSET needs no upper path: the executor stops the scan, whose first page is as large as the limit.
 
 use acumatica_client::Surface;
 use acumatica_pushdown::Described;
@@ -19,7 +18,7 @@ pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.GetForeignUpperPaths = Some(get_foreign_upper_paths);
 }
 
-/// `count(*)` in pg_proc.
+/// The oid of `count(*)` in pg_proc.
 const COUNT: u32 = 2803;
 
 #[pg_guard]
@@ -30,7 +29,7 @@ unsafe extern "C-unwind" fn get_foreign_upper_paths(
     output: *mut pg_sys::RelOptInfo,
     extra: *mut std::ffi::c_void,
 ) {
-    // SAFETY: the planner passes its own structures.
+    // SAFETY: the planner passes its own structures, and `extra` of the type that belongs to `stage`.
     unsafe {
         let Some(rel) = only_relation(root) else { return };
         match stage {
@@ -43,9 +42,13 @@ unsafe extern "C-unwind" fn get_foreign_upper_paths(
     }
 }
 
-/// The one relation of the query, if it is a foreign table of this wrapper without parameters.
+/// The query's only base relation, if it is a foreign table of this wrapper without inquiry parameters.
+///
+/// # Safety
+/// `root` is that of the current planner run.
 unsafe fn only_relation(root: *mut pg_sys::PlannerInfo) -> Option<*mut pg_sys::RelOptInfo> {
-    // SAFETY: the planner's own structures.
+    // SAFETY: `simple_rel_array` and `simple_rte_array` have an entry for each base relation. The planner calls this
+    // wrapper for upper relations only if all of the query's relations are its own, so `fdw_private` is a `Planned`.
     unsafe {
         let mut relid = 0;
         if !pg_sys::bms_get_singleton_member((*root).all_baserels, &mut relid) {
@@ -55,15 +58,18 @@ unsafe fn only_relation(root: *mut pg_sys::PlannerInfo) -> Option<*mut pg_sys::R
         let is_ours = (*rel).reloptkind == pg_sys::RelOptKind::RELOPT_BASEREL
             && !(*rel).fdw_private.is_null()
             && (*rel).lateral_relids.is_null();
-        // Of a partitioned or inherited table the rows come from several.
+        // The rows of a partitioned or inheritance parent come from several tables.
         let is_whole = !(**(*root).simple_rte_array.add(relid as usize)).inh;
         (is_ours && is_whole && Planned::of(rel).parameters.is_empty()).then_some(rel)
     }
 }
 
-/// The conditions on a relation, if the server's answer to them is PostgreSQL's and no value is left to be worked out.
+/// The clauses of a relation, if the filter made of them is exact and all of its values are constants.
+///
+/// # Safety
+/// `rel` is the relation of `planned` in the current planner run.
 unsafe fn exact_clauses(rel: *mut pg_sys::RelOptInfo, planned: &Planned) -> Option<Classified> {
-    // SAFETY: the planner's own structures.
+    // SAFETY: the caller guarantees a relation of this run, whose `baserestrictinfo` are RestrictInfos.
     unsafe {
         let infos = PgList::<pg_sys::RestrictInfo>::from_pg((*rel).baserestrictinfo);
         if infos.iter_ptr().any(|info| (*info).pseudoconstant) {
@@ -80,14 +86,18 @@ unsafe fn exact_clauses(rel: *mut pg_sys::RelOptInfo, planned: &Planned) -> Opti
     }
 }
 
-/// `SELECT count(*)` of a data access class.
+/// Adds a path for `SELECT count(*)` of a data access class.
+///
+/// # Safety
+/// `root`, `rel`, `rows` and `output` belong to the current planner run; `rel` is a relation of this wrapper.
 unsafe fn add_count_path(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     rows: *mut pg_sys::Path,
     output: *mut pg_sys::RelOptInfo,
 ) {
-    // SAFETY: the planner's own structures; each node is looked at as what its tag says it is.
+    // SAFETY: the caller passes structures of this run. The target's expressions are read as Aggref only after their tag
+    // has been compared, which `&&` evaluates first.
     unsafe {
         let query = (*root).parse;
         let planned = Planned::of(rel);
@@ -123,14 +133,18 @@ unsafe fn add_count_path(
     }
 }
 
-/// `OFFSET`, with LIMIT or without, of rows in the order that they come in or in one that the server makes.
+/// Adds a path for OFFSET, with or without LIMIT, if the query has no ORDER BY or one that the server can apply.
+///
+/// # Safety
+/// `root`, `rel` and `output` belong to the current planner run, `rel` is a relation of this wrapper, and `extra` is null
+/// or what the planner passed for `UPPERREL_FINAL`.
 unsafe fn add_offset_path(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     output: *mut pg_sys::RelOptInfo,
     extra: *mut pg_sys::FinalPathExtraData,
 ) {
-    // SAFETY: the planner's own structures.
+    // SAFETY: the caller passes structures of this run; `extra` is read only if it is not null.
     unsafe {
         let query = (*root).parse;
         let is_plain = (*query).commandType == pg_sys::CmdType::CMD_SELECT
@@ -162,7 +176,7 @@ unsafe fn add_offset_path(
         let target = (*root).upper_targets[pg_sys::UpperRelationKind::UPPERREL_FINAL as usize];
         let is_sorted = keys.len() == PgList::<pg_sys::PathKey>::from_pg(pathkeys).len()
             && !keys.iter().any(|key| key.nulls_apart);
-        // In an order that people change only one page is read, as in `plan`.
+        // Sorted rows are read only if one page holds them: see the head of `order.rs`.
         let most = planned.table.page_size;
         if !keys.is_empty() && limit.is_none_or(|limit| limit > most) {
             return;
@@ -190,9 +204,12 @@ unsafe fn add_offset_path(
     }
 }
 
-/// What a path keeps until it becomes a plan: that plan's `fdw_private` and `fdw_exprs`.
+/// The `fdw_private` of a path: a list of the `fdw_private` and the `fdw_exprs` of the plan to be made of it.
+///
+/// # Safety
+/// The current memory context is the planner's; `clauses` belong to the current planner run.
 unsafe fn private(mut plan: Plan, clauses: Classified) -> *mut pg_sys::List {
-    // SAFETY: palloc and node constructors only.
+    // SAFETY: the lists are allocated in the planner's context, as the caller guarantees, and so live as long as the path.
     unsafe {
         let expressions = plan.add_conditions(clauses, std::ptr::null_mut());
         let list = pg_sys::lappend(std::ptr::null_mut(), plan.to_list().cast());
@@ -200,8 +217,10 @@ unsafe fn private(mut plan: Plan, clauses: Classified) -> *mut pg_sys::List {
     }
 }
 
-/// The path that reads some columns of all rows, and leaves out those that the query does not want, in the order of
-/// `pathkeys`.
+/// The outer path: it reads `columns` of all rows, sorts them by `pathkeys` and applies LIMIT and OFFSET locally.
+///
+/// # Safety
+/// All pointers belong to the current planner run.
 unsafe fn limited(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
@@ -209,7 +228,7 @@ unsafe fn limited(
     pathkeys: *mut pg_sys::List,
     output: *mut pg_sys::RelOptInfo,
 ) -> *mut pg_sys::Path {
-    // SAFETY: the planner's own structures.
+    // SAFETY: the caller guarantees that all pointers belong to this run. Null is an empty list or set.
     unsafe {
         let (none, no_relids) = (std::ptr::null_mut(), std::ptr::null_mut());
         let total = REQUEST_COST + (*rel).tuples * ROW_COST;
@@ -225,21 +244,28 @@ unsafe fn limited(
     }
 }
 
-/// Whether a target can be worked out of the columns of a relation one by one.
+/// Whether a target uses user columns only: no whole-row reference and no system column.
+///
+/// # Safety
+/// `rel` and `target` belong to the current planner run.
 unsafe fn has_columns_only(rel: *mut pg_sys::RelOptInfo, target: *mut pg_sys::PathTarget) -> bool {
     let mut used = std::ptr::null_mut();
-    // SAFETY: the planner's own structures; the out-parameter is valid.
+    // SAFETY: the caller guarantees a target of this run, so its expressions are nodes; `used` is a local.
     unsafe {
         pg_sys::pull_varattnos((*target).exprs.cast(), (*rel).relid, &mut used);
-        // Attribute 0 is the whole row, and those below are the system's.
+        // Attribute 0 is the whole row; system columns have negative numbers.
         let first = 1 - pg_sys::FirstLowInvalidHeapAttributeNumber;
         pg_sys::bms_next_member(used, -1) >= first || used.is_null()
     }
 }
 
-/// A constant that LIMIT or OFFSET is given, if it is one, and not NULL.
+/// The value of a LIMIT or OFFSET expression, if it is a constant, not NULL, and in the range of an i32.
+///
+/// # Safety
+/// `node` is `limitCount` or `limitOffset` of a query: an expression of type bigint, or null.
 unsafe fn constant(node: *mut pg_sys::Node) -> Option<u32> {
-    // SAFETY: an expression of type bigint, or null.
+    // SAFETY: the caller guarantees bigint, so a Const holds its value in the datum. It is read only after the check for
+    // null and for the tag.
     unsafe {
         let constant: *mut pg_sys::Const = node.cast();
         if node.is_null() || (*node).type_ != pg_sys::NodeTag::T_Const || (*constant).constisnull {
@@ -249,13 +275,19 @@ unsafe fn constant(node: *mut pg_sys::Node) -> Option<u32> {
     }
 }
 
-/// The same, where there may be none: `Some(None)`.
+/// As [`constant`], but `Some(None)` if there is no such clause.
+///
+/// # Safety
+/// As [`constant`].
 unsafe fn constant_or_none(node: *mut pg_sys::Node) -> Option<Option<u32>> {
-    // SAFETY: as above.
+    // SAFETY: forwarded; the caller keeps the contract of `constant`.
     unsafe { if node.is_null() { Some(None) } else { constant(node).map(Some) } }
 }
 
-/// The columns of a relation one by one.
+/// A path target with one Var for each of the attributes.
+///
+/// # Safety
+/// `root` is that of the current planner run; `relid` is `relation` in its range table.
 unsafe fn columns(
     root: *mut pg_sys::PlannerInfo,
     relid: pg_sys::Index,
@@ -263,7 +295,8 @@ unsafe fn columns(
     attributes: &[i16],
 ) -> *mut pg_sys::PathTarget {
     let descriptor = relation.tuple_desc();
-    // SAFETY: the planner run under way; palloc and node constructors only.
+    // SAFETY: the Vars refer to `relid` with the types of its descriptor, so they are valid in `root`'s range table. The
+    // nodes are allocated in the planner's context.
     unsafe {
         let target = pg_sys::create_empty_pathtarget();
         for attribute in attributes {
@@ -276,18 +309,18 @@ unsafe fn columns(
     }
 }
 
-/// The plan of such a path. Its rows are those of the plan that is run otherwise.
+/// The plan of an upper path. Its tuples have the target list of the outer plan.
 ///
 /// # Safety
-/// `path` is one of those above, with the target list that is to be worked out and the plan of its other path.
+/// `path` was made in this file; `target_list` is its target list, and `otherwise` the plan of its outer path.
 pub unsafe fn plan(
     path: *mut pg_sys::ForeignPath,
     target_list: *mut pg_sys::List,
     otherwise: *mut pg_sys::Plan,
 ) -> *mut pg_sys::ForeignScan {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller guarantees a path of this file, so its `fdw_private` is the list that `private` made.
     unsafe {
-        // As `private` made it; an empty list is a null pointer.
+        // An empty list is a null pointer.
         let kept = PgList::<std::ffi::c_void>::from_pg((*path).fdw_private);
         let part = |place| kept.get_ptr(place).unwrap_or(std::ptr::null_mut()).cast();
         pg_sys::make_foreignscan(
