@@ -276,7 +276,7 @@ impl Column {
         }
     }
 
-    /// Whether the server refuses its field in `$select` (acumatica-api.md section 3): such a column has pushdown off.
+    /// Whether the server refuses its field in `$select` (docs/acumatica.md section 3): such a column has pushdown off.
     pub fn is_unselectable(&self, surface: Surface) -> bool {
         surface == Surface::Dac && self.options.get("pushdown") == Some("off")
     }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Contract REST as field reports describe it (acumatica-api.md section 2), beyond what the simulator does: fields that no
+"""Contract REST as field reports describe it (docs/acumatica.md section 2), beyond what the simulator does: fields that no
 row has, `$select` and conditions that are refused or answered wrongly, failures that pass. A server of a few lines, which
 a definition and rows are given to."""
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Two clients that know nothing of our simulator find in it what acumatica-api.md promises: the PyPI package
+"""Two clients that know nothing of our simulator find in it what docs/acumatica.md promises: the PyPI package
 easy-acumatica, written by others against real sites, and a few lines of httpx written from the document alone.
 Needs PyPI, or the packages in the environment already; no PostgreSQL."""
 

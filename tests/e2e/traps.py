@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A test for each trap of acumatica-api.md that a scan can fall into, named after it. Each ends in the right rows or in
+"""A test for each trap of docs/acumatica.md that a scan can fall into, named after it. Each ends in the right rows or in
 the right error, never in fewer rows."""
 
 import json

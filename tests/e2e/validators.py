@@ -149,7 +149,7 @@ if lxml:
         bad = spoilt(good[1], "<Key>", '<Key Name="x">')
         found = by_the_schema([*good, bad])
         assert found.pop(str(bad)), "it finds nothing wrong with what is wrong"
-        # The vendor's server writes Scale="Variable" (acumatica-api.md §3.4); the schema knows "variable".
+        # The vendor's server writes Scale="Variable" (docs/acumatica.md §3.4); the schema knows "variable".
         others = [e for errors in found.values() for e in errors if "attribute 'Scale': 'Variable' is not" not in e]
         assert not others, others
 

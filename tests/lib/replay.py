@@ -114,7 +114,7 @@ def captures():
     return {capture.name: capture for capture in map(Capture, sorted(where.glob("*.meta")))}, where
 
 
-# ---- How the real server treats rows (acumatica-api.md 2.2) --------------------------------------------------------
+# ---- How the real server treats rows (docs/acumatica.md 2.2) --------------------------------------------------------
 
 
 def value_of(row, path):

@@ -21,7 +21,7 @@ const SYSTEM: [&str; 6] = ["id", "rowNumber", "note", "error", "files", "_links"
 /// Reads the template record of an entity; fields in the order of the document, each once.
 ///
 /// Custom fields stand in the record itself, in linked records and in details
-/// (acumatica-api.md section 2).
+/// (docs/acumatica.md section 2).
 ///
 /// # Errors
 /// Not JSON in UTF-8, not a record, or more than 10,000 fields.

@@ -1,5 +1,5 @@
 //! What an answer means. Acumatica says 500 for nearly everything and 200 for some failures
-//! (acumatica-api.md sections 2, 3 and 5), so every answer is judged by status *and* content here.
+//! (docs/acumatica.md sections 2, 3 and 5), so every answer is judged by status *and* content here.
 
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
@@ -172,7 +172,7 @@ pub(crate) fn no_row(what: &str, key: &[Vec<String>], object: &[u8]) -> Error {
 pub(crate) fn redirect(what: &str, target: &Url) -> Option<Error> {
     let path = target.path().to_ascii_lowercase();
     let path = path.trim_end_matches('/');
-    // 26.x says the latter (acumatica-api.md section 5).
+    // 26.x says the latter (docs/acumatica.md section 5).
     if path.ends_with("/error.aspx") || path.ends_with("/ui/error") {
         return Some(error_page(what, target));
     }
@@ -216,7 +216,7 @@ fn error_page(what: &str, target: &Url) -> Error {
 }
 
 /// The server has no session left, for the licence or for the user. The texts are those of HTE, GRP and FG in
-/// acumatica-api.md section 5; a limit of requests is another thing.
+/// docs/acumatica.md section 5; a limit of requests is another thing.
 fn is_of_seats(text: &str) -> bool {
     let lower = text.to_lowercase();
     lower.contains("api login limit")

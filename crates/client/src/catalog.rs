@@ -32,7 +32,7 @@ pub enum FieldType {
 /// The definition of a contract endpoint (`swagger.json`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contract {
-    /// 4 or 5 (acumatica-api.md section 2).
+    /// 4 or 5 (docs/acumatica.md section 2).
     pub number: u32,
     /// In the order of the definition.
     pub entities: Vec<Entity>,
@@ -134,7 +134,7 @@ pub struct EntitySet {
 
 impl EntitySet {
     /// The properties of an inquiry that may not be on its grid. Keys that are not there are appended behind all that
-    /// are, and conditions on them find other rows than those that are read (acumatica-api.md section 3). A grid may end
+    /// are, and conditions on them find other rows than those that are read (docs/acumatica.md section 3). A grid may end
     /// with keys as well, so that some of these may be on it; its first column certainly is.
     pub fn appended(&self) -> &[Property] {
         let is_key = |property: &Property| self.key.contains(&property.name);

@@ -286,7 +286,7 @@ async fn session(
         }
     }
     let open = connection.store.sessions().iter().filter(|(_, record)| record.open).count();
-    // acumatica-api.md section 5; no interface tells what it is set to.
+    // docs/acumatica.md section 5; no interface tells what it is set to.
     let seats = format!(
         "{open} of max_sessions {} in use by this cluster; the user's own limit is on screen SM201010, 1 by default",
         connection.config.max_sessions

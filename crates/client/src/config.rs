@@ -72,7 +72,7 @@ pub struct Config {
     pub transport: Transport,
     /// How many sessions the cluster may have open on this server.
     pub max_sessions: u32,
-    /// How many more for OData by HTTP Basic, which count as those of a person (acumatica-api.md section 4).
+    /// How many more for OData by HTTP Basic, which count as those of a person (docs/acumatica.md section 4).
     pub basic_sessions: u32,
     /// After how long without a request a session is closed.
     pub idle_logout: Duration,
@@ -218,7 +218,7 @@ impl Config {
     }
 }
 
-/// The tenant that a client ID chooses (acumatica-api.md section 4).
+/// The tenant that a client ID chooses (docs/acumatica.md section 4).
 ///
 /// # Errors
 /// It names none, or not the company that the server is configured for.
@@ -254,7 +254,7 @@ pub(crate) fn digest(parts: &[&str]) -> String {
     STANDARD.encode(context.finish())
 }
 
-/// The OData layout and literals of an instance (acumatica-api.md section 1).
+/// The OData layout and literals of an instance (docs/acumatica.md section 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ODataVersion {
     /// By the build that the instance reports.

@@ -7,7 +7,7 @@
 //! from further back.
 //!
 //! A row is known by its key. Without one it is known by its `id` where ids stay what they are, else by what it says:
-//! entities without NoteID get a new `id` in each answer (acumatica-api.md section 2). Which of the two holds shows where
+//! entities without NoteID get a new `id` in each answer (docs/acumatica.md section 2). Which of the two holds shows where
 //! a page begins with a row that was read before.
 
 use std::collections::HashSet;

@@ -10,7 +10,7 @@ use reqwest::header::{DATE, HeaderMap, HeaderValue, SET_COOKIE};
 use zeroize::Zeroizing;
 
 /// Cookies by name, for one origin. Acumatica sends five of its seven twice, and values hold
-/// `& = + : ~` (acumatica-api.md section 4): the last one of a name counts, values go back byte for byte, in their quotes
+/// `& = + : ~` (docs/acumatica.md section 4): the last one of a name counts, values go back byte for byte, in their quotes
 /// and encoding. A value is kept as text of which each character stands for one byte, since a header need not be UTF-8.
 #[derive(Clone, Default)]
 pub(crate) struct CookieJar(BTreeMap<String, Zeroizing<String>>);

@@ -54,7 +54,7 @@ pub(crate) fn is_about_document(error: &Error) -> bool {
 }
 
 /// Whether the definition must be known before rows can be asked for. A class is known by its full name, such as
-/// `PX_Objects_SO_SOOrder`; another name may be that of another class (acumatica-api.md section 3).
+/// `PX_Objects_SO_SOOrder`; another name may be that of another class (docs/acumatica.md section 3).
 pub(crate) fn needs_definition(request: &ScanRequest) -> bool {
     let target = &request.target;
     match target.surface {

@@ -213,7 +213,7 @@ impl Asker {
         let fits = |name: &str| wanted.is_none_or(|wanted| wanted.contains(&loose(name)));
         let fits = &fits;
         let read = async |answer: Answer| csdl::parse(answer.reader(), fits).await;
-        // It exists as XML only: asked for JSON, the server fails (acumatica-api.md section 3).
+        // It exists as XML only: asked for JSON, the server fails (docs/acumatica.md section 3).
         self.get_as(surface, &path, "application/xml", "the $metadata of the instance", read).await
     }
 

@@ -59,7 +59,7 @@ pub(crate) fn parse_list(body: &str) -> Result<Listed> {
     }
 }
 
-/// The newest version of the endpoint by that name; case does not matter (acumatica-api.md section 2).
+/// The newest version of the endpoint by that name; case does not matter (docs/acumatica.md section 2).
 ///
 /// # Errors
 /// None has the name; the detail lists those that exist.

@@ -149,7 +149,7 @@ impl Http {
             if method != Method::GET {
                 builder = match &body {
                     Some(json) => builder.header(CONTENT_TYPE, "application/json").body(json.clone()),
-                    // IIS answers 411 to a POST without it (acumatica-api.md section 4).
+                    // IIS answers 411 to a POST without it (docs/acumatica.md section 4).
                     None => builder.header(CONTENT_LENGTH, 0),
                 };
             }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use url::{Host, Url};
 
-/// `{base}` of `acumatica-api.md`: scheme, host, port and the virtual directory, nothing after it.
+/// `{base}` of `docs/acumatica.md`: scheme, host, port and the virtual directory, nothing after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceUrl {
     /// Its path ends with `/`.

@@ -1,4 +1,4 @@
-//! Which OData layout an instance has (acumatica-api.md section 1).
+//! Which OData layout an instance has (docs/acumatica.md section 1).
 
 use crate::answer;
 use crate::config::ODataVersion;

@@ -1,4 +1,4 @@
-//! OAuth 2.0: how access tokens are got, kept and renewed (acumatica-api.md section 4).
+//! OAuth 2.0: how access tokens are got, kept and renewed (docs/acumatica.md section 4).
 //!
 //! A refresh token is dead once it was used, so its successor is written to disk before anybody uses
 //! the access token that came with it, by one process at a time, outside of any transaction.

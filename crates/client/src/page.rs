@@ -70,7 +70,7 @@ pub(crate) fn judge(what: &str, status: StatusCode, headers: &HeaderMap, body: &
     let signed = is_page && GUARDS.iter().any(|sign| lower.contains(sign));
     let guarded = challenged
         || match status.as_u16() {
-            // A missing role is told in JSON (acumatica-api.md section 5).
+            // A missing role is told in JSON (docs/acumatica.md section 5).
             403 => is_page || in_a_line,
             // The guard itself says that the site is not there, is down or fails.
             404 | 500..=502 | 504.. => false,

@@ -169,7 +169,7 @@ impl<'a, 'b> Scan<'a, 'b> {
     /// Reads a listing that can be cut anywhere, in pages of our own.
     ///
     /// A short page proves nothing: whether the server caps pages, and by what, is unknown
-    /// (acumatica-api.md section 6). So the end is where a page brings nothing but the row that it overlaps by. A next link says that
+    /// (docs/acumatica.md section 6). So the end is where a page brings nothing but the row that it overlaps by. A next link says that
     /// there is more, and is not followed: it would be cut by position like our own pages, but without
     /// the overlap that tells whether the rows have moved.
     pub async fn pages(&mut self, listing: &Listing) -> Result<()> {
@@ -416,7 +416,7 @@ impl<'a, 'b> Scan<'a, 'b> {
     }
 
     /// A field that no row so far has is NULL if the definition knows it, as one of a feature that is switched off:
-    /// REST sends `{}` and OData `null` for a field without value (acumatica-api.md section 2). To be called while no
+    /// REST sends `{}` and OData `null` for a field without value (docs/acumatica.md section 2). To be called while no
     /// session is in use: the definition may have to be asked for.
     pub async fn check_fields(&mut self, listing: &Listing) -> Result<()> {
         if self.position == self.request.offset || self.is_settled(listing) {

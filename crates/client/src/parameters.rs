@@ -83,7 +83,7 @@ pub(crate) fn decoder(
     decoder
 }
 
-/// Whether a form shows the parameters as they were given: what it does not know it ignores (acumatica-api.md section
+/// Whether a form shows the parameters as they were given: what it does not know it ignores (docs/acumatica.md section
 /// 2), and the results would be those of other parameters.
 ///
 /// # Errors

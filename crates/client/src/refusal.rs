@@ -15,7 +15,7 @@ pub(crate) fn named(fields: &[String], error: &Error) -> Vec<String> {
 }
 
 /// Whether a field is meant, or within one that is, or holds one that is: paths are written with dots
-/// (acumatica-api.md section 2), and a name alone may be that of a field within a linked entity.
+/// (docs/acumatica.md section 2), and a name alone may be that of a field within a linked entity.
 fn is_named(field: &str, word: &str) -> bool {
     let dotted = field.replace('/', ".");
     let within = |whole: &str, part: &str| {

@@ -8,7 +8,7 @@ use reqwest::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue};
 use crate::decode::{Column, ColumnType};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The three data surfaces of an instance (acumatica-api.md section 1).
+/// The three data surfaces of an instance (docs/acumatica.md section 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Surface {
     /// Contract REST: business entities.
@@ -39,7 +39,7 @@ pub struct ScanRequest {
     pub target: Target,
     /// The columns wanted, in the order of the cells of a row.
     pub columns: Vec<Column>,
-    /// The fields that the server refuses in `$select` (acumatica-api.md section 3).
+    /// The fields that the server refuses in `$select` (docs/acumatica.md section 3).
     pub unselectable: Vec<String>,
     /// What the client finds out of the columns; nothing at first.
     pub findings: Findings,
@@ -165,7 +165,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Names and values (acumatica-api.md section 2).
+    /// Names and values (docs/acumatica.md section 2).
     pub fn lines(&self) -> Vec<(&'static str, &str)> {
         let shown = |show: bool| show.then_some("SHOW");
         let all = [

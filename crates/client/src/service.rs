@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 const LONGEST_NAME: usize = 1000;
 
 /// The names of the sets. OData v4 has them as JSON, `{"value":[{"name":…}]}`; v3 as Atom, unless `$format=json` is asked
-/// for and heeded (acumatica-api.md 3.1, recorded on 2019 R2).
+/// for and heeded (docs/acumatica.md 3.1, recorded on 2019 R2).
 ///
 /// # Errors
 /// It is neither.

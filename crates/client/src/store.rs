@@ -35,7 +35,7 @@ use crate::files::{
 };
 use crate::seal::Sealer;
 
-/// After how many milliseconds the server closes a session that nobody uses (acumatica-api.md section 5).
+/// After how many milliseconds the server closes a session that nobody uses (docs/acumatica.md section 5).
 const ABANDONED: Millis = 600_000;
 
 /// Milliseconds since 1970.

@@ -83,7 +83,7 @@ impl Pending {
 }
 
 /// After a request for custom fields has brought no row: with very many of them that can mean nothing
-/// (acumatica-api.md section 2), so a row is asked for without any.
+/// (docs/acumatica.md section 2), so a row is asked for without any.
 ///
 /// # Errors
 /// There are rows, or the server fails.

@@ -1,4 +1,4 @@
-//! Whether a session is in the tenant that was asked for (acumatica-api.md section 4).
+//! Whether a session is in the tenant that was asked for (docs/acumatica.md section 4).
 //!
 //! A site of one tenant accepts any name and says nothing. Where it names the tenant in a cookie, that is compared with
 //! each answer. Where not, it is proven once for each session: by the sign-in page, by an address that names the tenant,

@@ -1,6 +1,6 @@
 //! Whether an answer without rows is to be believed.
 //!
-//! Contract REST answers `[]` to conditions on fields that are no key, on some forms (acumatica-api.md section 2:
+//! Contract REST answers `[]` to conditions on fields that are no key, on some forms (docs/acumatica.md section 2:
 //! PurchaseOrder, Shipment, PhysicalInventoryCount). So before such an answer counts, the server must have found a
 //! witness: a row that is read without the condition, and asked for by a condition of the same shape that it meets. An
 //! answer with rows needs none, nor does one to conditions on keys alone.

@@ -3,7 +3,7 @@
 use crate::column::ColumnType;
 use crate::reason::Reason;
 
-/// How conditions are written and understood (acumatica-api.md sections 2 and 3).
+/// How conditions are written and understood (docs/acumatica.md sections 2 and 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// Contract REST before endpoint 26.200.001.

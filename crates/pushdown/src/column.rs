@@ -23,7 +23,7 @@ pub enum ColumnType {
     Numeric,
     /// A string, or the text of a number or boolean.
     Text,
-    /// As `Text`, without the spaces at its end: codes may be padded with them (acumatica-api.md section 3).
+    /// As `Text`, without the spaces at its end: codes may be padded with them (docs/acumatica.md section 3).
     Unpadded,
     /// The calendar day as written, whatever the zone; a time of day other than midnight is an error.
     Date,

@@ -52,7 +52,7 @@ impl Literal {
         Self::Decimal(plain(number).to_owned())
     }
 
-    /// As a literal of OData (acumatica-api.md section 3), not yet percent-encoded.
+    /// As a literal of OData (docs/acumatica.md section 3), not yet percent-encoded.
     pub fn odata(&self, dialect: Dialect) -> String {
         let v3 = dialect.is_v3();
         match self {
@@ -92,7 +92,7 @@ impl Literal {
                 text.clone()
             }
             Self::Text(text) | Self::Uuid(text) => serde_json::Value::from(text.as_str()).to_string(),
-            // Whatever the zone of the form is: how it takes another one is not known (acumatica-api.md section 2).
+            // Whatever the zone of the form is: how it takes another one is not known (docs/acumatica.md section 2).
             Self::Date(day) => format!("\"{day}T00:00:00\""),
             Self::Timestamp(moment) => format!("\"{moment}+00:00\""),
         }

@@ -30,7 +30,7 @@ pub const QUERY: &AsciiSet = &CONTROLS
 
 /// Of the query's length, percent-encoded: the fields and the page must find room beside it.
 pub(crate) const MOST_CHARACTERS: usize = 1_000;
-/// A moment without a zone may be meant in any (acumatica-api.md section 3): the server compares what may be up to 14
+/// A moment without a zone may be meant in any (docs/acumatica.md section 3): the server compares what may be up to 14
 /// hours off.
 const ZONES: TimeDelta = TimeDelta::days(1);
 
@@ -258,7 +258,7 @@ fn near(
 }
 
 /// SQL Server keeps every row that is equal: it ignores case and spaces at the end. But an empty text may stand for no
-/// value, and a date in the user's culture (acumatica-api.md section 2) is compared as what it is, if at all.
+/// value, and a date in the user's culture (docs/acumatica.md section 2) is compared as what it is, if at all.
 fn is_safe(text: &str) -> bool {
     let groups = text.split(['.', '-', '/', ' ', ':']).take_while(|group| {
         !group.is_empty() && group.len() <= 4 && group.bytes().all(|byte| byte.is_ascii_digit())
@@ -285,7 +285,7 @@ fn matching(
     let text = if case == Case::Same { text.to_owned() } else { text.to_lowercase() };
     let is_cut =
         |c: char| case != Case::Same && !field.vouched && !c.is_ascii() || unsafe_letters.contains(c);
-    // Outside of OData only what holds a text is known to ignore case (acumatica-api.md section 2).
+    // Outside of OData only what holds a text is known to ignore case (docs/acumatica.md section 2).
     let any_case = case != Case::Same;
     let subject = match any_case && !dialect.is_rest() {
         true => format!("tolower({name})"),
@@ -317,7 +317,7 @@ fn matching(
 }
 
 /// Whether the server is sure to find a piece of text where PostgreSQL does. What contract REST shows may be a date in
-/// the user's culture (acumatica-api.md section 2), which the server keeps as something else.
+/// the user's culture (docs/acumatica.md section 2), which the server keeps as something else.
 fn is_telling(piece: &str, field: &Field, dialect: Dialect) -> bool {
     let may_be_of_date = |c: char| !c.is_alphabetic() || "apmAPM".contains(c);
     let may_be_date = dialect.is_rest() && !field.vouched && !field.key && piece.chars().all(may_be_of_date);

@@ -302,7 +302,7 @@ fn is_field(draft: &Draft, field: &str) -> bool {
 }
 
 /// Whether a customization added the field, or a user-defined one: what `$adHocSchema` lists besides are all fields of the
-/// form that the contract lacks, 91 for StockItem (acumatica-api.md section 2). Three fields of the standard begin with
+/// form that the contract lacks, 91 for StockItem (docs/acumatica.md section 2). Three fields of the standard begin with
 /// `Attribute`, by the recorded schemas.
 fn is_customized(name: &str) -> bool {
     let standard = ["AttributeID", "AttributeCategory", "AttributeDescription"];

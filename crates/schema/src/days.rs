@@ -3,7 +3,7 @@
 //! Contract 4 and OData have one type for both. A day is written as midnight in the zone of the site, so that as a
 //! moment it is the day before wherever the zone is another. What the definition does not tell, the product's own names
 //! do: those of the days and moments of the endpoint Default 24.200.001, of the days that 26.200.001 declares, and
-//! of recorded rows (acumatica-api.md section 2). A field that is taken for a day and holds moments is an error when it is
+//! of recorded rows (docs/acumatica.md section 2). A field that is taken for a day and holds moments is an error when it is
 //! read, which says what to do; so a name that says "date" is believed, unless it is known to be wrong.
 
 use std::collections::HashMap;
@@ -44,7 +44,7 @@ pub(crate) fn settle(
         return sql_type;
     }
     let (Remote::Field(path) | Remote::Parameter { name: path, .. }) = remote else {
-        // Custom date-times have no zone (acumatica-api.md section 2), so neither has their type: what is written is shown.
+        // Custom date-times have no zone (docs/acumatica.md section 2), so neither has their type: what is written is shown.
         return "timestamp without time zone";
     };
     let seen = match remote {

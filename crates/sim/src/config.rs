@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
 
-/// Acumatica releases differ in URL layout, dialects and endpoint versions (acumatica-api.md §1, §2).
+/// Acumatica releases differ in URL layout, dialects and endpoint versions (docs/acumatica.md §1, §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Release {
     #[value(name = "2023R2")]

@@ -1,4 +1,4 @@
-//! The cookies that answers set (acumatica-api.md §4, HTE and JET): each twice but two, in no fixed order, for `/`.
+//! The cookies that answers set (docs/acumatica.md §4, HTE and JET): each twice but two, in no fixed order, for `/`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! Request headers that change an answer (acumatica-api.md §2), and those that are logged.
+//! Request headers that change an answer (docs/acumatica.md §2), and those that are logged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;

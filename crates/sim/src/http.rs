@@ -208,7 +208,7 @@ fn send(state: &Arc<State>, reply: Reply, plan: &Plan, sending: Sending) -> hype
     for (name, value) in &headers {
         response = response.header(*name, value.as_bytes());
     }
-    // Nearly every recorded answer has it (acumatica-api.md §5, HTE).
+    // Nearly every recorded answer has it (docs/acumatica.md §5, HTE).
     if sending.n.is_some() && !headers.iter().any(|(name, _)| *name == "cache-control") {
         response = response.header("cache-control", "private");
     }

@@ -1,5 +1,5 @@
 //! A simulator of Acumatica's remote interfaces: contract REST, generic inquiries and data access classes over OData,
-//! cookie, Basic and OAuth sign-in, with the unpleasant parts (`acumatica-api.md` lists them).
+//! cookie, Basic and OAuth sign-in, with the unpleasant parts (`docs/acumatica.md` lists them).
 //!
 //! Read only: `PUT`, `POST` and `DELETE` of records answer 405, except the `PUT` of inquiry forms. Data is a pure
 //! function of seed and scale, computed as it is read.

@@ -1,4 +1,4 @@
-//! The request quota and the number of concurrent requests (acumatica-api.md §5).
+//! The request quota and the number of concurrent requests (docs/acumatica.md §5).
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! `$metadata` of OData, as XML (acumatica-api.md §3).
+//! `$metadata` of OData, as XML (docs/acumatica.md §3).
 
 pub mod filler;
 
@@ -43,7 +43,7 @@ fn display_name(name: &str) -> String {
     out
 }
 
-/// Generic inquiries: acumatica-api.md §3.1 (HTE) and §3.2 (DOC).
+/// Generic inquiries: docs/acumatica.md §3.1 (HTE) and §3.2 (DOC).
 fn namespace(view: &View, dialect: Dialect) -> &str {
     match dialect {
         Dialect::Dac => view.class.0,
@@ -65,7 +65,7 @@ fn entity_type(out: &mut String, views: &[View], view: &View, dialect: Dialect) 
     let _ = write!(out, "<EntityType Name=\"{}\"", escape(&type_name(view, dialect)));
     let inherited = |prop: &Prop| view.base.is_some_and(|b| views[b].prop(prop.name).is_some());
     if let Some(base) = view.base {
-        // The key is that of the base (acumatica-api.md §3.4, SK).
+        // The key is that of the base (docs/acumatica.md §3.4, SK).
         let _ = write!(out, " BaseType=\"{}\">", full_name(&views[base], dialect));
     } else {
         out.push_str("><Key>");
@@ -131,7 +131,7 @@ fn constraints<'a>(view: &'a View, nav: &Nav, target: &'a View) -> Option<Vec<(&
     target.keys.iter().map(pair).collect()
 }
 
-/// `FilterRestrictions` of a set: `NonFilterableProperties`, or `Filterable=false` (acumatica-api.md §3.4, SK).
+/// `FilterRestrictions` of a set: `NonFilterableProperties`, or `Filterable=false` (docs/acumatica.md §3.4, SK).
 fn restrictions(out: &mut String, view: &View) {
     let refused: Vec<_> = view.props.iter().filter(|p| p.refused).collect();
     if refused.is_empty() {
@@ -150,7 +150,7 @@ fn restrictions(out: &mut String, view: &View) {
 }
 
 /// The whole document. Functions of inquiries with parameters have the inquiry's own name, with characters that CSDL
-/// forbids (acumatica-api.md §3.2, DOC).
+/// forbids (docs/acumatica.md §3.2, DOC).
 pub fn document(views: &[View], dialect: Dialect, filler: usize) -> String {
     let v3 = dialect == Dialect::GiV3;
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?>");
@@ -166,7 +166,7 @@ pub fn document(views: &[View], dialect: Dialect, filler: usize) -> String {
         false => "http://docs.oasis-open.org/odata/ns/edm",
     };
     let listed: Vec<&View> = views.iter().filter(|v| !v.unlisted).collect();
-    // One schema for each namespace (acumatica-api.md §3.4, SK).
+    // One schema for each namespace (docs/acumatica.md §3.4, SK).
     let mut spaces: Vec<&str> = listed.iter().map(|v| namespace(v, dialect)).collect();
     spaces.sort_unstable();
     spaces.dedup();

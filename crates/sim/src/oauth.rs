@@ -1,4 +1,4 @@
-//! OAuth 2.0 as far as connected applications use it (acumatica-api.md §4): authorization code with or without PKCE,
+//! OAuth 2.0 as far as connected applications use it (docs/acumatica.md §4): authorization code with or without PKCE,
 //! implicit, hybrid, and resource owner password; rotating refresh tokens; no client credentials. What OpenID Connect
 //! adds to it is in `openid`.
 
@@ -374,7 +374,7 @@ impl OAuth {
         }
     }
 
-    /// Tokens die; the session of the grant stays (acumatica-api.md §4).
+    /// Tokens die; the session of the grant stays (docs/acumatica.md §4).
     fn revoke(&self, request: &Request) -> Result<(), Refused> {
         let form = parse_form(&String::from_utf8_lossy(&request.body));
         let client = self.caller(request, &form)?;

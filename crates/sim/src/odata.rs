@@ -1,4 +1,4 @@
-//! Generic inquiries and data access classes over OData (acumatica-api.md §3).
+//! Generic inquiries and data access classes over OData (docs/acumatica.md §3).
 
 mod call;
 mod deleted;
@@ -87,7 +87,7 @@ impl<'a> Call<'a> {
             let message = json!({ "lang": "en-US", "value": message });
             return Reply::json(400, &json!({ "odata.error": { "code": "", "message": message } }));
         }
-        // The parser errors of inquiries are 500 and have Acumatica's body (acumatica-api.md §3.2, HB 25R2). Ours: what
+        // The parser errors of inquiries are 500 and have Acumatica's body (docs/acumatica.md §3.2, HB 25R2). Ours: what
         // those of v3 and of classes look like.
         if self.surface == Surface::Gi {
             return Reply::message(500, message);
@@ -148,7 +148,7 @@ impl<'a> Call<'a> {
         Ok(Reply::json(200, &json!({ "@odata.context": context, "value": list })))
     }
 
-    /// Atom, unless `$format=json` (acumatica-api.md §3.1, HTE). Ours: that Accept does not count.
+    /// Atom, unless `$format=json` (docs/acumatica.md §3.1, HTE). Ours: that Accept does not count.
     fn service_document_v3(&self, names: &[(String, bool)]) -> Reply {
         let reply = if self.request.option("$format").is_some_and(|f| f.contains("json")) {
             let entry = |(name, _): &(String, bool)| json!({ "name": name, "url": segment(name) });
@@ -160,7 +160,7 @@ impl<'a> Call<'a> {
         reply.header("dataserviceversion", "3.0").header("cache-control", "no-cache").header("expires", "-1")
     }
 
-    /// XML only: a request for JSON fails (acumatica-api.md §3).
+    /// XML only: a request for JSON fails (docs/acumatica.md §3).
     fn metadata(&self) -> Result<Reply, Reply> {
         let accept = self.request.header("accept").unwrap_or("");
         // Ours: old releases look at it as little. airbyte's connector asks for JSON and reads XML at the classes' address of
@@ -169,7 +169,7 @@ impl<'a> Call<'a> {
             && accept.contains("application/json")
             && !accept.contains("xml")
             && !accept.contains("*/*");
-        // v3 does not look at Accept (acumatica-api.md §3.1, HTE).
+        // v3 does not look at Accept (docs/acumatica.md §3.1, HTE).
         if self.v3() {
             let document = metadata::document(self.views(), self.dialect(), 0);
             let reply = Reply::new(200, "application/xml; charset=utf-8", document);
@@ -251,7 +251,7 @@ impl<'a> Call<'a> {
                 None => parameters,
             });
         } else if !view.params.is_empty() {
-            // The trap: no error, and no rows (KIT, SK), or those of the defaults (HB; acumatica-api.md §3.2).
+            // The trap: no error, and no rows (KIT, SK), or those of the defaults (HB; docs/acumatica.md §3.2).
             match self.state.config.bare_set {
                 BareSet::Empty => order = Order::Natural(0),
                 BareSet::Defaults => filter = Some(self.defaults(view, &data, filter)),
@@ -294,7 +294,7 @@ impl<'a> Call<'a> {
         let head = self.head(view, shape.context(), count);
         let link_name = if self.v3() { "odata.nextLink" } else { "@odata.nextLink" };
         let content = if self.v3() {
-            // Later releases leave the charset out (acumatica-api.md §3.1, HTE).
+            // Later releases leave the charset out (docs/acumatica.md §3.1, HTE).
             "application/json"
         } else if self.surface == Surface::Dac {
             // Neither charset nor streaming (§3.4, HTE).
@@ -318,7 +318,7 @@ impl<'a> Call<'a> {
 
     fn head(&self, view: &View, shown: Option<String>, count: Option<u64>) -> Vec<u8> {
         let context = if self.v3() { "odata.metadata" } else { "@odata.context" };
-        // That of a class names what was selected (acumatica-api.md §3.4, HTE).
+        // That of a class names what was selected (docs/acumatica.md §3.4, HTE).
         let shown = shown.filter(|_| self.surface == Surface::Dac).unwrap_or_default();
         let set = format!("{}{shown}", segment(&view.name));
         let count = count.map(|c| format!("\"@odata.count\":{c},")).unwrap_or_default();
@@ -352,7 +352,7 @@ impl<'a> Call<'a> {
 
 const DAC_ROWS: &str = "application/json; odata.metadata=minimal";
 
-/// Filtering or sorting by a formula: 200 and an empty body (acumatica-api.md §3).
+/// Filtering or sorting by a formula: 200 and an empty body (docs/acumatica.md §3).
 fn formula_answer() -> Reply {
     Reply::new(200, "application/json; odata.metadata=minimal", "")
 }

@@ -1,4 +1,4 @@
-//! Answers, and the shapes of Acumatica's errors (acumatica-api.md §5).
+//! Answers, and the shapes of Acumatica's errors (docs/acumatica.md §5).
 
 use serde_json::json;
 
@@ -65,7 +65,7 @@ impl Reply {
 
     /// The one shape of nearly every failure.
     pub fn exception(status: u16, exception_type: &str, message: &str) -> Reply {
-        // The members stand in this order (acumatica-api.md §5, HTE and JET).
+        // The members stand in this order (docs/acumatica.md §5, HTE and JET).
         let body = format!(
             "{{\"message\":\"An error has occurred.\",\"exceptionMessage\":{},\"exceptionType\":{},\"stackTrace\":{}}}",
             json!(message),
@@ -75,18 +75,18 @@ impl Reply {
         Reply::new(status, "application/json; charset=utf-8", body)
     }
 
-    /// It does not say which (acumatica-api.md §2.2, FG and HB).
+    /// It does not say which (docs/acumatica.md §2.2, FG and HB).
     pub fn unknown_field() -> Reply {
         let message = "The given key was not present in the dictionary.";
         Reply::exception(500, "System.Collections.Generic.KeyNotFoundException", message)
     }
 
-    /// `message` alone: 403 and what the parser of inquiries refuses (acumatica-api.md §5, FOC and HB).
+    /// `message` alone: 403 and what the parser of inquiries refuses (docs/acumatica.md §5, FOC and HB).
     pub fn message(status: u16, message: &str) -> Reply {
         Reply::json(status, &json!({ "message": message }))
     }
 
-    /// A record that is not there (acumatica-api.md §5).
+    /// A record that is not there (docs/acumatica.md §5).
     pub fn no_entity() -> Reply {
         Reply::exception(
             500,
@@ -95,7 +95,7 @@ impl Reply {
         )
     }
 
-    /// Fields with their reasons; paths are written with a dot (acumatica-api.md §2.2, HTE).
+    /// Fields with their reasons; paths are written with a dot (docs/acumatica.md §2.2, HTE).
     pub fn cannot_optimize(fields: &[String]) -> Reply {
         let lines: String = fields.iter().map(|f| format!("{f}\r\n")).collect();
         let message =
@@ -122,12 +122,12 @@ impl Reply {
         )
     }
 
-    /// Without a body (acumatica-api.md §5, CEG and HB).
+    /// Without a body (docs/acumatica.md §5, CEG and HB).
     pub fn unauthorized() -> Reply {
         Reply::empty(401)
     }
 
-    /// No seat for a call that brings its own credentials: a redirect to a page (acumatica-api.md §5).
+    /// No seat for a call that brings its own credentials: a redirect to a page (docs/acumatica.md §5).
     pub fn no_seat(site: &str) -> Reply {
         let target = format!(
             "{site}/Frames/Error.aspx?typeID=error&errorcode=403&message=The+number+of+concurrent+API+logins+for+this+\

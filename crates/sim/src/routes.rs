@@ -26,7 +26,7 @@ pub async fn answer(state: &Arc<State>, request: &Request, plan: &Plan, n: u64) 
     }
     let segments: Vec<&str> = request.segments.iter().map(String::as_str).collect();
     let old = state.config.release.is_old();
-    // Paths are compared without case (acumatica-api.md §1, HTE).
+    // Paths are compared without case (docs/acumatica.md §1, HTE).
     let lower: Vec<String> = segments.iter().map(|s| s.to_ascii_lowercase()).collect();
     let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
     match lower.as_slice() {
@@ -65,7 +65,7 @@ fn error_page(request: &Request) -> String {
     )
 }
 
-/// On a site with one tenant the URL need not name it (acumatica-api.md §1).
+/// On a site with one tenant the URL need not name it (docs/acumatica.md §1).
 fn split_tenant<'a, 'b>(state: &State, rest: &'b [&'a str]) -> (&'a str, &'b [&'a str]) {
     match rest {
         [first, rest @ ..] if state.tenants.iter().any(|(name, _)| name.eq_ignore_ascii_case(first)) => {
@@ -161,7 +161,7 @@ async fn odata(
     let (session, opened) = match session_of(state, request) {
         Ok(Some(found)) => found,
         Err(NoSeat) => return Reply::no_seat(&state.config.site()),
-        // A call with Basic and without cookies opens a session of its own (acumatica-api.md §4).
+        // A call with Basic and without cookies opens a session of its own (docs/acumatica.md §4).
         Ok(None) => {
             let Some(user) = basic_user(state, request) else { return refused() };
             match state.sessions.open(state, &user, tenant, "basic", None) {

@@ -1,4 +1,4 @@
-//! API sessions: the seats of the licence, the cookies they live in, cookie login and logout (acumatica-api.md §4).
+//! API sessions: the seats of the licence, the cookies they live in, cookie login and logout (docs/acumatica.md §4).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -207,7 +207,7 @@ pub fn login(state: &State, request: &Request) -> Reply {
     }
     let wanted = [text("tenant"), text("company"), company].into_iter().find(|t| !t.is_empty());
     let Some(tenant) = state.tenant(wanted.unwrap_or("")) else {
-        // Seen on a site of several tenants (acumatica-api.md §4, CLI 26.101).
+        // Seen on a site of several tenants (docs/acumatica.md §4, CLI 26.101).
         let message = "A proper company ID cannot be determined for the request.";
         let reply = Reply::exception(500, "PX.Data.PXUndefinedCompanyException", message);
         return cookies::refused(state, request, reply);

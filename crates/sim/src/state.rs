@@ -103,7 +103,7 @@ impl State {
     }
 
     /// The tenant of a name; without a name the first. A site with one tenant accepts any name
-    /// (acumatica-api.md §4).
+    /// (docs/acumatica.md §4).
     pub fn tenant(&self, name: &str) -> Option<usize> {
         if name.is_empty() || self.tenants.len() == 1 {
             return Some(0);

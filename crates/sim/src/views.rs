@@ -34,13 +34,13 @@ pub enum NavTo {
 pub struct View {
     /// The name of the entity set: of a generic inquiry as it is, of a DAC with underscores.
     pub name: String,
-    /// A DAC's other names, which may be those of another class (acumatica-api.md §3.4, SK).
+    /// A DAC's other names, which may be those of another class (docs/acumatica.md §3.4, SK).
     pub aliases: Vec<&'static str>,
     /// A DAC's namespace and the name of its class.
     pub class: (&'static str, &'static str),
     /// The DAC it is derived from: that one has the key and what both have.
     pub base: Option<usize>,
-    /// One object instead of a set (acumatica-api.md §3.4, SK).
+    /// One object instead of a set (docs/acumatica.md §3.4, SK).
     pub singleton: bool,
     /// None of the class's own properties are in `$filter` and `$select`.
     pub unfilterable: bool,
@@ -48,7 +48,7 @@ pub struct View {
     pub tracked: bool,
     /// It and those behind it are there with `--real-names` only.
     named: bool,
-    /// What the parameters of an inquiry are given to: named after the type (acumatica-api.md §3.1, §3.2).
+    /// What the parameters of an inquiry are given to: named after the type (docs/acumatica.md §3.1, §3.2).
     pub import: String,
     pub table: usize,
     pub restricted: bool,
@@ -103,7 +103,7 @@ impl View {
         std::iter::once(self.name.as_str()).chain(self.aliases.iter().copied())
     }
 
-    /// The entity type's name drops what the set's name may have (acumatica-api.md §3).
+    /// The entity type's name drops what the set's name may have (docs/acumatica.md §3).
     pub fn type_name(&self) -> String {
         plain(&self.name)
     }

@@ -15,7 +15,7 @@ const MAX_PARTS: usize = 2_000_000;
 pub(super) const MAX_HOLDERS: usize = 200_000;
 /// Elements inside each other.
 pub(super) const MAX_DEPTH: usize = 200;
-/// What the import of an inquiry with parameters has behind the name of its type (acumatica-api.md section 3).
+/// What the import of an inquiry with parameters has behind the name of its type (docs/acumatica.md section 3).
 pub(super) const FUNCTION: &str = "_WithParameters";
 
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! OData `$metadata`: what generic inquiries and data access classes are (acumatica-api.md section 3).
+//! OData `$metadata`: what generic inquiries and data access classes are (docs/acumatica.md section 3).
 //!
 //! The document is read as it arrives ([`reader`]), in two steps: what may matter is collected ([`document`]), since
 //! types come before the sets that use them; then the sets that are wanted are put together ([`assemble`]).
@@ -26,7 +26,7 @@ const MAX_FAULTS: usize = 1_000;
 
 /// Reads the document; sets are kept if one of their names, full or short, is `wanted`.
 ///
-/// Names may hold what CSDL and even XML forbid (acumatica-api.md section 3): what cannot be
+/// Names may hold what CSDL and even XML forbid (docs/acumatica.md section 3): what cannot be
 /// unescaped is taken as it stands. Entities that a document defines are not expanded.
 ///
 /// # Errors

@@ -35,7 +35,7 @@ pub(super) fn groups<'a>(
 
 /// The sets, those joined that are one class under several names: one has the full name of the type, such as
 /// `PX_Objects_SO_SOOrder`, and whatever else is of that type is an alias, which may be named like another class
-/// (acumatica-api.md section 3). Where none has that name, a long and a short name for the same type are joined.
+/// (docs/acumatica.md section 3). Where none has that name, a long and a short name for the same type are joined.
 ///
 /// Two inquiries can have one type, too, since spaces and hyphens are missing in its name: that two sets
 /// have one is not enough.

@@ -6,7 +6,7 @@ use super::error::Fault;
 use super::scan::{members, peek, skip, space};
 
 /// Hashes a record of the contract REST without its ids, row numbers and links: entities without NoteID, results of
-/// inquiries and many details get a new id in each answer, and `rowNumber` begins with 1 in each (acumatica-api.md
+/// inquiries and many details get a new id in each answer, and `rowNumber` begins with 1 in each (docs/acumatica.md
 /// section 2). With `without_custom`, its custom fields are left out as well, since requests for different ones are to
 /// find the same record. Ids of files and codes of drop-downs are values, and stay.
 ///

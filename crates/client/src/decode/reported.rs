@@ -63,7 +63,7 @@ fn is_odata_error(error: &Map<String, Value>) -> bool {
 
 /// Whether a member is one that rows have and errors have not.
 fn is_of_row(name: &str, value: &Value, asked: &impl Fn(&str) -> bool) -> bool {
-    // Members of every record (acumatica-api.md section 2). An error may have an `id` as well.
+    // Members of every record (docs/acumatica.md section 2). An error may have an `id` as well.
     const SYSTEM: [&str; 4] = ["rowNumber", "note", "custom", "_links"];
     SYSTEM.contains(&name)
         || name != "id" && !is_suspect(name) && (asked(name) || is_field_object(value))

@@ -1,4 +1,4 @@
-//! OData, v3 and v4: lists of generic inquiries and DACs (acumatica-api.md section 3).
+//! OData, v3 and v4: lists of generic inquiries and DACs (docs/acumatica.md section 3).
 
 use acumatica_pushdown::{Dialect, Literal, TypeCategory};
 
@@ -99,7 +99,7 @@ pub(crate) fn listing(
         more: Vec::new(),
         identity: key.iter().map(|field| vec![field.clone()]).collect(),
         // The key of an inquiry is those of its tables together: NULL behind outer joins, repeated where rows are
-        // grouped (acumatica-api.md section 3).
+        // grouped (docs/acumatica.md section 3).
         content: match request.target.surface {
             Surface::GenericInquiry if !key.is_empty() => Content::OfRow,
             _ => Content::Unneeded,
@@ -111,7 +111,7 @@ pub(crate) fn listing(
     })
 }
 
-/// A setup class: one object and no list, so that there is nothing to filter, order or page (acumatica-api.md section 3).
+/// A setup class: one object and no list, so that there is nothing to filter, order or page (docs/acumatica.md section 3).
 fn singleton(request: &ScanRequest, version: ODataVersion, company: Option<&str>) -> Result<Listing> {
     if request.own_filter.is_some() {
         let message = format!("the option \"filter\" cannot be used with {}", request.target);
@@ -182,7 +182,7 @@ fn record(request: &ScanRequest, list: &str, query: String, dialect: Dialect) ->
 /// The last segment of the path, and the query options with the values of parameters. An inquiry that has some is called
 /// by its function, in v4 as OData has it: the values stand in the query under aliases, since IIS does not take every
 /// character in a path. In v3 each parameter is a query option, without quotes, and nothing stands in brackets
-/// (recorded on 2023 R2: acumatica-api.md section 3).
+/// (recorded on 2023 R2: docs/acumatica.md section 3).
 fn called(
     request: &ScanRequest,
     version: ODataVersion,

@@ -1,4 +1,4 @@
-//! Contract REST, contract 4 and 5: lists of business entities, their details, and inquiry forms (acumatica-api.md
+//! Contract REST, contract 4 and 5: lists of business entities, their details, and inquiry forms (docs/acumatica.md
 //! section 2).
 
 use acumatica_pushdown::{Dialect, Literal};
@@ -21,7 +21,7 @@ const VALUE: &str = "value";
 /// The whole record.
 const WHOLE: &str = "*";
 
-/// Custom fields in one request: asked for very many, the server can return nothing (acumatica-api.md section 2).
+/// Custom fields in one request: asked for very many, the server can return nothing (docs/acumatica.md section 2).
 const MOST_CUSTOM: usize = 50;
 
 /// Endpoints from this version on speak contract 5, which is OData 4.01.

@@ -59,7 +59,7 @@ pub(crate) fn parse(document: &[u8]) -> Result<Contract> {
 }
 
 /// What a wrapper holds by the first word of its name: `Decimal` of `DecimalValue` and of
-/// `CustomDecimalField` (acumatica-api.md section 2). Case does not matter.
+/// `CustomDecimalField` (docs/acumatica.md section 2). Case does not matter.
 pub(crate) fn simple_type(word: &str) -> Option<FieldType> {
     const WORDS: [(&str, FieldType); 11] = [
         ("String", FieldType::Text),

@@ -12,7 +12,7 @@ use crate::error::Result;
 const MAX_HOPS: usize = 8;
 /// What every record derives from.
 const ROOT: &str = "Entity";
-/// Members of every record that are no fields (acumatica-api.md section 2). Case matters: `ID` is a field.
+/// Members of every record that are no fields (docs/acumatica.md section 2). Case matters: `ID` is a field.
 const SYSTEM: [&str; 8] =
     ["id", "rowNumber", "note", "custom", "error", "files", "_links", "_workflowActions"];
 

@@ -81,7 +81,7 @@ pub enum Gen {
     /// Years; a few rows get the first and the last day that SQL Server's `datetime` users meet.
     Date(i64, i64),
     Ts(i64, i64),
-    /// A timestamp as text in the user's culture (acumatica-api.md §2).
+    /// A timestamp as text in the user's culture (docs/acumatica.md §2).
     Culture,
     Guid,
     /// SQL Server's row version, eight bytes.
@@ -243,7 +243,7 @@ impl Data {
             },
             Gen::Ts(from, to) => Val::Ts(timestamp(&mut rng, *from, *to)),
             Gen::Culture => Val::text(culture(timestamp(&mut rng, 2019, 2025))),
-            // It is the `id` of the record (acumatica-api.md §2.2, HTE).
+            // It is the `id` of the record (docs/acumatica.md §2.2, HTE).
             Gen::Guid if col.name == "NoteID" => Val::Guid(self.guid(t, row)),
             Gen::Guid => Val::Guid(u128::from(rng.draw()) << 64 | u128::from(rng.draw())),
             Gen::RowVersion => {

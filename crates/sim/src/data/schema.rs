@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use super::generate::Gen;
 use super::value::{Choice, Kind};
 
-/// Whether a field can be part of the single SQL query behind a list (acumatica-api.md §2, "Optimization").
+/// Whether a field can be part of the single SQL query behind a list (docs/acumatica.md §2, "Optimization").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sql {
     Yes,
@@ -97,7 +97,7 @@ pub struct Table {
     pub blocks: Vec<(&'static Choice, u64)>,
     /// Behind the rows that everybody sees, one more for each so many of them.
     pub hidden: Option<(Hidden, u64)>,
-    /// Its records have no NoteID, so that their ids pass (acumatica-api.md §2.2).
+    /// Its records have no NoteID, so that their ids pass (docs/acumatica.md §2.2).
     pub noteless: bool,
     pub salt: u64,
 }
@@ -142,7 +142,7 @@ impl Schema {
         self.by_name.get(name).copied()
     }
 
-    /// Paths are compared without case (acumatica-api.md §1).
+    /// Paths are compared without case (docs/acumatica.md §1).
     pub fn find_any_case(&self, name: &str) -> Option<usize> {
         self.tables.iter().position(|t| t.name.eq_ignore_ascii_case(name))
     }

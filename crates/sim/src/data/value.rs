@@ -6,7 +6,7 @@ use std::io::Write;
 
 use crate::zone::TimeZone;
 
-/// A drop-down value: SQL holds the code, screens and REST show the label (acumatica-api.md §2, §3).
+/// A drop-down value: SQL holds the code, screens and REST show the label (docs/acumatica.md §2, §3).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Choice {
     pub code: &'static str,
@@ -49,14 +49,14 @@ pub enum Kind {
     Binary,
 }
 
-/// How a timestamp shows its zone; generic inquiries are not consistent (acumatica-api.md §3).
+/// How a timestamp shows its zone; generic inquiries are not consistent (docs/acumatica.md §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Zone {
     Z,
     /// Minutes east of UTC.
     Offset(i16),
     None,
-    /// The offset that the site's zone has at the moment (acumatica-api.md §2.2, HTE, JET, MYO).
+    /// The offset that the site's zone has at the moment (docs/acumatica.md §2.2, HTE, JET, MYO).
     Site(&'static TimeZone),
     /// By the clock of the site, without any zone: custom fields (HTE). Ours: whose clock it is.
     Clock(&'static TimeZone),
@@ -359,7 +359,7 @@ impl Val {
     }
 }
 
-/// SQL Server's usual collation: case and trailing spaces do not count (acumatica-api.md §2).
+/// SQL Server's usual collation: case and trailing spaces do not count (docs/acumatica.md §2).
 pub fn compare_text(a: &str, b: &str) -> Ordering {
     let (a, b) = (a.trim_end_matches(' '), b.trim_end_matches(' '));
     if a.is_ascii() && b.is_ascii() {

@@ -89,12 +89,12 @@ fn scalar(
         let value = match word {
             _ if !dialect.is_v3() => None,
             "datetime" | "datetimeoffset" => parse_time(&text, zone),
-            // Of date-only fields (acumatica-api.md §2.2, SK).
+            // Of date-only fields (docs/acumatica.md §2.2, SK).
             "date" if dialect == Dialect::Contract4 && text.len() == 10 => parse_time(&text, zone),
             "guid" => parse_guid(&text).map(Val::Guid),
             _ => None,
         };
-        // In the words of the server (acumatica-api.md §3.2, HB 25R2).
+        // In the words of the server (docs/acumatica.md §3.2, HB 25R2).
         let unknown = || {
             let (literal, at) = (&rest[..used + more], whole.len() - rest.len());
             format!("Unrecognized 'Edm.String' literal '{literal}' at '{at}' in '{whole}'.")

@@ -4,7 +4,7 @@ pub mod eval;
 pub mod lexer;
 pub mod parser;
 
-/// The dialects of `$filter` (acumatica-api.md §2 and §3). They differ in literals and functions.
+/// The dialects of `$filter` (docs/acumatica.md §2 and §3). They differ in literals and functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// REST up to Default/25: OData v3 style.
@@ -28,7 +28,7 @@ impl Dialect {
             "startswith" | "endswith" => true,
             "substringof" => self.is_v3(),
             "contains" => !self.is_v3(),
-            // In contract 4 these are answered with 500 (acumatica-api.md §2).
+            // In contract 4 these are answered with 500 (docs/acumatica.md §2).
             "tolower" | "toupper" => self != Dialect::Contract4,
             _ => false,
         }

@@ -94,7 +94,7 @@ pub fn parse(text: &str, dialect: Dialect, zone: Option<&TimeZone>) -> Result<As
     }
 }
 
-/// In the words of the server (acumatica-api.md §3.2, HB 25R2).
+/// In the words of the server (docs/acumatica.md §3.2, HB 25R2).
 fn unknown_function(name: &str) -> String {
     format!(
         "An unknown function with name '{name}' was found. This may also be a function import or a key lookup on a \

@@ -317,7 +317,7 @@ pub fn write_top(
     out.push(b'}');
 }
 
-/// A date as the form understands it, shown as a midnight of the site: `6/7/2016` too (acumatica-api.md §2.3, HTE).
+/// A date as the form understands it, shown as a midnight of the site: `6/7/2016` too (docs/acumatica.md §2.3, HTE).
 /// Ours: that one with another offset is the day of the site at that moment.
 fn day(text: &str, zone: &TimeZone) -> Option<Val> {
     if let Some(value) = parse_time(text, Some(zone)) {

@@ -1,5 +1,5 @@
 //! Types without rows, that make the metadata of the DACs as long as that of a real site: 2,265 types with 42,288
-//! properties in some 20 MB (acumatica-api.md §3).
+//! properties in some 20 MB (docs/acumatica.md §3).
 
 use std::fmt::Write;
 

@@ -24,7 +24,7 @@ impl<'a> Call<'a> {
     }
 
     /// `Name(Key='…')` of a class, `Type_WithParameters(…)` of an inquiry. In v3 parameters are query options without
-    /// quotes, and there are no parentheses (acumatica-api.md §3.1, HTE, SK).
+    /// quotes, and there are no parentheses (docs/acumatica.md §3.1, HTE, SK).
     pub(super) fn called(&self, segment: &str) -> Result<Reply, Reply> {
         let missing = || Reply::not_found_json(segment);
         if self.v3() {
@@ -146,7 +146,7 @@ impl<'a> Call<'a> {
         Ok(self.object(view, &shape, &data, order.row(0), "/$entity"))
     }
 
-    /// The one object of a setup class (acumatica-api.md §3.4, SK).
+    /// The one object of a setup class (docs/acumatica.md §3.4, SK).
     pub(super) fn singleton(&self, view: &View) -> Result<Reply, Reply> {
         if ["$filter", "$orderby", "$top", "$skip", "$count"].iter().any(|o| self.request.option(o).is_some())
         {

@@ -1,4 +1,4 @@
-//! `px.GetDeletedRecords()`: what was deleted of the classes that are tracked (acumatica-api.md §3.4, SK, DOC).
+//! `px.GetDeletedRecords()`: what was deleted of the classes that are tracked (docs/acumatica.md §3.4, SK, DOC).
 
 use serde_json::{Value, json};
 

@@ -7,7 +7,7 @@ use crate::filter::eval::Field;
 use crate::http::Request;
 use crate::views::{NavTo, Prop, View};
 
-/// Deeper navigation is refused (acumatica-api.md §3).
+/// Deeper navigation is refused (docs/acumatica.md §3).
 const DEEPEST: usize = 3;
 
 /// The members of a row, each behind its name as it is written.
@@ -52,7 +52,7 @@ impl Shape {
         dialect: Dialect,
     ) -> Result<Shape, String> {
         let selected: Vec<&str> = select.split(',').map(str::trim).filter(|s| !s.is_empty()).collect();
-        // Classes find their names without case, inquiries do not (acumatica-api.md §3.2, §3.4).
+        // Classes find their names without case, inquiries do not (docs/acumatica.md §3.2, §3.4).
         let same = |p: &Prop, name: &str| p.name.eq_ignore_ascii_case(name) && dialect == Dialect::Dac;
         let mut names = Vec::new();
         for name in selected {
@@ -136,7 +136,7 @@ impl Shape {
     }
 }
 
-/// v3 writes decimals as text and times without a zone (acumatica-api.md §3.1, HTE).
+/// v3 writes decimals as text and times without a zone (docs/acumatica.md §3.1, HTE).
 fn style(prop: &Prop, dialect: Dialect) -> Style {
     match dialect {
         Dialect::GiV3 => Style { zone: Zone::None, quoted: true, ..prop.style },

@@ -1,4 +1,4 @@
-//! `$adHocSchema` and the fields of a form that the contract lacks (acumatica-api.md §2.1, HTE): under `custom` a real
+//! `$adHocSchema` and the fields of a form that the contract lacks (docs/acumatica.md §2.1, HTE): under `custom` a real
 //! template lists all of them, customizations or not: 91 for StockItem.
 
 use super::shape::{Site, custom_type};

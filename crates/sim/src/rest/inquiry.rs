@@ -1,4 +1,4 @@
-//! Inquiry forms: parameters in, results out, by `PUT` (acumatica-api.md §2).
+//! Inquiry forms: parameters in, results out, by `PUT` (docs/acumatica.md §2).
 
 use serde_json::Value;
 
@@ -34,7 +34,7 @@ impl Call<'_> {
         let mut node = Node::new(results, &ask)?;
         (node.top, node.files) = (false, false);
         let mut out = Vec::new();
-        // Ids of forms and of their results are random (acumatica-api.md §2.3, HTE, MYO).
+        // Ids of forms and of their results are random (docs/acumatica.md §2.3, HTE, MYO).
         let context = self.context();
         out.extend_from_slice(b"{\"id\":\"");
         write_guid(&mut out, u128::from(of.salt) << 64 | u128::from(context.passing | 1));

@@ -1,4 +1,4 @@
-//! Contract-based REST (acumatica-api.md §2), read only: `PUT`, `POST` and `DELETE` of records answer 405.
+//! Contract-based REST (docs/acumatica.md §2), read only: `PUT`, `POST` and `DELETE` of records answer 405.
 //!
 //! Fields that cannot be optimized into a list: `Project.Assets`, `Expenses`, `Income`, `Liabilities`, `Case.SLA`,
 //! `Payment.ApplicationHistory/DisplayDocType` and `DisplayRefNbr` (requested or filtered; without `$select` everything is requested), and
@@ -40,7 +40,7 @@ fn bundled_endpoints(state: &State) -> Vec<(&'static str, &'static str)> {
     versions.map(|v| ("Default", *v)).chain(OTHERS.iter().copied()).collect()
 }
 
-/// `GET /entity`: an envelope since 2020 R1 at least (acumatica-api.md §2.1, HTE). A stranger sees the system's own
+/// `GET /entity`: an envelope since 2020 R1 at least (docs/acumatica.md §2.1, HTE). A stranger sees the system's own
 /// endpoints only, and no features (SK).
 pub fn endpoints(state: &State, request: &Request, signed_in: bool) -> Reply {
     let release = state.config.release;
@@ -116,7 +116,7 @@ impl Call<'_> {
         match (self.request.method.as_str(), rest) {
             ("GET", []) => self.list(table),
             ("GET", [schema]) if schema.eq_ignore_ascii_case("$adHocSchema") => Ok(self.template(table)),
-            // `SalesOrder//{guid}` works too (acumatica-api.md §2.2, HTE).
+            // `SalesOrder//{guid}` works too (docs/acumatica.md §2.2, HTE).
             ("GET", ["", keys @ ..] | keys) => self.record(table, keys),
             // BST.
             ("POST", []) => Err(Reply::empty(406)),

@@ -1,4 +1,4 @@
-//! `$filter` of contract REST, with its traps (acumatica-api.md §2).
+//! `$filter` of contract REST, with its traps (docs/acumatica.md §2).
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -141,7 +141,7 @@ fn on_detail(table: usize, ast: &Ast) -> bool {
     any(ast, &|node| matches!(node, Ast::Field(path) if detail(path)))
 }
 
-/// Whether it names a field that is no key. Some forms find nothing then (acumatica-api.md §2.2, HB 25R2).
+/// Whether it names a field that is no key. Some forms find nothing then (docs/acumatica.md §2.2, HB 25R2).
 fn off_key(table: usize, ast: &Ast) -> bool {
     let of = &SCHEMA.tables[table];
     let key = |path: &str| of.keys.iter().any(|k| of.cols[*k].name == path);

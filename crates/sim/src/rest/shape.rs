@@ -10,7 +10,7 @@ use crate::reply::Reply;
 use crate::state::State;
 use crate::zone::TimeZone;
 
-/// More custom fields than this in one request, and nothing comes back (acumatica-api.md §2).
+/// More custom fields than this in one request, and nothing comes back (docs/acumatica.md §2).
 const MOST_CUSTOM: usize = 100;
 
 /// Names that every record has beside its fields.
@@ -182,7 +182,7 @@ impl Node {
         let mut node =
             Node::build(table, ask.select.as_deref(), &ask.expand, &ask.inner, ask.list, ask.site)?;
         node.top = true;
-        // In contract 4 and later only when expanded and, beside a $select, named there (acumatica-api.md §2.2, HTE, SK).
+        // In contract 4 and later only when expanded and, beside a $select, named there (docs/acumatica.md §2.2, HTE, SK).
         node.files = ask.expand.iter().any(|n| n == "files")
             && ask.select.as_ref().is_none_or(|s| s.iter().any(|n| n == "files"));
         node.add_custom(&ask.custom, ask.site);
@@ -296,7 +296,7 @@ impl Node {
                     found.push(not_optimizable(of, of.cols[*c].name))
                 }
                 Part::Link(_, node) | Part::Detail(_, node) => {
-                    // Paths are written with a dot (acumatica-api.md §2.2, HTE).
+                    // Paths are written with a dot (docs/acumatica.md §2.2, HTE).
                     let name = String::from_utf8_lossy(label).trim_matches(['"', ':']).to_string();
                     found.extend(node.not_optimizable().into_iter().map(|field| format!("{name}.{field}")));
                 }

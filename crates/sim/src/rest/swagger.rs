@@ -15,7 +15,7 @@ struct Writer {
 }
 
 pub fn document(state: &State, endpoint: &str, version: &str, dialect: Dialect) -> Reply {
-    // The format goes with the release of the site, not with the endpoint (acumatica-api.md §2.1, FG).
+    // The format goes with the release of the site, not with the endpoint (docs/acumatica.md §2.1, FG).
     let old = state.config.release.is_old();
     let writer = Writer { old, contract5: dialect == Dialect::Contract5 };
     let info = json!({ "title": format!("{endpoint}/{version}"), "version": if writer.contract5 { "5" } else { "4" } });

@@ -28,7 +28,7 @@ pub struct Context {
 impl Context {
     pub fn new(root: &str, state: &State, session: &Session) -> Context {
         static ANSWERS: AtomicU64 = AtomicU64::new(1);
-        // Whether they last for the session or for one answer only, no source says (acumatica-api.md §6).
+        // Whether they last for the session or for one answer only, no source says (docs/acumatica.md §6).
         let passing = match state.config.ids {
             Ids::Stable => 0,
             Ids::Session => mix(salt_of(&[&session.id])),
@@ -37,7 +37,7 @@ impl Context {
         Context { root: root.to_string(), passing }
     }
 
-    /// The `id` of a row: its NoteID if it has one (acumatica-api.md §2.2, HTE).
+    /// The `id` of a row: its NoteID if it has one (docs/acumatica.md §2.2, HTE).
     pub fn id(&self, data: &Data, table: usize, row: u64) -> u128 {
         let of = &SCHEMA.tables[table];
         let lasting = if of.is_entity() { !of.noteless } else { of.col("NoteID").is_some() };
@@ -176,7 +176,7 @@ impl Node {
     }
 }
 
-/// `self` and `files:put` of a top record (acumatica-api.md §2.2, HTE).
+/// `self` and `files:put` of a top record (docs/acumatica.md §2.2, HTE).
 pub fn write_links(of: &Table, id: u128, context: &Context, out: &mut Vec<u8>) {
     let root = &context.root;
     out.extend_from_slice(b",\"_links\":{");
@@ -197,7 +197,7 @@ pub fn write_links(of: &Table, id: u128, context: &Context, out: &mut Vec<u8>) {
     out.extend_from_slice(b"/{filename}\"}");
 }
 
-/// The bare array of a list (acumatica-api.md §2).
+/// The bare array of a list (docs/acumatica.md §2).
 pub struct Rows {
     cursor: Cursor,
     node: Node,

@@ -1,4 +1,4 @@
-//! Request headers at work (acumatica-api.md §2).
+//! Request headers at work (docs/acumatica.md §2).
 
 use acumatica_sim::{Config, Release};
 use serde_json::{Value, json};

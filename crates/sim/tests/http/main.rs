@@ -1,4 +1,4 @@
-//! The traps of acumatica-api.md over real HTTP, one test each, named after them.
+//! The traps of docs/acumatica.md over real HTTP, one test each, named after them.
 
 mod client;
 mod control;

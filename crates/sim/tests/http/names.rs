@@ -1,4 +1,4 @@
-//! Names and forms as the vendor has them (`--real-names`): acumatica-api.md §3.
+//! Names and forms as the vendor has them (`--real-names`): docs/acumatica.md §3.
 
 use acumatica_sim::{BareSet, Config, Release};
 

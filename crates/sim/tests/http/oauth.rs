@@ -1,4 +1,4 @@
-//! acumatica-api.md §4, OAuth 2.0.
+//! docs/acumatica.md §4, OAuth 2.0.
 
 use acumatica_sim::{Config, Simulator};
 use base64::Engine;

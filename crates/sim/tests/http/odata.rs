@@ -1,4 +1,4 @@
-//! acumatica-api.md §3.
+//! docs/acumatica.md §3.
 
 use acumatica_sim::{Config, Release};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! acumatica-api.md §2.
+//! docs/acumatica.md §2.
 
 use acumatica_sim::{Config, Release};
 use serde_json::{Value, json};

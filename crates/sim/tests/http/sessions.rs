@@ -1,4 +1,4 @@
-//! acumatica-api.md §4 and §5: cookies, Basic, seats, quotas.
+//! docs/acumatica.md §4 and §5: cookies, Basic, seats, quotas.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -54,7 +54,7 @@ fn types_that_multiply_are_an_error() {
     assert!(fails(document(&types, &sets)).contains("too often"));
 }
 
-/// As large as the largest document known (acumatica-api.md section 3).
+/// As large as the largest document known (docs/acumatica.md section 3).
 fn large() -> String {
     use std::fmt::Write;
     let (mut types, mut sets) = (String::new(), String::new());
