@@ -144,6 +144,7 @@ run_regress() {
 	done
 	export PGDATABASE=regress_$kind
 	createdb "$PGDATABASE"
+	if [[ $kind == sql ]]; then psql -qXv ON_ERROR_STOP=1 -f tests/lib/explain.sql; fi
 	suite "$label$kind" regress "$kind" "$stage/${folder##*/}" "$driver"
 	if [[ ${ACCEPT:-0} == 1 ]]; then
 		mkdir -p "$expected"

@@ -1,5 +1,6 @@
 //! ExplainForeignScan: the request as it will be sent, and with ANALYZE the statistics of the run.
 
+use std::cell::RefCell;
 use std::ffi::CStr;
 
 use acumatica_client::{OWN_TENANT, describe};
@@ -34,7 +35,9 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
             let (plan, expressions) = scan::planned(node);
             let mut request = deparse::request(&table, &plan);
             let expressions: Vec<_> = PgList::<pg_sys::Expr>::from_pg(expressions).iter_ptr().collect();
-            let text = |expression: *mut pg_sys::Expr| deparsed(node, state, expression.cast());
+            let unknown = Placeholders::default();
+            let text =
+                |expression: *mut pg_sys::Expr| unknown.stand_for(deparsed(node, state, expression.cast()));
             let values = |index: &usize| value::shown(expressions[*index], text);
             let found = described(&plan.conditions, true, table.dialect, &values);
             request.filter = found.filter;
@@ -46,7 +49,7 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
             let server = &table.server;
             let company = server.company().or(server.has_app().then_some(OWN_TENANT));
             let url = describe(&server.instance, company, server.odata_version(), &request);
-            property(c"Remote Request", &or_raise(url), state);
+            property(c"Remote Request", &unknown.fill_in(or_raise(url)), state);
             let headers = request.context.lines().into_iter();
             let headers: Vec<String> = headers.map(|(name, value)| format!("{name}: {value}")).collect();
             if !headers.is_empty() {
@@ -101,6 +104,32 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
                 state,
             );
         }
+    }
+}
+
+/// Expressions whose values are not known before the scan begins. In the address each is a placeholder that
+/// percent-encoding leaves as it is, so that EXPLAIN can show the SQL of the expression, which has spaces.
+#[derive(Default)]
+struct Placeholders(RefCell<Vec<String>>);
+
+impl Placeholders {
+    /// The placeholder of an expression; equal expressions have one.
+    fn stand_for(&self, sql: String) -> String {
+        let mut known = self.0.borrow_mut();
+        let index = known.iter().position(|other| *other == sql).unwrap_or_else(|| {
+            known.push(sql);
+            known.len() - 1
+        });
+        format!("expression-{index}")
+    }
+
+    /// The address with the expressions in braces.
+    fn fill_in(&self, url: String) -> String {
+        let known = self.0.borrow();
+        let each = known.iter().enumerate();
+        each.fold(url, |url, (index, sql)| {
+            url.replace(&format!("{{expression-{index}}}"), &format!("{{{sql}}}"))
+        })
     }
 }
 

@@ -68,7 +68,7 @@ PREPARE stock_of (text) AS SELECT count(*) FROM stock WHERE item = $1;
 SET plan_cache_mode = force_generic_plan;
 EXPLAIN (VERBOSE, COSTS OFF) EXECUTE stock_of ('AACOMPUT00001');
 EXECUTE stock_of ('AACOMPUT00001');
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) EXECUTE stock_of (NULL);
+SELECT * FROM explain('EXECUTE stock_of (NULL)', 'ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF');
 RESET plan_cache_mode;
 -- without its parameter there is no answer, rather than none
 SELECT * FROM stock;

@@ -62,8 +62,9 @@ EXPLAIN (VERBOSE, COSTS OFF) SELECT order_nbr FROM orders WHERE priority IN (1, 
 -- one that does not fit into an address is split, and no row comes twice
 SELECT count(*) AS rows, count(DISTINCT (order_type, order_nbr)) AS different, count(*) FILTER (WHERE priority IS NULL) AS unset
 FROM orders WHERE order_nbr = ANY (ARRAY(SELECT to_char(n, 'FM000000') FROM generate_series(1, 300) n));
-EXPLAIN (ANALYZE, VERBOSE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF)
-SELECT order_nbr FROM orders WHERE order_nbr = ANY (ARRAY(SELECT to_char(n, 'FM000000') FROM generate_series(1, 100) n));
+SELECT * FROM explain(
+    $$SELECT order_nbr FROM orders WHERE order_nbr = ANY (ARRAY(SELECT to_char(n, 'FM000000') FROM generate_series(1, 100) n))$$,
+    'ANALYZE, VERBOSE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF');
 -- what a value is may be known late: parameters, outer rows, subqueries
 PREPARE dear (numeric) AS SELECT count(*) FILTER (WHERE true) FROM orders WHERE total > $1;
 SET plan_cache_mode = force_generic_plan;
@@ -72,7 +73,7 @@ EXECUTE dear (4000);
 EXECUTE dear (NULL);
 EXECUTE dear ('NaN');
 RESET plan_cache_mode;
-EXPLAIN (VERBOSE, COSTS OFF) SELECT order_nbr FROM orders WHERE total > (SELECT 4000.5);
+SELECT * FROM explain('SELECT order_nbr FROM orders WHERE total > (SELECT 4000.5)');
 
 --
 -- What a table or a column says
@@ -165,8 +166,8 @@ SELECT count(*) AS one, 1 + count(*) AS two, 'x' AS three FROM orders;
 -- not where the server may keep others, or a value is yet to come
 EXPLAIN (VERBOSE, COSTS OFF) SELECT count(*) FROM orders WHERE priority <> 3;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT count(*) FROM orders WHERE order_type = 'SO';
-EXPLAIN (VERBOSE, COSTS OFF) SELECT count(*) FROM orders WHERE total > (SELECT 1);
+SELECT * FROM explain('SELECT count(*) FROM orders WHERE total > (SELECT 1)');
 EXPLAIN (VERBOSE, COSTS OFF) SELECT count(*) FROM margins;
-EXPLAIN (VERBOSE, COSTS OFF) SELECT min(total), max(order_date) FROM orders;
+SELECT * FROM explain('SELECT min(total), max(order_date) FROM orders');
 SELECT min(total), max(order_date) FROM orders;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT max(descr) FROM orders;

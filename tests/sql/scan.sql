@@ -120,7 +120,7 @@ CREATE SERVER nobody FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url '127.0.0.1:
 CREATE FOREIGN TABLE nowhere ("A" text) SERVER nobody OPTIONS (entity 'SalesOrder');
 EXPLAIN (VERBOSE, COSTS OFF) SELECT * FROM nowhere;
 -- EXPLAIN ANALYZE tells what it cost
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT order_nbr FROM orders LIMIT 3;
+SELECT * FROM explain('SELECT order_nbr FROM orders LIMIT 3', 'ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF');
 
 -- not for writing
 INSERT INTO orders (order_nbr) VALUES ('x');
