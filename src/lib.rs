@@ -11,9 +11,18 @@ mod commands;
 mod executor;
 mod planner;
 
+use std::ffi::CStr;
+
 use pgrx::prelude::*;
 
-pgrx::pg_module_magic!();
+// PostgreSQL 18 and later show both in pg_get_loaded_modules(). pgrx 0.18.1 writes the version into the wrong field if it
+// is to find it itself.
+pgrx::pg_module_magic!(name = c"acumatica_fdw", version = VERSION);
+
+const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+    Ok(version) => version,
+    Err(_) => panic!("the version has a NUL in it"),
+};
 
 /// Called once in each backend that loads the library.
 #[pg_guard]

@@ -17,8 +17,8 @@ use crate::planner::value::{
 
 type Expr = *mut pg_sys::Expr;
 
-/// Functions and casts that conditions are looked for in, by their place in pg_proc, which has not changed since
-/// PostgreSQL 13. `fmgroids.h` calls many of them differently from version to version.
+/// Functions and casts that conditions are looked for in, by their place in pg_proc, which is the same in all
+/// supported versions. `fmgroids.h` calls many of them differently from version to version.
 mod function {
     pub const LIKE: [u32; 2] = [850, 1631];
     pub const NOT_LIKE: [u32; 2] = [851, 1632];
