@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # A private PostgreSQL cluster, apart from any other on the machine: its own copy of the installation (so that our
-# extension is installed without touching the system), its own data directory, a socket in a directory of its own and no
-# TCP port at all. Everything is below DIR:
-#   pg/    the installation: links into the real one, save for the programs that find their files relative to themselves
+# extension is installed without touching the system), its own data directory, a socket in its own directory and no
+# TCP port. Everything is below DIR:
+#   pg/    the installation: links to the real one, and copies of the programs that find their files relative to themselves
 #   data/  sock/  log     owned by the user that runs PostgreSQL (tests/lib/common.sh: OWNER)
 #
-#   tests/cluster.sh start DIR     make what is missing and start; does nothing when it runs
+#   tests/cluster.sh start DIR     make what is missing and start; does nothing if it runs
 #   tests/cluster.sh install DIR   install the built extension (PROFILE=dev|release) into DIR/pg
 #   tests/cluster.sh env DIR       print exports for the shell: eval "$(tests/cluster.sh env DIR)"
 #   tests/cluster.sh stop DIR      stop it; `remove DIR` stops and deletes
@@ -65,7 +65,7 @@ start() {
 		as_owner "$tree/bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$dir/initdb.log" 2>&1 ||
 			die "initdb failed: $(tail -n 5 "$dir/initdb.log")"
 	fi
-	# Its data is worth nothing: no fsync.
+	# Nobody needs its data after a crash: no fsync.
 	as_owner tee "$dir/data/private.conf" >/dev/null <<-CONF
 		listen_addresses = ''
 		unix_socket_directories = '$dir/sock'

@@ -32,7 +32,7 @@ cargo build --release -p acumatica-sim
 
 say "starting PostgreSQL and the simulator in $dir"
 mkdir -p "$dir"
-# Half a demo is no use: if a step fails, or Ctrl-C comes, nothing stays behind.
+# If a step fails, or after Ctrl-C, nothing stays behind.
 trap 'stop' EXIT
 trap 'exit 130' INT TERM
 PROFILE=$profile tests/cluster.sh install "$dir/cluster"

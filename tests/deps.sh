@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing, with apt-get, as root or through sudo. Changes nothing when all is there.
+# Installs missing packages with apt-get, as root or through sudo. Changes nothing if all are there.
 #
 #   tests/deps.sh          what the build and the demo need
 #   tests/deps.sh test     and what the tests need
@@ -65,7 +65,7 @@ if [[ $server == newest ]]; then
 	[[ -n $server ]] || die "the package lists hold no postgresql-server-dev-15 to -18"
 fi
 if [[ -n $server ]]; then
-	# postgresql-N creates a cluster and starts it, which nobody asked us for. Its own switch, thrown for this once.
+	# postgresql-N creates and starts a cluster, which is not wanted: switched off in its own configuration, this once.
 	apt_install postgresql-common
 	switch=/etc/postgresql-common/createcluster.conf saved=/etc/postgresql-common/.createcluster.conf.saved
 	"${sudo[@]}" cp -p "$switch" "$saved"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks the licence of every crate that is built into what we hand out against the list in deny.toml. Works offline and
-# needs nothing but cargo.
+# Checks the licence of every crate in the library and the simulator against the list in deny.toml. Works offline and needs
+# only cargo.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 cd "$ROOT"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Formatting, clippy, shell scripts, licences. One line a check: ok, not ok or skip.
+# Checks formatting, clippy, licences, imports between files, and shell scripts. Prints a line for each: ok, not ok or skip.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 cd "$ROOT"
 pg_config=$(find_pg_config) || die "no PostgreSQL server found; set PG_CONFIG"

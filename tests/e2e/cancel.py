@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every wait can be cancelled, at once, with no session left open (DESIGN.md, rule 2)."""
+"""Every wait can be cancelled at once, and leaves no session open (README.md, rule 2)."""
 
 import os
 import random

@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
-"""Every capture of a real server is read by the product: imported where it is a definition, selected from where it is rows,
-raised as the right error where it is one, used where it is a sign-in. What tests/lib/replay.py is asked and no capture or
-fact allows fails the test. Where ../shared/captures is absent (ACUMATICA_SHARED says where else to look), our own small set
-in tests/captures is read.
+"""The extension reads every capture of a real server: it imports definitions, selects rows, raises errors, signs in. A
+request to tests/lib/replay.py that no capture or fact answers fails the test. Captures are read from ../shared/captures
+(ACUMATICA_SHARED names another directory than ../shared), or, where that is absent, from the small set in tests/captures.
 
 The values are compared cell by cell with a decoder of the tests' own. A capture that no test recognises fails."""
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Days and moments of sites in other zones (issue 12: 2.3, 3.7): a small contract server that writes its rows as recorded ones
-are, with the offset of its zone, and reads the moments of a filter in one of three ways, since none is documented."""
+"""Dates and timestamps of sites in other time zones (issue 12: 2.3, 3.7). A small contract server writes its rows as recorded
+servers do, with the offset of its zone, and reads the timestamps of a filter in one of three ways, since none is documented."""
 
 import contextlib
 import datetime

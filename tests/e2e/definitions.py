@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Definitions as real servers write them (issue 12: 3.1, 3.4), from a scripted OData server: what is imported, what is
-asked, and what is refused. The documents are ours, after the shapes of those that were recorded."""
+"""Definitions as real servers write them (issue 12: 3.1, 3.4), from a scripted OData server: what IMPORT makes of them, which
+requests a scan sends, and what is refused. We wrote the documents in the shapes of recorded ones."""
 
 import http.server
 import json

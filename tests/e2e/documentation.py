@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""What the documentation says is so. The reference page of the options is what acumatica_options() says; the SQL of the
-pages below runs from top to bottom, as an analyst would type it, and prints what stands under it; functions and links
-that are named are there. ACCEPT=1 writes options and outputs anew."""
+"""The documentation is true. docs/options.md is what acumatica_options() returns; the SQL of the pages below runs from top to
+bottom, as an analyst would type it, and prints the output shown under it; the functions and links that pages name exist.
+ACCEPT=1 writes options and outputs anew."""
 
 import os
 import pathlib

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What a site, or what stands before it, may answer to those who sign in: a scripted server, small enough to be read at a
-glance."""
+"""Signing in at sites behind firewalls, proxies and single sign-on: answers to a sign-in that are not Acumatica's own. A
+short scripted server sends them."""
 
 import contextlib
 import http.server

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Contract REST as field reports describe it (docs/acumatica.md section 2), beyond what the simulator does: fields that no
-row has, `$select` and conditions that are refused or answered wrongly, failures that pass. A server of a few lines, which
-a definition and rows are given to."""
+"""Contract REST as field reports describe it (docs/acumatica.md 2), beyond what the simulator does: fields that no row
+has, `$select` and conditions that are refused or answered wrongly, failures that pass. The server is a short script; each
+test gives it a definition and rows."""
 
 import http.server
 import json

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A test for each rule of what is left to the server, in the rows of a table and of a local copy. tests/mutations.txt
-says which of them notice that a rule is not kept."""
+"""A test for each rule of pushdown: a query on a foreign table returns the rows of a local copy. tests/mutations.txt names, for
+each rule, the test that fails without it."""
 
 import os
 import sys

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""OpenID Connect libraries of others sign in at the simulator with all their checks on: openid-client (npm) and authlib
-(PyPI) by code and PKCE, from the discovery document to the revocation. No PostgreSQL."""
+"""Published OpenID Connect libraries sign in at the simulator with all their checks on: openid-client (npm) and authlib
+(PyPI), by code and PKCE, from the discovery document to the revocation. No PostgreSQL."""
 
 import os
 import subprocess

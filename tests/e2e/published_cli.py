@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """acumatica-cli, from PyPI, works on the simulator as on a real site: it checks where it has signed in, lists, extracts
-entities, compares them, and captures inquiries. Its files are held against the data set. No PostgreSQL."""
+and compares entities, and captures inquiries. The test compares its files with the data set. No PostgreSQL."""
 
 import csv
 import io

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Two clients that know nothing of our simulator find in it what docs/acumatica.md promises: the PyPI package
-easy-acumatica, written by others against real sites, and a few lines of httpx written from the document alone.
+"""Two clients that share no code with the simulator find in it what docs/acumatica.md says: the PyPI package
+easy-acumatica, written by others against real sites, and a few lines of httpx written from that page.
 Needs PyPI, or the packages in the environment already; no PostgreSQL."""
 
 import csv

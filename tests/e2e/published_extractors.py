@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The extractors of Keboola (github keboola/component-acumatica) and for Airbyte (fauxpasonics/airbyte-source-acumatica) are
-in no registry. What stands here sends the very requests that their source sends, header for header, and reads the answers
-as they do. No PostgreSQL."""
+in no registry. This script sends the requests of their sources, header for header, and reads the answers as they do. No
+PostgreSQL."""
 
 import csv
 import io

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Two MCP servers for Acumatica, from PyPI, work on the simulator as they do on real sites: acumatica-mcp, with a cookie
-session and with OAuth's code flow, and grp-mcp, with OAuth's password flow. They are asked over their standard input and
-output, as an assistant would, and what they read is held against the data set. No PostgreSQL."""
+session and with OAuth's code flow, and grp-mcp, with OAuth's password flow. The test asks them over standard input and
+output, as an assistant does, and compares their answers with the data set. No PostgreSQL."""
 
 import csv
 import io

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What pushdown costs and keeps: how many requests, which, and the rows while others change them. What is asked for is
-in tests/sql/pushdown.sql, and that rows are the right ones in tests/e2e/differential.py."""
+"""The requests that pushdown sends, how many there are, and the rows while others change them. tests/sql/pushdown.sql shows
+the conditions that are sent, and tests/e2e/differential.py that the rows are right."""
 
 import json
 import os

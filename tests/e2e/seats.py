@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Two seats for sixty-four backends: every answer right, never a third session, none left behind, also after crashes.
+"""64 backends share two seats: every answer is right, there is never a third session, and none is left, not after crashes
+either.
 
 SEATS_SECONDS, SEATS_ROUNDS and SEATS_BACKENDS set the size (in full: 180, 200, 64), SEATS_SEED the chances, SEATS_ONLY
 the tests to run.

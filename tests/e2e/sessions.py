@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Sessions are shared by all backends, waited for, closed as soon as nobody has a right or a need to them, and secrets
-are readable nowhere."""
+"""All backends share sessions and wait for them; a session is signed out as soon as nobody may or does use it; no secret can
+be read anywhere."""
 
 import contextlib
 import json

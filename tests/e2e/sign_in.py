@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Every way to sign in: each strategy on each surface, what options it takes, OAuth from the first click to a token that
-has expired, each refusal with its own words, and the check function."""
+"""Every way to sign in: each strategy on each interface, the options that it takes, OAuth from the first click to an expired
+token, the message of each refusal, and acumatica_check()."""
 
 import contextlib
 import json

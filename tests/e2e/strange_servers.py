@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a server may do that the simulator does not: a scripted OData server, small enough to be read at a glance."""
+"""What a server may do that the simulator does not: a short scripted OData server does it."""
 
 import bisect
 import contextlib

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The way to the server: certificates, client certificates, proxies, and who may set the options for them. What is
-refused is refused before anything reaches the server, and no refusal tells a secret."""
+"""The connection to the server: certificates, client certificates, proxies, and who may set their options. A connection that
+is refused sends the server nothing, and no error message shows a secret."""
 
 import base64
 import contextlib

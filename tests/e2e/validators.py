@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What the simulator says about itself, before the judges of others: validators of Swagger and OpenAPI, the XML schema of
-OASIS for OData, and a generator of OData clients whose output must compile. Needs PyPI and npm; no PostgreSQL."""
+"""The simulator's definitions pass the validators of others: those of Swagger and OpenAPI, the XML schema of OASIS for
+OData, and a generator of OData clients whose output must compile. Needs PyPI and npm; no PostgreSQL."""
 
 import json
 import os
@@ -149,7 +149,7 @@ if lxml:
         bad = spoilt(good[1], "<Key>", '<Key Name="x">')
         found = by_the_schema([*good, bad])
         assert found.pop(str(bad)), "it finds nothing wrong with what is wrong"
-        # The vendor's server writes Scale="Variable" (docs/acumatica.md §3.4); the schema knows "variable".
+        # The vendor's server writes Scale="Variable" (docs/acumatica.md 3.4); the schema knows "variable".
         others = [e for errors in found.values() for e in errors if "attribute 'Scale': 'Variable' is not" not in e]
         assert not others, others
 

@@ -1,4 +1,4 @@
-"""What the tests of captures share: sites to read them from, a decoder of their own, and tables made after what was recorded."""
+"""What the tests of captures share: sites that replay them, a decoder of their own, and tables made from what was recorded."""
 
 import collections
 import datetime

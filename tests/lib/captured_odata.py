@@ -1,4 +1,4 @@
-"""Captures of definitions, of OData and of contract 5: imported, and their rows read."""
+"""Tests of captures of definitions, OData and contract 5: each definition is imported, and the rows are read."""
 
 import json
 import re

@@ -1,5 +1,5 @@
-"""What may stand between the extension and the simulator, which speaks plain http: TLS with good and bad certificates,
-and a proxy. All of it on free ports of 127.0.0.1, in threads of the test."""
+"""Servers between the extension and the simulator, which speaks plain HTTP: TLS with valid and invalid certificates, and a
+proxy. They listen on free ports of 127.0.0.1, in threads of the test."""
 
 import base64
 import collections

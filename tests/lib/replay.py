@@ -1,8 +1,8 @@
-"""A server that answers with captures: what real servers sent, or what we wrote after the same shapes.
+"""A server that answers with captures: what real servers sent, or what we wrote in the same shapes.
 
 A capture is NAME.json, .xml or .txt (the body) and NAME.meta (origin, request, status, headers). A site answers a request
-only if a capture says how, or a fact about how the real server treats captured rows ($select, $top, keys, …); everything
-else is refused and remembered in `refused`, which fails the test."""
+only if a capture says how, or a fact about how the real server treats captured rows ($select, $top, keys, …); it
+refuses everything else and adds the request to `refused`, which fails the test."""
 
 import base64
 import contextlib

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Looks for secrets in the server's log: tests/lib/secrets.py LOG SECRETS SIM_URL
 
-SECRETS is a file with one secret a line: what simulators knew and gave out that have ended. SIM_URL is one that runs.
-The log must be one of log_min_messages = debug5, or finding nothing says little.
+SECRETS is a file with one secret a line, written by simulators when they ended. SIM_URL is a simulator that still runs,
+which is asked for its secrets. The log must be written with log_min_messages = debug5, or the test proves little.
 """
 
 import base64
