@@ -56,7 +56,7 @@ start() {
 	make_tree
 	local name
 	for name in data sock; do
-		# 0700: whoever reaches the socket is superuser.
+		# 0700: who can connect to the socket is superuser.
 		if ((EUID == 0)); then install -d -m 0700 -o "$OWNER" "$dir/$name"; else install -d -m 0700 "$dir/$name"; fi
 	done
 	if [[ ! -e $dir/log ]]; then install -m 0644 /dev/null "$dir/log"; fi
@@ -116,7 +116,7 @@ env)
 	printf 'export %s=%q\n' PGHOST "$dir/sock" PGPORT 5432 PGUSER postgres PGDATABASE postgres PGLOG "$dir/log" \
 		CLUSTER_DIR "$dir" CLUSTER_DATA "$dir/data" CLUSTER_OWNER "$OWNER" \
 		CLUSTER_PG_CONFIG "$tree/bin/pg_config" CLUSTER_BIN "$(readlink "$tree/real-bin")"
-	# The server's own psql first: Debian's wrapper in /usr/bin does more than one wants here.
+	# The server's own psql first: Debian's wrapper in /usr/bin chooses a cluster by itself.
 	# shellcheck disable=SC2016 # $PATH is for the shell that evaluates this
 	printf 'export PATH=%q:"$PATH"\n' "$(readlink "$tree/real-bin")"
 	;;

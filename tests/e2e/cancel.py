@@ -79,7 +79,7 @@ for how, sqlstate in (("pg_cancel_backend", "57014"), ("pg_terminate_backend", "
 
 @test
 def cancel_while_signing_in_leaves_no_session():
-    # The server opens the session although nobody waits for it any more.
+    # The server opens the session although the client has gone.
     for match, table in (("auth/login", "entity"), ("api/odata/gi", "gi")):
         for how in ("pg_cancel_backend", "pg_terminate_backend"):
             sim.reset()

@@ -85,8 +85,8 @@ def read_imported(capture, entity, version, select_unknown):
         db.execute(f'IMPORT FOREIGN SCHEMA "REST" LIMIT TO ({names}) FROM SERVER erp INTO s')
         tables = imported_tables()
         assert len(tables) == 1 + len(details), tables
-        # A recording made with a $select that leaves out the key, or whose keys became one as their names were replaced:
-        # the key is none of the table's, and what the recording has is read.
+        # A recording was made with a $select without the key, or replacing names made its keys equal: then the table has no
+        # key, and all rows of the recording are read.
         keys = [tuple(value_of(record, key) for key in keys_of(entity)) for record in records]
         have_key = all(None not in key for key in keys)
         for table in tables:

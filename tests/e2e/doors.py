@@ -201,7 +201,7 @@ def issue_3_5_what_is_unproven_is_told_once_for_each_session_and_in_the_check():
         assert [(severity, 'company "Company"' in text) for severity, text, _ in heard] == [("WARNING", True)], heard
     ok, told = check()["tenant"]
     assert ok is None and "unproven" in told, told
-    # Nobody asked for one.
+    # Without the option company there is no tenant to prove.
     serve()
     erp(company=None)
     with hearing() as heard:

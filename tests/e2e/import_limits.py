@@ -68,7 +68,7 @@ def three_thousand_entities():
 
 @test
 def a_contract_of_any_version_is_as_its_definition_says():
-    """An endpoint of one's own has a version of one's own; contract 5 is told by the definition."""
+    """A custom endpoint has any version; the definition tells contract 5."""
     document = json.loads((OURS / "contract5.json").read_text())
     for title in ("Default/26.300.001", "Own/1.0", "Own/27.000.001"):
         document["info"]["title"] = title

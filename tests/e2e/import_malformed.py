@@ -29,7 +29,7 @@ class Script(http.server.ThreadingHTTPServer):
 
 
     def handle_error(self, *_):
-        """Whoever asked may leave at any time."""
+        """The client may disconnect at any time."""
 
 
 class ScriptHandler(http.server.BaseHTTPRequestHandler):
@@ -99,7 +99,7 @@ def entity_set(name="A"):
 
 
 def attempt(remote, megabytes=150):
-    """An import that may fail as it likes, but for crashes, hangs and great appetite; the SQLSTATE and the message."""
+    """An import that may fail, but not crash, hang or take much memory; returns the SQLSTATE and the message."""
     with connect(options="-c statement_timeout=30s") as backend:
         backend.add_notice_handler(lambda diagnostic: notices.append(diagnostic.message_primary))
         pid = backend.info.backend_pid
@@ -138,7 +138,7 @@ def malformed_definitions():
                  FINE.decode().encode("latin-1", "replace").replace(b"Order", b"\xd6rder"), FINE + b"}", b"\x1f\x8b" + FINE, b"\0" * 1000,
                  b'{"a":' * 200000, b"[" * 5_000_000):
         protocol_error("REST", body)
-    # A byte order mark is none of these.
+    # A byte order mark is allowed.
     serve("REST", b"\xef\xbb\xbf" + FINE)
     assert attempt("REST") == ("fine", "")
 
@@ -267,7 +267,7 @@ def metadata_that_is_strange_but_xml():
         ("Edm.GeographyPoint", "Edm.Duration", "Edm.Stream", "Edm.TimeOfDay", "Edm.Binary", "Edm.SByte", "Edm.Nonsense", "G.Enum", "Collection(Edm.String)", "", "Edm.", "Collection(")))
     found, _ = imported(entity_type("A", odd_types + '<Property Name="X" Type="Edm.String"/>'), entity_set())
     assert "a" in found and {"P0", "P6", "X"} <= {c.options["field"] for c in columns("a", "odd")}, columns("a", "odd")
-    # Names that nobody can type.
+    # Very long names.
     long = "N" * 10_000_000
     for inner, container in ((entity_type() + entity_type(long), entity_set() + entity_set(long)),
                              (entity_type() + entity_type("B", f'<Property Name="{long}" Type="Edm.String"/>'), entity_set() + entity_set("B")),

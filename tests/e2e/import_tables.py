@@ -39,7 +39,7 @@ def check_tables(definition):
         expected.add(remote)
         assert remote in by_remote, f"no table of {remote}"
         types = {c.options.get("field"): c.type for c in all_of_them[by_remote[remote]] if "parameter" not in c.options}
-        # Fields of types that nobody can tell how to ask for are left out, which a notice says.
+        # Fields of unknown types are left out, which a notice says.
         fields = {path: kind for path, kind in fields.items() if kind != "jsonb" or prefix + path in types}
         wrong = {path: (types.get(prefix + path), kind) for path, kind in fields.items() if not is_of(types.get(prefix + path), kind)}
         assert not wrong, (remote, wrong)
@@ -92,7 +92,7 @@ for definition in DEFINITIONS:
     test(each_definition)
 
     def no_column_is_always_null():
-        """A field that is asked for in the wrong way can be silently empty."""
+        """A field that is requested in a wrong way can be NULL without an error."""
         of(definition)
         # All rows of the widest tables.
         widths = {name: len(cs) for name, cs in all_columns().items()}
@@ -104,8 +104,8 @@ for definition in DEFINITIONS:
         empty = []
         for name, of_table in all_columns().items():
             for place, column in enumerate(of_table):
-                # What has no value in the simulator: parameters that nobody gave, types that it cannot read, and of
-                # 2,000 random bits the odd one.
+                # These have no value in the simulator: parameters that were not given, types that it cannot read, and now
+                # and then one of 2,000 random bits.
                 if "parameter" in column.options or column.type == "jsonb" or column.name in ("note", "files"):
                     continue
                 if rows[name] and all(row[place] is None for row in rows[name]):

@@ -183,7 +183,7 @@ def white_space_means_nothing():
 
 @test
 def a_server_that_leaves_the_detail_out_altogether():
-    """Without $expand understood, no record has the detail: that must not look like orders without lines for ever."""
+    """A server that ignores $expand sends no record with the detail: the scan must go on asking for it."""
     asked = []
 
     def serve(method, path, query, body):
@@ -203,7 +203,7 @@ load("REST", server="nested", into="n", endpoint_version="26.300.001")
 
 
 def raw(path, simulator=nested):
-    """What the server answers to someone else."""
+    """What the server answers to another client."""
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
     body = json.dumps({"name": "admin", "password": PASSWORD}).encode()
     opener.open(urllib.request.Request(f"{simulator.url}/entity/auth/login", body, {"Content-Type": "application/json"}))

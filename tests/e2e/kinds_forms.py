@@ -140,7 +140,7 @@ def refused(query, parameter):
 
 @test
 def without_the_parameter_that_it_needs():
-    """Zero rows would be a lie."""
+    """An error, since no rows would be a wrong answer."""
     for where in ("", "WHERE qty_on_hand > 0", "WHERE inventory_id > 'A'", "WHERE inventory_id LIKE 'A%'", "WHERE inventory_id IS NULL", "WHERE upper(inventory_id) = 'X'",
                   f"WHERE inventory_id = '{ITEMS[0]}' OR warehouse_id = 'MAIN'", "WHERE warehouse_id = 'MAIN'", "WHERE inventory_id <> ALL (ARRAY['A'])", "WHERE inventory_id IS DISTINCT FROM 'A'"):
         refused(f"SELECT * FROM {FORM} {where}", "inventory")
@@ -208,7 +208,7 @@ def a_form_that_does_not_take_its_parameter():
     echo, bodies = {}, []
 
     def serve(method, path, query, body):
-        if method == "GET":  # whose session it is
+        if method == "GET":  # to see which tenant the session is of
             return []
         bodies.append(json.loads(body))
         if not echo:
@@ -269,7 +269,7 @@ for release in ("2024R2", "2023R2"):
         names = {field: quoted(name) for name, field in rows("SELECT attname, substr(o, 7) FROM pg_attribute, unnest(attfdwoptions) o WHERE attrelid = %s::regclass"
                  " AND o LIKE 'field=%%' AND NOT EXISTS (SELECT FROM unnest(attfdwoptions) p WHERE p LIKE 'parameter=%%')", [inquiry])}
         listed = ", ".join(names[field] for field in GI_COLUMNS)
-        # The bare set, which is empty without a word, is never read.
+        # The entity set without parameters, which is empty without an error, is never read.
         for where in ("", "WHERE warehouse = 'MAIN'", "WHERE completed"):
             with raises("HV002", "needs a value for the parameter"):
                 rows(f"SELECT * FROM {inquiry} {where}")

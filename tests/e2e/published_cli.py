@@ -17,7 +17,7 @@ from packages import Unavailable, needs, pythons, run, venv
 PACKAGES = ["acumatica-cli==0.37.0"]
 NEWEST = (3, 14)
 
-# It is written for Python 3.14. Where there is none, its own code runs on 3.12 or 3.13 with two things of 3.14's syntax
+# It is written for Python 3.14. Without that, its own code runs on 3.12 or 3.13 with two things of 3.14's syntax
 # written in the older way: several exceptions without parentheses, and annotations that are not evaluated.
 BACKPORT = """
 import ast, pathlib, re, sys, sysconfig

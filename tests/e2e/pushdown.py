@@ -249,7 +249,7 @@ def an_order_that_is_refused_is_made_here_and_told():
 def rows_in_a_wrong_order_are_an_error():
     db.execute("ALTER FOREIGN TABLE dac ADD COLUMN descr text OPTIONS (field 'OrderDesc') COLLATE \"C\"")
     db.execute("ALTER FOREIGN TABLE dac OPTIONS (ADD collation 'C', SET page_size '20000')")
-    # Someone says that the server sorts as C does, but it ignores case.
+    # The option says that the server sorts as C does, but the server ignores case.
     with raises("HV000", "did not return its rows in the order"):
         db.execute("SELECT order_nbr FROM dac ORDER BY descr NULLS FIRST LIMIT 15000")
     db.execute("ALTER FOREIGN TABLE dac OPTIONS (DROP collation, SET page_size '500')")

@@ -228,7 +228,7 @@ def crashes(strategy, rounds, roles, sign_ins):
             eventually(lambda: len(load.pids) == 8, 20)
             time.sleep(dice.random() * 0.4)
             if sign_ins:
-                # Whoever comes next signs in. The seat of a sign-in whose answer is lost is lost, too.
+                # The next backend signs in. A sign-in whose answer is lost also loses its seat.
                 sim.control("DELETE", "tokens")
                 sim.fault(SIGN_IN, "delay", ms=150, count=4, processed=dice.random() < 0.5)
                 admin.execute(TERMINATE)

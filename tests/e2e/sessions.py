@@ -421,7 +421,7 @@ def who_cannot_drop_the_extension_signs_nobody_out():
 @test
 def operators_on_the_search_path_are_not_called():
     with site(), connect() as backend:
-        # Were they, they would run with the rights of whoever runs the command.
+        # Otherwise they would run with the rights of the user of the command.
         backend.execute("CREATE SCHEMA trap")
         for other in ("regclass", "oid"):
             backend.execute(f"""
@@ -668,7 +668,7 @@ def issue_5_sealed_text_is_of_no_use_to_other_servers_and_roles():
         own = bob.execute("SELECT acumatica_seal('pass-of-admin', 'erp')").fetchone()[0]
         db.execute(f"ALTER USER MAPPING FOR bob SERVER erp OPTIONS (SET password '{own}')")
         assert count("rest", bob) == ROWS
-        # Who may create servers has it sent to nobody else.
+        # A user who may create servers cannot have it sent elsewhere.
         db.execute("GRANT USAGE ON FOREIGN DATA WRAPPER acumatica_fdw TO bob; GRANT CREATE ON SCHEMA public TO bob")
         bob.execute(f"""
             CREATE SERVER evil FOREIGN DATA WRAPPER acumatica_fdw OPTIONS ({options({"url": elsewhere.url, "company": "Company"})});

@@ -802,7 +802,7 @@ def check_goes_the_whole_way_and_signs_out(strategy):
         server(sim, strategy)
         steps = check()
         assert list(steps) == STEPS, list(steps)
-        # Without a refresh token it is worth a word.
+        # Without a refresh token the step "token life" fails.
         assert {step for step, (ok, _) in steps.items() if ok is False} == ({"token life"} if strategy == "OAuthImplicit" else set()), steps
         assert steps["tenant"] == (True, "Company\nNone"), steps
         assert all(steps[step][0] for step in ("instance", "endpoint", "sign-in", "seats", "REST", "generic inquiries", "DAC"))

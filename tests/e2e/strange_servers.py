@@ -171,7 +171,7 @@ def an_oversized_page_is_followed_by_smaller_ones():
 
 @test
 def random_changes_while_reading():
-    """Rows come and go between the pages, answers fail, pages are capped: whoever was there all the time is read once."""
+    """Rows come and go between the pages, answers fail, pages are capped: each row that is there all the time is read once."""
     seed = random.randrange(2**32)
     print(f"# seed {seed}")
     dice = random.Random(seed)

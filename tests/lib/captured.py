@@ -59,7 +59,7 @@ expected_failures = dict(
 
 
 def check(name, *of):
-    """Runs a test of some captures at once. With TEST_NAME in the environment only those whose name holds it."""
+    """Runs a test of some captures at once; with TEST_NAME in the environment only if its name contains that."""
 
     def run(function):
         names.add(name)

@@ -15,7 +15,7 @@ create_server(db, sim)
 
 
 def test(function):
-    """As the harness does, and what it has set ends with it."""
+    """Runs a test as the harness does, then resets settings, prepared statements and the simulator."""
     harness.test(function)
     db.execute("RESET ALL; DEALLOCATE ALL; SET statement_timeout = '60s'; SET client_min_messages = warning")
     sim.reset()
@@ -80,7 +80,7 @@ CALLS = "InventorySummaryInquiry"
 
 
 def end(*others):
-    """The last test of a script: nobody is signed in any more, in other simulators neither."""
+    """The last test of a script: no session is open, in this simulator and in others."""
 
     def no_session_is_left():
         db.execute("SELECT acumatica_disconnect_all()")

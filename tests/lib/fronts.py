@@ -106,7 +106,7 @@ class Front(socketserver.ThreadingTCPServer):
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     def stop(self):
-        """Nobody listens any more, and the connections that are open end."""
+        """Stops listening and closes the open connections."""
         self.stopped.set()
         self.shutdown()
         self.server_close()

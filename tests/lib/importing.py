@@ -129,7 +129,7 @@ def swagger(records, title="Big/1.0", entities=None):
 
 
 def end(*others):
-    """The last test of a script: nobody is signed in any more, after all these errors, and no notice tells the password."""
+    """The last test of a script: after all its errors no session is open, and no notice contains the password."""
 
     def no_session_is_left():
         db.execute("SELECT acumatica_disconnect_all()")

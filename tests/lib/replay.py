@@ -100,7 +100,7 @@ class Capture:
 
     @property
     def contract(self):
-        """Endpoints up to 18.200.001 are of contract 3 (facts 2.1); an endpoint of one's own shows by `note`."""
+        """Endpoints up to 18.200.001 are of contract 3 (facts 2.1); of a custom endpoint `note` tells the contract."""
         rows = self.json if isinstance(self.json, list) else [self.json]
         if any(isinstance(row.get("note"), str) for row in rows):
             return 3
