@@ -21,7 +21,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 from generator import Generator, Node, Table, kind_of, name, quoted
-from harness import Sim, connect, create_server, finish, psycopg, test
+from harness import Sim, connect, create_server, finish, has_icu, psycopg, test
 
 SEED = int(os.environ.get("SEED") or time.time_ns() // 1_000_000 % 10**9)
 QUERIES = int(os.environ.get("QUERIES") or 2000)
@@ -60,9 +60,7 @@ if without := os.environ.get("WITHOUT_TYPES"):
 DATA_ERRORS = ("21", "22", "23")
 admin = connect(options="-c timezone=UTC")
 if not admin.execute("SELECT to_regtype('words')").fetchone()[0]:
-    # A PostgreSQL that was built without ICU has no nondeterministic collation.
-    icu = admin.execute("SELECT 1 FROM pg_collation WHERE collprovider = 'i' LIMIT 1").fetchone()
-    like = "(provider = icu, locale = 'und-u-ks-level1', deterministic = false)" if icu else 'FROM "C"'
+    like = "(provider = icu, locale = 'und-u-ks-level1', deterministic = false)" if has_icu(admin) else 'FROM "C"'
     admin.execute(
         f"""CREATE DOMAIN words AS text; CREATE DOMAIN amount AS numeric(20,2); CREATE DOMAIN truth AS boolean;
         CREATE COLLATION ignore_accents {like}"""

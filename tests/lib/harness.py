@@ -27,6 +27,11 @@ def connect(**options):
     return connection
 
 
+def has_icu(connection):
+    """Whether this PostgreSQL was built with ICU; without it there are no nondeterministic collations."""
+    return connection.execute("SELECT 1 FROM pg_collation WHERE collname = 'und-x-icu'").fetchone() is not None
+
+
 # Words that nothing else says, since the server's log is searched for them.
 PASSWORD = "pass-of-admin"
 USERS = f"admin:{PASSWORD},analyst:pass-of-analyst"
