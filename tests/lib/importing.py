@@ -22,8 +22,9 @@ create_server(db, sim)
 
 
 def generate(*definitions):
-    """A simulator of endpoints with these definitions (server `gen`). It has few rows, of records that no import looks at."""
-    generated = Sim("--seats", 0, "--scale", 0.01, *(part for d in definitions for part in ("--definition", d.path)))
+    """A simulator of endpoints with these definitions (server `gen`). It has few rows, of records that no import looks at; every
+    field is in some row, so that one that is read by a wrong path shows."""
+    generated = Sim("--seats", 0, "--switched-off", "shown", "--scale", 0.01, *(part for d in definitions for part in ("--definition", d.path)))
     create_server(db, generated, "gen")
     return generated
 
