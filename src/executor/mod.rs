@@ -2,4 +2,6 @@
 
 pub mod convert;
 pub mod explain;
+mod received;
 pub mod scan;
+mod slot;

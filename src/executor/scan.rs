@@ -1,8 +1,6 @@
 //! The executor's callbacks. They start the scan on the I/O thread and put its rows into the node's slot.
 
-use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -10,22 +8,21 @@ use acumatica_client::decode::Batch;
 use acumatica_client::{ErrorKind, ScanRequest, ScanStats};
 use acumatica_pushdown::{Condition, Literal, Outcome, outcome};
 use pgrx::prelude::*;
-use pgrx::{PgList, PgMemoryContexts, PgRelation, PgTryBuilder};
+use pgrx::{PgList, PgMemoryContexts, PgRelation};
 
 use crate::backend::compat;
 use crate::backend::error::{Refusal, notice, or_raise};
 use crate::backend::io::Running;
 use crate::catalog::mapping;
 use crate::catalog::table::Table;
-use crate::executor::convert::{Converter, readable};
+use crate::executor::convert::Converter;
+use crate::executor::received::Received;
+use crate::executor::slot::{self, clear};
 use crate::planner::deparse;
 use crate::planner::order::Sorting;
 use crate::planner::parameter::Arguments;
 use crate::planner::private::{Key, Plan};
 use crate::planner::value::Expression;
-
-/// In bytes. A result that is no larger is kept, and a rescan returns it without a request.
-const REPLAY_BYTES: usize = 4 * 1024 * 1024;
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.BeginForeignScan = Some(begin_foreign_scan);
@@ -57,16 +54,7 @@ pub struct Scan {
     /// `None` before the first row is fetched and after the last one was received.
     running: Option<Running>,
     started: bool,
-    /// The batches that are kept: the current one and, while `complete`, all before it.
-    batches: Vec<Batch>,
-    /// `batches` hold every row received since the start.
-    complete: bool,
-    /// The index of the current batch.
-    batch: usize,
-    /// The index of the next row in the current batch.
-    row: usize,
-    /// The number of rows put into the slot since the start. An error names a row without a key by it.
-    filled: u64,
+    received: Received,
     /// The statistics of the runs before the current one.
     past: ScanStats,
     /// How long the backend has slept for this scan.
@@ -136,11 +124,7 @@ impl Scan {
             fallback: None,
             running: None,
             started: false,
-            batches: Vec::new(),
-            complete: true,
-            batch: 0,
-            row: 0,
-            filled: 0,
+            received: Received::default(),
             past: ScanStats::default(),
             waited: Duration::ZERO,
         }
@@ -196,17 +180,13 @@ impl Scan {
     /// Moves to the next row, and waits for it if it has not arrived. False at the end.
     fn advance(&mut self) -> bool {
         loop {
-            match self.batches.get(self.batch) {
-                Some(batch) if self.row < batch.len() => return true,
-                Some(_) => {
-                    self.batch += 1;
-                    self.row = 0;
-                }
-                None => match self.poll() {
-                    Poll::Ready(Some(batch)) => self.keep(batch),
-                    Poll::Ready(None) => return false,
-                    Poll::Pending => self.wait(),
-                },
+            if self.received.advance() {
+                return true;
+            }
+            match self.poll() {
+                Poll::Ready(Some(batch)) => self.received.push(batch),
+                Poll::Ready(None) => return false,
+                Poll::Pending => self.wait(),
             }
         }
     }
@@ -297,7 +277,7 @@ impl Scan {
     /// `node` is the node of this scan.
     unsafe fn sort(&mut self, node: *mut pg_sys::ForeignScanState) {
         // SAFETY: the executor keeps the slot, the contexts and the relation of the caller's `node` valid while it runs;
-        // `clear` empties the slot before each `fill`.
+        // `clear` empties the slot before each `store`.
         unsafe {
             let slot = (*node).ss.ss_ScanTupleSlot;
             let before = pg_sys::MemoryContextSwitchTo((*(*node).ss.ps.state).es_query_cxt);
@@ -313,7 +293,7 @@ impl Scan {
                 if !self.advance() {
                     break;
                 }
-                self.fill(slot);
+                self.store(slot);
                 self.runtime.sorting.put(slot);
             }
             pg_sys::MemoryContextSwitchTo(before);
@@ -338,7 +318,7 @@ impl Scan {
                 self.sort(node);
                 return self.next(node, slot);
             }
-            self.fill(slot);
+            self.store(slot);
             self.returned += 1;
             if self.runtime.sorting.is_asked_for() {
                 self.runtime.sorting.check(slot);
@@ -346,89 +326,21 @@ impl Scan {
         }
     }
 
-    /// Appends a batch; drops the earlier ones if all together exceed `REPLAY_BYTES`.
-    fn keep(&mut self, batch: Batch) {
-        let kept: usize = self.batches.iter().map(Batch::bytes).sum();
-        if !self.complete || kept + batch.bytes() > REPLAY_BYTES {
-            self.batches.clear();
-            self.complete = false;
-            self.batch = 0;
-        }
-        self.batches.push(batch);
-    }
-
     /// Stores the current row in the slot and moves to the next one.
     ///
     /// # Safety
-    /// `slot` is empty and has the tuple descriptor that `columns` were made for. The current memory context lives
-    /// until the next row is stored.
-    unsafe fn fill(&mut self, slot: *mut pg_sys::TupleTableSlot) {
-        let Self { columns, batches, request, filled, .. } = self;
-        *filled += 1;
-        let batch = &batches[self.batch];
-        let cells = batch.row(self.row);
-        let at = AtomicUsize::new(0);
-        // SAFETY: both arrays of a slot have `natts` elements, and nothing else refers to them while the slot is empty.
-        let (values, nulls) = unsafe {
-            let width = (*(*slot).tts_tupleDescriptor).natts as usize;
-            let nulls = std::slice::from_raw_parts_mut((*slot).tts_isnull, width);
-            (std::slice::from_raw_parts_mut((*slot).tts_values, width), nulls)
-        };
-        nulls.fill(true);
-        PgTryBuilder::new(AssertUnwindSafe(|| {
-            for (index, ((place, converter), cell)) in columns.iter_mut().zip(cells).enumerate() {
-                at.store(index, Ordering::Relaxed);
-                if let Some(datum) = converter.datum(batch, *cell) {
-                    values[*place] = datum;
-                    nulls[*place] = false;
-                }
-            }
-        }))
-        .catch_others(|cause| {
-            let pg_sys::panic::CaughtError::PostgresError(report) = &cause else { cause.rethrow() };
-            // Only errors about the value get the field's name: a domain's check may also be cancelled or out of memory.
-            if !is_about_a_value(report.sql_error_code()) {
-                cause.rethrow();
-            }
-            let index = at.load(Ordering::Relaxed);
-            let value: String = readable(batch, cells[index]).chars().take(60).collect();
-            let name: Vec<String> = request
-                .target
-                .surface
-                .row_name(&request.key)
-                .iter()
-                .filter_map(|field| request.columns.iter().position(|column| column.path.join("/") == *field))
-                .map(|index| readable(batch, cells[index]))
-                .collect();
-            let name = match name.iter().all(|part| part.trim().is_empty()) {
-                true => format!("number {filled}"),
-                false => name.join("/"),
-            };
-            let error = request.unfit(index, &name, &value, report.message());
-            let refusal = Refusal { code: report.sql_error_code(), ..Refusal::from(error) };
-            match (&refusal.detail, report.detail()) {
-                (Some(where_found), Some(why)) => {
-                    let detail = format!("{where_found}\n{why}");
-                    refusal.detail(detail)
-                }
-                _ => refusal,
-            }
-            .raise()
-        })
-        .execute();
-        self.row += 1;
-        // SAFETY: the slot is empty by the caller's guarantee, and the loop above has set all its values.
-        unsafe { pg_sys::ExecStoreVirtualTuple(slot) };
+    /// As for [`slot::store`].
+    unsafe fn store(&mut self, slot: *mut pg_sys::TupleTableSlot) {
+        let (batch, row) = self.received.take();
+        // SAFETY: the columns were made for the scan's tuple descriptor; the rest is the caller's guarantee.
+        unsafe { slot::store(&mut self.columns, &self.request, batch, row, slot) };
     }
 
     /// Goes back to the first row. Keeps the rows received so far if all of them are in memory, else starts over.
     fn restart(&mut self) {
         self.runtime.sorting.restart();
         self.returned = 0;
-        self.batch = 0;
-        self.row = 0;
-        self.filled = 0;
-        if !self.complete {
+        if !self.received.rewind() {
             if self.rescans == Rescans::Unfiltered {
                 self.rescans = Rescans::TooLarge;
             }
@@ -439,12 +351,8 @@ impl Scan {
     /// Drops the request under way and all rows; the next poll starts the scan again.
     fn reset(&mut self) {
         self.stop();
-        self.batches.clear();
+        self.received = Received::default();
         self.started = false;
-        self.complete = true;
-        self.batch = 0;
-        self.row = 0;
-        self.filled = 0;
     }
 
     /// Drops the request under way.
@@ -466,14 +374,6 @@ impl Scan {
         }
         (all, self.waited)
     }
-}
-
-/// Whether an SQLSTATE is of class 22, data exception, or 23, integrity constraint violation.
-fn is_about_a_value(code: PgSqlErrorCode) -> bool {
-    // MAKE_SQLSTATE puts six bits of each character into the number, the first one lowest.
-    let class = |first: u8, second: u8| isize::from(first - b'0') | isize::from(second - b'0') << 6;
-    let own = code as isize & 0xFFF;
-    own == class(b'2', b'2') || own == class(b'2', b'3')
 }
 
 /// The scan state of a node; `None` under EXPLAIN without ANALYZE.
@@ -599,20 +499,6 @@ unsafe fn next_of_outer_plan(node: *mut pg_sys::ForeignScanState) -> *mut pg_sys
     }
 }
 
-/// `ExecClearTuple` in C, which is an inline function.
-///
-/// # Safety
-/// `slot` is a live slot.
-unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
-    // SAFETY: the caller guarantees a live slot, whose `tts_ops` point to static data. The guard turns a longjmp out of the
-    // callback into a panic.
-    unsafe {
-        if let Some(operation) = (*(*slot).tts_ops).clear {
-            pg_sys::ffi::pg_guard_ffi_boundary(|| operation(slot));
-        }
-    }
-}
-
 #[pg_guard]
 unsafe extern "C-unwind" fn rescan_foreign_scan(node: *mut pg_sys::ForeignScanState) {
     // SAFETY: the executor passes a node that BeginForeignScan has initialised; nothing here runs the executor.
@@ -631,6 +517,6 @@ unsafe extern "C-unwind" fn end_foreign_scan(node: *mut pg_sys::ForeignScanState
     if let Some(scan) = unsafe { of(node) } {
         scan.stop();
         scan.runtime.sorting.restart();
-        scan.batches = Vec::new();
+        scan.received = Received::default();
     }
 }

@@ -1,0 +1,69 @@
+//! The rows that a scan has received, and a cursor over them.
+
+use acumatica_client::decode::Batch;
+
+/// In bytes. A result that is no larger is kept, and a rescan returns it without a request.
+const REPLAY_BYTES: usize = 4 * 1024 * 1024;
+
+#[derive(Debug, Default)]
+pub struct Received {
+    /// The batch under the cursor and, unless some were dropped, all before it.
+    batches: Vec<Batch>,
+    /// Batches were dropped, since all together were too large.
+    dropped: bool,
+    /// The index of the current batch.
+    batch: usize,
+    /// The index of the next row in the current batch.
+    row: usize,
+    /// The number of rows taken since the start.
+    taken: u64,
+}
+
+/// The place of a row in its batch and in the scan.
+#[derive(Clone, Copy, Debug)]
+pub struct Position {
+    pub index: usize,
+    /// From 1 on. An error names a row without a key by it.
+    pub number: u64,
+}
+
+impl Received {
+    /// Moves to the next row; false if it has not been received.
+    pub fn advance(&mut self) -> bool {
+        while let Some(batch) = self.batches.get(self.batch) {
+            if self.row < batch.len() {
+                return true;
+            }
+            self.batch += 1;
+            self.row = 0;
+        }
+        false
+    }
+
+    /// Appends a batch, after [`Received::advance`] has returned false; drops the earlier ones if all together exceed
+    /// `REPLAY_BYTES`.
+    pub fn push(&mut self, batch: Batch) {
+        let kept: usize = self.batches.iter().map(Batch::bytes).sum();
+        if self.dropped || kept + batch.bytes() > REPLAY_BYTES {
+            self.batches.clear();
+            self.dropped = true;
+            self.batch = 0;
+        }
+        self.batches.push(batch);
+    }
+
+    /// The row under the cursor, which moves on. [`Received::advance`] has returned true.
+    pub fn take(&mut self) -> (&Batch, Position) {
+        self.taken += 1;
+        self.row += 1;
+        (&self.batches[self.batch], Position { index: self.row - 1, number: self.taken })
+    }
+
+    /// Goes back to the first row; false if it was dropped.
+    pub fn rewind(&mut self) -> bool {
+        self.batch = 0;
+        self.row = 0;
+        self.taken = 0;
+        !self.dropped
+    }
+}
