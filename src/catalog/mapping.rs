@@ -1,4 +1,4 @@
-//! User mappings, and the clients that they make of servers.
+//! User mappings: their options, their secrets, and the client that a server and a mapping make together.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -20,27 +20,27 @@ use crate::catalog::names::{literal, quoted, role_name};
 use crate::catalog::option::{Object, Options, option_list};
 use crate::catalog::server::Server;
 
-/// A user mapping, as its options describe it.
+/// A user mapping with valid options.
 #[derive(Debug)]
 pub struct Mapping {
     pub oid: pg_sys::Oid,
-    /// Whom it is for; `InvalidOid` for PUBLIC.
+    /// Its role; `InvalidOid` for PUBLIC.
     pub user: pg_sys::Oid,
     pub options: Options,
 }
 
 impl Mapping {
-    /// The mapping that `user` has for a server, else that for PUBLIC.
+    /// The mapping of `user` for a server, else the one for PUBLIC.
     ///
     /// # Errors
-    /// There is none, or its options are not valid.
+    /// There is neither, or its options are not valid.
     pub fn find(server: &Server, user: pg_sys::Oid) -> Result<Self, Refusal> {
         let none = pg_sys::Datum::from(0);
         let cache = pg_sys::SysCacheIdentifier::USERMAPPINGUSERSERVER as i32;
         let found = [user, pg_sys::InvalidOid].into_iter().find_map(|user| {
-            // SAFETY: a look-up by the cache's two keys.
+            // SAFETY: the keys of USERMAPPINGUSERSERVER are two oids, in this order.
             let tuple = unsafe { pg_sys::SearchSysCache(cache, user.into(), server.oid.into(), none, none) };
-            // SAFETY: what the look-up found.
+            // SAFETY: the tuple comes from this cache, and is used nowhere else.
             unsafe { Self::take(cache, tuple) }
         });
         let Some(entry) = found else {
@@ -57,7 +57,7 @@ impl Mapping {
         Ok(Self { oid: entry.oid, user: entry.user, options: entry.options? })
     }
 
-    /// The same, for a statement that can do nothing without.
+    /// As [`Mapping::find`], but raises the error.
     pub fn load(server: &Server, user: pg_sys::Oid) -> Self {
         or_raise(Self::find(server, user))
     }
@@ -66,19 +66,20 @@ impl Mapping {
     pub fn by_oid(oid: pg_sys::Oid) -> Option<Entry> {
         let none = pg_sys::Datum::from(0);
         let cache = pg_sys::SysCacheIdentifier::USERMAPPINGOID as i32;
-        // SAFETY: a look-up by the cache's only key, and what it found.
+        // SAFETY: the key of USERMAPPINGOID is one oid. The tuple comes from this cache, and is used nowhere else.
         unsafe { Self::take(cache, pg_sys::SearchSysCache(cache, oid.into(), none, none, none)) }
     }
 
     /// Reads a tuple of `pg_user_mapping` and releases it.
     ///
     /// # Safety
-    /// `tuple` was found in `cache`, or is null.
+    /// `cache` is a syscache of `pg_user_mapping`; `tuple` was found in it and not released yet, or is null.
     unsafe fn take(cache: i32, tuple: pg_sys::HeapTuple) -> Option<Entry> {
         if tuple.is_null() {
             return None;
         }
-        // SAFETY: as the caller says; the options are copied before the tuple is released.
+        // SAFETY: the caller guarantees a tuple of `pg_user_mapping`, which starts with the fields of the form. The options
+        // are copied before the tuple is released.
         unsafe {
             let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_user_mapping>();
             let (oid, user, server) = (form.oid, form.umuser, form.umserver);
@@ -92,7 +93,7 @@ impl Mapping {
         }
     }
 
-    /// The server with the credentials of this mapping.
+    /// The client's configuration: the options of the server, and the credentials of this mapping.
     fn config(&self, server: &Server) -> Result<Config, Refusal> {
         let Self { oid, options, .. } = self;
         server.check_mapping(options)?;
@@ -153,18 +154,17 @@ impl Mapping {
     }
 }
 
-/// A user mapping as it stands in the catalog.
+/// A tuple of `pg_user_mapping`, whose options may be invalid.
 #[derive(Debug)]
 pub struct Entry {
     pub oid: pg_sys::Oid,
-    /// Whom it is for; `InvalidOid` for PUBLIC.
+    /// Its role; `InvalidOid` for PUBLIC.
     pub user: pg_sys::Oid,
     pub server: pg_sys::Oid,
-    /// Unless they are not valid.
     pub options: Result<Options, Refusal>,
 }
 
-/// A secret option, from the file that stands in for it too, and unsealed.
+/// The unsealed value of a secret option, or of the file that the option `{name}_file` names.
 fn secret(server: &Server, mapping: &Mapping, name: &str) -> Result<Option<Secret>, Refusal> {
     let options = &mapping.options;
     let file_option = format!("{name}_file");
@@ -192,17 +192,17 @@ fn secret(server: &Server, mapping: &Mapping, name: &str) -> Result<Option<Secre
         Refusal { message, ..Refusal::from(error) }
     })?;
     if by_any {
-        tell_unbound(server, mapping, name);
+        notice_unbound(server, mapping, name);
     }
     Ok(Some(Secret::new(&revealed)))
 }
 
-/// Tells, once for each secret, that it would be opened for any other server and role too.
-fn tell_unbound(server: &Server, mapping: &Mapping, name: &str) {
+/// Issues a notice, once for each secret, that the secret is not bound to its server and role.
+fn notice_unbound(server: &Server, mapping: &Mapping, name: &str) {
     thread_local! {
-        static TOLD: RefCell<HashSet<(pg_sys::Oid, String)>> = RefCell::default();
+        static NOTICED: RefCell<HashSet<(pg_sys::Oid, String)>> = RefCell::default();
     }
-    if !TOLD.with_borrow_mut(|told| told.insert((mapping.oid, name.to_owned()))) {
+    if !NOTICED.with_borrow_mut(|noticed| noticed.insert((mapping.oid, name.to_owned()))) {
         return;
     }
     let role = role_name(mapping.user);
@@ -222,11 +222,11 @@ fn tell_unbound(server: &Server, mapping: &Mapping, name: &str) {
     );
 }
 
-/// Runs `act` with the client of a server and user mapping, as their options are now. It must make no
-/// PostgreSQL call.
+/// Runs `act` with the client of a server and user mapping, made of their current options. `act` must not call PostgreSQL:
+/// see [`clients::with_client`].
 ///
 /// # Errors
-/// The options do not make a client, or `act` refuses.
+/// A client cannot be made of the options, or `act` fails.
 pub fn with_client<R>(
     server: &Server,
     mapping: &Mapping,
@@ -235,7 +235,7 @@ pub fn with_client<R>(
     clients::with_client((server.oid, mapping.oid), mapping.config(server)?, act)
 }
 
-/// Starts a scan of `request` on `server` with the credentials of `user`.
+/// Starts a scan of `request` on `server` with the user mapping of `user`.
 pub fn start_scan(server: &Server, user: pg_sys::Oid, request: ScanRequest) -> Running {
     let mapping = Mapping::load(server, user);
     or_raise(with_client(server, &mapping, |io, client| Ok(io.scan(client, request))))

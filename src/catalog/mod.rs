@@ -1,4 +1,4 @@
-//! What the catalogs and the session's settings say: options, servers, user mappings, foreign tables.
+//! Reads the catalogs and the session's settings: options, foreign servers, user mappings, foreign tables.
 
 pub mod mapping;
 pub mod names;

@@ -1,4 +1,4 @@
-//! Names as statements and messages write them.
+//! Quotes names and texts for SQL statements and messages.
 
 use pgrx::prelude::*;
 
@@ -9,19 +9,19 @@ pub fn role_name(role: pg_sys::Oid) -> String {
     if role == pg_sys::InvalidOid {
         return "public".to_owned();
     }
-    // SAFETY: returns palloc'd memory, or null for a role that is gone.
+    // SAFETY: GetUserNameFromId returns a palloc'd C string, or null, since it is told not to raise for a missing role.
     unsafe {
         let name = pg_sys::GetUserNameFromId(role, true);
         if name.is_null() { role.to_u32().to_string() } else { from_server(name) }
     }
 }
 
-/// An identifier as it is written in SQL.
+/// An SQL identifier, with quotes if it needs them.
 pub fn quoted(name: &str) -> String {
     spi::quote_identifier(name)
 }
 
-/// A text as it is written in SQL.
+/// An SQL string literal.
 pub fn literal(text: &str) -> String {
     spi::quote_literal(text)
 }

@@ -8,7 +8,7 @@ use crate::backend::error::{Refusal, or_raise};
 use crate::catalog::names::{quoted, role_name};
 use crate::catalog::option::{Object, Options, option_list, parse_url};
 
-/// A foreign server, as its options describe it.
+/// A foreign server with valid options.
 #[derive(Clone, Debug)]
 pub struct Server {
     pub oid: pg_sys::Oid,
@@ -18,9 +18,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Reads a server from the catalog.
+    /// Reads a server from the catalog. Raises an error if an option is not valid.
     pub fn load(oid: pg_sys::Oid) -> Self {
-        // SAFETY: returns palloc'd memory or raises.
+        // SAFETY: GetForeignServer returns a palloc'd struct or raises; its options are a list of DefElems.
         let (name, options) = unsafe {
             let server = pg_sys::GetForeignServer(oid);
             (from_server((*server).servername), option_list((*server).options))
@@ -30,7 +30,7 @@ impl Server {
         Self { oid, name, instance, options }
     }
 
-    /// What a secret in a user mapping for `role` is sealed for.
+    /// The server and role that a secret in the user mapping of `role` is bound to when it is sealed.
     pub fn purpose(&self, role: pg_sys::Oid) -> Purpose {
         Purpose { host: self.instance.host_and_port(), role: role_name(role) }
     }
@@ -47,8 +47,8 @@ impl Server {
         }
     }
 
-    /// Name and version of the contract endpoint, which an object's own options may override. An address
-    /// that names an endpoint stands in for the options that are not set.
+    /// The name and version of the contract endpoint: options of the object before those of the server. If neither has one,
+    /// an endpoint in the server's `url` is used.
     pub fn endpoint_for<'a>(&'a self, object: &'a Options) -> (&'a str, Option<&'a str>) {
         let own = |name: &str| object.get(name).or_else(|| self.options.get(name));
         match (own("endpoint_name"), own("endpoint_version"), self.instance.endpoint()) {
@@ -61,15 +61,15 @@ impl Server {
         self.options.get_or_default("auth_strategy")
     }
 
-    /// Whether users sign in with a client ID, which names the tenant.
+    /// Whether users sign in through a connected application, whose client ID names the tenant.
     pub fn has_app(&self) -> bool {
         matches!(self.strategy(), "OAuth" | "OAuthPassword")
     }
 
-    /// Whether a user mapping holds what the server's way of signing in takes, and nothing else.
+    /// Checks that a user mapping has the options that the server's `auth_strategy` requires, and none that it cannot use.
     ///
     /// # Errors
-    /// The first option that is missing or of no use.
+    /// An option is missing or cannot be used.
     pub fn check_mapping(&self, mapping: &Options) -> Result<(), Refusal> {
         mapping.check_strategy(self.strategy())?;
         let required: &[&[&str]] = match self.strategy() {

@@ -1,4 +1,4 @@
-//! What a session can set for all its queries: the light in which the server shows its rows.
+//! The settings of a session: the context headers of its requests, such as the branch, and `max_calls`.
 
 use std::ffi::CString;
 
@@ -19,7 +19,7 @@ static SHOW_ARCHIVED: GucSetting<bool> = GucSetting::<bool>::new(false);
 static SHOW_DELETED: GucSetting<bool> = GucSetting::<bool>::new(false);
 static MAX_CALLS: GucSetting<i32> = GucSetting::<i32>::new(1000);
 
-/// Called once in each backend that loads the library.
+/// Defines the settings. Called once in each backend that loads the library.
 pub fn define() {
     let flags = GucFlags::empty();
     GucRegistry::define_string_guc(
@@ -74,20 +74,20 @@ pub fn define() {
     );
 }
 
-/// In how many calls a scan may read an inquiry.
+/// The maximum number of calls of an inquiry in one scan.
 pub fn max_calls() -> usize {
     usize::try_from(MAX_CALLS.get()).unwrap_or(1)
 }
 
 fn text(setting: &Text) -> Option<String> {
-    // SAFETY: a C string of the backend, in the encoding of the database.
+    // SAFETY: `text` is a C string; a setting is in the encoding of the database.
     setting.get().map(|text| unsafe { from_server(text.as_ptr()) }).filter(|text| !text.is_empty())
 }
 
-/// The context of a request: the session's settings, else the options that `inherited` finds.
+/// The context of a request: the session's settings, else the options that `inherited` returns.
 ///
 /// # Errors
-/// A setting is not what it should be.
+/// `acumatica_fdw.business_date` is not a date.
 pub fn context<'a>(inherited: impl Fn(&str) -> Option<&'a str>) -> Result<Context, Refusal> {
     let own = |setting: &Text, option: &str| text(setting).or_else(|| inherited(option).map(str::to_owned));
     let shown = |setting: &GucSetting<bool>, option: &str| setting.get() || inherited(option) == Some("true");

@@ -1,5 +1,4 @@
-//! A foreign table as the catalogs describe it: read once for each relation and backend, and kept until its definition or
-//! its server's changes.
+//! The definition of a foreign table. Each backend reads it once and caches it until the relation or a server changes.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -18,35 +17,36 @@ use crate::catalog::option::{Object, Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_R
 use crate::catalog::server::Server;
 use crate::catalog::types;
 
-/// Where most inquiry forms have their results.
+/// The detail that holds the results of most inquiry forms.
 const RESULTS: &str = "Results";
 
 thread_local! {
-    // PostgreSQL runs a backend on one thread, so this is the cache of the backend.
+    // A backend runs PostgreSQL code on one thread only, so thread-local state is per backend.
     static TABLES: RefCell<HashMap<pg_sys::Oid, Rc<Table>>> = RefCell::default();
-    /// How often entries were dropped: what was read before the last time is not kept.
-    static DROPPED: Cell<u64> = const { Cell::new(0) };
-    static WATCHES: Cell<bool> = const { Cell::new(false) };
+    /// The number of invalidations so far. A definition that was being read during one is not cached.
+    static INVALIDATIONS: Cell<u64> = const { Cell::new(0) };
+    /// The invalidation callbacks are registered.
+    static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A foreign table, as its options and those of its server and columns describe it.
+/// A foreign table, made of the options of the table, its server and its columns.
 #[derive(Debug)]
 pub struct Table {
     pub oid: pg_sys::Oid,
     pub name: String,
-    /// The name in statements: quoted where it must be, and with its schema.
+    /// The name with its schema, quoted where SQL requires it.
     pub qualified: String,
     pub server: Server,
     pub options: Options,
-    /// What is read of the instance.
+    /// The entity, detail, inquiry or class that the table reads.
     pub target: Target,
-    /// The dialect that conditions are going to be written in, as far as it can be told without the server.
+    /// The dialect of `$filter`, as far as the options tell it: with `odata_version` `auto`, the server decides.
     pub dialect: Dialect,
-    /// Most rows in one request.
+    /// The maximum number of rows in a page.
     pub page_size: u32,
-    /// Those that are not dropped, in the order of their attribute numbers.
+    /// The columns that are not dropped, in the order of their attribute numbers.
     pub columns: Vec<Column>,
-    /// The fields of the key in order, and what they are decoded to; empty if the table does not say.
+    /// The key fields in order, with the types that they are decoded to; empty if no column has the option `key`.
     pub key: Vec<(String, ColumnType)>,
 }
 
@@ -56,17 +56,17 @@ pub struct Column {
     pub attribute: i16,
     pub name: String,
     pub options: Options,
-    /// Where its field is in a record.
+    /// The path of its field in a record.
     pub path: Vec<String>,
-    /// What its field is decoded to.
+    /// The type that its field is decoded to.
     pub ty: ColumnType,
-    /// Its place in the key, from 1 on.
+    /// Its position in the key, from 1.
     pub key: Option<u64>,
-    /// Which kind of parameter of an inquiry it is.
+    /// Set if the column is a parameter of an inquiry.
     pub parameter: Option<Parameter>,
-    /// What conditions on it are about, or why the server is not asked about it.
+    /// The field that conditions on the column use, or the reason why none are sent.
     pub field: Result<Field, Reason>,
-    /// PostgreSQL may refuse a value for it that the decoder accepted.
+    /// The column's input function may refuse a value that the decoder accepts.
     pub may_refuse: bool,
 }
 
@@ -77,17 +77,17 @@ pub enum Parameter {
 }
 
 impl Table {
-    /// The table, from the cache if it is there. Raises what is wrong with its options.
+    /// The definition of a table, cached or read. Raises an error if an option is not valid.
     pub fn of(relation: &PgRelation) -> Rc<Self> {
-        watch();
+        register_callbacks();
         let oid = relation.oid();
         if let Some(known) = TABLES.with_borrow(|tables| tables.get(&oid).cloned()) {
             return known;
         }
-        let before = DROPPED.get();
+        let before = INVALIDATIONS.get();
         let table = Rc::new(Self::read(relation));
-        // Reading the catalogs may itself have told of a change.
-        if DROPPED.get() == before {
+        // Reading the catalogs processes invalidation messages, so the definition may be out of date already.
+        if INVALIDATIONS.get() == before {
             TABLES.with_borrow_mut(|tables| tables.insert(oid, Rc::clone(&table)));
         }
         table
@@ -95,7 +95,7 @@ impl Table {
 
     fn read(relation: &PgRelation) -> Self {
         let oid = relation.oid();
-        // SAFETY: returns palloc'd memory or raises.
+        // SAFETY: GetForeignTable returns a palloc'd struct or raises; its options are a list of DefElems.
         let (server, options) = unsafe {
             let table = pg_sys::GetForeignTable(oid);
             ((*table).serverid, option_list((*table).options))
@@ -104,7 +104,7 @@ impl Table {
         let options = or_raise(Options::check(Object::Table, options));
         let target = or_raise(target(&server, &options));
         let unpad = inherited(&options, &server, "unpad") == "true";
-        // SAFETY: the relation is open.
+        // SAFETY: `relation` keeps the relcache entry open, whose `relname` is a C string.
         let name = unsafe { from_server((*(*relation.as_ptr()).rd_rel).relname.data.as_ptr()) };
         let descriptor = relation.tuple_desc();
         let columns: Vec<Column> = descriptor
@@ -145,30 +145,31 @@ impl Table {
         self.columns.iter().filter(|column| column.parameter.is_some())
     }
 
-    /// The collation in which the server is said to order texts. Raises if there is none of that name.
+    /// The collation that the option `collation` says the server sorts text by. Raises if there is no such collation.
     pub fn collation(&self) -> Option<pg_sys::Oid> {
         let name = to_server(self.options.get("collation")?);
-        // SAFETY: palloc only, and a look-up in the catalog.
+        // SAFETY: get_collation_oid gets a list of one String node, which is what a collation name is; it raises if there
+        // is none.
         unsafe {
             let name = pg_sys::makeString(pg_sys::pstrdup(name.as_ptr()));
             Some(pg_sys::get_collation_oid(pg_sys::lappend(std::ptr::null_mut(), name.cast()), false))
         }
     }
 
-    /// Whether rows can be asked for by how many there are before them: a record can have many details, and what has no
-    /// key comes in one piece.
-    pub fn is_cut_by_position(&self) -> bool {
+    /// Whether `$skip` counts the rows of the table. For details it counts records, each with any number of rows. A set
+    /// without a key is read in one request, without `$skip`.
+    pub fn can_skip_rows(&self) -> bool {
         let Target { form, singleton, detail, surface, .. } = &self.target;
         !form && !singleton && detail.is_empty() && (*surface == Surface::Rest || !self.key.is_empty())
     }
 }
 
 fn qualified(name: &str, namespace: pg_sys::Oid) -> String {
-    // SAFETY: a look-up in the catalog; the name is palloc'd, NULL where the schema is gone.
+    // SAFETY: get_namespace_name returns a palloc'd C string, or null if the schema was dropped.
     let schema = unsafe { pg_sys::get_namespace_name(namespace) };
     match schema.is_null() {
         true => quoted(name),
-        // SAFETY: it ends with a NUL.
+        // SAFETY: it is not null, so it is a C string.
         false => format!("{}.{}", quoted(&unsafe { from_server(schema) }), quoted(name)),
     }
 }
@@ -225,10 +226,10 @@ impl Column {
         target: &Target,
         unpad: bool,
     ) -> Self {
-        // SAFETY: returns palloc'd memory or raises.
+        // SAFETY: GetForeignColumnOptions returns a list of DefElems, which may be null, or raises.
         let options = unsafe { option_list(pg_sys::GetForeignColumnOptions(table, attribute.attnum)) };
         let options = or_raise(Options::check(Object::Column, options));
-        // SAFETY: a name of the catalog.
+        // SAFETY: the `attname` of an attribute is a C string.
         let name = unsafe { from_server(attribute.attname.data.as_ptr()) };
         let parameter = options.get("parameter").map(|kind| match kind {
             "required" => Parameter::Required,
@@ -254,7 +255,7 @@ impl Column {
             (of_detail, Reason::Detail),
             (types::is_rounded(attribute), Reason::RoundedColumn),
         ];
-        let field = match obstacles.into_iter().find(|(stands, _)| *stands) {
+        let field = match obstacles.into_iter().find(|(applies, _)| *applies) {
             Some((_, why)) => Err(why),
             None => Ok(Field {
                 path: path.clone(),
@@ -282,8 +283,8 @@ impl Column {
     }
 }
 
-/// Where the field of a column is in a record. Without an option it has the column's name; in a table of details it is
-/// one of the detail.
+/// The path of a column's field in a record. Without an option the field has the column's name; in a table of details it
+/// is a field of the detail.
 fn path(target: &Target, options: &Options, name: &str) -> Vec<String> {
     let owned = |names: &mut dyn Iterator<Item = &str>| names.map(str::to_owned).collect::<Vec<_>>();
     if let Some(field) = options.get("field") {
@@ -309,7 +310,7 @@ fn refuse_parameter(column: &str, target: &Target) -> ! {
     .raise()
 }
 
-/// The fields of the key by their positions.
+/// The key fields, sorted by position. Raises if two columns have the same position.
 fn key(columns: &[Column]) -> Vec<(String, ColumnType)> {
     let positioned = |column: &Column| Some((column.key?, column.path.join("/"), column.ty));
     let mut keys: Vec<(u64, String, ColumnType)> = columns.iter().filter_map(positioned).collect();
@@ -328,12 +329,12 @@ fn key(columns: &[Column]) -> Vec<(String, ColumnType)> {
     keys.into_iter().map(|(_, field, ty)| (field, ty)).collect()
 }
 
-/// Has PostgreSQL tell of changes, once in a backend.
-fn watch() {
-    if WATCHES.replace(true) {
+/// Registers the invalidation callbacks, once in a backend.
+fn register_callbacks() {
+    if REGISTERED.replace(true) {
         return;
     }
-    // SAFETY: the callbacks live as long as the library, which is never unloaded.
+    // SAFETY: PostgreSQL never unloads a library, so the callbacks stay valid.
     unsafe {
         pg_sys::CacheRegisterRelcacheCallback(Some(table_changed), pg_sys::Datum::from(0));
         pg_sys::CacheRegisterSyscacheCallback(
@@ -344,20 +345,21 @@ fn watch() {
     }
 }
 
-/// Called whenever a relation has changed: ALTER FOREIGN TABLE, and options of columns, are among that. Without an OID, all
-/// may have.
+/// Called when a relation was invalidated, by ALTER FOREIGN TABLE among others, options of columns included. InvalidOid
+/// stands for all relations.
 #[pg_guard]
 unsafe extern "C-unwind" fn table_changed(_argument: pg_sys::Datum, oid: pg_sys::Oid) {
     TABLES.with_borrow_mut(|tables| match oid {
         pg_sys::InvalidOid => tables.clear(),
         oid => drop(tables.remove(&oid)),
     });
-    DROPPED.set(DROPPED.get() + 1);
+    INVALIDATIONS.set(INVALIDATIONS.get() + 1);
 }
 
-/// Called whenever a foreign server has changed. Which one is told by a hash; there are few.
+/// Called when a foreign server was invalidated. It drops all entries: the hash does not name the server, and reading a
+/// definition again is cheap.
 #[pg_guard]
 unsafe extern "C-unwind" fn server_changed(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {
     TABLES.with_borrow_mut(HashMap::clear);
-    DROPPED.set(DROPPED.get() + 1);
+    INVALIDATIONS.set(INVALIDATIONS.get() + 1);
 }

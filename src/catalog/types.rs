@@ -1,4 +1,4 @@
-//! The types of columns: what the decoder makes of them, and what they do to a value.
+//! The types of columns: how the decoder reads them, and what their typmod or domain does to a value.
 
 use acumatica_client::decode::ColumnType;
 use pgrx::prelude::*;
@@ -7,17 +7,16 @@ use pgrx::prelude::*;
 pub const EPOCH_DAYS: i32 = 10_957;
 pub const EPOCH_MICROSECONDS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 
-/// The type that values of a column have in the end: of a domain the one that it is over, with the
-/// modifier that it has there.
+/// The base type and typmod of a column. For a domain they are those of the type that it is over.
 pub fn base_type(attribute: &pg_sys::FormData_pg_attribute) -> (pg_sys::Oid, i32) {
     let mut typmod = attribute.atttypmod;
-    // SAFETY: the out-parameter is valid; the type is one of a column, so it exists.
+    // SAFETY: the out-parameter is a local; the type of an attribute exists.
     let oid = unsafe { pg_sys::getBaseTypeAndTypmod(attribute.atttypid, &mut typmod) };
     (oid, typmod)
 }
 
-/// What the decoder is to make of a column. Whatever it has no type for comes as text and goes through
-/// the input function of the column's type.
+/// The type that the decoder reads a column as. A type that it does not know is read as text, which the executor passes to
+/// the type's input function.
 pub fn column_type(attribute: &pg_sys::FormData_pg_attribute) -> ColumnType {
     match base_type(attribute).0 {
         pg_sys::BOOLOID => ColumnType::Bool,
@@ -26,7 +25,7 @@ pub fn column_type(attribute: &pg_sys::FormData_pg_attribute) -> ColumnType {
         pg_sys::INT8OID => ColumnType::Int8,
         pg_sys::FLOAT4OID => ColumnType::Float4,
         pg_sys::FLOAT8OID => ColumnType::Float8,
-        // Money through numeric: its own input function reads the decimal point as the locale says.
+        // Money is made of numeric, because the decimal point of its input function depends on the locale.
         pg_sys::NUMERICOID | pg_sys::MONEYOID => ColumnType::Numeric,
         pg_sys::DATEOID => ColumnType::Date,
         pg_sys::TIMESTAMPOID => ColumnType::Timestamp,
@@ -39,13 +38,13 @@ pub fn column_type(attribute: &pg_sys::FormData_pg_attribute) -> ColumnType {
     }
 }
 
-/// Whether a column holds its values rounded, so that it compares otherwise than the field.
+/// Whether a column rounds its values, so that a comparison of the column may differ from one of the field.
 pub fn is_rounded(attribute: &pg_sys::FormData_pg_attribute) -> bool {
     let (base, typmod) = base_type(attribute);
     base == pg_sys::MONEYOID || base == pg_sys::NUMERICOID && typmod >= 0
 }
 
-/// Whether PostgreSQL may refuse a value for the column that the decoder accepted.
+/// Whether the column's input function or domain may refuse a value that the decoder accepts.
 pub fn may_refuse(attribute: &pg_sys::FormData_pg_attribute) -> bool {
     let (base, typmod) = base_type(attribute);
     let plain = matches!(base, pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::NUMERICOID) && typmod < 0;

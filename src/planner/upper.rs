@@ -181,7 +181,7 @@ unsafe fn add_offset_path(
         if !keys.is_empty() && limit.is_none_or(|limit| limit > most) {
             return;
         }
-        if !is_sorted || !planned.table.is_cut_by_position() || !has_columns_only(rel, target) {
+        if !is_sorted || !planned.table.can_skip_rows() || !has_columns_only(rel, target) {
             return;
         }
         let checked = pg_sys::extract_actual_clauses((*rel).baserestrictinfo, false);

@@ -1,4 +1,4 @@
-//! What options of one object must have or must not have beside each other.
+//! Checks the options of one object together: those that require each other, and those that exclude each other.
 
 use acumatica_client::InstanceUrl;
 use pgrx::prelude::*;
@@ -10,7 +10,7 @@ use crate::backend::error::Refusal;
 
 const PASSWORD: &[&str] = &["Basic", "Cookie", "OAuthPassword"];
 const APPLICATION: &[&str] = &["OAuth", "OAuthPassword"];
-/// Which ways of signing in have a use for an option; all have for those that are not listed.
+/// The values of `auth_strategy` that can use an option. Options that are not listed can be used with all.
 const STRATEGY_OPTIONS: [(&str, &[&str]); 11] = [
     ("username", PASSWORD),
     ("password", PASSWORD),
@@ -26,11 +26,11 @@ const STRATEGY_OPTIONS: [(&str, &[&str]); 11] = [
 ];
 
 impl Options {
-    /// Checks the options of one object, as the catalog has them, and brings them to their proper
-    /// form: aliases resolved, `extra_properties` taken apart.
+    /// Checks the options of one object, as the catalog has them. Resolves aliases, normalises values, and adds the options
+    /// in `extra_properties`.
     ///
     /// # Errors
-    /// What is wrong with the first one that is.
+    /// An option does not exist or cannot be used here, or its value is not valid. The error is that of the first one.
     pub fn check(object: Object, given: impl IntoIterator<Item = (String, String)>) -> Result<Self, Refusal> {
         let options = Self::gather(object, given)?;
         options.check_together(object)?;
@@ -56,7 +56,7 @@ impl Options {
             .hint("Add OPTIONS (url 'https://mycompany.acumatica.com', company 'My Company')."));
         };
         let instance = parse_url(url)?;
-        // What goes to a proxy on another machine crosses the network, wherever it goes from there.
+        // A request through a proxy on another machine crosses the network, even if the site is on this machine.
         let proxy = self.get("proxy").and_then(|proxy| InstanceUrl::parse(proxy).ok());
         let stays_here = instance.is_loopback() && proxy.is_none_or(|proxy| proxy.is_loopback());
         if instance.is_plain_http() && !stays_here && self.get_or_default("allow_http") != "true" {
@@ -106,10 +106,10 @@ impl Options {
         .hint("Give both or neither."))
     }
 
-    /// Options that a way of signing in cannot use.
+    /// Checks that the `auth_strategy` can use each option that is given.
     ///
     /// # Errors
-    /// One is given; the hint says what it is for, and what the strategy takes.
+    /// It cannot use one. The detail lists the strategies that can, the hint the options of this strategy.
     pub fn check_strategy(&self, strategy: &str) -> Result<(), Refusal> {
         let unfit = STRATEGY_OPTIONS
             .iter()
@@ -160,7 +160,7 @@ impl Options {
         }
     }
 
-    /// Options that the schema given beside them cannot use.
+    /// Checks that the option `schema`, if given, can use the others.
     fn check_surface(&self) -> Result<(), Refusal> {
         const FITS: [(&str, &[&str]); 11] = [
             ("endpoint_name", &[SCHEMA_REST]),
@@ -183,7 +183,7 @@ impl Options {
     }
 }
 
-/// An option that a schema has no use for.
+/// The error for an option that a schema cannot use.
 pub fn unfit(name: &str, schema: &str, schemas: &[&str]) -> Refusal {
     Refusal::new(
         PgSqlErrorCode::ERRCODE_FDW_INVALID_OPTION_NAME,

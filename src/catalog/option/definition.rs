@@ -1,4 +1,4 @@
-//! What an option is: the objects that take it, the type of its value, and what is wrong with a value.
+//! The definition of an option: its name, the objects that take it, and the type that its value is checked against.
 
 use std::ops::RangeInclusive;
 
@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::backend::error::Refusal;
 
-/// What an option may be given to.
+/// An object that takes options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Object {
     Server,
@@ -31,36 +31,37 @@ impl Object {
     }
 }
 
-/// What an option's value may be.
+/// The type of an option's value.
 #[derive(Debug)]
 pub(super) enum ValueType {
     Text,
     Boolean,
     Integer(RangeInclusive<u64>),
-    /// One of these, in any case; each with other names for it.
+    /// One of these values, each with its aliases. Case is ignored.
     Choice(&'static [(&'static str, &'static [&'static str])]),
+    /// The address of an Acumatica site.
     Url,
-    /// A remote field, or a path to one: `MainContact/Email`; `*` is all of the row.
+    /// A remote field, or a path to one: `MainContact/Email`; `*` is the whole record.
     FieldPath,
     /// The path to a detail: `Details`.
     DetailPath,
     /// A custom field with its view: `Document.UsrPriority`.
     CustomField,
-    /// A day: `2024-12-31`.
+    /// A date: `2024-12-31`.
     Date,
     /// OAuth scopes, separated by spaces.
     Scope,
-    /// Where the browser is sent after signing in.
+    /// The OAuth redirect URI.
     Callback,
-    /// Address of an HTTP proxy.
+    /// The address of an HTTP proxy.
     Proxy,
-    /// Absolute path of a file that the server reads; who may say which.
+    /// The absolute path of a file on the database server, and who may set it.
     File(Trusted),
-    /// `name=value;…` of the other options of the same object.
+    /// `name=value;…`: other options of the same object.
     Properties,
 }
 
-/// Whose word is good for a file of the server.
+/// Who may set an option that names a file on the database server.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Trusted {
     Superuser,
@@ -77,7 +78,7 @@ pub(super) struct Definition {
     pub(super) kind: ValueType,
     pub(super) default: Option<&'static str>,
     pub(super) secret: bool,
-    /// What it is for, in a sentence.
+    /// One sentence for `acumatica_options()` and docs/options.md.
     pub(super) purpose: &'static str,
 }
 
@@ -107,7 +108,7 @@ impl Definition {
         self.name == name || self.aliases.contains(&name)
     }
 
-    /// The value in the form that the rest of the code relies on.
+    /// Checks a value and returns its normal form: `true` for `yes`, the main name for an alias, and so on.
     pub(super) fn normalise(&self, value: String) -> Result<String, Refusal> {
         if value.trim().is_empty() {
             return Err(invalid(self, &value, "It must not be empty."));
@@ -202,10 +203,10 @@ impl Definition {
     }
 }
 
-/// The address of a server.
+/// Parses the option `url`.
 ///
 /// # Errors
-/// What is wrong with it.
+/// It is not the address of a site.
 pub fn parse_url(text: &str) -> Result<InstanceUrl, Refusal> {
     InstanceUrl::parse(text).map_err(|error| {
         Refusal::new(
@@ -216,17 +217,17 @@ pub fn parse_url(text: &str) -> Result<InstanceUrl, Refusal> {
     })
 }
 
-/// Names between slashes; none is empty, or begins or ends with a space.
+/// Whether a value is a list of names between slashes, none of them empty or with spaces around it.
 fn is_path(value: &str) -> bool {
     value.split('/').all(|part| !part.is_empty() && part.trim() == part && !part.contains('*'))
 }
 
-/// Whether a text is a day as ISO 8601 writes it.
+/// Whether a text is a date in ISO 8601 format.
 pub fn is_date(value: &str) -> bool {
     chrono::NaiveDate::parse_from_str(value, "%Y-%m-%d").is_ok_and(|day| day.to_string() == value)
 }
 
-/// Scopes that leave one session for all requests.
+/// Checks OAuth scopes and separates them by one space. `api:concurrent_access` is refused: each request would open a session.
 fn check_scope(option: &Definition, value: String) -> Result<String, Refusal> {
     let words: Vec<&str> = value.split_whitespace().collect();
     if words.contains(&"api:concurrent_access") {
@@ -265,6 +266,7 @@ fn check_proxy(option: &Definition, value: String) -> Result<String, Refusal> {
     }
 }
 
+/// The error for a value that is not valid. The value of a secret option is not shown.
 pub(super) fn invalid(option: &Definition, value: &str, form: &str) -> Refusal {
     let refusal = Refusal::new(
         PgSqlErrorCode::ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,

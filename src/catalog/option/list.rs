@@ -1,5 +1,4 @@
-//! Every option there is: one table that the validator, the hints, `acumatica_options()` and the reference page in `docs/`
-//! all come from.
+//! The table of all options. The validator, the hints, `acumatica_options()` and `docs/options.md` are made of it.
 
 use pgrx::prelude::*;
 
@@ -351,7 +350,10 @@ pub(super) static OPTIONS: [Definition; 62] = [
     .default("true"),
 ];
 
-/// The option by that name on that object.
+/// The option of an object by its name or an alias.
+///
+/// # Errors
+/// The object has no such option. The hint suggests a similar name, or lists all.
 pub(super) fn find(object: Object, name: &str) -> Result<&'static Definition, Refusal> {
     let here = || OPTIONS.iter().filter(move |option| option.objects.contains(&object));
     if let Some(option) = here().find(|option| option.is_called(name)) {
@@ -369,7 +371,7 @@ pub(super) fn find(object: Object, name: &str) -> Result<&'static Definition, Re
     }
     let names =
         || here().flat_map(|option| std::iter::once(option.name).chain(option.aliases.iter().copied()));
-    // A third of the letters may be wrong, which catches slips and not guesses.
+    // Suggest a name if at most a third of its letters differ: a typing error, not another word.
     let close = names()
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))

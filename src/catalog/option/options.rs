@@ -1,4 +1,4 @@
-//! The options of one catalog object, by their proper names and with values in their proper form.
+//! The options of one catalog object, with aliases resolved and values normalised.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use super::definition::{Object, ValueType, invalid};
 use super::list::{OPTIONS, find};
 use crate::backend::error::Refusal;
 
-/// The options of one object, checked, by their proper names.
+/// The valid options of one object, by their names.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Options(pub(super) BTreeMap<&'static str, String>);
 
-/// Secrets are left out.
+/// Leaves out secrets.
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let is_secret = |name: &str| OPTIONS.iter().any(|option| option.name == name && option.secret);
@@ -46,6 +46,7 @@ impl Options {
         text.parse().unwrap_or_else(|_| unreachable!("option \"{name}\" has the integer \"{text}\""))
     }
 
+    /// Looks each option up and normalises its value. The options are not checked together.
     pub(super) fn gather(
         object: Object,
         given: impl IntoIterator<Item = (String, String)>,

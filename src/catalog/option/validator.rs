@@ -1,4 +1,4 @@
-//! What PostgreSQL and people call about options: the validator of the wrapper, and `acumatica_options()`.
+//! The SQL functions about options: the wrapper's validator, and `acumatica_options()`.
 
 use pgrx::prelude::*;
 
@@ -8,14 +8,15 @@ use super::options::Options;
 use crate::backend::encoding::from_server;
 use crate::backend::error::{Refusal, or_raise};
 
-/// `pg_read_server_files` (pg_authid.dat), which has had this oid since PostgreSQL 11.
+/// The oid of `pg_read_server_files` since PostgreSQL 11 (pg_authid.dat).
 const ROLE_PG_READ_SERVER_FILES: pg_sys::Oid = pg_sys::Oid::from_u32(4569);
 
-/// Files are read with the rights of the operating system's user who runs PostgreSQL.
+/// Checks that the current user may name a file of the server, which is read with the rights of the user that runs
+/// PostgreSQL.
 fn check_trust(options: &Options) -> Result<(), Refusal> {
     for option in OPTIONS.iter().filter(|option| options.get(option.name).is_some()) {
         let ValueType::File(trusted) = option.kind else { continue };
-        // SAFETY: catalog look-ups about the current user.
+        // SAFETY: catalog look-ups for the current user, who is set while a statement runs.
         let (is_trusted, who) = unsafe {
             match trusted {
                 Trusted::Superuser => (pg_sys::superuser(), "superusers"),
@@ -42,7 +43,7 @@ fn check_trust(options: &Options) -> Result<(), Refusal> {
 /// # Safety
 /// `list` is a list of `DefElem`, as the foreign catalog functions return it.
 pub unsafe fn option_list(list: *mut pg_sys::List) -> Vec<(String, String)> {
-    // SAFETY: as the caller says; `defGetString` returns palloc'd memory or raises.
+    // SAFETY: the caller guarantees a list of DefElems, each with a name. defGetString returns a C string or raises.
     unsafe {
         let list = pgrx::PgList::<pg_sys::DefElem>::from_pg(list);
         list.iter_ptr()
@@ -51,12 +52,12 @@ pub unsafe fn option_list(list: *mut pg_sys::List) -> Vec<(String, String)> {
     }
 }
 
-/// Called by PostgreSQL with all options of an object, as `text[]`, and the catalog that is to hold
-/// them, whenever they change.
+/// The validator. PostgreSQL calls it when options change, with all options of the object as `text[]` and the oid of their
+/// catalog.
 #[unsafe(no_mangle)]
 #[pg_guard]
 pub extern "C-unwind" fn acumatica_fdw_validator(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    // SAFETY: the function is declared STRICT with arguments (text[], oid).
+    // SAFETY: the install script declares the function STRICT with the arguments (text[], oid), so there are two, not NULL.
     let (given, catalog) = unsafe {
         let arguments = (*call).args.as_slice(2);
         let options = pg_sys::untransformRelOptions(arguments[0].value);
@@ -87,13 +88,13 @@ pub extern "C-unwind" fn acumatica_fdw_validator(call: pg_sys::FunctionCallInfo)
     pg_sys::Datum::from(0)
 }
 
-/// Tells PostgreSQL how the validator is to be called.
+/// The calling convention of the validator.
 #[unsafe(no_mangle)]
 pub extern "C" fn pg_finfo_acumatica_fdw_validator() -> *const pg_sys::Pg_finfo_record {
     &crate::FUNCTION_V1
 }
 
-/// Lists the options: name, other names, where they belong, type, default, secrecy, purpose.
+/// `acumatica_options()`: lists all options.
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
 fn acumatica_options() -> TableIterator<
