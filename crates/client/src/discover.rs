@@ -15,11 +15,12 @@ use crate::encode::encode_segment;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fields::Fields;
-use crate::http::{Answer, Request};
+use crate::http::Request;
 use crate::learnt;
 use crate::openapi;
 use crate::report::Report;
 use crate::request::{Surface, Target};
+use crate::response::Answer;
 use crate::sample::{DayFields, day_fields};
 use crate::service;
 use crate::site::Site;
@@ -97,7 +98,7 @@ impl Asker {
         let mut access = self.access(surface, what);
         let (_, outcome) = access
             .ask(|lease| async move {
-                let request = Request { accept, ..Request::get(url.clone(), what) };
+                let request = Request::get(url.clone(), what).accept(accept);
                 let outcome = match connection.send(&lease, surface, request).await {
                     Ok(answer) => read(answer).await,
                     Err(error) => Err(error),

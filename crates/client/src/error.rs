@@ -88,13 +88,23 @@ pub struct Error {
     pub retry_after: Option<Duration>,
     /// A failure of the server that says nothing of the request: it may be a passing one.
     pub may_pass: bool,
+    /// The server may have done what it was asked to, and must not be asked again.
+    pub may_be_done: bool,
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), detail: None, hint: None, retry_after: None, may_pass: false }
+        Self {
+            kind,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            retry_after: None,
+            may_pass: false,
+            may_be_done: false,
+        }
     }
 
     /// Whether the failure may be one of the thing asked for, though it says nothing of it.

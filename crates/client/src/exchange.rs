@@ -7,9 +7,10 @@ use url::Url;
 use crate::connection::Connection;
 use crate::encode::encode_segment;
 use crate::error::Result;
-use crate::http::{Answer, Request};
+use crate::http::Request;
 use crate::lease::Lease;
 use crate::request::Surface;
+use crate::response::Answer;
 
 impl Connection {
     /// Reads JSON from `url` in a session.
@@ -24,9 +25,9 @@ impl Connection {
         surface: Surface,
         request: Request<'a>,
     ) -> Result<Answer> {
-        let request = Request { authorization: self.authorization(lease, surface), ..request };
+        let request = request.authorization(self.authorization(lease, surface));
         lease.requests.fetch_add(1, Ordering::Relaxed);
-        let addressed = surface != Surface::Rest && self.names_tenant(&request.url);
+        let addressed = surface != Surface::Rest && self.names_tenant(request.url());
         let answer = self.http.send(&lease.jar, request).await?;
         if let Err(error) = self.check_tenant(lease, addressed, false).await {
             self.logout(lease).await;

@@ -1,44 +1,37 @@
 //! One request and its answer: cookies, time limit, redirects, judgement. No retries, no paging.
 
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::stream;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, HeaderMap, HeaderValue, LOCATION,
     RETRY_AFTER,
 };
-use reqwest::{Method, Response, StatusCode};
-use tokio::io::AsyncBufRead;
-use tokio_util::io::StreamReader;
+use reqwest::{Method, StatusCode};
 use url::Url;
 
 use crate::answer;
-use crate::body::{Body, ENCODING};
+use crate::body::ENCODING;
 use crate::config::{Login, Secret, Transport};
 use crate::cookies::CookieJar;
 use crate::error::{Error, ErrorKind, Result, chain};
 use crate::instance::InstanceUrl;
 use crate::lock;
 use crate::page;
-use crate::retry;
+use crate::response::{Answer, within};
+use crate::retry::{self, Repeat};
 use crate::tls;
 use crate::token_answer::{self, Reading};
 
-/// How much of an error page is read.
-const ERROR_BODY_BYTES: usize = 64 * 1024;
 const MAX_REDIRECTS: usize = 5;
 /// Of an answer.
 const MAX_HEADERS: usize = 2000;
 /// Accepts a web page.
 pub(crate) const PAGE: &str = "text/html";
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// Seconds by which two clocks may differ before anybody needs to hear of it.
 const CLOCK_TOLERANCE: i64 = 300;
 
@@ -64,23 +57,41 @@ pub(crate) enum Authorization<'a> {
     Bearer(&'a Secret),
 }
 
-/// What a request carries besides its address.
+/// What is sent. Its method comes with the word whether it may be sent again: there is no other way to make one.
 pub(crate) struct Request<'a> {
-    pub method: Method,
-    pub url: Url,
+    method: Method,
+    repeat: Repeat,
+    url: Url,
     /// What is asked for, in words for messages: `entity "SalesOrder"`.
-    pub what: &'a str,
-    pub accept: &'static str,
-    pub authorization: Authorization<'a>,
+    what: &'a str,
+    accept: &'static str,
+    authorization: Authorization<'a>,
     /// In place of those that go with every request, where they have the same names.
-    pub headers: HeaderMap,
-    pub body: Option<String>,
+    headers: HeaderMap,
+    /// JSON.
+    body: Option<String>,
 }
 
 impl<'a> Request<'a> {
+    /// A request that reads: it may be sent again (RFC 9110, 9.2.1).
     pub fn get(url: Url, what: &'a str) -> Self {
+        Self::new(Method::GET, Repeat::Idempotent, url, what)
+    }
+
+    /// A `PUT`. Acumatica takes it for reading and for writing alike, so the caller knows whether it may be sent again.
+    pub fn put(repeat: Repeat, url: Url, what: &'a str, json: String) -> Self {
+        Self { body: Some(json), ..Self::new(Method::PUT, repeat, url, what) }
+    }
+
+    /// A `POST`, with a body or without.
+    pub fn post(repeat: Repeat, url: Url, what: &'a str, json: Option<String>) -> Self {
+        Self { body: json, ..Self::new(Method::POST, repeat, url, what) }
+    }
+
+    fn new(method: Method, repeat: Repeat, url: Url, what: &'a str) -> Self {
         Self {
-            method: Method::GET,
+            method,
+            repeat,
             url,
             what,
             accept: "application/json",
@@ -88,6 +99,23 @@ impl<'a> Request<'a> {
             headers: HeaderMap::new(),
             body: None,
         }
+    }
+
+    /// The media type that is wanted, in place of JSON.
+    pub fn accept(self, accept: &'static str) -> Self {
+        Self { accept, ..self }
+    }
+
+    pub fn authorization(self, authorization: Authorization<'a>) -> Self {
+        Self { authorization, ..self }
+    }
+
+    pub fn headers(self, headers: HeaderMap) -> Self {
+        Self { headers, ..self }
+    }
+
+    pub fn url(&self) -> &Url {
+        &self.url
     }
 }
 
@@ -127,11 +155,18 @@ impl Http {
         })
     }
 
-    /// Sends a request, follows redirects within the origin, and returns the answer with its body
-    /// unread if it is a success. Cookies of every answer on the way go to `jar`.
+    /// Sends a request, follows redirects within the origin if it may be sent again, and returns the answer with its
+    /// body unread if it is a success. Cookies of every answer on the way go to `jar`.
+    ///
+    /// The library sends a request again on its own only where the server had closed the connection before anything of it
+    /// was written.
+    ///
+    /// # Errors
+    /// There is no answer, or it is no success. Of a request that is to be sent once, [`Error::may_be_done`] tells whether
+    /// the server may have acted on it.
     pub async fn send(&self, jar: &Mutex<CookieJar>, request: Request<'_>) -> Result<Answer> {
         let jar = || lock(jar);
-        let Request { method, mut url, what, accept, authorization, headers, body } = request;
+        let Request { method, repeat, mut url, what, accept, authorization, headers, body } = request;
         for _ in 0..=MAX_REDIRECTS {
             let mut builder = self.client.request(method.clone(), url.clone()).headers(headers.clone());
             builder = builder.header(ACCEPT, accept);
@@ -153,21 +188,33 @@ impl Http {
                     None => builder.header(CONTENT_LENGTH, 0),
                 };
             }
-            let response =
-                within(self.timeout, builder.send()).await?.map_err(|reason| self.unsent(&reason))?;
+            let sent = within(self.timeout, builder.send()).await.map_err(|late| repeat.broken(late))?;
+            let response = sent.map_err(|reason| match reason.is_connect() {
+                true => self.unsent(&reason),
+                false => repeat.broken(self.unsent(&reason)),
+            })?;
             self.read_clock(response.headers());
             jar().absorb(response.headers());
-            let mut answer = Answer::of(response, self.timeout);
+            let mut answer = Answer::of(response, self.timeout, repeat);
             if answer.status.is_redirection() {
-                url = self.redirect_target(what, &url, &answer.headers)?;
+                let target = self.redirect_target(what, &url, &answer.headers)?;
+                if repeat == Repeat::Once {
+                    return Err(not_followed(what, target));
+                }
+                url = target;
                 continue;
             }
             if !answer.status.is_success() {
-                return Err(self.failure(what, answer).await);
+                let status = answer.status;
+                let failure = self.failure(what, answer).await;
+                // What it refuses it has not done, nor what it says it cannot serve now; a gateway, and a site that fails,
+                // say nothing of that.
+                let is_refused = status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE;
+                return Err(if is_refused { failure } else { repeat.broken(failure) });
             }
             if accept != PAGE && answer.may_be_page().await? {
                 let (status, headers) = (answer.status, answer.headers.clone());
-                return Err(answer::page(what, status, &headers, &answer.beginning().await));
+                return Err(repeat.broken(answer::page(what, status, &headers, &answer.beginning().await)));
             }
             if answer.status == StatusCode::NO_CONTENT && method == Method::GET {
                 return Err(answer::empty(what));
@@ -197,7 +244,9 @@ impl Http {
         let response = sent.map_err(|reason| self.unsent(&reason))?;
         self.read_clock(response.headers());
         let asked = response.url().clone();
-        let answer = Answer::of(response, timeout);
+        // Whether a refresh token is used up is the same however often it is sent, and only another answer tells; a code is
+        // redeemed outside of all that repeats.
+        let answer = Answer::of(response, timeout, Repeat::Idempotent);
         let status = answer.status;
         if status.is_redirection() {
             self.redirect_target(WHAT, &asked, &answer.headers)?;
@@ -338,6 +387,14 @@ impl Http {
     }
 }
 
+/// A request that must not be sent again was sent elsewhere by the server.
+fn not_followed(what: &str, mut target: Url) -> Error {
+    target.set_query(None);
+    Error::new(ErrorKind::Protocol, format!("the server redirects {what}, which is sent once only"))
+        .detail(format!("Location: {target}"))
+        .hint("Set the option \"url\" to the address under which the site answers without redirecting.")
+}
+
 impl<'c> oauth2::AsyncHttpClient<'c> for Http {
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Result<oauth2::HttpResponse>> + Send + 'c>>;
@@ -361,143 +418,144 @@ fn unreadable_head(words: &str) -> Option<&'static str> {
     .find_map(|(said, what)| words.contains(said).then_some(what))
 }
 
-/// A success whose body is still to be read.
-pub(crate) struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Body,
-    timeout: Duration,
-    /// What has been looked at already.
-    ahead: Option<Bytes>,
-}
-
-impl Answer {
-    fn of(response: Response, timeout: Duration) -> Self {
-        let (status, headers) = (response.status(), response.headers().clone());
-        Self { status, headers, body: Body::of(response), timeout, ahead: None }
-    }
-
-    /// The next bytes of the body, decompressed; `None` at its end.
-    ///
-    /// # Errors
-    /// The server falls silent, or the connection breaks before the announced end.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        if let Some(ahead) = self.ahead.take() {
-            return Ok(Some(ahead));
-        }
-        within(self.timeout, self.body.chunk()).await?
-    }
-
-    /// Whether the body is a web page, by its type, or by its beginning where the type does not tell.
-    async fn may_be_page(&mut self) -> Result<bool> {
-        let declared = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let declared = declared.unwrap_or_default().to_ascii_lowercase();
-        if declared.contains("html") {
-            return Ok(true);
-        }
-        if ["json", "xml", "octet-stream"].iter().any(|ty| declared.contains(ty)) {
-            return Ok(false);
-        }
-        self.ahead = self.chunk().await?;
-        let start = self.ahead.as_deref().unwrap_or_default();
-        Ok(page::looks_like_page(&String::from_utf8_lossy(&start[..start.len().min(1024)])))
-    }
-
-    /// The whole body, for answers that are small by nature, without a byte order mark.
-    ///
-    /// # Errors
-    /// As [`Answer::chunk`]; also if there are more than `limit` bytes.
-    pub async fn text(self, limit: usize) -> Result<String> {
-        Ok(String::from_utf8_lossy(&self.document(limit).await?).into_owned())
-    }
-
-    /// The whole body without a byte order mark, which .NET likes to put before text.
-    ///
-    /// # Errors
-    /// As [`Answer::chunk`]; also if there are more than `limit` bytes.
-    pub async fn document(self, limit: usize) -> Result<Vec<u8>> {
-        let mut bytes = self.bytes(limit).await?;
-        if bytes.starts_with(BYTE_ORDER_MARK) {
-            bytes.drain(..BYTE_ORDER_MARK.len());
-        }
-        Ok(bytes)
-    }
-
-    /// The whole body, byte for byte.
-    ///
-    /// # Errors
-    /// As [`Answer::chunk`]; also if there are more than `limit` bytes.
-    pub async fn bytes(mut self, limit: usize) -> Result<Vec<u8>> {
-        let announced = self.body.length();
-        let too_large =
-            || Error::new(ErrorKind::TooLarge, format!("the answer is larger than {limit} bytes"));
-        if announced.is_some_and(|length| length > limit) {
-            return Err(too_large());
-        }
-        let mut bytes = Vec::with_capacity(announced.unwrap_or(0));
-        while let Some(chunk) = self.chunk().await? {
-            if bytes.len() + chunk.len() > limit {
-                return Err(too_large());
-            }
-            bytes.extend_from_slice(chunk.as_ref());
-        }
-        Ok(bytes)
-    }
-
-    /// The body, or what came of it if the connection breaks behind a token that must not be lost.
-    async fn what_comes(mut self, limit: usize) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        loop {
-            match self.chunk().await {
-                Ok(Some(chunk)) if bytes.len() + chunk.len() <= limit => bytes.extend_from_slice(&chunk),
-                Ok(Some(_)) => {
-                    return Err(Error::new(
-                        ErrorKind::TooLarge,
-                        format!("the answer is larger than {limit} bytes"),
-                    ));
-                }
-                Ok(None) => return Ok(bytes),
-                Err(_) if token_answer::salvaged(&bytes).is_some() => return Ok(bytes),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// The body as a stream, for readers that bring their own buffering.
-    pub fn reader(self) -> impl AsyncBufRead + Unpin {
-        let chunks = stream::try_unfold(self, |mut answer| async {
-            let chunk = answer.chunk().await.map_err(io::Error::other)?;
-            Ok::<_, io::Error>(chunk.map(|chunk| (chunk, answer)))
-        });
-        StreamReader::new(Box::pin(chunks))
-    }
-
-    /// The beginning of an error's body; what cannot be read is left out.
-    async fn beginning(mut self) -> String {
-        let mut bytes = Vec::new();
-        while bytes.len() < ERROR_BODY_BYTES {
-            match self.chunk().await {
-                Ok(Some(chunk)) => bytes.extend_from_slice(chunk.as_ref()),
-                _ => break,
-            }
-        }
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-}
-
-async fn within<T>(timeout: Duration, step: impl Future<Output = T>) -> Result<T> {
-    tokio::time::timeout(timeout, step).await.map_err(|_| {
-        Error::new(ErrorKind::Timeout, format!("the server sent nothing for {} seconds", timeout.as_secs()))
-            .hint(
-                "A cold start of the site can take longer than a minute. Raise the server option \
-             \"operation_timeout\" (seconds), or try again.",
-            )
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpListener;
+    use std::sync::mpsc;
+
     use super::*;
+    use crate::report::Report;
+    use crate::retry::Retry;
+
+    /// Serves one connection for each of the answers, which are sent as they stand; nothing is sent for an empty one. The
+    /// first lines of the requests come by the channel, each with its body.
+    fn serve(answers: &[&'static str]) -> (Url, mpsc::Receiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let site = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+        let (seen, requests) = mpsc::channel();
+        let answers = answers.to_vec();
+        std::thread::spawn(move || {
+            for answer in answers {
+                let (stream, _) = listener.accept().unwrap();
+                let mut reader = BufReader::new(&stream);
+                let mut head: Vec<String> = Vec::new();
+                while head.last().is_none_or(|line| !line.trim().is_empty()) {
+                    let mut line = String::new();
+                    reader.read_line(&mut line).unwrap();
+                    head.push(line.to_ascii_lowercase());
+                }
+                let length = head.iter().find_map(|line| line.strip_prefix("content-length:"));
+                let mut body = vec![0; length.map_or(0, |length| length.trim().parse().unwrap())];
+                reader.read_exact(&mut body).unwrap();
+                let line = head[0].trim().trim_end_matches(" http/1.1");
+                seen.send(format!("{line} {}", String::from_utf8(body).unwrap())).unwrap();
+                (&stream).write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        (site, requests)
+    }
+
+    const DONE: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n[]";
+    const CUT_OFF: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 20\r\nConnection: close\r\n\r\n[";
+    const BROKEN: &str = "";
+
+    /// Sends a request to what [`serve`] serves until it succeeds or is not to be repeated, and says what the server saw.
+    fn persist(
+        answers: &[&'static str],
+        ask: impl Fn(Url) -> Request<'static>,
+    ) -> (Result<Vec<u8>>, Vec<String>) {
+        let (site, requests) = serve(answers);
+        let instance = InstanceUrl::parse(site.as_str()).unwrap();
+        let second = Duration::from_secs(10);
+        let http = Http::new(&instance, &Transport::default(), second, HeaderMap::new()).unwrap();
+        let jar = Mutex::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let outcome = runtime.block_on(async {
+            let (mut retry, report) = (Retry::new(second), Report::default());
+            loop {
+                let body = match http.send(&jar, ask(site.join("a").unwrap())).await {
+                    Ok(answer) => answer.bytes(100).await,
+                    Err(error) => Err(error),
+                };
+                match body {
+                    Ok(body) => return Ok(body),
+                    Err(error) => retry.pause(error, &report).await?,
+                }
+            }
+        });
+        (outcome, requests.try_iter().collect())
+    }
+
+    fn once(url: Url) -> Request<'static> {
+        Request::post(Repeat::Once, url, "X", Some("{}".into()))
+    }
+
+    fn status(code: &str, headers: &str) -> &'static str {
+        let answer = format!("HTTP/1.1 {code}\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n");
+        Box::leak(answer.into_boxed_str())
+    }
+
+    #[test]
+    fn what_is_sent_once_is_not_repeated_after_a_broken_connection() {
+        for broken in [BROKEN, CUT_OFF] {
+            let (outcome, seen) = persist(&[broken, DONE], once);
+            let error = outcome.unwrap_err();
+            assert!(error.kind == ErrorKind::ConnectionLost && error.may_be_done, "{error:?}");
+            assert_eq!(seen, ["post /a {}"]);
+            let (outcome, seen) = persist(&[broken, DONE], |url| Request::get(url, "X"));
+            assert_eq!((outcome.unwrap(), seen), (b"[]".to_vec(), vec!["get /a ".to_owned(); 2]));
+        }
+        let put = |url| Request::put(Repeat::Idempotent, url, "X", "{}".into());
+        assert_eq!(persist(&[BROKEN, DONE], put).1, ["put /a {}"; 2]);
+    }
+
+    #[test]
+    fn what_is_sent_once_does_not_follow_redirects() {
+        for code in
+            ["301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"]
+        {
+            let elsewhere = status(code, "Location: /b?secret=x\r\n");
+            let (outcome, seen) = persist(&[elsewhere, DONE], once);
+            let error = outcome.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Protocol, "{code}");
+            assert!(
+                error.message.contains("sent once only") && error.detail.unwrap().ends_with("/b"),
+                "{code}"
+            );
+            assert_eq!(seen, ["post /a {}"], "{code}");
+        }
+        let elsewhere = status("307 Temporary Redirect", "Location: /b\r\n");
+        let put = |url| Request::put(Repeat::Idempotent, url, "X", "{}".into());
+        assert_eq!(persist(&[elsewhere, DONE], put).1, ["put /a {}", "put /b {}"]);
+        assert_eq!(persist(&[elsewhere, DONE], |url| Request::get(url, "X")).1, ["get /a ", "get /b "]);
+    }
+
+    #[test]
+    fn what_is_sent_once_is_repeated_where_it_was_not_done() {
+        for refusal in ["503 Service Unavailable", "429 Too Many Requests", "425 Too Early"] {
+            let (outcome, seen) = persist(&[status(refusal, ""), DONE], once);
+            assert!(outcome.is_ok(), "{refusal}");
+            assert_eq!(seen, ["post /a {}"; 2], "{refusal}");
+        }
+        // A gateway does not know what the server behind it did, nor does anybody after an error.
+        for unknown in ["502 Bad Gateway", "504 Gateway Timeout", "500 Internal Server Error"] {
+            let (outcome, seen) = persist(&[status(unknown, ""), DONE], once);
+            assert!(outcome.unwrap_err().may_be_done, "{unknown}");
+            assert_eq!(seen, ["post /a {}"], "{unknown}");
+            let (outcome, seen) = persist(&[status(unknown, ""), DONE], |url| Request::get(url, "X"));
+            assert!(outcome.is_ok() && seen.len() == 2, "{unknown}");
+        }
+        // Nobody listens: nothing was sent.
+        let (site, _) = serve(&[]);
+        let instance = InstanceUrl::parse(site.as_str()).unwrap();
+        let http =
+            Http::new(&instance, &Transport::default(), Duration::from_secs(10), HeaderMap::new()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        while std::net::TcpStream::connect((site.host_str().unwrap(), site.port().unwrap())).is_ok() {}
+        let error = runtime.block_on(http.send(&Mutex::default(), once(site))).map(drop).unwrap_err();
+        assert!(error.kind == ErrorKind::Unreachable && !error.may_be_done, "{error:?}");
+    }
 
     #[test]
     fn issue_4_2_a_redirect_by_the_other_scheme_is_one_of_the_site() {

@@ -50,6 +50,7 @@ mod rejected;
 mod rename;
 mod report;
 mod request;
+mod response;
 mod retry;
 mod rows;
 mod sample;

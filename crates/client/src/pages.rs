@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
-use reqwest::Method;
 use reqwest::header::HeaderMap;
 use url::Url;
 
@@ -24,6 +23,7 @@ use crate::parameters;
 use crate::portions::Portions;
 use crate::refusal::may_be_of_condition;
 use crate::request::{ScanRequest, Surface};
+use crate::retry::Repeat;
 use crate::rows::{MAX_ROW_BYTES, misshapen, unfit};
 use crate::scan::{Counters, Shared};
 use crate::site::Site;
@@ -565,11 +565,13 @@ impl<'a, 'b> Scan<'a, 'b> {
         let Some(lease) = &self.lease else {
             return Err(Error::new(ErrorKind::Internal, "a request needs a session"));
         };
-        let mut request = Request { headers: self.headers.clone(), ..Request::get(url.clone(), self.what) };
+        let request = match &listing.body {
+            // An inquiry form is asked by PUT, which saves nothing (acumatica-api.md section 2).
+            Some(body) => Request::put(Repeat::Idempotent, url.clone(), self.what, body.clone()),
+            None => Request::get(url.clone(), self.what),
+        };
+        let request = request.headers(self.headers.clone());
         let mut splitter = RowSplitter::new(MAX_ROW_BYTES);
-        if let Some(body) = &listing.body {
-            request = Request { method: Method::PUT, body: Some(body.clone()), ..request };
-        }
         if listing.single {
             splitter = RowSplitter::single(MAX_ROW_BYTES);
         }

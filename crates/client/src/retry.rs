@@ -9,8 +9,24 @@ use crate::report::Report;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// What has been tried since the last progress. Only what changes nothing is repeated: reads, and sign-ins
-/// that the server has answered.
+/// Whether a request may be sent again where nobody knows what became of it: after a broken connection, or by a redirect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// It changes nothing, or the same however often it is sent (RFC 9110, 9.2.2).
+    Idempotent,
+    /// The server may have done it though no answer says so. It is sent again only if it was surely not done: nothing was
+    /// sent, or the server refused.
+    Once,
+}
+
+impl Repeat {
+    /// A failure after which nobody knows what became of the request.
+    pub fn broken(self, error: Error) -> Error {
+        Error { may_be_done: self == Self::Once, ..error }
+    }
+}
+
+/// What has been tried since the last progress. What may be done already is not repeated.
 #[derive(Debug)]
 pub(crate) struct Retry {
     /// How long one trouble may last.
@@ -35,9 +51,10 @@ impl Retry {
     /// clients at once.
     ///
     /// # Errors
-    /// `error` itself, if another attempt would meet the same, or the budget is used up.
+    /// `error` itself, if another attempt would meet the same or do the same again, or the budget is used up.
     pub async fn pause(&mut self, error: Error, report: &Report) -> Result<()> {
         let most = match error.kind {
+            _ if error.may_be_done => 0,
             // The site restarts, a minute's requests are used up, a seat is taken: all pass with time.
             ErrorKind::Unavailable | ErrorKind::Throttled | ErrorKind::NoSeat => u32::MAX,
             ErrorKind::ConnectionLost => 4,

@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use reqwest::Method;
 use serde_json::json;
 
 use crate::answer;
@@ -19,6 +18,7 @@ use crate::lease::Lease;
 use crate::lock;
 use crate::oauth::Token;
 use crate::request::Surface;
+use crate::retry::Repeat;
 use crate::store::{self, Record, SignIn, Slot};
 
 impl Connection {
@@ -144,12 +144,12 @@ impl Connection {
                 body[name] = value.as_str().into();
             }
         }
-        let request = Request {
-            method: Method::POST,
-            body: Some(body.to_string()),
-            ..Request::get(self.url("entity/auth/login")?, "the sign-in")
-        };
-        self.http.send(&lease.jar, request).await.map(drop)
+        let url = self.url("entity/auth/login")?;
+        let request = Request::post(Repeat::Once, url, "the sign-in", Some(body.to_string()));
+        let answer = self.http.send(&lease.jar, request).await;
+        // After no answer, `open_at` gives up. After that of a gateway or of a site that fails it is tried again: what it
+        // may have opened holds a seat for ten minutes at worst, and a site that is just being started is the usual reason.
+        answer.map(drop).map_err(|error| Error { may_be_done: false, ..error })
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reqwest::Method;
 use reqwest::header::HeaderMap;
 
 use crate::config::{Config, Credentials};
@@ -14,6 +13,7 @@ use crate::http::{Authorization, Http, Request};
 use crate::instance::InstanceUrl;
 use crate::lease::Lease;
 use crate::lock;
+use crate::retry::Repeat;
 use crate::store::{self, Grant, Record, SignIn, Store};
 
 /// How long a sign-out may take before it is given up.
@@ -80,7 +80,7 @@ pub(crate) async fn sign_out(store: &Store, record: &Record, connection: Option<
         });
         let token = grant.as_ref().map(|grant| &grant.access_token).or(given);
         let authorization = token.map_or(Authorization::Cookies, Authorization::Bearer);
-        let request = Request { method: Method::POST, authorization, ..Request::get(url, "the sign-out") };
+        let request = Request::post(Repeat::Once, url, "the sign-out", None).authorization(authorization);
         let same = |config: &Config| config.instance == instance && config.transport == record.transport;
         match connection.filter(|connection| same(&connection.config)) {
             Some(connection) => connection.http.send(&jar, request).await.map(drop),

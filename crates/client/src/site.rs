@@ -84,11 +84,8 @@ impl Site {
         let root = surface
             .root(self.connection.odata_version(lease).await?, self.connection.config.company.as_deref())?;
         let url = self.connection.url(&format!("{root}/$metadata"))?;
-        let request = Request {
-            // It exists as XML only: asked for JSON, the server fails.
-            accept: "application/xml",
-            ..Request::get(url, "the $metadata of the instance")
-        };
+        // It exists as XML only: asked for JSON, the server fails.
+        let request = Request::get(url, "the $metadata of the instance").accept("application/xml");
         let document = self.connection.send(lease, surface, request).await?;
         csdl::parse(document.reader(), wanted).await
     }

@@ -140,7 +140,7 @@ pub(crate) async fn body(
     let (connection, what, surface) = (access.connection, access.what, request.target.surface);
     let (_, body) = access
         .ask(|lease| {
-            let again = Request { headers: headers.clone(), ..Request::get(url.clone(), what) };
+            let again = Request::get(url.clone(), what).headers(headers.clone());
             async move {
                 Counters::add(&counters.requests, 1);
                 let body = match connection.send(&lease, surface, again).await {

@@ -135,8 +135,7 @@ impl Connection {
     /// The page on which people sign in, read as a stranger: with a session it would end that.
     async fn sign_in_page(&self) -> Option<Page> {
         let jar = Mutex::new(CookieJar::default());
-        let request =
-            Request { accept: PAGE, ..Request::get(self.url("Frames/Login.aspx").ok()?, "the sign-in page") };
+        let request = Request::get(self.url("Frames/Login.aspx").ok()?, "the sign-in page").accept(PAGE);
         let page = async { self.http.send(&jar, request).await.ok()?.text(LIST_BYTES).await.ok() };
         let page = tokio::time::timeout(PATIENCE, page).await.ok().flatten()?;
         Some(read_page(&page))
