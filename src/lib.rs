@@ -1,7 +1,8 @@
 //! acumatica_fdw: the Acumatica cloud ERP as PostgreSQL foreign tables.
 //!
-//! This crate knows PostgreSQL and nothing of HTTP; `acumatica-client` knows Acumatica and nothing of
-//! PostgreSQL; `acumatica-pushdown` judges conditions and knows neither. One file per role, in the manner of postgres_fdw, in rooms that import each other one way only:
+//! This crate knows PostgreSQL and nothing of HTTP; `acumatica-client` knows Acumatica and nothing of PostgreSQL;
+//! `acumatica-pushdown` classifies conditions and knows neither. Each file has one role, as in postgres_fdw. The rooms
+//! import each other in one direction only (ARCHITECTURE.md has the picture):
 //!
 //! `commands` → `executor` → `planner` → `catalog` → `backend`
 
@@ -27,25 +28,25 @@ const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_V
 /// Called once in each backend that loads the library.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
-    // Where a service runs with RUST_BACKTRACE set, every error, a cancel too, would take a fifth of a
-    // second to collect a backtrace, and show it to the client.
+    // If the server runs with RUST_BACKTRACE set, each error, also a cancel, would collect a backtrace, which takes a fifth
+    // of a second, and show it to the client.
     if std::env::var_os("RUST_LIB_BACKTRACE").is_none() {
-        // SAFETY: PostgreSQL loads libraries on its only thread, and ours is started later.
+        // SAFETY: PostgreSQL loads libraries on the backend's only thread; the I/O thread starts later.
         unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
     }
     backend::state::define_key_file();
     catalog::setting::define();
-    // Behind all of them: what else has the prefix is a mistake.
-    // SAFETY: PostgreSQL loads libraries on its only thread; the name is copied.
+    // After all settings are defined: PostgreSQL then refuses any other name with the prefix.
+    // SAFETY: PostgreSQL loads libraries on the backend's only thread. The name is a C string, which is copied.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"acumatica_fdw".as_ptr()) };
     commands::locks::register();
 }
 
-/// The handler function of the foreign data wrapper: its table of callbacks.
+/// The handler function of the foreign data wrapper. It returns the table of callbacks.
 #[unsafe(no_mangle)]
 #[pg_guard]
 pub extern "C-unwind" fn acumatica_fdw_handler(_call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    // SAFETY: palloc0 returns zeroed memory of this size or raises; `type_` is the node's tag.
+    // SAFETY: palloc0 returns zeroed memory of this size or raises. Zero is a valid FdwRoutine: each callback is None.
     unsafe {
         let routine: *mut pg_sys::FdwRoutine = pg_sys::palloc0(size_of::<pg_sys::FdwRoutine>()).cast();
         (*routine).type_ = pg_sys::NodeTag::T_FdwRoutine;
@@ -60,7 +61,7 @@ pub extern "C-unwind" fn acumatica_fdw_handler(_call: pg_sys::FunctionCallInfo) 
 
 static FUNCTION_V1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
 
-/// Tells PostgreSQL how the handler is to be called.
+/// The calling convention of the handler.
 #[unsafe(no_mangle)]
 pub extern "C" fn pg_finfo_acumatica_fdw_handler() -> *const pg_sys::Pg_finfo_record {
     &FUNCTION_V1

@@ -1,4 +1,4 @@
-//! The functions that people call: authorize, disconnect, look, check, seal.
+//! The SQL functions for administration: authorize, disconnect, list sessions, check a server, seal secrets.
 
 use std::time::Duration;
 
@@ -16,13 +16,14 @@ use crate::catalog::mapping::{Mapping, with_client};
 use crate::catalog::names::role_name;
 use crate::catalog::option::{Object, Options, option_list};
 use crate::catalog::server::Server;
+use crate::catalog::types::EPOCH_MICROSECONDS;
 
-/// `pg_read_all_stats` (pg_authid.dat).
+/// The oid of `pg_read_all_stats` (pg_authid.dat).
 const ROLE_PG_READ_ALL_STATS: pg_sys::Oid = pg_sys::Oid::from_u32(3375);
 
-/// A server of this wrapper that the current user may use.
+/// The server by that name. Raises unless it belongs to this wrapper and the current user has USAGE on it.
 pub fn server(name: &str) -> Server {
-    // SAFETY: a name that ends with NUL; raises if there is no such server.
+    // SAFETY: to_server returns a C string, which lives during the call; raises if there is no such server.
     let oid = unsafe { pg_sys::get_foreign_server_oid(to_server(name).as_ptr(), false) };
     if !is_ours(oid) {
         Refusal::new(
@@ -32,14 +33,15 @@ pub fn server(name: &str) -> Server {
         .hint("Name a server that was created with FOREIGN DATA WRAPPER acumatica_fdw.")
         .raise();
     }
-    // SAFETY: raises the usual error if the user lacks the right.
+    // SAFETY: the server was found above.
     unsafe { compat::check_server_usage(oid, current_user()) };
     Server::load(oid)
 }
 
-/// Whether a foreign server belongs to this wrapper, whatever that is called here.
+/// Whether a foreign server belongs to this wrapper. The wrapper is known by its handler, because it can be renamed.
 pub fn is_ours(server: pg_sys::Oid) -> bool {
-    // SAFETY: catalog look-ups that return palloc'd memory, null for what is not there.
+    // SAFETY: each look-up returns a palloc'd struct, or null, which is checked where an object may be missing: the wrapper of
+    // a server exists. The tuple is released after its attribute was copied.
     unsafe {
         let server = pg_sys::GetForeignServerExtended(server, pg_sys::FSV_MISSING_OK as _);
         if server.is_null() {
@@ -63,17 +65,17 @@ pub fn is_ours(server: pg_sys::Oid) -> bool {
 }
 
 fn current_user() -> pg_sys::Oid {
-    // SAFETY: reads a variable of the backend.
+    // SAFETY: GetUserId reads a variable of the backend, which is set while a statement runs.
     unsafe { pg_sys::GetUserId() }
 }
 
-/// Whether the current user decides about a server.
+/// Whether the current user owns a server or is a superuser.
 fn owns(server: pg_sys::Oid) -> bool {
-    // SAFETY: catalog look-ups; superusers own everything.
+    // SAFETY: every caller has just found the server in the catalog.
     unsafe { compat::owns_server(server, current_user()) }
 }
 
-/// The mapping of the current user, if what is done to it concerns nobody else.
+/// The mapping of the current user. Raises if that is the one for PUBLIC, unless the user owns the server.
 fn own_mapping(server: &Server) -> Mapping {
     let mapping = Mapping::load(server, current_user());
     if mapping.user == pg_sys::InvalidOid && !owns(server.oid) {
@@ -88,7 +90,8 @@ fn own_mapping(server: &Server) -> Mapping {
     mapping
 }
 
-/// Seals a secret for the user mapping of a role, by default one's own, for the host of a server.
+/// `acumatica_seal()`: seals a secret for the user mapping of a role and the host of a server. The role defaults to the
+/// current user.
 #[pg_extern(sql = false)]
 fn acumatica_seal(secret: Option<&str>, name: Option<&str>, role: Option<&str>) -> Option<String> {
     let secret = secret?;
@@ -103,14 +106,14 @@ fn acumatica_seal(secret: Option<&str>, name: Option<&str>, role: Option<&str>) 
     let role = match role {
         None => current_user(),
         Some("public") => pg_sys::InvalidOid,
-        // SAFETY: a name that ends with NUL; raises if there is no such role.
+        // SAFETY: to_server returns a C string, which lives during the call; raises if there is no such role.
         Some(role) => unsafe { pg_sys::get_role_oid(to_server(role).as_ptr(), false) },
     };
     let purpose = server(name).purpose(role);
     Some(or_raise(state::sealer().and_then(|sealer| Ok(sealer.seal_secret(secret, &purpose)?))))
 }
 
-/// The address at which a person lets a server in.
+/// `acumatica_authorize_url()`: the address at which a user grants access to a server.
 #[pg_extern(sql = false)]
 fn acumatica_authorize_url(name: &str) -> String {
     let server = server(name);
@@ -127,7 +130,7 @@ type AuthorizedRow = TableIterator<
     ),
 >;
 
-/// Finishes an authorization.
+/// `acumatica_authorize()`: exchanges the answer of the browser for tokens.
 #[pg_extern(sql = false)]
 fn acumatica_authorize(name: &str, answer: &str) -> AuthorizedRow {
     let server = server(name);
@@ -137,7 +140,7 @@ fn acumatica_authorize(name: &str, answer: &str) -> AuthorizedRow {
     authorized(&server, &job)
 }
 
-/// The same, with the answer that comes to the callback on this machine.
+/// `acumatica_authorize_wait()`: the same, but receives the answer itself at the callback URL on this machine.
 #[pg_extern(sql = false)]
 fn acumatica_authorize_wait(name: &str, timeout: Interval) -> AuthorizedRow {
     let server = server(name);
@@ -161,6 +164,7 @@ fn acumatica_authorize_wait(name: &str, timeout: Interval) -> AuthorizedRow {
     authorized(&server, &job)
 }
 
+/// Waits for an authorization and returns its row. Warns if there is no refresh token.
 fn authorized(server: &Server, job: &Waiting<acumatica_client::Result<Authorized>>) -> AuthorizedRow {
     let Authorized { company, scope, access_expires, refresh_expires } =
         or_raise(job.wait().map_err(Refusal::from));
@@ -179,10 +183,10 @@ fn authorized(server: &Server, job: &Waiting<acumatica_client::Result<Authorized
     TableIterator::once((company, scope, access_expires, refresh_expires.map(timestamp)))
 }
 
-/// Milliseconds since 1970 as PostgreSQL counts: microseconds since 2000.
+/// Converts milliseconds since 1970 to a timestamp, which counts microseconds since 2000.
 fn timestamp(millis: u64) -> TimestampWithTimeZone {
-    const SINCE_1970: i64 = 946_684_800_000_000;
-    let micros = i64::try_from(millis).unwrap_or_default().saturating_mul(1000).saturating_sub(SINCE_1970);
+    let micros =
+        i64::try_from(millis).unwrap_or_default().saturating_mul(1000).saturating_sub(EPOCH_MICROSECONDS);
     or_raise(
         TimestampWithTimeZone::try_from(micros).map_err(|_| {
             Refusal::new(PgSqlErrorCode::ERRCODE_DATETIME_FIELD_OVERFLOW, "a time is out of range")
@@ -190,16 +194,16 @@ fn timestamp(millis: u64) -> TimestampWithTimeZone {
     )
 }
 
-/// Closes the sessions of a server: all of them for its owner, one's own for others. How many there were.
+/// `acumatica_disconnect()`: closes the sessions of a server and returns their number. The owner closes all, others their own.
 #[pg_extern(sql = false)]
 fn acumatica_disconnect(name: &str) -> i64 {
     disconnect(&server(name))
 }
 
-/// The same for all servers of the database that the user may use.
+/// The same for all servers of the database that the user has USAGE on.
 #[pg_extern(sql = false)]
 fn acumatica_disconnect_all() -> i64 {
-    // SAFETY: a question about rights.
+    // SAFETY: `is_ours` filters first, and is true only for a server in the catalog.
     let may_use = |oid: &pg_sys::Oid| unsafe { compat::may_use_server(*oid, current_user()) };
     state::servers()
         .into_iter()
@@ -215,12 +219,13 @@ fn disconnect(server: &Server) -> i64 {
     }
     match Mapping::find(server, current_user()) {
         Ok(mapping) => or_raise(close_sessions(server.oid, Some(mapping.oid))) as i64,
-        // Without a mapping there can be no session.
+        // Without a mapping the user has no session.
         Err(_) => 0,
     }
 }
 
-/// The sessions and grants of this database: all for those who may read statistics, one's own for others.
+/// `acumatica_sessions()`: the sessions and OAuth grants of this database. Members of `pg_read_all_stats` see all, owners
+/// those of their servers, others their own.
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
 fn acumatica_sessions() -> TableIterator<
@@ -238,14 +243,14 @@ fn acumatica_sessions() -> TableIterator<
     ),
 > {
     let me = current_user();
-    // SAFETY: a question about rights.
+    // SAFETY: a catalog look-up of two roles that exist: the current user and a predefined role.
     let reads_all = unsafe { pg_sys::has_privs_of_role(me, ROLE_PG_READ_ALL_STATS) };
     let mut rows = Vec::new();
     for oid in state::servers().into_iter().filter(|oid| is_ours(*oid)) {
         let sealer = or_raise(state::sealer());
         let known =
             or_raise(acumatica_client::sessions(&state::directory(oid), &sealer).map_err(Refusal::from));
-        // SAFETY: returns palloc'd memory or raises.
+        // SAFETY: GetForeignServer returns a palloc'd struct or raises; its options are a list of DefElems.
         let (name, options) = unsafe {
             let server = pg_sys::GetForeignServer(oid);
             (from_server((*server).servername), option_list((*server).options))
@@ -274,7 +279,7 @@ fn acumatica_sessions() -> TableIterator<
     TableIterator::new(rows)
 }
 
-/// Goes the whole way to a server, step by step, and signs out again.
+/// `acumatica_check()`: tries each step from the name look-up to reading, one row for each, and signs out.
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
 fn acumatica_check(

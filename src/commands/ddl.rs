@@ -1,5 +1,5 @@
-//! What happens to sessions when servers and user mappings are altered or dropped, and what only the two
-//! together can be checked for. Called by event triggers, since PostgreSQL tells a wrapper of neither.
+//! Event triggers for DDL on servers and user mappings. They close sessions when one is altered or dropped, and check the
+//! options of the two together. PostgreSQL has no callback of a wrapper for either.
 
 use std::cell::RefCell;
 use std::fs;
@@ -24,8 +24,8 @@ enum Touched {
     Mapping(pg_sys::Oid),
 }
 
-/// What a set-returning function of event triggers says about servers and user mappings. The query names
-/// no operator, which the search path of whoever runs the command could replace.
+/// The servers and user mappings in the result of a set-returning function of event triggers. The query uses no operator,
+/// because the user's search path could replace it.
 fn touched(source: &str) -> Vec<(Touched, String)> {
     let query = format!("SELECT classid, objid, {source}");
     let rows = Spi::connect(|client| {
@@ -46,12 +46,12 @@ fn touched(source: &str) -> Vec<(Touched, String)> {
         .collect()
 }
 
-/// What an event trigger's function is called with.
+/// The data of an event trigger's call. Raises if the function was called otherwise.
 ///
 /// # Safety
-/// `call` is that of a function.
+/// `call` is the argument that PostgreSQL passed to the function.
 pub unsafe fn event(call: pg_sys::FunctionCallInfo) -> *mut pg_sys::EventTriggerData {
-    // SAFETY: as the caller says; a context is a node.
+    // SAFETY: the caller guarantees a valid call, whose context is null or a node. It is cast only if its tag says so.
     unsafe {
         let context = (*call).context;
         if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_EventTriggerData {
@@ -66,12 +66,12 @@ pub unsafe fn event(call: pg_sys::FunctionCallInfo) -> *mut pg_sys::EventTrigger
     }
 }
 
-/// After CREATE and ALTER: a mapping that its server has no use for is refused, sessions of other options
-/// are closed.
+/// After CREATE and ALTER: refuses a mapping with options that its server cannot use, and closes the sessions that were
+/// opened with the old options.
 #[unsafe(no_mangle)]
 #[pg_guard]
 pub extern "C-unwind" fn acumatica_fdw_altered(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    // SAFETY: PostgreSQL calls it.
+    // SAFETY: `call` is what PostgreSQL passed to this function.
     unsafe { event(call) };
     for (object, command) in touched("command_tag FROM pg_catalog.pg_event_trigger_ddl_commands()") {
         match object {
@@ -95,17 +95,17 @@ pub extern "C-unwind" fn acumatica_fdw_altered(call: pg_sys::FunctionCallInfo) -
     pg_sys::Datum::from(0)
 }
 
-/// After DROP: sessions are closed at once, tokens forgotten when the transaction commits.
+/// After DROP: closes the sessions at once, and removes the tokens when the transaction commits.
 #[unsafe(no_mangle)]
 #[pg_guard]
 pub extern "C-unwind" fn acumatica_fdw_dropped(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    // SAFETY: PostgreSQL calls it.
+    // SAFETY: `call` is what PostgreSQL passed to this function.
     unsafe { event(call) };
     for (object, _) in touched("object_type FROM pg_catalog.pg_event_trigger_dropped_objects()") {
         match object {
             Touched::Server(oid) => dropped(oid),
             Touched::Mapping(oid) => {
-                // Which server it belonged to is no longer known.
+                // The event does not name the mapping's server.
                 for server in state::servers() {
                     if !knows(&state::directory(server), oid.to_u32()) {
                         continue;
@@ -124,12 +124,12 @@ pub extern "C-unwind" fn acumatica_fdw_dropped(call: pg_sys::FunctionCallInfo) -
     pg_sys::Datum::from(0)
 }
 
-/// Before DROP EXTENSION: if it is this one, the event trigger above goes with it.
+/// Before DROP EXTENSION of this extension, which drops the event trigger above too.
 #[unsafe(no_mangle)]
 #[pg_guard]
 pub extern "C-unwind" fn acumatica_fdw_dropping(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    // SAFETY: an event trigger's function is called with its data as the context; the parse tree of DROP
-    // EXTENSION, the only command of this trigger, is a DropStmt whose objects are names.
+    // SAFETY: `call` is what PostgreSQL passed to this function. The trigger is for DROP EXTENSION only, whose parse tree is
+    // a DropStmt with a list of String nodes.
     let names: Vec<String> = unsafe {
         let statement: *mut pg_sys::DropStmt = (*event(call)).parsetree.cast();
         pgrx::PgList::<std::ffi::c_void>::from_pg((*statement).objects)
@@ -137,7 +137,7 @@ pub extern "C-unwind" fn acumatica_fdw_dropping(call: pg_sys::FunctionCallInfo) 
             .map(|name| from_server((*name.cast::<pg_sys::String>()).sval))
             .collect()
     };
-    // SAFETY: a look-up by name, and a question about rights; whoever lacks them is refused later.
+    // SAFETY: catalog look-ups; the owner is looked up only if the extension exists. PostgreSQL checks the right itself later.
     let may_drop = || unsafe {
         let extension = pg_sys::get_extension_oid(c"acumatica_fdw".as_ptr(), true);
         extension != pg_sys::InvalidOid && compat::owns_extension(extension, pg_sys::GetUserId())
@@ -148,18 +148,18 @@ pub extern "C-unwind" fn acumatica_fdw_dropping(call: pg_sys::FunctionCallInfo) 
     pg_sys::Datum::from(0)
 }
 
-/// Closes the sessions of a server, and removes its state if the transaction commits without it.
+/// Closes the sessions of a server, and removes its state if the transaction commits the drop.
 fn dropped(server: pg_sys::Oid) {
     try_to_close(server, None);
     let directory = state::directory(server);
     at_commit(
         move || !is_in_catalog(pg_sys::SysCacheIdentifier::FOREIGNSERVEROID, server),
-        // What cannot be removed is sealed, and in nobody's way.
+        // An error is ignored: the files that remain are sealed, and a new server has another oid.
         move || drop(fs::remove_dir_all(&directory)),
     );
 }
 
-/// A definition can be changed whatever becomes of its sessions.
+/// Closes sessions; a failure is a warning, because it must not prevent the DDL.
 fn try_to_close(server: pg_sys::Oid, mapping: Option<pg_sys::Oid>) {
     if let Err(refusal) = close_sessions(server, mapping) {
         let hint = refusal.hint.unwrap_or_default();
@@ -167,14 +167,14 @@ fn try_to_close(server: pg_sys::Oid, mapping: Option<pg_sys::Oid>) {
     }
 }
 
-/// Runs `act` once the transaction has committed, if `holds` just before. The drop may have been undone
-/// by a savepoint until then, and after it the catalog cannot be asked.
+/// Runs `act` after the transaction has committed, if `holds` is true just before. `holds` asks the catalog, which cannot be
+/// read after the commit, whether a savepoint has rolled back the drop.
 fn at_commit(holds: impl Fn() -> bool + 'static, act: impl Fn() + 'static) {
-    let agreed = Rc::new(RefCell::new(false));
-    let asked = Rc::clone(&agreed);
-    let holds = std::panic::AssertUnwindSafe(move || *asked.borrow_mut() = holds());
+    let held = Rc::new(RefCell::new(false));
+    let result = Rc::clone(&held);
+    let holds = std::panic::AssertUnwindSafe(move || *result.borrow_mut() = holds());
     let act = std::panic::AssertUnwindSafe(move || {
-        if *agreed.borrow() {
+        if *held.borrow() {
             act();
         }
     });
@@ -188,7 +188,8 @@ fn at_commit(holds: impl Fn() -> bool + 'static, act: impl Fn() + 'static) {
     });
 }
 
-/// Server and mapping are altered one after the other, so that a server may be ahead of its mappings.
+/// Warns if a mapping has options that the altered server cannot use. It is no error, because a server and its mappings are
+/// altered by separate statements.
 fn warn_of_unfit_mappings(server: &Server) {
     let mappings: Result<Vec<pg_sys::Oid>, spi::Error> = Spi::connect(|client| {
         client
@@ -213,7 +214,7 @@ fn warn_of_unfit_mappings(server: &Server) {
     }
 }
 
-/// Tells PostgreSQL how the functions are to be called.
+/// The calling convention of the functions above.
 #[unsafe(no_mangle)]
 pub extern "C" fn pg_finfo_acumatica_fdw_altered() -> *const pg_sys::Pg_finfo_record {
     &crate::FUNCTION_V1

@@ -1,4 +1,4 @@
-//! What an instance has, and what has changed since the import, as functions.
+//! The SQL functions for discovery: what an instance offers, and what has changed since the import.
 
 use std::collections::HashSet;
 
@@ -16,13 +16,13 @@ use crate::catalog::option::{Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST};
 use crate::catalog::server::Server;
 use crate::catalog::table::Table;
 use crate::commands::admin::{is_ours, server};
-use crate::commands::import::{Source, tell_of};
+use crate::commands::import::{Source, notice_refused};
 
 fn source(name: &str, schema: &str) -> Source {
     or_raise(Source::open(server(name), schema, &Options::default()))
 }
 
-/// The contract endpoints that the instance of a server lists.
+/// `acumatica_endpoints()`: the contract endpoints of a server.
 #[pg_extern(sql = false)]
 fn acumatica_endpoints(
     name: &str,
@@ -31,13 +31,14 @@ fn acumatica_endpoints(
     TableIterator::new(endpoints.into_iter().map(|endpoint| (endpoint.name, endpoint.version)))
 }
 
+/// The entity sets of a surface. Faults in the metadata become notices.
 fn model(name: &str, schema: &str, surface: Surface) -> Model {
     let model = or_raise(source(name, schema).ask(|engine, client| engine.model(client, surface)));
     model.faults.iter().for_each(|fault| notice(fault.clone(), String::new()));
     model
 }
 
-/// The generic inquiries of a server.
+/// `acumatica_inquiries()`: the generic inquiries of a server.
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
 fn acumatica_inquiries(
@@ -59,7 +60,7 @@ fn acumatica_inquiries(
     }))
 }
 
-/// How the data access classes of a server refer to each other.
+/// `acumatica_relations()`: the navigation properties between the data access classes of a server.
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
 fn acumatica_relations(
@@ -85,10 +86,10 @@ fn acumatica_relations(
     }))
 }
 
-/// The most that a value can have, with its header.
+/// The maximum size of a value in bytes: less than 1 GB, to leave room for its header.
 const MOST_BYTES: i64 = 1024 * 1024 * 1024 - 16;
 
-/// The content of an attachment.
+/// `acumatica_file()`: the content of an attachment.
 #[pg_extern(sql = false)]
 fn acumatica_file(name: &str, href: String, max_bytes: i64) -> Vec<u8> {
     let Some(limit) = Some(max_bytes).filter(|bytes| (1..=MOST_BYTES).contains(bytes)) else {
@@ -102,7 +103,7 @@ fn acumatica_file(name: &str, href: String, max_bytes: i64) -> Vec<u8> {
     or_raise(source(name, SCHEMA_REST).ask(|engine, client| engine.file(client, href, limit as usize)))
 }
 
-/// Tables of one schema that the same definitions are about.
+/// The tables of a local schema that are compared with the same remote definitions.
 struct Group {
     server: Server,
     schema: String,
@@ -112,7 +113,7 @@ struct Group {
     not_null: bool,
 }
 
-/// What has changed since the tables of a schema were imported, as statements to review.
+/// `acumatica_diff()`: the changes since the tables of a schema were imported, as statements to review.
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
 fn acumatica_diff(
@@ -122,7 +123,7 @@ fn acumatica_diff(
     let mut changes = Vec::new();
     let groups = groups(foreign_schema);
     let is_rest = |group: &&Group| group.schema == SCHEMA_REST;
-    // Tables of several endpoints cannot have a version in common.
+    // A version belongs to one endpoint.
     let names: HashSet<String> =
         groups.iter().filter(is_rest).map(|group| group.endpoint_name.to_lowercase()).collect();
     if let (Some(version), 2..) = (endpoint_version, names.len()) {
@@ -139,15 +140,17 @@ fn acumatica_diff(
     TableIterator::new(changes.into_iter().map(|change| (change.table, change.change, change.statement)))
 }
 
+/// The foreign tables of a schema, grouped by server, remote schema and endpoint.
 fn groups(foreign_schema: &str) -> Vec<Group> {
-    // SAFETY: a look-up by a name that ends with NUL, which raises if there is no such schema.
+    // SAFETY: to_server returns a C string, which lives during the call; raises if there is no such schema.
     let namespace = unsafe { pg_sys::get_namespace_oid(to_server(foreign_schema).as_ptr(), false) };
     let mut groups: Vec<Group> = Vec::new();
     for oid in foreign_tables(namespace) {
-        // SAFETY: a table of the catalog; the lock is that of a reader, and ends with the transaction.
+        // SAFETY: with_lock raises if the table was dropped since it was read from the catalog. The lock, like that of any
+        // reader, is held until the transaction ends.
         let relation = unsafe { PgRelation::with_lock(oid, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
         let table = Table::of(&relation);
-        // SAFETY: raises the usual error if the user lacks the right.
+        // SAFETY: the open table depends on its server, so the server exists.
         unsafe { compat::check_server_usage(table.server.oid, pg_sys::GetUserId()) };
         let schema = table.inherited("schema").to_owned();
         let (name, version) = table.server.endpoint_for(&table.options);
@@ -180,7 +183,7 @@ fn groups(foreign_schema: &str) -> Vec<Group> {
     groups
 }
 
-/// The foreign tables of a schema that are ours, by name.
+/// The foreign tables of this wrapper in a schema, sorted by name.
 fn foreign_tables(namespace: pg_sys::Oid) -> Vec<pg_sys::Oid> {
     let query = "SELECT t.ftrelid, t.ftserver FROM pg_catalog.pg_foreign_table t JOIN pg_catalog.pg_class c ON c.oid \
                  OPERATOR(pg_catalog.=) t.ftrelid WHERE c.relnamespace OPERATOR(pg_catalog.=) $1 ORDER BY c.relname";
@@ -198,14 +201,14 @@ fn foreign_tables(namespace: pg_sys::Oid) -> Vec<pg_sys::Oid> {
     found.into_iter().filter(|(_, server)| is_ours(*server)).map(|(table, _)| table).collect()
 }
 
-/// A table as it is, and whether it has a column that is NOT NULL.
+/// A table as it exists, and whether it has a column that is NOT NULL.
 fn existing(relation: &PgRelation, table: &Table, foreign_schema: &str) -> (Existing, bool) {
     let descriptor = relation.tuple_desc();
     let mut not_null = false;
     let columns = table.columns.iter().filter_map(|column| {
         let attribute = descriptor.get(column.attribute as usize - 1)?;
         not_null |= attribute.attnotnull;
-        // SAFETY: a type that exists; the text is palloc'd.
+        // SAFETY: the type of an attribute exists; the result is a palloc'd C string.
         let sql_type =
             unsafe { from_server(pg_sys::format_type_with_typemod(attribute.atttypid, attribute.atttypmod)) };
         let mut options = column.options.clone().into_pairs();
@@ -260,7 +263,7 @@ fn changes_of(group: Group, foreign_schema: &str, endpoint_version: Option<&str>
         .map(|change| change.table.as_str())
         .collect();
     if schema == SCHEMA_ODATA && !types.is_empty() {
-        // Rows tell days from moments, as they did when the tables were imported.
+        // The metadata does not tell dates from timestamps, so sample rows decide, as they did in the import.
         let of = |existing: &&Existing| types.contains(existing.name.as_str());
         let inquiry = |existing: &Existing| {
             existing.options.iter().find(|(option, _)| option == "inquiry").map(|(_, value)| value.clone())
@@ -280,13 +283,13 @@ fn changes_of(group: Group, foreign_schema: &str, endpoint_version: Option<&str>
             changes.iter().any(|change| new(change) && change.table == table.name)
         };
         let found: Vec<_> = current.tables.iter().filter(|table| named(table)).cloned().collect();
-        let refused = tell_of(or_raise(source.checked(&found)).refused);
+        let refused = notice_refused(or_raise(source.checked(&found)).refused);
         let is_refused = |change: &Change| {
             found.iter().any(|table| table.name == change.table && refused.contains(&table.remote))
         };
         changes.retain(|change| !(new(change) && is_refused(change)));
     }
-    // Whoever imported a few tables does not want to hear of all the others.
+    // After an import of a few tables, a list of all others would hide the changes. A notice gives their number.
     let new = changes.iter().filter(|change| change.kind == ChangeKind::NewTable).count();
     if new > tables.len() {
         changes.retain(|change| change.kind != ChangeKind::NewTable);

@@ -1,4 +1,4 @@
-//! IMPORT FOREIGN SCHEMA: from what an instance says it has to foreign tables.
+//! IMPORT FOREIGN SCHEMA: reads the definitions of an instance and writes CREATE FOREIGN TABLE statements.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -25,10 +25,10 @@ pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.ImportForeignSchema = Some(import_foreign_schema);
 }
 
-/// Comments that are due: PostgreSQL takes nothing but CREATE FOREIGN TABLE from an import, so they follow when its
-/// event trigger is called, at the end of the command.
+/// The comments for the tables of an import. ImportForeignSchema may return CREATE FOREIGN TABLE statements only, so an event
+/// trigger adds the comments at the end of the command.
 struct Comments {
-    /// That of the command; one that failed must not leave comments for another.
+    /// The transaction of the import. A failed one must not leave comments for the next.
     transaction: pg_sys::TransactionId,
     local_schema: String,
     tables: Vec<Table>,
@@ -43,7 +43,7 @@ unsafe extern "C-unwind" fn import_foreign_schema(
     statement: *mut pg_sys::ImportForeignSchemaStmt,
     server: pg_sys::Oid,
 ) -> *mut pg_sys::List {
-    // SAFETY: PostgreSQL passes the statement that it runs.
+    // SAFETY: PostgreSQL passes the parse tree of the statement: its names are C strings, its options DefElems.
     let (remote_schema, local_schema, options, selection) = unsafe {
         let statement = &*statement;
         (
@@ -64,7 +64,7 @@ unsafe extern "C-unwind" fn import_foreign_schema(
     let mut chosen = match select(&schema, &selection, &source) {
         Ok(chosen) => chosen,
         Err(refusal) if kept_all => or_raise(Err(refusal)),
-        // A name that was made longer to tell it from others, or one that there is not.
+        // The table may have a name that was made longer to be unique, which only all definitions together tell.
         Err(_) => {
             definitions = or_raise(source.read());
             schema = definitions.schema(&settings);
@@ -78,7 +78,7 @@ unsafe extern "C-unwind" fn import_foreign_schema(
     }
     if source.surface == Surface::GenericInquiry && options.get_or_default("check_rights") == "true" {
         let Checked { refused, days } = or_raise(source.checked(&chosen));
-        let refused = tell_of(refused);
+        let refused = notice_refused(refused);
         schema = definitions.schema(&Settings { seen: days, ..settings });
         chosen = or_raise(select(&schema, &selection, &source));
         chosen.retain(|table| !refused.contains(&table.remote));
@@ -104,26 +104,29 @@ unsafe extern "C-unwind" fn import_foreign_schema(
             notice(message, "Use a database in UTF-8.".to_owned());
             continue;
         };
-        // SAFETY: palloc only; the copy lives as long as the command.
+        // SAFETY: the list and the copies are allocated in the context of the command, which reads them afterwards.
         unsafe { statements = pg_sys::lappend(statements, pg_sys::pstrdup(text.as_ptr()).cast()) };
         created.push(table);
     }
     if let Selection::Only(_) = selection {
-        // SAFETY: as above.
-        unsafe { ask_for(statement, &created) };
+        // SAFETY: `statement` is what PostgreSQL passed.
+        unsafe { limit_to(statement, &created) };
     }
     locks::expect(created.len());
     if options.get_or_default("import_comments") == "true" {
-        // SAFETY: the command is going to write, so that it needs a transaction ID anyway.
+        // SAFETY: a transaction is running. It gets an xid here, which creating the tables needs anyway.
         let transaction = unsafe { pg_sys::GetCurrentTransactionId() };
         COMMENTS.set(Some(Comments { transaction, local_schema, tables: created }));
     }
     statements
 }
 
-/// What the statement asks for, by whichever names.
+/// The tables that the statement selects, by local or remote names.
+///
+/// # Safety
+/// `statement` is a parse tree of PostgreSQL.
 unsafe fn selection(statement: &pg_sys::ImportForeignSchemaStmt) -> Selection {
-    // SAFETY: the list of a statement holds range variables.
+    // SAFETY: the caller guarantees a parse tree, whose `table_list` holds RangeVars.
     let names = || unsafe {
         let list = PgList::<pg_sys::RangeVar>::from_pg(statement.table_list);
         list.iter_ptr().map(|table| from_server((*table).relname)).collect()
@@ -135,14 +138,17 @@ unsafe fn selection(statement: &pg_sys::ImportForeignSchemaStmt) -> Selection {
     }
 }
 
-/// PostgreSQL drops the tables that LIMIT TO does not name, and knows only their local names: lets the statement ask for
-/// these.
-unsafe fn ask_for(statement: *mut pg_sys::ImportForeignSchemaStmt, tables: &[Table]) {
-    // SAFETY: the nodes are made in the memory of the command, where PostgreSQL has copied the statement to.
+/// Replaces the names in LIMIT TO by the local names of the tables. PostgreSQL compares only these with the list, and
+/// discards the tables that are not in it.
+///
+/// # Safety
+/// `statement` is what PostgreSQL passed to ImportForeignSchema, in the memory context of the command.
+unsafe fn limit_to(statement: *mut pg_sys::ImportForeignSchemaStmt, tables: &[Table]) {
+    // SAFETY: the caller guarantees the command's own copy of the parse tree, in the same context as the new nodes.
     unsafe {
         let mut list = std::ptr::null_mut();
         for table in tables {
-            // The statement that creates it was written in the encoding of the database, so this can be.
+            // It cannot fail: the statement that creates the table has been converted to the database encoding.
             let Some(name) = to_server_exactly(&table.name) else { continue };
             let name = pg_sys::pstrdup(name.as_ptr());
             list = pg_sys::lappend(list, pg_sys::makeRangeVar(std::ptr::null_mut(), name, -1).cast());
@@ -151,7 +157,7 @@ unsafe fn ask_for(statement: *mut pg_sys::ImportForeignSchemaStmt, tables: &[Tab
     }
 }
 
-/// A text as PostgreSQL has it, if its encoding has all the characters.
+/// A text in the database encoding; `None` if the encoding lacks a character.
 fn in_database_encoding(text: &str) -> Option<CString> {
     let text = std::panic::AssertUnwindSafe(text);
     PgTryBuilder::new(|| to_server_exactly(&text))
@@ -190,7 +196,10 @@ fn settings(options: &Options, surface: Surface) -> Settings {
     }
 }
 
-/// The tables that are asked for.
+/// The selected tables.
+///
+/// # Errors
+/// LIMIT TO or EXCEPT names a table that does not exist. The hint suggests similar names.
 fn select(schema: &Schema, selection: &Selection, source: &Source) -> Result<Vec<Table>, Refusal> {
     let found = schema.select(selection).map(|tables| tables.into_iter().cloned().collect());
     found.map_err(|NotFound { name, close }| {
@@ -201,8 +210,8 @@ fn select(schema: &Schema, selection: &Selection, source: &Source) -> Result<Vec
                 schema.surface, source.server.name
             ),
         );
-        let told = schema.notices.iter().find(|notice| notice.contains(&format!("\"{name}\"")));
-        let refusal = match told {
+        let about_it = schema.notices.iter().find(|notice| notice.contains(&format!("\"{name}\"")));
+        let refusal = match about_it {
             Some(notice) => refusal.detail(format!("{notice}.")),
             None => refusal,
         };
@@ -221,7 +230,7 @@ fn entities(tables: &[Table]) -> Vec<String> {
     entities
 }
 
-/// Whether a notice names a table, or the entity that it belongs to.
+/// Whether a notice names a table or its entity.
 fn is_about(fault: &str, table: &Table) -> bool {
     let entity = table.remote.split('/').next().unwrap_or(&table.remote);
     [table.name.as_str(), table.remote.as_str(), entity]
@@ -229,7 +238,7 @@ fn is_about(fault: &str, table: &Table) -> bool {
         .any(|name| fault.contains(&format!("\"{name}\"")))
 }
 
-/// Where definitions come from.
+/// A surface of a server, from which definitions are read.
 pub struct Source {
     pub server: Server,
     mapping: Mapping,
@@ -238,7 +247,7 @@ pub struct Source {
     endpoint_version: Option<String>,
 }
 
-/// What a surface has.
+/// The definitions of a surface.
 pub enum Definitions {
     Contract(Endpoint, Contract, CustomFields),
     Inquiries(Model),
@@ -246,7 +255,7 @@ pub enum Definitions {
 }
 
 impl Definitions {
-    /// Drops what LIMIT TO does not ask for, as far as the names tell. Whether that is nothing.
+    /// Drops the sets that LIMIT TO does not name. True if it kept all: without LIMIT TO, or for contract REST.
     fn keep_only(&mut self, selection: &Selection, prefix: &str) -> bool {
         let (Self::Inquiries(model) | Self::Dacs(model), Selection::Only(names)) = (self, selection) else {
             return true;
@@ -257,7 +266,7 @@ impl Definitions {
         false
     }
 
-    /// As tables.
+    /// The foreign tables for the definitions.
     pub fn schema(&self, settings: &Settings) -> Schema {
         match self {
             Self::Contract(endpoint, contract, custom) => {
@@ -270,10 +279,11 @@ impl Definitions {
 }
 
 impl Source {
-    /// A surface of a server, in the eyes of the current user. The endpoint is that of `options`, else that of the server.
+    /// A surface of a server, with the user mapping of the current user. The endpoint is that of `options`, else that of the
+    /// server.
     ///
     /// # Errors
-    /// There is no such surface, or no user mapping.
+    /// There is no such remote schema, or no user mapping.
     pub fn open(server: Server, schema: &str, options: &Options) -> Result<Self, Refusal> {
         let is = |name: &str| schema.eq_ignore_ascii_case(name);
         let surface = if is(SCHEMA_REST) {
@@ -291,14 +301,17 @@ impl Source {
                 "Import \"REST\" for business entities, \"OData\" for generic inquiries, or \"DAC\" for data access classes.",
             ));
         };
-        // SAFETY: reads a variable of the backend.
+        // SAFETY: GetUserId reads a variable of the backend, which is set while a statement runs.
         let mapping = Mapping::find(&server, unsafe { pg_sys::GetUserId() })?;
         let (name, version) = server.endpoint_for(options);
         let (endpoint_name, endpoint_version) = (name.to_owned(), version.map(str::to_owned));
         Ok(Self { server, mapping, surface, endpoint_name, endpoint_version })
     }
 
-    /// Waits for what is asked of the server.
+    /// Starts a job on the I/O thread and waits for its result.
+    ///
+    /// # Errors
+    /// The client cannot be made, or the job fails.
     pub fn ask<T>(
         &self,
         question: impl FnOnce(&Engine, &Client) -> Job<Result<T, Error>>,
@@ -308,12 +321,12 @@ impl Source {
         Ok(job.wait()?)
     }
 
-    /// The same for another endpoint.
+    /// The same source with another endpoint.
     pub fn of_endpoint(self, endpoint_name: String, endpoint_version: Option<String>) -> Self {
         Self { endpoint_name, endpoint_version, ..self }
     }
 
-    /// What there is, in the newest version if the instance no longer has the one that was asked for.
+    /// The definitions, in the newest version if the instance no longer has the endpoint's version.
     ///
     /// # Errors
     /// The definitions cannot be read.
@@ -326,7 +339,7 @@ impl Source {
         }
     }
 
-    /// What there is, but for custom fields.
+    /// The definitions without custom fields.
     ///
     /// # Errors
     /// The definitions cannot be read.
@@ -349,10 +362,10 @@ impl Source {
         })
     }
 
-    /// Adds the custom fields of entities; tells of those that cannot be asked for them.
+    /// Adds the custom fields of entities. Issues a notice for each entity whose custom fields cannot be read.
     ///
     /// # Errors
-    /// The server cannot be asked.
+    /// The request fails.
     pub fn add_custom_fields(
         &self,
         definitions: &mut Definitions,
@@ -366,7 +379,10 @@ impl Source {
         Ok(())
     }
 
-    /// The fields of a table that no row had in any scan.
+    /// The fields of a table that no row of any scan has had.
+    ///
+    /// # Errors
+    /// The client cannot be made.
     pub fn never_seen(
         &self,
         table: &Existing,
@@ -376,7 +392,7 @@ impl Source {
             let option = table.options.iter().find(|(option, _)| option == name);
             option.map(|(_, value)| value.clone())
         };
-        // As the scans of the table call it.
+        // The client records the fields under the target that scans use.
         let Some(name) = option("entity").or_else(|| option("inquiry")) else { return Ok(Vec::new()) };
         let target = Target {
             surface: self.surface,
@@ -392,15 +408,18 @@ impl Source {
         with_client(&self.server, &self.mapping, |_, client| Ok(client.never_seen(&target)))
     }
 
-    /// What the first rows of the inquiries among `tables` tell.
+    /// Reads the first rows of the inquiries `tables`: which of them the user may not read, and which fields hold dates.
+    ///
+    /// # Errors
+    /// The requests fail.
     pub fn checked<'a>(&self, tables: impl IntoIterator<Item = &'a Table>) -> Result<Checked, Refusal> {
         let names = tables.into_iter().map(|table| table.remote.clone()).collect();
         self.ask(|engine, client| engine.check_inquiries(client, names))
     }
 }
 
-/// Tells of the inquiries that the user cannot read; those that he may not.
-pub fn tell_of(refused: Vec<(String, Error)>) -> Vec<String> {
+/// Issues a notice for each inquiry that could not be read. Returns those that the user has no right to read.
+pub fn notice_refused(refused: Vec<(String, Error)>) -> Vec<String> {
     for (name, error) in &refused {
         let fate = if error.may_be_of_one() { "could not be checked" } else { "was left out" };
         let message = format!("generic inquiry \"{name}\" {fate}: {}", error.message);
@@ -409,18 +428,18 @@ pub fn tell_of(refused: Vec<(String, Error)>) -> Vec<String> {
     refused.into_iter().filter(|(_, error)| !error.may_be_of_one()).map(|(name, _)| name).collect()
 }
 
-/// At the end of IMPORT FOREIGN SCHEMA: the comments, now that the tables are there.
+/// The event trigger at the end of IMPORT FOREIGN SCHEMA: adds the comments to the new tables.
 #[unsafe(no_mangle)]
 #[pg_guard]
 pub extern "C-unwind" fn acumatica_fdw_imported(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    // SAFETY: PostgreSQL calls it.
+    // SAFETY: `call` is what PostgreSQL passed to this function.
     unsafe { event(call) };
     locks::done();
     let Some(Comments { transaction, local_schema, tables }) = COMMENTS.take() else {
         return pg_sys::Datum::from(0);
     };
-    // SAFETY: a transaction is under way; names and comments end with a NUL; the tables were just made by the command,
-    // and by whom they are now commented on.
+    // SAFETY: a transaction is running; names and comments are C strings. The user has just created the tables and so owns
+    // them, which is the right that COMMENT requires.
     unsafe {
         if transaction != pg_sys::GetCurrentTransactionId() {
             return pg_sys::Datum::from(0);
@@ -450,7 +469,7 @@ pub extern "C-unwind" fn acumatica_fdw_imported(call: pg_sys::FunctionCallInfo) 
     pg_sys::Datum::from(0)
 }
 
-/// Tells PostgreSQL how the function is to be called.
+/// The calling convention of the function above.
 #[unsafe(no_mangle)]
 pub extern "C" fn pg_finfo_acumatica_fdw_imported() -> *const pg_sys::Pg_finfo_record {
     &crate::FUNCTION_V1

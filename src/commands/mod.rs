@@ -1,4 +1,4 @@
-//! What people call: IMPORT FOREIGN SCHEMA, functions, and what follows DDL.
+//! What users call: IMPORT FOREIGN SCHEMA, the SQL functions, and the event triggers for DDL.
 
 pub mod admin;
 pub mod ddl;
