@@ -1,7 +1,7 @@
 //! What is done about failures before they are told: sessions are opened and given up, and what passes is waited for.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Result};
@@ -9,7 +9,6 @@ use crate::lease::Lease;
 use crate::report::Report;
 use crate::request::Surface;
 use crate::retry::Retry;
-use crate::scan::Counters;
 
 /// Sessions that were lost one after the other, though others had opened them, before it is not put down
 /// to chance any more.
@@ -66,7 +65,7 @@ impl<'a> Access<'a> {
                 Ok(lease) => return Ok(lease),
                 Err(error) => self.pause(error).await?,
             }
-            Counters::add(self.retries, 1);
+            self.retries.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -86,7 +85,7 @@ impl<'a> Access<'a> {
     /// the session, lacks something; that session is closed again.
     pub async fn recover(&mut self, lease: Lease, error: Error) -> Result<()> {
         let connection = self.connection;
-        Counters::add(self.retries, 1);
+        self.retries.fetch_add(1, Ordering::Relaxed);
         match error.kind {
             ErrorKind::SessionLost => {}
             ErrorKind::NoSeat => {
