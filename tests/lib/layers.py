@@ -12,6 +12,7 @@ import sys
 ROOMS = {
     "src": ["backend", "catalog", "planner", "executor", "commands"],
     "crates/pushdown/src": [],
+    "crates/client/src": ["decode", "dialect", "transport", "session", "metadata", "read"],
     "crates/schema/src": [],
 }
 

@@ -13,25 +13,25 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
-use crate::callback;
 use crate::catalog::{Contract, Model};
-use crate::check::{self, Expected, Step};
 use crate::config::Config;
-use crate::discover::{Asker, Checked, CustomFields};
-use crate::endpoint::Endpoint;
+use crate::dialect::endpoint::Endpoint;
 use crate::error::{Error, Result};
-use crate::learnt::{self, Topic};
 use crate::lock;
-use crate::negotiate;
-use crate::oauth::{self, Authorized};
+use crate::metadata::check::{self, Expected, Step};
+use crate::metadata::discover::{Asker, Checked, CustomFields};
+use crate::metadata::learnt::{self, Topic};
+use crate::metadata::site::Site;
+use crate::read::negotiate;
+use crate::read::scan::{EndGuard, Rows, Shared, failed};
 use crate::report::{Notice, Report};
 use crate::request::{ScanRequest, Surface, Target};
-use crate::scan::{EndGuard, Rows, Shared, failed};
 use crate::seal::Sealer;
-use crate::sign_out::{SIGN_OUT_PATIENCE, close};
-use crate::site::Site;
-use crate::store::Store;
-use crate::upkeep::Reader;
+use crate::session::callback;
+use crate::session::oauth::{self, Authorized};
+use crate::session::sign_out::{SIGN_OUT_PATIENCE, close};
+use crate::session::store::Store;
+use crate::session::upkeep::Reader;
 
 /// Runs scans on one thread of its own. All methods return at once, but for [`Engine::shut_down`].
 pub struct Engine {
@@ -173,7 +173,9 @@ impl Engine {
     pub fn close(&self, directory: &Path, sealer: &Arc<Sealer>, mapping: Option<u32>) -> Result<Job<usize>> {
         let store = Store::open(directory, Arc::clone(sealer))?;
         Ok(self.job(|_| async move {
-            let fits = |record: &crate::store::Record| mapping.is_none_or(|wanted| record.mapping == wanted);
+            let fits = |record: &crate::session::store::Record| {
+                mapping.is_none_or(|wanted| record.mapping == wanted)
+            };
             close(&store, fits, None).await
         }))
     }

@@ -2,9 +2,9 @@
 //!
 //! Whoever reads the catalog, a dump or the state files without the key file learns nothing from them.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::files::make_directory;
 
 /// What sealed text begins with, then its form: see [`PREFIX`] and [`BOUND`].
 const MARK: &str = "acumatica-sealed:";
@@ -195,6 +194,11 @@ fn make_key(file: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Makes a directory that only its owner can enter, and those above it.
+pub(crate) fn make_directory(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
 fn unusable(reason: io::Error) -> Error {

@@ -1,6 +1,7 @@
 //! The remote dialects: what a scan looks like as a URL on each surface. What differs between them
 //! stands in one file each; what they share is the [`Listing`].
 
+pub(crate) mod endpoint;
 pub(crate) mod odata;
 pub(crate) mod rest;
 

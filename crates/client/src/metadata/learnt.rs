@@ -1,0 +1,335 @@
+//! What was learnt of a server: conditions that it refuses, fields that it does not send, answers that are not to be
+//! believed. Learnt by one backend, known to all of the user mapping, and forgotten in time.
+//!
+//! It is a memory, not a truth: whoever uses it must be right without it, only slower, and must be right with an entry
+//! that is no longer so, until that expires. Nothing here fails: what cannot be read is not known, what cannot be
+//! written is known to this process alone.
+//!
+//! A look costs one `stat`: the file is read again only when another stands in its place. It is replaced by renaming,
+//! so no lock is needed to read it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::lock;
+use crate::request::{Surface, Target};
+use crate::session::files::Stamp;
+use crate::session::store::{Millis, Store, now};
+
+/// Entries for one user mapping. The most that a scan needs is one for each column of a table; those that expire first
+/// make room.
+const MOST_ENTRIES: usize = 4_000;
+/// Of the names and values together.
+const MOST_BYTES: usize = 512 * 1024;
+/// An entry is written again, for its expiry, only once this part of its life is over: else each scan would write.
+const RENEWAL: u64 = 8;
+
+/// What an entry is about. Each topic has a life of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Topic {
+    /// A field that the server could not filter by. It may have been a bad minute of the server, or a formula that is
+    /// mended today, so ten minutes; a scan by another plan is slow, not wrong.
+    Filter,
+    /// A field that the server refuses in `$select` and that no row has, or [`Topic::ALL`] where the whole of `$select`
+    /// is refused. Rights and features that change it change rarely; ten minutes, as above.
+    Select,
+    /// A field that the definition has and no row had. It only spares the question to the definition, which the row
+    /// decides anyway: a day.
+    Absent,
+    /// Whether the server finds a row by conditions of one shape: `yes`, or the fields that it does not. It is in the
+    /// nature of a form, which changes with a new release: a day.
+    Witness,
+    /// The same where no row was there to ask for, or the fields were not found: an hour, since a row that was
+    /// deleted meanwhile looks like it.
+    Doubt,
+    /// What the definition of an inquiry says of reading it: ten minutes, since inquiries are changed while people use
+    /// them. One that has got parameters since is read as if it had none until then.
+    Definition,
+}
+
+impl Topic {
+    /// In place of a name: all of them.
+    pub const ALL: &'static str = "*";
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Filter => "filter",
+            Self::Select => "select",
+            Self::Absent => "absent",
+            Self::Witness => "witness",
+            Self::Doubt => "doubt",
+            Self::Definition => "definition",
+        }
+    }
+
+    fn life(self) -> Duration {
+        const MINUTE: u64 = 60;
+        Duration::from_secs(match self {
+            Self::Filter | Self::Select | Self::Definition => 10 * MINUTE,
+            Self::Absent | Self::Witness => 24 * 60 * MINUTE,
+            Self::Doubt => 60 * MINUTE,
+        })
+    }
+}
+
+/// What entries are of: a table of the server, whichever foreign tables show it or one of its details.
+pub(crate) fn place(target: &Target) -> String {
+    let name = &target.name;
+    match target.surface {
+        Surface::Rest => {
+            let version = target.endpoint_version.as_deref().unwrap_or_default();
+            format!("rest {} {version} {name}", target.endpoint_name)
+        }
+        Surface::GenericInquiry => format!("gi {name}"),
+        Surface::Dac => format!("dac {name}"),
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    until: Millis,
+    value: String,
+}
+
+/// By topic, by place, by name.
+type Entries = BTreeMap<String, BTreeMap<String, BTreeMap<String, Entry>>>;
+
+/// The file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Memory {
+    /// The site and tenant that it was learnt of: a server can be given another address.
+    of: String,
+    entries: Entries,
+}
+
+/// What this process last read.
+#[derive(Debug, Default)]
+struct Known {
+    stamp: Option<Stamp>,
+    entries: Arc<Entries>,
+}
+
+/// What is known of a server, for one user mapping: what a user may see differs.
+#[derive(Debug)]
+pub(crate) struct Learnt {
+    store: Arc<Store>,
+    mapping: u32,
+    of: String,
+    known: Mutex<Known>,
+}
+
+impl Learnt {
+    pub fn new(store: Arc<Store>, mapping: u32, of: String) -> Self {
+        Self { store, mapping, of, known: Mutex::default() }
+    }
+
+    /// What is known under a name.
+    pub fn get(&self, topic: Topic, place: &str, name: &str) -> Option<String> {
+        let entries = self.entries();
+        let entry = entries.get(topic.name())?.get(place)?.get(name)?;
+        (entry.until > now()).then(|| entry.value.clone())
+    }
+
+    /// The names that something is known under.
+    pub fn names(&self, topic: Topic, place: &str) -> Vec<String> {
+        let (entries, now) = (self.entries(), now());
+        let known = entries.get(topic.name()).and_then(|places| places.get(place));
+        let alive = known.into_iter().flatten().filter(|(_, entry)| entry.until > now);
+        alive.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Remembers something under each of the names.
+    pub fn add<N: AsRef<str>>(&self, topic: Topic, place: &str, names: &[N], value: &str) {
+        let life = u64::try_from(topic.life().as_millis()).unwrap_or(Millis::MAX);
+        let until = now() + life;
+        let is_fresh = |name: &N| {
+            let entries = self.entries();
+            let entry = entries.get(topic.name()).and_then(|places| places.get(place)?.get(name.as_ref()));
+            entry.is_some_and(|entry| entry.value == value && entry.until + life / RENEWAL > until)
+        };
+        let stale: Vec<&N> = names.iter().filter(|name| !is_fresh(name)).collect();
+        if stale.is_empty() {
+            return;
+        }
+        self.change(|entries| {
+            let places = entries.entry(topic.name().to_owned()).or_default();
+            let known = places.entry(place.to_owned()).or_default();
+            for name in &stale {
+                known.insert(name.as_ref().to_owned(), Entry { until, value: value.to_owned() });
+            }
+        });
+    }
+
+    /// Forgets what is known under the names.
+    pub fn forget<N: AsRef<str>>(&self, topic: Topic, place: &str, names: &[N]) {
+        let known = self.entries();
+        let known = known.get(topic.name()).and_then(|places| places.get(place));
+        if !known.is_some_and(|known| names.iter().any(|name| known.contains_key(name.as_ref()))) {
+            return;
+        }
+        self.change(|entries| {
+            let known = entries.get_mut(topic.name()).and_then(|places| places.get_mut(place));
+            if let Some(known) = known {
+                known.retain(|known, _| !names.iter().any(|name| name.as_ref() == known));
+            }
+        });
+    }
+
+    fn entries(&self) -> Arc<Entries> {
+        let mut known = lock(&self.known);
+        let stamp = self.store.learnt_stamp(self.mapping);
+        // Without a file, what there is could not be written.
+        if let Some(stamp) = stamp.filter(|stamp| known.stamp.as_ref() != Some(stamp)) {
+            let memory = self.store.learnt::<Memory>(self.mapping).unwrap_or_default();
+            let entries = if memory.of == self.of { memory.entries } else { Entries::default() };
+            *known = Known { stamp: Some(stamp), entries: Arc::new(entries) };
+        }
+        Arc::clone(&known.entries)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Entries)) {
+        // Another backend may write at the same time: the later one must know what the earlier has written.
+        let _turn = self.store.hold_learnt(self.mapping);
+        let mut entries = Entries::clone(&self.entries());
+        change(&mut entries);
+        bound(&mut entries);
+        let memory = Memory { of: self.of.clone(), entries };
+        self.store.save_learnt(self.mapping, &memory);
+        let stamp = self.store.learnt_stamp(self.mapping);
+        *lock(&self.known) = Known { stamp, entries: Arc::new(memory.entries) };
+    }
+}
+
+/// Drops what has expired, then what expires first, until the rest is small enough.
+fn bound(entries: &mut Entries) {
+    let now = now();
+    let mut lives: Vec<(Millis, usize)> = Vec::new();
+    for (topic, places) in entries.iter_mut() {
+        for (place, names) in places.iter_mut() {
+            names.retain(|_, entry| entry.until > now);
+            let size = |name: &String, entry: &Entry| {
+                topic.len() + place.len() + name.len() + entry.value.len() + 64
+            };
+            lives.extend(names.iter().map(|(name, entry)| (entry.until, size(name, entry))));
+        }
+    }
+    lives.sort_unstable_by(|one, other| other.cmp(one));
+    let mut bytes = 0;
+    let room = lives.iter().take(MOST_ENTRIES).take_while(|(_, size)| {
+        bytes += size;
+        bytes <= MOST_BYTES
+    });
+    let kept = room.count();
+    let oldest = lives.get(kept).map_or(0, |(until, _)| *until);
+    // What was learnt at once expires at once.
+    let mut ties = lives[..kept].iter().filter(|(until, _)| *until == oldest).count();
+    for places in entries.values_mut() {
+        for names in places.values_mut() {
+            names.retain(|_, entry| {
+                let tied = entry.until == oldest && ties > 0;
+                ties -= usize::from(tied);
+                tied || entry.until > oldest
+            });
+        }
+        places.retain(|_, names| !names.is_empty());
+    }
+    entries.retain(|_, places| !places.is_empty());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::seal::Sealer;
+
+    fn learnt(directory: &Path, of: &str) -> Learnt {
+        let sealer = Arc::new(Sealer::open(&directory.join("key")).unwrap());
+        Learnt::new(Store::open(&directory.join("1/2"), sealer).unwrap(), 7, of.to_owned())
+    }
+
+    #[test]
+    fn what_one_learns_all_know() {
+        let directory = tempfile::tempdir().unwrap();
+        let (one, other) = (learnt(directory.path(), "a"), learnt(directory.path(), "a"));
+        assert!(other.names(Topic::Filter, "x").is_empty());
+        one.add(Topic::Filter, "x", &["A", "B"], "why");
+        other.add(Topic::Filter, "x", &["C"], "");
+        assert_eq!(one.names(Topic::Filter, "x"), ["A", "B", "C"]);
+        assert_eq!(other.get(Topic::Filter, "x", "A").as_deref(), Some("why"));
+        assert_eq!(other.get(Topic::Select, "x", "A"), None);
+        assert_eq!(other.get(Topic::Filter, "y", "A"), None);
+        other.forget(Topic::Filter, "x", &["A"]);
+        assert_eq!(one.names(Topic::Filter, "x"), ["B", "C"]);
+    }
+
+    #[test]
+    fn another_site_has_another_memory() {
+        let directory = tempfile::tempdir().unwrap();
+        learnt(directory.path(), "a").add(Topic::Filter, "x", &["A"], "");
+        assert!(learnt(directory.path(), "b").names(Topic::Filter, "x").is_empty());
+    }
+
+    #[test]
+    fn it_expires() {
+        let directory = tempfile::tempdir().unwrap();
+        let memory = learnt(directory.path(), "a");
+        memory.add(Topic::Filter, "x", &["A"], "");
+        memory.change(|entries| {
+            for entry in entries.get_mut("filter").unwrap().get_mut("x").unwrap().values_mut() {
+                entry.until = now() - 1;
+            }
+        });
+        assert_eq!(memory.get(Topic::Filter, "x", "A"), None);
+        memory.add(Topic::Filter, "x", &["A"], "");
+        let until = memory.entries()["filter"]["x"]["A"].until;
+        let minutes = |until: Millis| (until - now()).div_ceil(60_000);
+        assert_eq!(minutes(until), 10);
+        // What is as good as new is not written again.
+        memory.add(Topic::Filter, "x", &["A"], "");
+        assert_eq!(memory.entries()["filter"]["x"]["A"].until, until);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_known_and_written_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let memory = learnt(directory.path(), "a");
+        memory.add(Topic::Filter, "x", &["A"], "");
+        let file = directory.path().join("1/2/learnt.7");
+        for rubbish in [&b""[..], b"{", b"\xff\xfe", &fs::read(&file).unwrap()[..40]] {
+            fs::write(&file, rubbish).unwrap();
+            let other = learnt(directory.path(), "a");
+            assert!(other.names(Topic::Filter, "x").is_empty());
+            other.add(Topic::Filter, "x", &["B"], "");
+            assert_eq!(learnt(directory.path(), "a").names(Topic::Filter, "x"), ["B"]);
+        }
+    }
+
+    #[test]
+    fn where_nothing_can_be_written_it_is_known_here() {
+        let directory = tempfile::tempdir().unwrap();
+        let memory = learnt(directory.path(), "a");
+        fs::create_dir(directory.path().join("1/2/learnt.7")).unwrap();
+        memory.add(Topic::Filter, "x", &["A"], "");
+        assert_eq!(memory.names(Topic::Filter, "x"), ["A"]);
+    }
+
+    #[test]
+    fn it_does_not_grow_without_bound() {
+        let directory = tempfile::tempdir().unwrap();
+        let memory = learnt(directory.path(), "a");
+        let names: Vec<String> = (0..MOST_ENTRIES + 100).map(|i| format!("F{i}")).collect();
+        memory.add(Topic::Filter, "x", &["A"], "");
+        memory.add(Topic::Absent, "x", &names, "");
+        // Those that expire first make room.
+        assert_eq!(memory.names(Topic::Absent, "x").len(), MOST_ENTRIES);
+        assert!(memory.names(Topic::Filter, "x").is_empty());
+        memory.add(Topic::Witness, "x", &["y".repeat(MOST_BYTES)], "");
+        let file = directory.path().join("1/2/learnt.7");
+        assert!(fs::metadata(file).unwrap().len() < 2 * MOST_BYTES as u64);
+    }
+}

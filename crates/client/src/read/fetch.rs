@@ -1,0 +1,190 @@
+//! What is asked for a scan, of which place, and in how many requests.
+
+use std::sync::Arc;
+
+use acumatica_pushdown::Dialect;
+
+use crate::decode::Batch;
+use crate::dialect::{Listing, Record, filters};
+use crate::error::{Error, ErrorKind, Result};
+use crate::metadata::site::Site;
+use crate::read::pages::{Call, Elsewhere, Scan};
+use crate::read::parameters;
+use crate::read::place::{Place, resolve};
+use crate::read::portions::Portions;
+use crate::read::scan::Shared;
+use crate::read::supplement;
+use crate::request::ScanRequest;
+use crate::session::access::Access;
+use crate::session::lease::Lease;
+
+/// Reads the rows of all calls.
+pub(crate) async fn read(site: &Arc<Site>, request: &ScanRequest, shared: &Shared) -> Result<()> {
+    let what = request.target.to_string();
+    let mut access =
+        Access::new(&site.connection, request.target.surface, &what, &shared.report, &shared.stats.retries);
+    for call in &request.calls {
+        parameters::check_given(request, call)?;
+        run_call(Call { site, request, values: call, shared }, &mut access).await?;
+    }
+    Ok(())
+}
+
+/// Reads the rows of one call, in as many portions as its conditions need.
+async fn run_call(call: Call<'_>, access: &mut Access<'_>) -> Result<()> {
+    let Call { site, request, values, shared } = call;
+    let connection = &site.connection;
+    let (lease, (place, request)) = access
+        .ask(|lease| async {
+            let place = resolve(site, &lease, request, &shared.report).await;
+            (lease, place)
+        })
+        .await?;
+    let request = request.as_ref();
+    let call = Call { request, ..call };
+    let mut lease = Some(lease);
+    let listing = place.listing(connection, request, values)?;
+    if request.is_final() {
+        if request.target.singleton {
+            return Err(Error::new(ErrorKind::RowsOnly, "a setup class is one object and no list"));
+        }
+        check_final(request, &listing, place.dialect(request))?;
+    }
+    if request.count {
+        return count(request, &listing, lease, access, shared).await;
+    }
+    if let Some(record) = &listing.record
+        && by_address(call, &listing, record, &mut lease, access).await?
+    {
+        return Ok(());
+    }
+    // Rows that are in two portions can only be told by their identity.
+    let portions = match &request.filter {
+        Some(filter) if !listing.identity.is_empty() => filter.clone().portions(place.dialect(request)),
+        _ => Vec::new(),
+    };
+    let portions = match (request.order.first(), portions.len()) {
+        (Some(_), 2..) => {
+            let message = "the values that it is filtered by take several requests";
+            return Err(Error::new(ErrorKind::CannotOrder, message));
+        }
+        (Some(by), _) if by.nulls_apart && listing.identity.is_empty() => {
+            let message = "rows without a key cannot be asked for in parts";
+            return Err(Error::new(ErrorKind::CannotOrder, message));
+        }
+        (Some(by), _) if by.nulls_apart => request.with_nulls_apart(by),
+        (_, 0 | 1) => {
+            return scan_list(call, &listing, &place, lease, access, None).await;
+        }
+        _ => portions
+            .into_iter()
+            .map(|filter| ScanRequest { filter: Some(filter), ..request.clone() })
+            .collect(),
+    };
+    let mut brought = Portions::default();
+    for (portion, request) in portions.into_iter().enumerate() {
+        let elsewhere = Elsewhere { portions: &mut brought, portion };
+        let call = Call { request: &request, ..call };
+        let listing = place.listing(connection, &request, values)?;
+        scan_list(call, &listing, &place, lease.take(), access, Some(elsewhere)).await?;
+    }
+    Ok(())
+}
+
+/// Reads the record that a condition names by its whole key; false if it is to be looked for in the list. That is
+/// always right, and one request instead of two.
+async fn by_address(
+    call: Call<'_>,
+    listing: &Listing,
+    record: &Record,
+    lease: &mut Option<Lease>,
+    access: &mut Access<'_>,
+) -> Result<bool> {
+    let of_record = listing.of_record(record);
+    let mut scan = Scan::new(call, &of_record, lease.take(), access)?;
+    match scan.links(&of_record).await {
+        Ok(()) => {}
+        Err(error) if error.kind == ErrorKind::NoRecord && record.certain => return Ok(true),
+        Err(Error {
+            kind:
+                ErrorKind::NoRecord
+                | ErrorKind::NotFound
+                | ErrorKind::Server
+                | ErrorKind::Empty
+                | ErrorKind::Protocol
+                | ErrorKind::CannotOptimize,
+            ..
+        }) => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    let alike = |found: &str, wanted: &str| found.trim().to_lowercase() == wanted.trim().to_lowercase();
+    let found = scan.decoder.identity_values();
+    let is_it = found.len() == record.key.len()
+        && found.iter().zip(&record.key).all(|(found, (_, wanted))| alike(found, wanted));
+    if is_it {
+        scan.hand_over();
+    }
+    Ok(is_it)
+}
+
+/// Reads the rows of a list, but those that are `elsewhere`.
+async fn scan_list(
+    call: Call<'_>,
+    listing: &Listing,
+    place: &Place,
+    lease: Option<Lease>,
+    access: &mut Access<'_>,
+    elsewhere: Option<Elsewhere<'_>>,
+) -> Result<()> {
+    let mut scan = Scan::new(call, listing, lease, access)?;
+    scan.elsewhere = elsewhere;
+    if listing.pageable {
+        scan.pages(listing).await?
+    } else {
+        scan.links(listing).await?
+    }
+    scan.check_fields(listing).await?;
+    scan.hand_over();
+    scan.end_portion();
+    scan.tell_what_is_there();
+    scan.check_empty(listing, place.dialect(call.request)).await
+}
+
+/// That the server is asked all that it was to be asked: nothing is checked again.
+fn check_final(request: &ScanRequest, listing: &Listing, dialect: Dialect) -> Result<()> {
+    let is_exact = request.filter.as_ref().is_none_or(|filter| filter.is_exact(dialect));
+    if !is_exact || !(request.count || listing.pageable) {
+        return Err(Error::new(ErrorKind::Internal, format!("{} cannot be asked so", request.target)));
+    }
+    let asked = filters(request, dialect);
+    if request.filter.is_none() || asked.len() > 1 && listing.filter == asked[0] {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Server, "the conditions find no room in an address"))
+}
+
+/// How many rows there are.
+async fn count(
+    request: &ScanRequest,
+    listing: &Listing,
+    lease: Option<Lease>,
+    access: &mut Access<'_>,
+    shared: &Shared,
+) -> Result<()> {
+    // What was found out so far needed a session; the count gets one that is alive.
+    drop(lease);
+    let body = supplement::body(&listing.counted().path_and_query(), request, access, &shared.stats).await?;
+    let text = String::from_utf8_lossy(&body);
+    // .NET puts a byte order mark before plain text.
+    let digits = text.trim_start_matches('\u{feff}').trim();
+    let count = digits.parse().ok().filter(|count| *count >= 0).ok_or_else(|| {
+        let start: String = digits.chars().take(60).collect();
+        Error::new(
+            ErrorKind::Protocol,
+            format!("the server sent no number as the count of {}", request.target),
+        )
+        .detail(format!("It sent: {start}"))
+    })?;
+    shared.deliver(Batch::of_number(count));
+    Ok(())
+}

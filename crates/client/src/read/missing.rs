@@ -1,0 +1,63 @@
+//! Fields that no row has: NULL, or written otherwise.
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::metadata::discover::Asker;
+use crate::metadata::learnt::{self, Topic};
+use crate::metadata::lookup::{self, Found};
+use crate::metadata::site::Site;
+use crate::read::refusal::{columns_of, listed};
+use crate::report::Report;
+use crate::request::ScanRequest;
+use crate::transport::answer;
+
+/// Finds out whether columns that no row has are NULL. The caller has no session in use.
+///
+/// # Errors
+/// One is written otherwise, or does not exist.
+pub(crate) async fn vouch(
+    site: &Arc<Site>,
+    request: &ScanRequest,
+    columns: &[usize],
+    report: &Arc<Report>,
+) -> Result<()> {
+    let paths: Vec<String> = columns.iter().map(|&column| request.columns[column].path.join("/")).collect();
+    let asker = Asker::new(Arc::clone(site), Arc::clone(report));
+    match lookup::find(&asker, request).await? {
+        Found::Right => site.learnt.add(Topic::Absent, &learnt::place(&request.target), &paths, ""),
+        Found::Otherwise(_) => {
+            return Err(field_missing(request, columns));
+        }
+        Found::NoDefinition => {
+            let (message, hint) = missing(request, &columns_of(request, &paths));
+            report.notice(message, hint);
+        }
+    }
+    Ok(())
+}
+
+/// What is to be looked up: the fields of columns, a line each.
+pub(crate) fn field_missing(request: &ScanRequest, columns: &[usize]) -> Error {
+    let paths: Vec<String> = columns.iter().map(|&column| request.columns[column].path.join("/")).collect();
+    let names = listed(&columns_of(request, &paths));
+    Error::new(ErrorKind::FieldMissing, format!("no row of {} has the field of {names}", request.target))
+        .detail(paths.join("\n"))
+        .hint(answer::FIELD_HINT)
+}
+
+/// What the user is told of columns that nothing is known of.
+pub(crate) fn missing(request: &ScanRequest, columns: &[String]) -> (String, String) {
+    let (verb, pronoun) = if columns.len() == 1 { ("is", "it") } else { ("are", "they") };
+    (
+        format!(
+            "{} {verb} NULL: no row of {} has {pronoun}, and no definition can be read that tells whether there is \
+             such a field",
+            listed(columns),
+            request.target
+        ),
+        "Check the option \"field\": names are case-sensitive. The fields of features that are switched off are \
+         missing in all rows."
+            .to_owned(),
+    )
+}

@@ -1,0 +1,759 @@
+//! One list of a scan: page after page, each split into rows and decoded as it arrives.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hasher};
+use std::sync::Arc;
+
+use reqwest::header::HeaderMap;
+use url::Url;
+
+use acumatica_pushdown::{Dialect, Literal};
+
+use crate::decode::{Batch, RowDecoder, RowSplitter, content};
+use crate::dialect::{Content, Listing, Page, from_row};
+use crate::error::{Error, ErrorKind, Result};
+use crate::metadata::learnt::{self, Topic};
+use crate::metadata::site::Site;
+use crate::read::continuity::{self, Continuity, Cut, Verdict};
+use crate::read::missing::{field_missing, vouch};
+use crate::read::parameters;
+use crate::read::portions::Portions;
+use crate::read::refusal::may_be_of_condition;
+use crate::read::rows::{MAX_ROW_BYTES, misshapen, unfit};
+use crate::read::scan::{Counters, Shared};
+use crate::read::supplement::{Pending, check_none};
+use crate::read::witness;
+use crate::request::{ScanRequest, Surface};
+use crate::session::access::Access;
+use crate::session::lease::Lease;
+use crate::transport::answer;
+use crate::transport::http::Request;
+use crate::transport::retry::Repeat;
+
+/// A batch is handed over when it is this large, or when the consumer has nothing else to do.
+const BATCH_BYTES: usize = 64 * 1024;
+/// A page is asked for in as many rows as decode to about this much, whatever `page_size` allows: two
+/// pages are in memory at a time.
+const PAGE_BYTES: u64 = 8 * 1024 * 1024;
+/// A page that turns out this large is left, and the scan goes on behind it with a smaller one.
+const OVERSIZED_PAGE: u64 = 4 * PAGE_BYTES;
+/// How much further back a page begins each time rows were found to be missing.
+const STEP_BACK: u64 = 16;
+/// It begins no more than so many pages further back, as large as the server sends them: each is a request.
+const STEP_BACK_PAGES: u64 = 8;
+/// Rows that each page begins further back where rows are gone before it time and again, so that this takes no requests.
+const LONGEST_OVERLAP: u64 = 64;
+
+/// What a server does that does not begin pages where `$skip` says, and how that was seen.
+const IGNORED: (&str, &str) =
+    ("ignores $skip in the list", "Each page begins with the first row of all, whatever is to be skipped.");
+const NOTHING: (&str, &str) =
+    ("sends nothing for $skip in the list", "A page that was to begin with the last row read had no rows.");
+const ELSEWHERE: (&str, &str) = (
+    "does not begin pages where $skip says in the list",
+    "Time and again a page did not begin with the last row of the one before.",
+);
+
+/// What is read: the rows of a request for one set of values of its parameters.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub site: &'a Arc<Site>,
+    pub request: &'a ScanRequest,
+    /// Of the parameters, in their order.
+    pub values: &'a [Option<Literal>],
+    pub shared: &'a Shared,
+}
+
+/// The state of a list between rows.
+pub(crate) struct Scan<'a, 'b> {
+    site: &'a Arc<Site>,
+    request: &'a ScanRequest,
+    values: &'a [Option<Literal>],
+    what: &'b str,
+    shared: &'a Shared,
+    headers: HeaderMap,
+    /// Held during a request, and given back after it.
+    lease: Option<Lease>,
+    access: &'a mut Access<'b>,
+    pub decoder: RowDecoder,
+    continuity: Continuity,
+    batch: Batch,
+    /// Rows of the batch that custom fields are still to be asked for.
+    pending: Pending,
+    /// All fields have been met that every row has.
+    settled: bool,
+    /// Columns that are NULL where their field is in no row.
+    vouched: Vec<usize>,
+    /// Rows of the table that there have been; a record may have many details, or none.
+    rows: u64,
+    /// How many rows of the remote order lie behind us.
+    position: u64,
+    /// New rows of the page under way.
+    page_rows: u64,
+    /// Their decoded bytes.
+    page_bytes: u64,
+    /// Batches of it that were handed over.
+    page_batches: usize,
+    /// Where this is one of several portions of a list.
+    pub elsewhere: Option<Elsewhere<'a>>,
+    /// What the rows say that are in the batch or handed over, as long as all may have to be read again.
+    given: Vec<u64>,
+    /// Rows of this list have been handed over.
+    handed_over: bool,
+    /// All is read again in one piece: how often what was given before is still to come.
+    again: Option<HashMap<u64, u32>>,
+    /// What the server was first seen to do with `$skip`.
+    fault: Option<(&'static str, &'static str)>,
+    /// The server has refused to begin a page by a key.
+    no_keyset: bool,
+}
+
+/// The portion of a list that is read, and what the others have brought.
+pub(crate) struct Elsewhere<'a> {
+    pub portions: &'a mut Portions,
+    pub portion: usize,
+}
+
+/// How a page ended.
+enum PageEnd {
+    /// Wholly read.
+    Done { next_link: Option<String> },
+    /// Its first row shows that rows may be missing before it.
+    Gap,
+    /// Left in the middle, for its size or for a failure that has passed; go on at `position`.
+    Broken,
+    /// Rows cannot be told apart, or have changed places.
+    Unclear(Error),
+}
+
+impl<'a, 'b> Scan<'a, 'b> {
+    pub fn new(
+        call: Call<'a>,
+        listing: &Listing,
+        lease: Option<Lease>,
+        access: &'a mut Access<'b>,
+    ) -> Result<Self> {
+        let Call { site, request, values, shared } = call;
+        Ok(Self {
+            continuity: match listing.content {
+                Content::OfRecord => Continuity::by_id(),
+                Content::OfRow | Content::Unneeded => Continuity::default(),
+            },
+            batch: Batch::new(request.columns.len()),
+            pending: Pending::default(),
+            settled: false,
+            vouched: Vec::new(),
+            rows: 0,
+            position: request.offset,
+            page_rows: 0,
+            page_bytes: 0,
+            page_batches: 0,
+            elsewhere: None,
+            given: Vec::new(),
+            handed_over: false,
+            again: None,
+            fault: None,
+            no_keyset: false,
+            site,
+            request,
+            values,
+            what: access.what,
+            shared,
+            decoder: parameters::decoder(request, values, &listing.identity),
+            headers: request.context.headers()?,
+            lease,
+            access,
+        })
+    }
+
+    /// Reads a listing that can be cut anywhere, in pages of our own.
+    ///
+    /// A short page proves nothing: whether the server caps pages, and by what, is unknown
+    /// (docs/acumatica.md section 6). So the end is where a page brings nothing but the row that it overlaps by. A next link says that
+    /// there is more, and is not followed: it would be cut by position like our own pages, but without
+    /// the overlap that tells whether the rows have moved.
+    pub async fn pages(&mut self, listing: &Listing) -> Result<()> {
+        let mut top = u64::from(self.request.first_page);
+        // How far the next page begins before the rows read, and how far one does where nothing was missing.
+        let (mut back, mut usual, mut gaps) = (1, 1, 0);
+        // The most rows that the server has sent at a time.
+        let mut largest = 1;
+        loop {
+            if let Err(why) = self.continuity.check_pageable() {
+                return self.whole(listing, why).await;
+            }
+            let first = !self.continuity.has_begun();
+            let behind = self.position;
+            let read = behind - self.request.offset;
+            let overlap = if first { 0 } else { back.min(read) };
+            self.position -= overlap;
+            // Where rows are asked for from a key on, it does not matter how many came before.
+            let from = match &listing.keyset {
+                Some(key) if overlap == 1 && !self.no_keyset => {
+                    from_row(key, &self.decoder.identity_values(), Dialect::Dac)
+                }
+                _ => None,
+            };
+            let from = from.and_then(|from| listing.page_from(&from, top.max(2)));
+            let cut = match overlap {
+                0 => Cut::Fresh,
+                _ if overlap == read && from.is_none() => Cut::Start,
+                _ => Cut::Overlap,
+            };
+            // `page_size` is the most rows of a request, the overlap among them. A long overlap may take
+            // several pages.
+            let page = Page { skip: self.position, top: top.max(2) };
+            let url = self.site.connection.url(from.as_ref().unwrap_or(&listing.page(page)))?;
+            let end = match self.page(listing, &url, Some(page), cut).await {
+                Err(error) if from.is_some() && may_be_of_condition(error.kind) => {
+                    self.no_keyset = true;
+                    self.position = behind;
+                    self.shared.idle.spend(|| error)?;
+                    continue;
+                }
+                end => end?,
+            };
+            let rows = self.position - page.skip;
+            let next_link = match end {
+                PageEnd::Done { next_link } => next_link,
+                PageEnd::Gap => {
+                    // Whether it is gone or the server has another order than its conditions: from here on by position. The
+                    // decoder's last row is now none that was read.
+                    self.no_keyset = true;
+                    Counters::add(&self.shared.stats.retries, 1);
+                    let nothing = rows == 0 && self.continuity.awaits_known();
+                    let fault = *self.fault.get_or_insert(if nothing { NOTHING } else { ELSEWHERE });
+                    // This request, and the one for what it was to bring.
+                    self.shared.idle.spend(|| self.astray(fault))?;
+                    self.shared.idle.spend(|| self.astray(fault))?;
+                    self.position = behind;
+                    // With small pages, many requests would be needed to get through what lies between.
+                    back =
+                        (back * STEP_BACK).min((page.top - 1).min(largest * STEP_BACK_PAGES).max(back * 2));
+                    gaps += 1;
+                    if gaps > 1 {
+                        usual = (usual * 4)
+                            .min(LONGEST_OVERLAP)
+                            .min(u64::from(self.request.page_size) / 2)
+                            .max(1);
+                    }
+                    continue;
+                }
+                PageEnd::Broken => {
+                    if self.position == page.skip {
+                        self.position = behind;
+                        continue;
+                    }
+                    back = 1;
+                    if self.page_rows > 0 {
+                        top = self.next_top();
+                        self.check_fields(listing).await?;
+                        self.hand_over();
+                        self.keep_distance().await;
+                    }
+                    continue;
+                }
+                PageEnd::Unclear(why) => return self.whole(listing, why).await,
+            };
+            let short = rows < page.top;
+            largest = rows.max(largest);
+            self.check_fields(listing).await?;
+            if self.page_rows == 0 {
+                // Only the last row alone shows that nothing is behind it: a page that begins elsewhere may do so because the
+                // server does not skip what it is told to, and one that holds more known rows, behind which a server may
+                // have cut it, lies among those read before.
+                let is_last_alone = rows == 1 && self.continuity.began_at_last();
+                if short && next_link.is_none() && (first || rows == 0 || is_last_alone) {
+                    return Ok(());
+                }
+                let ignored = page.skip > 0 && read > 1 && self.continuity.began_at_first();
+                let fault = *self.fault.get_or_insert(if ignored { IGNORED } else { ELSEWHERE });
+                self.shared.idle.spend(|| match next_link {
+                    Some(_) => self.fruitless(),
+                    None => self.astray(fault),
+                })?;
+                // The condition on the key may have been ignored.
+                self.no_keyset |= from.is_some();
+                back = 1;
+                continue;
+            }
+            // Rows behind known ones are progress. From the beginning again, rows that are all new may be the same ones with
+            // other keys each time, without end.
+            match cut {
+                Cut::Overlap => self.shared.idle.refill(),
+                Cut::Start if rows == self.page_rows => self.shared.idle.spend(|| self.astray(ELSEWHERE))?,
+                _ => {}
+            }
+            if rows > self.page_rows * 2 {
+                // It was mostly known, as if it had begun elsewhere.
+                let fault = self.fault.unwrap_or(ELSEWHERE);
+                self.shared.idle.spend(|| self.astray(fault))?;
+            }
+            top = self.next_top();
+            // The server may send fewer rows at a time than it is asked for.
+            back = usual.min(rows / 2).min(top / 2).max(1);
+            // What cannot be paged is read again, from the beginning if nothing was handed over.
+            if self.continuity.check_pageable().is_ok() {
+                self.hand_over();
+            }
+            // After a short first page, nearly always the only one, the question whether it is may go out
+            // at once.
+            if !(first && short) {
+                self.keep_distance().await;
+            }
+        }
+    }
+
+    /// Reads a listing from the beginning in one piece, since its pages cannot be fitted together: one answer is complete
+    /// in itself. Rows that were handed over before are found in it by what they say, as often as they were.
+    async fn whole(&mut self, listing: &Listing, why: Error) -> Result<()> {
+        if self.handed_over && listing.content == Content::Unneeded {
+            return Err(why);
+        }
+        if !self.handed_over {
+            self.batch = Batch::new(self.request.columns.len());
+            self.pending = Pending::default();
+            self.given.clear();
+            if let Some(elsewhere) = &mut self.elsewhere {
+                elsewhere.portions.forget(elsewhere.portion);
+            }
+        }
+        self.shared.idle.spend(|| why)?;
+        if self.position - self.request.offset >= u64::from(self.request.first_page) {
+            self.shared.report.notice(
+                format!("{} is read in one request", self.what),
+                "Its rows cannot be told apart by a key, so they cannot be read page by page. Give the option key to \
+                 columns that make rows unique, if there are any."
+                    .to_owned(),
+            );
+        }
+        let mut again = HashMap::new();
+        for content in std::mem::take(&mut self.given) {
+            *again.entry(content).or_insert(0) += 1;
+        }
+        self.again = Some(again);
+        self.position = self.request.offset;
+        self.given.clear();
+        self.follow(listing, listing.whole(self.request.offset)).await?;
+        if !self.again.take().is_some_and(|again| again.is_empty()) {
+            return Err(continuity::moved());
+        }
+        self.check_whole(listing).await
+    }
+
+    /// That the server has not cut short what was asked for in one piece: nothing stands behind its last row.
+    async fn check_whole(&mut self, listing: &Listing) -> Result<()> {
+        let Some(skip) = self.position.checked_sub(1).filter(|last| *last >= self.request.offset) else {
+            return Ok(());
+        };
+        self.hand_over();
+        // Rows with the same key may come in another order: any of them may be the last one.
+        self.again = Some(std::mem::take(&mut self.given).into_iter().map(|content| (content, 1)).collect());
+        let page = Page { skip, top: 2 };
+        let url = self.site.connection.url(&listing.page(page))?;
+        loop {
+            self.position = skip;
+            match self.page(listing, &url, Some(page), Cut::Fresh).await? {
+                PageEnd::Broken => continue,
+                PageEnd::Done { next_link: None } if self.page_rows == 0 && self.position == skip + 1 => {
+                    return Ok(());
+                }
+                _ => {
+                    let message = format!("the server may have cut {} short", self.what);
+                    return Err(Error::new(ErrorKind::Protocol, message)
+                        .detail("Asked for its last row alone, it sends something else.")
+                        .hint("Give the option \"key\" to columns that make rows unique, or restrict the query."));
+                }
+            }
+        }
+    }
+
+    /// Reads a listing in one piece, or in those that the server cuts it into.
+    pub async fn links(&mut self, listing: &Listing) -> Result<()> {
+        self.follow(listing, listing.path_and_query()).await
+    }
+
+    async fn follow(&mut self, listing: &Listing, path_and_query: String) -> Result<()> {
+        let mut url = self.site.connection.url(&path_and_query)?;
+        let mut followed = HashSet::new();
+        loop {
+            let next_link = match self.page(listing, &url, None, Cut::Fresh).await? {
+                PageEnd::Done { next_link } => next_link,
+                PageEnd::Gap | PageEnd::Broken => continue,
+                PageEnd::Unclear(why) => return Err(why),
+            };
+            self.check_fields(listing).await?;
+            let Some(link) = next_link else { return Ok(()) };
+            url = self.site.connection.config.instance.resolve_from(&url, &link).ok_or_else(|| {
+                Error::new(ErrorKind::Protocol, format!("the server continues {} on another site", self.what))
+                    .detail(format!("The next link is \"{}\".", link.split('?').next().unwrap_or_default()))
+                    .hint("Set the option \"url\" to the address that the server uses for itself.")
+            })?;
+            if !followed.insert(url.clone()) {
+                let message = format!("the server sent the same next link twice for {}", self.what);
+                return Err(Error::new(ErrorKind::Protocol, message).detail("It goes in circles."));
+            }
+            if self.page_rows == 0 {
+                self.shared.idle.spend(|| self.fruitless())?;
+            }
+        }
+    }
+
+    fn fruitless(&self) -> Error {
+        Error::new(
+            ErrorKind::Protocol,
+            format!("the server has more rows of {}, but does not send them", self.what),
+        )
+        .detail("Answers bring nothing new, and each says that there is more.")
+    }
+
+    /// Pages do not begin where they were to.
+    fn astray(&self, (what, detail): (&str, &str)) -> Error {
+        Error::new(ErrorKind::Protocol, format!("the server {what} of {}", self.what)).detail(detail).hint(
+            "Raise the option \"page_size\" of the table above the number of its rows, or restrict the query, so that \
+             one page suffices.",
+        )
+    }
+
+    /// A field that no row so far has is NULL if the definition knows it, as one of a feature that is switched off:
+    /// REST sends `{}` and OData `null` for a field without value (docs/acumatica.md section 2). To be called while no
+    /// session is in use: the definition may have to be asked for.
+    pub async fn check_fields(&mut self, listing: &Listing) -> Result<()> {
+        if self.position == self.request.offset || self.is_settled(listing) {
+            return Ok(());
+        }
+        let missing = self.missing(listing);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.lease = None;
+        vouch(self.site, self.request, &missing, &self.shared.report).await?;
+        self.vouched.extend(missing);
+        Ok(())
+    }
+
+    /// Fields that no row had before may be there by now.
+    pub fn tell_what_is_there(&self) {
+        let vouched = &self.request.findings.vouched;
+        if vouched.is_empty() || !self.decoder.has_met_all() {
+            return;
+        }
+        let never: Vec<usize> = self.decoder.never_met().collect();
+        let there = vouched.iter().filter(|index| !never.contains(index));
+        let paths: Vec<String> = there.map(|&index| self.request.columns[index].path.join("/")).collect();
+        self.site.learnt.forget(Topic::Absent, &learnt::place(&self.request.target), &paths);
+    }
+
+    /// The columns whose field was to be in each row, and is in none so far.
+    fn missing(&self, listing: &Listing) -> Vec<usize> {
+        let unknown = |index: &usize| listing.expected.contains(index) && !self.vouched.contains(index);
+        self.decoder.never_met().filter(unknown).collect()
+    }
+
+    /// Whether nothing is missing in the rows so far. Until then none is handed over, so that a field that is written
+    /// otherwise can be looked up and all be read again.
+    fn is_settled(&mut self, listing: &Listing) -> bool {
+        if self.settled {
+            return true;
+        }
+        let complete = self.missing(listing).is_empty();
+        self.settled = complete && self.decoder.has_met_all();
+        complete
+    }
+
+    /// An inquiry with parameters answers without rows or error when none are given: that must not pass
+    /// for an empty one.
+    pub async fn check_empty(&mut self, listing: &Listing, dialect: Dialect) -> Result<()> {
+        let target = &self.request.target;
+        if self.rows > 0 {
+            return Ok(());
+        }
+        if target.form {
+            return parameters::check_empty(self.request, self.values);
+        }
+        if target.surface == Surface::Rest && self.position == self.request.offset {
+            check_none(self.request, listing, self.access, &self.shared.stats).await?;
+            // Where another portion of the same list of values has rows, the server knows the condition.
+            let believed = self.elsewhere.as_ref().is_some_and(|elsewhere| elsewhere.portions.has_rows());
+            return match believed {
+                true => Ok(()),
+                false => witness::check(self.site, self.request, dialect, self.shared).await,
+            };
+        }
+        if target.surface != Surface::GenericInquiry {
+            return Ok(());
+        }
+        if !self.request.parameters.is_empty() {
+            return parameters::check_empty(self.request, self.values);
+        }
+        // Where there are definitions, they have said so before; where there are none, that must not pass in silence.
+        let site = self.site;
+        if site.learnt.get(Topic::Definition, &learnt::place(target), Topic::ALL).is_some() {
+            return Ok(());
+        }
+        self.access
+            .ask(|lease| async {
+                let set = site.entity_set(&lease, target.surface, &target.name).await;
+                (lease, set)
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Rows of the next page: as many as `page_size` allows and memory likes.
+    fn next_top(&self) -> u64 {
+        let row_bytes = (self.page_bytes / self.page_rows.max(1)).max(1);
+        u64::from(self.request.page_size).min((PAGE_BYTES / row_bytes).max(1))
+    }
+
+    /// One page ahead, no more; and none at all until the first page has not sufficed.
+    async fn keep_distance(&self) {
+        if self.position - self.request.offset <= u64::from(self.request.first_page) {
+            self.shared.demand().await;
+        } else {
+            // What is left of the page just read is what the consumer reads while the next one comes.
+            self.shared.drained_to(self.page_batches.saturating_sub(1)).await;
+        }
+    }
+
+    /// One answer. A failure that passes is waited for where the scan can go on behind the rows it has
+    /// had: in pages of our own anywhere, in those of the server before their first row.
+    async fn page(&mut self, listing: &Listing, url: &Url, page: Option<Page>, cut: Cut) -> Result<PageEnd> {
+        self.page_rows = 0;
+        self.page_bytes = 0;
+        self.page_batches = 0;
+        self.continuity.begin_page(cut);
+        let begin = self.position;
+        if self.lease.is_none() {
+            self.lease = Some(self.access.open().await?);
+        }
+        let end = self.answer(listing, url, page).await;
+        let lease = self.lease.take();
+        let end = match end {
+            Err(error) if page.is_some() || self.position == begin => {
+                // A pause must not keep back the rows that are there.
+                if listing.more.is_empty() && self.is_settled(listing) {
+                    self.hand_over();
+                }
+                match lease {
+                    Some(lease) => self.access.recover(lease, error).await?,
+                    // Given back in the middle of the answer, which has broken since.
+                    None => self.access.pause(error).await?,
+                }
+                PageEnd::Broken
+            }
+            // What follows asks for a session of its own, and this one may be the only one.
+            end => {
+                drop(lease);
+                end?
+            }
+        };
+        if !matches!(end, PageEnd::Gap) {
+            self.continuity.end_page();
+        }
+        let read = Page { skip: begin, top: self.position - begin };
+        let Self { pending, batch, request, access, shared, .. } = self;
+        pending.complete(batch, request, listing, read, access, &shared.stats).await?;
+        Ok(end)
+    }
+
+    /// `position` follows row by row, so that it is right wherever the answer breaks.
+    async fn answer(&mut self, listing: &Listing, url: &Url, page: Option<Page>) -> Result<PageEnd> {
+        let stats = &self.shared.stats;
+        Counters::add(&stats.requests, 1);
+        let surface = self.request.target.surface;
+        let Some(lease) = &self.lease else {
+            return Err(Error::new(ErrorKind::Internal, "a request needs a session"));
+        };
+        let request = match &listing.body {
+            // An inquiry form is asked by PUT, which saves nothing (acumatica-api.md section 2).
+            Some(body) => Request::put(Repeat::Idempotent, url.clone(), self.what, body.clone()),
+            None => Request::get(url.clone(), self.what),
+        };
+        let request = request.headers(self.headers.clone());
+        let mut splitter = RowSplitter::new(MAX_ROW_BYTES);
+        if listing.single {
+            splitter = RowSplitter::single(MAX_ROW_BYTES);
+        }
+        let mut answer = self.site.connection.send(lease, surface, request).await?;
+        while let Some(chunk) = answer.chunk().await? {
+            let chunk = chunk.as_ref();
+            Counters::add(&stats.bytes, chunk.len() as u64);
+            splitter.push(chunk);
+            // Whether a declared key tells rows apart shows on the first page. If it does not, all are read again, which
+            // rows that were handed over by their key alone would not allow.
+            let may_hand_over = |scan: &Self| {
+                let waits =
+                    page.is_some() && listing.content == Content::Unneeded && !scan.continuity.has_begun();
+                listing.more.is_empty() && !listing.single && !waits
+            };
+            while let Some(row) = splitter.next_row().map_err(|error| misshapen(self.what, error))? {
+                if let Some(Page { skip, top }) = page
+                    && self.position - skip == top
+                {
+                    let message = format!("the server sent more rows of {} than it was asked for", self.what);
+                    return Err(Error::new(ErrorKind::Protocol, message)
+                        .detail(format!("Asked for {top}; it seems to ignore $top.")));
+                }
+                let (bytes_before, rows_before) = (self.batch.bytes(), self.batch.len());
+                if let Err(error) = self.decoder.decode(row, &mut self.batch) {
+                    return Err(unfit(self.request, row, self.position, error));
+                }
+                // Every row has its key, and OData writes even those fields that have no value.
+                let is_row = match listing.identity.is_empty() {
+                    // What a form shows of its parameters is checked below.
+                    true => {
+                        self.decoder.has_hit()
+                            || listing.body.is_some() && self.values.iter().any(Option::is_some)
+                    }
+                    false => listing.single || self.decoder.identity().is_some(),
+                };
+                if !is_row {
+                    return Err(answer::no_row(self.what, &listing.identity, row));
+                }
+                if listing.body.is_some() {
+                    parameters::check_echo(self.request, self.values, row)?;
+                }
+                let content = self.content_of(listing, row);
+                let verdict = match &mut self.again {
+                    Some(again) => {
+                        self.given.extend(content);
+                        known_before(again, content)
+                    }
+                    None => match self.continuity.row(self.decoder.identity(), content) {
+                        Err(why) if page.is_some() => {
+                            self.batch.pop();
+                            return Ok(PageEnd::Unclear(why));
+                        }
+                        verdict => verdict?,
+                    },
+                };
+                match verdict {
+                    Verdict::Gap => {
+                        self.batch.pop();
+                        return Ok(PageEnd::Gap);
+                    }
+                    Verdict::Known => self.batch.pop(),
+                    Verdict::New if self.is_elsewhere(listing, row, content)? => {
+                        self.batch.pop();
+                        self.page_rows += 1;
+                    }
+                    Verdict::New => {
+                        let rows = (self.batch.len() - rows_before) as u64;
+                        if !listing.more.is_empty() {
+                            self.pending.add(self.decoder.identity(), content, rows_before, rows as usize);
+                        }
+                        if self.again.is_none() {
+                            self.given.extend(content);
+                        }
+                        Counters::add(&stats.rows, rows);
+                        self.rows += rows;
+                        self.access.progress();
+                        self.page_rows += 1;
+                        self.page_bytes += (self.batch.bytes() - bytes_before) as u64;
+                    }
+                }
+                self.position += 1;
+                if self.batch.bytes() >= BATCH_BYTES && may_hand_over(self) {
+                    self.hand_over_settled(listing, page.is_none())?;
+                }
+            }
+            if page.is_some() && self.page_bytes > OVERSIZED_PAGE {
+                return Ok(PageEnd::Broken);
+            }
+            if self.shared.starving() && may_hand_over(self) && self.is_settled(listing) {
+                self.hand_over();
+            }
+            if !self.shared.has_room() {
+                // The consumer may itself wait for the session, or not come back for hours.
+                self.lease = None;
+                if page.is_some() {
+                    // No answer is kept waiting in a session that others use.
+                    drop(answer);
+                    self.shared.room().await;
+                    return Ok(PageEnd::Broken);
+                }
+                self.shared.room().await;
+            }
+        }
+        let envelope = splitter.finish().map_err(|error| misshapen(self.what, error))?;
+        // The rows that the page was to begin with are gone.
+        if self.continuity.awaits_known() && envelope.next_link.is_none() {
+            return Ok(PageEnd::Gap);
+        }
+        Ok(PageEnd::Done { next_link: envelope.next_link })
+    }
+
+    /// What the row says, where that is needed.
+    fn content_of(&self, listing: &Listing, row: &[u8]) -> Option<u64> {
+        let mut hasher = DefaultHasher::new();
+        match listing.content {
+            Content::Unneeded if self.again.is_none() => return None,
+            Content::Unneeded if self.request.target.surface != Surface::Rest => hasher.write(row),
+            Content::OfRow => hasher.write(row),
+            Content::OfRecord | Content::Unneeded => content(row, !listing.more.is_empty(), &mut hasher),
+        }
+        Some(hasher.finish())
+    }
+
+    /// Whether another portion has brought the row, which the decoder has read just now.
+    ///
+    /// # Errors
+    /// Nothing tells it from another row.
+    fn is_elsewhere(&mut self, listing: &Listing, row: &[u8], content: Option<u64>) -> Result<bool> {
+        let Some(Elsewhere { portions, portion }) = &mut self.elsewhere else { return Ok(false) };
+        let Some(identity) = self.decoder.identity() else { return Err(continuity::no_identity()) };
+        if listing.content == Content::OfRecord {
+            return portions.judge_record(*portion, identity, content.unwrap_or_default());
+        }
+        // The key of a record is its own, but that of an inquiry or class is what its table says.
+        let content = content.unwrap_or_else(|| match self.request.target.surface {
+            Surface::Rest => 0,
+            _ => {
+                let mut hasher = DefaultHasher::new();
+                hasher.write(row);
+                hasher.finish()
+            }
+        });
+        portions.judge(*portion, identity, content, listing.content == Content::OfRow)
+    }
+
+    /// Notes what has been learnt of ids once a list has been read.
+    pub fn end_portion(&mut self) {
+        let ids_stay = self.continuity.ids_stay();
+        if let Some(elsewhere) = self.elsewhere.as_mut().filter(|_| self.rows > 0) {
+            elsewhere.portions.ids_stay(ids_stay);
+        }
+    }
+
+    /// Hands over rows in the middle of an answer. A field that is still to be asked about is asked about behind the page;
+    /// what comes in one piece is asked for again then, unless rows were handed over already.
+    fn hand_over_settled(&mut self, listing: &Listing, in_one_piece: bool) -> Result<()> {
+        if self.is_settled(listing) || self.shared.has_begun() {
+            self.hand_over();
+        } else if in_one_piece {
+            return Err(field_missing(self.request, &self.missing(listing)));
+        }
+        Ok(())
+    }
+
+    pub fn hand_over(&mut self) {
+        if !self.batch.is_empty() {
+            let columns = self.request.columns.len();
+            self.handed_over = true;
+            self.page_batches += 1;
+            self.shared.deliver(std::mem::replace(&mut self.batch, Batch::new(columns)));
+        }
+    }
+}
+
+/// Whether a row was given before all was read again, as often as it comes.
+fn known_before(again: &mut HashMap<u64, u32>, content: Option<u64>) -> Verdict {
+    let Some(content) = content else { return Verdict::New };
+    let Some(left) = again.get_mut(&content) else { return Verdict::New };
+    *left -= 1;
+    if *left == 0 {
+        again.remove(&content);
+    }
+    Verdict::Known
+}

@@ -1,0 +1,79 @@
+//! A session as it is lent for the length of a request.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::config::Secret;
+use crate::error::Result;
+use crate::lock;
+use crate::session::store::{self, Record, Slot};
+use crate::transport::cookies::CookieJar;
+
+/// A session for the length of a request. Nobody else uses it meanwhile; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    slot: Slot,
+    record: Mutex<Record>,
+    pub jar: Mutex<CookieJar>,
+    pub token: Option<Secret>,
+    /// Signed in, or given its token, just now: if the server refuses it, another will fare no better.
+    pub fresh: bool,
+    /// In this lease.
+    pub requests: AtomicU64,
+    closed: AtomicBool,
+}
+
+impl Lease {
+    pub fn new(slot: Slot, record: Record) -> Self {
+        Self {
+            jar: Mutex::new(CookieJar::new(record.cookies.clone())),
+            slot,
+            record: Mutex::new(record),
+            token: None,
+            fresh: false,
+            requests: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    pub fn record(&self) -> MutexGuard<'_, Record> {
+        lock(&self.record)
+    }
+
+    pub fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    pub fn save(&self) -> Result<()> {
+        let mut record = self.record();
+        record.cookies = lock(&self.jar).cookies().clone();
+        record.last_used = store::now();
+        record.requests += self.requests.swap(0, Ordering::Relaxed);
+        self.slot.write(&record)
+    }
+
+    /// What the cookie says that names the tenant, if there is one.
+    pub fn tenant_cookie(&self) -> Option<Vec<u8>> {
+        lock(&self.jar).get("CompanyID").filter(|value| !value.is_empty())
+    }
+
+    /// Nobody knows whether the server has opened a session; the place stays marked.
+    pub fn abandon(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// The server no longer has the session.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.slot.clear();
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !*self.closed.get_mut() {
+            // If it fails, the next user goes on with slightly older cookies.
+            let _ = self.save();
+        }
+    }
+}

@@ -1,0 +1,591 @@
+//! OAuth 2.0: how access tokens are got, kept and renewed (docs/acumatica.md section 4).
+//!
+//! A refresh token is dead once it was used, so its successor is written to disk before anybody uses
+//! the access token that came with it, by one process at a time, outside of any transaction.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use oauth2::basic::{BasicClient, BasicErrorResponse, BasicErrorResponseType, BasicTokenResponse};
+use oauth2::{
+    AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet,
+    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, ResourceOwnerPassword,
+    ResourceOwnerUsername, Scope, TokenResponse, TokenUrl,
+};
+use reqwest::StatusCode;
+use url::Url;
+
+use crate::config::{App, Config, Credentials, Login, Secret, digest};
+use crate::error::{Error, ErrorKind, Result};
+use crate::lock;
+use crate::session::connection::Connection;
+use crate::session::sign_out::close;
+use crate::session::store::{Grant, Millis, Pending, Record, Store, now};
+use crate::transport::token_answer::{self, Reading, UNEXPLAINED, WEB_PAGE};
+
+/// A token is renewed this long before it expires, in milliseconds.
+const RENEW_AHEAD: Millis = 60_000;
+/// How long after the sign-in refresh tokens end, as Acumatica does by default.
+const REFRESH_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a browser may take to come back.
+const AUTHORIZATION_LIFE: Millis = 60 * 60 * 1000;
+/// How many authorizations may be open at once for a user mapping.
+const MOST_PENDING: usize = 8;
+
+type Client = BasicClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
+type Failure = RequestTokenError<Error, BasicErrorResponse>;
+
+/// An access token to send.
+#[derive(Clone)]
+pub(crate) struct Token {
+    pub secret: Secret,
+    /// Which grant it is of.
+    pub grant: String,
+    /// Got from the server just now.
+    pub fresh: bool,
+}
+
+impl Token {
+    fn of(grant: Grant, fresh: bool) -> Self {
+        Self { secret: grant.access_token, grant: grant.id, fresh }
+    }
+}
+
+/// What an authorization has brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorized {
+    pub company: String,
+    pub scope: String,
+    /// Milliseconds since 1970.
+    pub access_expires: Option<u64>,
+    /// By Acumatica's default, 30 days after the sign-in; `None` without a refresh token.
+    pub refresh_expires: Option<u64>,
+}
+
+impl Grant {
+    pub fn refresh_expires(&self) -> Option<Millis> {
+        self.refresh_token.as_ref().map(|_| self.authorized + REFRESH_LIFE.as_millis() as Millis)
+    }
+
+    /// Whether the access token need not be renewed yet. One that cannot be is used to its end.
+    fn is_fresh(&self) -> bool {
+        let ahead = if self.refresh_token.is_some() { RENEW_AHEAD } else { 0 };
+        self.access_expires.is_none_or(|expires| expires > now() + ahead)
+    }
+}
+
+/// When an access token expires, if it is one that says so (a JWT).
+pub(crate) fn expiry(token: &Secret) -> Option<Millis> {
+    let payload = token.expose().split('.').nth(1)?;
+    let claims = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+    claims.get("exp")?.as_u64()?.checked_mul(1000)
+}
+
+impl Connection {
+    /// An access token that is good for at least another minute, unless it cannot be renewed. Concurrent
+    /// callers of all backends share one renewal, which goes on even if its caller is dropped.
+    pub async fn token(self: &Arc<Self>) -> Result<Token> {
+        let refused = lock(&self.refused_token).clone();
+        if let Credentials::OAuthImplicit(token) = &self.config.credentials {
+            return match refused {
+                Some(_) => Err(access_ended(&self.config, token)),
+                None => Ok(Token { secret: token.clone(), grant: id_of(token), fresh: false }),
+            };
+        }
+        if let Some(grant) = self.usable_grant(&refused)? {
+            return Ok(Token::of(grant, false));
+        }
+        let connection = Arc::clone(self);
+        let task = self.renewals.spawn(async move {
+            let _one_at_a_time = connection.store.hold_grant(connection.config.place.mapping).await?;
+            // Another backend may have been quicker.
+            match connection.usable_grant(&refused)? {
+                Some(grant) => Ok(Token::of(grant, false)),
+                None => connection.renew().await.map(|grant| Token::of(grant, true)),
+            }
+        });
+        task.await.unwrap_or_else(|reason| {
+            Err(Error::new(ErrorKind::Internal, "getting an access token failed unexpectedly").detail(reason))
+        })
+    }
+
+    fn usable_grant(&self, refused: &Option<Secret>) -> Result<Option<Grant>> {
+        let Some(grant) = self.own_grant()? else { return Ok(None) };
+        if let Some(words) = &grant.ended
+            && !matches!(self.config.credentials, Credentials::OAuthPassword(..))
+        {
+            return Err(authorization_ended(&self.config.server, words));
+        }
+        let usable =
+            grant.ended.is_none() && grant.is_fresh() && Some(&grant.access_token) != refused.as_ref();
+        Ok(usable.then_some(grant))
+    }
+
+    /// The grant for the options as they are now.
+    fn own_grant(&self) -> Result<Option<Grant>> {
+        let grant = self.store.grant(self.config.place.mapping)?;
+        Ok(grant.filter(|grant| grant.fingerprint == self.config.grant_fingerprint()))
+    }
+
+    /// Gets a new access token and keeps what came with it. The caller holds the grant's lock.
+    async fn renew(&self) -> Result<Grant> {
+        let last = self.own_grant()?;
+        let (app, seed) = match &self.config.credentials {
+            Credentials::OAuth(app, seed) => (app, seed.as_ref()),
+            Credentials::OAuthPassword(_, app) => (app, None),
+            _ => return Err(Error::new(ErrorKind::Internal, "this strategy has no grant")),
+        };
+        let client = client(&self.config, app)?;
+        let known = last.as_ref().filter(|grant| grant.ended.is_none());
+        let unread = known.and_then(|grant| grant.unread.as_ref());
+        if let Some(answer) = unread.and_then(|answer| serde_json::from_slice(&understood(answer)?).ok()) {
+            return self.keep(app, &answer, known);
+        }
+        let salvaged = unread.and_then(|answer| token_answer::salvaged(answer.expose().as_bytes()));
+        let own = known.and_then(|grant| grant.refresh_token.as_ref()).or(seed.filter(|_| last.is_none()));
+        let mut untried: VecDeque<Secret> = own.cloned().into_iter().collect();
+        if let Some(token) = salvaged {
+            untried.push_front(Secret::new(&token));
+        }
+        let (mut refused, mut unreadables) = (None, 0);
+        while let Some(token) = untried.pop_front() {
+            let refresh_token = RefreshToken::new(token.expose().to_owned());
+            let request = client.exchange_refresh_token(&refresh_token);
+            match request.add_scopes(scopes(app)).request_async(&self.http).await {
+                Ok(answer) => return self.keep(app, &answer, known),
+                Err(RequestTokenError::Parse(_, answer)) => {
+                    let answer = Secret::new(&String::from_utf8_lossy(&answer));
+                    self.keep_unread(known, &token, &answer)?;
+                    match token_answer::salvaged(answer.expose().as_bytes()).map(|token| Secret::new(&token)) {
+                        Some(next) if unreadables < 2 && next != token => {
+                            unreadables += 1;
+                            untried.push_front(next);
+                        }
+                        _ => return Err(unreadable().hint(format!(
+                            "It is kept, sealed, in case it has the next refresh token. Check the option \"url\": a proxy or \
+                             another site may have answered. If it does not pass: {}",
+                            authorize_hint(&self.config.server)
+                        ))),
+                    }
+                }
+                // The refresh token itself: another one may do, or the user is asked.
+                Err(failure) if is_of_grant(&failure) => refused = Some(failure),
+                Err(failure) => return Err(refusal(&self.config, app, last.as_ref(), failure)),
+            }
+        }
+        // The user may have changed; with the password at hand there is no need to ask.
+        let asks = !matches!(self.config.credentials, Credentials::OAuthPassword(..));
+        if let Some(failure) = refused.filter(|_| asks) {
+            let words = words_of(&failure);
+            // A page may be that of a proxy, which has not asked the server.
+            if let Some(grant) = known.filter(|_| code_of(&failure) != Some(WEB_PAGE)) {
+                let ended = Grant { ended: Some(words.clone()), ..grant.clone() };
+                self.store.save_grant(self.config.place.mapping, &ended)?;
+            }
+            return Err(authorization_ended(&self.config.server, &words));
+        }
+        match (&self.config.credentials, known) {
+            (Credentials::OAuthPassword(login, app), _) => {
+                self.sign_in_by_password(&client, login, app).await
+            }
+            (_, Some(grant)) => Err(access_ended(&self.config, &grant.access_token)),
+            (_, None) => Err(Error::new(
+                ErrorKind::Credentials,
+                format!("server \"{}\" has not been authorized for this user", self.config.server),
+            )
+            .detail("There are no tokens for these options that the key of this cluster opens.")
+            .hint(authorize_hint(&self.config.server))),
+        }
+    }
+
+    async fn sign_in_by_password(&self, client: &Client, login: &Login, app: &App) -> Result<Grant> {
+        let username = ResourceOwnerUsername::new(login.username.clone());
+        let password = ResourceOwnerPassword::new(login.password.expose().to_owned());
+        let request = client.exchange_password(&username, &password);
+        match request.add_scopes(scopes(app)).request_async(&self.http).await {
+            Ok(answer) => self.keep(app, &answer, None),
+            Err(failure) if is_invalid_grant(&failure) => {
+                Err(crate::transport::answer::bad_credentials(&words_of(&failure)))
+            }
+            Err(failure) => Err(refusal(&self.config, app, self.own_grant()?.as_ref(), failure)),
+        }
+    }
+
+    /// Writes down an answer that cannot be read, which has used up a token.
+    fn keep_unread(&self, known: Option<&Grant>, used: &Secret, answer: &Secret) -> Result<()> {
+        let unread = Some(answer.clone());
+        let grant = match known {
+            Some(grant) => Grant { unread, ..grant.clone() },
+            None => Grant {
+                id: id_of(used),
+                fingerprint: self.config.grant_fingerprint(),
+                access_token: Secret::new(""),
+                access_expires: Some(0),
+                refresh_token: Some(used.clone()),
+                authorized: now(),
+                scope: None,
+                ended: None,
+                unread,
+                client_secret: None,
+            },
+        };
+        self.store.save_grant(self.config.place.mapping, &grant)
+    }
+
+    /// Writes down what the server gave before it is used.
+    fn keep(&self, app: &App, answer: &BasicTokenResponse, last: Option<&Grant>) -> Result<Grant> {
+        let scope = answer
+            .scopes()
+            .map(|scopes| scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" "));
+        let access_token = Secret::new(answer.access_token().secret());
+        let lives = answer.expires_in().map(|life| now() + life.as_millis() as Millis);
+        let grant = Grant {
+            id: last.map_or_else(|| id_of(&access_token), |grant| grant.id.clone()),
+            fingerprint: self.config.grant_fingerprint(),
+            access_expires: lives.or_else(|| expiry(&access_token)),
+            // A server that does not rotate sends none.
+            refresh_token: answer
+                .refresh_token()
+                .map(|token| Secret::new(token.secret()))
+                .or_else(|| last?.refresh_token.clone()),
+            authorized: last.map_or_else(now, |grant| grant.authorized),
+            scope,
+            ended: None,
+            unread: None,
+            client_secret: app.client_secret.clone(),
+            access_token,
+        };
+        self.store.save_grant(self.config.place.mapping, &grant)?;
+        Ok(grant)
+    }
+
+    /// Finishes what [`begin`] began: `answer` is the address that the browser was sent to, or the code
+    /// in it.
+    pub async fn authorize(self: Arc<Self>, answer: String) -> Result<Authorized> {
+        let connection = Arc::clone(&self);
+        // A code can be used once; a cancel must not come between its use and the writing.
+        let task = self.renewals.spawn(async move { connection.redeem(&answer).await });
+        task.await.unwrap_or_else(|reason| {
+            Err(Error::new(ErrorKind::Internal, "the authorization failed unexpectedly").detail(reason))
+        })
+    }
+
+    async fn redeem(&self, answer: &str) -> Result<Authorized> {
+        let app = app_of(&self.config)?;
+        let mapping = self.config.place.mapping;
+        let (code, state) = read_answer(answer)?;
+        let mut pending = still_open(self.store.pending(mapping)?);
+        let begun = match &state {
+            Some(state) => pending.iter().position(|pending| pending.state.expose() == state),
+            // A code alone was taken out of an address by a person.
+            None => pending.len().checked_sub(1),
+        };
+        let Some(begun) = begun else { return Err(nothing_begun(&self.config.server, state.is_some())) };
+        let begun = pending.remove(begun);
+        let client = client(&self.config, app)?;
+        let request = client
+            .exchange_code(AuthorizationCode::new(code))
+            .set_pkce_verifier(PkceCodeVerifier::new(begun.verifier.expose().to_owned()));
+        let answer = request.request_async(&self.http).await.map_err(|failure| {
+            if is_invalid_grant(&failure) {
+                Error::new(ErrorKind::Credentials, "the server did not accept the authorization code")
+                    .detail(words_of(&failure))
+                    .hint(format!(
+                        "A code is good once and for some minutes. {}",
+                        authorize_hint(&self.config.server)
+                    ))
+            } else {
+                let last = self.own_grant().ok().flatten();
+                refusal(&self.config, app, last.as_ref(), failure)
+            }
+        })?;
+        let grant = {
+            let _one_at_a_time = self.store.hold_grant(mapping).await?;
+            self.keep(app, &answer, None)?
+        };
+        self.store.change_pending(mapping, |pending| pending.retain(|other| other.state != begun.state))?;
+        // Those of the grant before.
+        let outdated =
+            |record: &Record| record.mapping == mapping && record.grant.as_ref() != Some(&grant.id);
+        close(&self.store, outdated, Some(self)).await;
+        Ok(Authorized {
+            company: self.config.company.clone().unwrap_or_default(),
+            scope: grant.scope.clone().unwrap_or_else(|| app.scope.clone()),
+            access_expires: grant.access_expires,
+            refresh_expires: grant.refresh_expires(),
+        })
+    }
+}
+
+/// The address at which a person lets this server in, and the state that will come back with the answer.
+/// What is needed to go on is kept for an hour.
+pub(crate) fn begin(config: &Config, store: &Store) -> Result<(String, Secret)> {
+    let app = app_of(config)?;
+    let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
+    let (url, state) = client(config, app)?
+        .authorize_url(CsrfToken::new_random)
+        .add_scopes(scopes(app))
+        .set_pkce_challenge(challenge)
+        .url();
+    let state = Secret::new(state.secret());
+    store.change_pending(config.place.mapping, |pending| {
+        *pending = still_open(std::mem::take(pending));
+        pending.push(Pending {
+            state: state.clone(),
+            verifier: Secret::new(verifier.secret()),
+            begun: now(),
+        });
+        pending.drain(..pending.len().saturating_sub(MOST_PENDING));
+    })?;
+    Ok((url.into(), state))
+}
+
+/// Tells the grant that began with a token from others.
+fn id_of(first: &Secret) -> String {
+    digest(&[first.expose()])
+}
+
+fn still_open(mut pending: Vec<Pending>) -> Vec<Pending> {
+    pending.retain(|pending| now().saturating_sub(pending.begun) < AUTHORIZATION_LIFE);
+    pending
+}
+
+pub(crate) fn app_of(config: &Config) -> Result<&App> {
+    match &config.credentials {
+        Credentials::OAuth(app, _) => Ok(app),
+        _ => Err(Error::new(
+            ErrorKind::Definition,
+            format!("server \"{}\" is not one that is authorized in a browser", config.server),
+        )
+        .hint("That is for the server option auth_strategy 'OAuth'.")),
+    }
+}
+
+fn client(config: &Config, app: &App) -> Result<Client> {
+    let unfit = |reason: url::ParseError| {
+        Error::new(ErrorKind::Definition, "option \"callback_url\" is no address").detail(reason)
+    };
+    let endpoint = |name: &str| config.instance.join(&format!("identity/connect/{name}"));
+    let client = BasicClient::new(ClientId::new(app.client_id.clone()))
+        .set_auth_uri(AuthUrl::new(endpoint("authorize")).map_err(unfit)?)
+        .set_token_uri(TokenUrl::new(endpoint("token")).map_err(unfit)?)
+        .set_redirect_uri(RedirectUrl::new(app.callback_url.clone()).map_err(unfit)?)
+        .set_auth_type(AuthType::RequestBody);
+    Ok(match &app.client_secret {
+        Some(secret) => client.set_client_secret(ClientSecret::new(secret.expose().to_owned())),
+        None => client,
+    })
+}
+
+fn scopes(app: &App) -> Vec<Scope> {
+    app.scope.split_whitespace().map(|word| Scope::new(word.to_owned())).collect()
+}
+
+/// The code, and the state that came with it, from an address or alone.
+fn read_answer(answer: &str) -> Result<(String, Option<String>)> {
+    let answer = answer.trim();
+    if !answer.contains("code=") && !answer.contains("error=") {
+        if answer.is_empty() || answer.contains("://") {
+            return Err(Error::new(ErrorKind::Definition, "there is no authorization code in this address")
+                .hint("Paste the whole address that the browser shows after signing in; it holds code=…"));
+        }
+        return Ok((answer.to_owned(), None));
+    }
+    let query = answer.rsplit_once(['?', '#']).map_or(answer, |(_, query)| query);
+    let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let get = |wanted: &str| pairs.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
+    match (get("code"), get("error")) {
+        // An address without one may be anybody's.
+        (Some(code), _) => Ok((code, Some(get("state").unwrap_or_default()))),
+        (None, error) => {
+            let words: Vec<String> = error.into_iter().chain(get("error_description")).collect();
+            Err(Error::new(ErrorKind::Credentials, "the server did not authorize the application")
+                .detail(words.join(": "))
+                .hint("Check the connected application on screen SM303010: flow, redirect URI, scopes, and that it is active."))
+        }
+    }
+}
+
+/// The address that a loopback listener is to answer, if the callback is one.
+pub(crate) fn loopback(app: &App) -> Result<Url> {
+    let url = Url::parse(&app.callback_url).ok();
+    let on_this_machine = |url: &Url| {
+        url.scheme() == "http" && matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
+    };
+    url.filter(on_this_machine).ok_or_else(|| {
+        Error::new(ErrorKind::Definition, format!("nobody can wait at the callback \"{}\"", app.callback_url))
+            .hint("Set callback_url to http://localhost:PORT/…, here and on screen SM303010, or paste the address into acumatica_authorize().")
+    })
+}
+
+fn is_invalid_grant(failure: &Failure) -> bool {
+    matches!(failure, RequestTokenError::ServerResponse(answer) if *answer.error() == BasicErrorResponseType::InvalidGrant)
+}
+
+/// The tokens of an answer that was kept since it could not be read, if it can be now.
+fn understood(answer: &Secret) -> Option<Vec<u8>> {
+    match token_answer::read(StatusCode::OK, answer.expose().as_bytes()) {
+        Reading::Tokens(json) => Some(json),
+        Reading::Refusal(_) | Reading::Unreadable => None,
+    }
+}
+
+fn code_of(failure: &Failure) -> Option<&str> {
+    match failure {
+        RequestTokenError::ServerResponse(answer) => Some(answer.error().as_ref()),
+        _ => None,
+    }
+}
+
+/// Whether a refusal is one of the refresh token, and not of the application: any that the server does not put down to
+/// the latter.
+fn is_of_grant(failure: &Failure) -> bool {
+    use BasicErrorResponseType::{InvalidClient, InvalidScope, UnauthorizedClient, UnsupportedGrantType};
+    match failure {
+        RequestTokenError::ServerResponse(answer) => !matches!(
+            answer.error(),
+            InvalidClient | InvalidScope | UnauthorizedClient | UnsupportedGrantType
+        ),
+        _ => false,
+    }
+}
+
+fn unreadable() -> Error {
+    Error::new(ErrorKind::Protocol, "could not read the server's answer to a request for an access token")
+}
+
+/// What the server says, without anything that could be a token.
+fn words_of(failure: &Failure) -> String {
+    match failure {
+        RequestTokenError::ServerResponse(answer) => {
+            let code = answer.error().as_ref().to_owned();
+            if code == UNEXPLAINED || code == WEB_PAGE {
+                return answer.error_description().cloned().unwrap_or_default();
+            }
+            answer.error_description().map_or(code.clone(), |words| format!("{code}: {words}"))
+        }
+        _ => String::new(),
+    }
+}
+
+/// A refusal that is not about the grant.
+fn refusal(config: &Config, app: &App, last: Option<&Grant>, failure: Failure) -> Error {
+    let words = words_of(&failure);
+    let told = |message: &str| Error::new(ErrorKind::Credentials, message).detail(&words);
+    match failure {
+        RequestTokenError::Request(error) => error,
+        RequestTokenError::Parse(..) | RequestTokenError::Other(_) => unreadable()
+            .hint("Check the option \"url\": a proxy or another site may have answered."),
+        RequestTokenError::ServerResponse(answer) if answer.error().as_ref() == WEB_PAGE => unreadable()
+            .detail(&words)
+            .hint("Check the option \"url\": a proxy or another site may have answered."),
+        RequestTokenError::ServerResponse(answer) => match answer.error() {
+            BasicErrorResponseType::InvalidClient => {
+                let worked = last.is_some_and(|grant| grant.client_secret == app.client_secret);
+                if worked && app.client_secret.is_some() {
+                    told("the client secret is no longer accepted; it has probably expired").hint(
+                        "Shared secrets have an expiry date on screen SM303010. Add a new one there, then ALTER USER \
+                         MAPPING … OPTIONS (SET client_secret …). The authorization itself stays.",
+                    )
+                } else {
+                    told("the server did not accept the client ID or the client secret").hint(
+                        "Copy both from screen SM303010 into the user mapping. The ID is GUID@Tenant; the application \
+                         must be active, and a secret is shown only once, when it is made.",
+                    )
+                }
+            }
+            BasicErrorResponseType::UnauthorizedClient | BasicErrorResponseType::UnsupportedGrantType => {
+                told("the connected application does not allow this way to sign in").hint(format!(
+                    "Its flow on screen SM303010 must fit the auth_strategy of server \"{}\": Authorization Code for \
+                     OAuth, Resource Owner Password Credentials for OAuthPassword.",
+                    config.server
+                ))
+            }
+            BasicErrorResponseType::InvalidScope => told("the server did not accept the scope").hint(
+                "Check the server option \"scope\". An application that is set to have no refresh tokens (screen \
+                 SM303010) refuses offline_access.",
+            ),
+            _ => told("the server did not give an access token"),
+        },
+    }
+}
+
+fn authorize_hint(server: &str) -> String {
+    let literal = server.replace('\'', "''");
+    format!(
+        "Run SELECT acumatica_authorize_url('{literal}'), open the address it returns, and pass the address the \
+             browser ends at to acumatica_authorize('{literal}', …)."
+    )
+}
+
+fn authorization_ended(server: &str, words: &str) -> Error {
+    Error::new(ErrorKind::Credentials, format!("the authorization of server \"{server}\" has ended"))
+        .detail(words)
+        .hint(authorize_hint(server))
+}
+
+/// An access token that cannot be renewed.
+fn access_ended(config: &Config, token: &Secret) -> Error {
+    let error = Error::new(
+        ErrorKind::Credentials,
+        format!("the access token of server \"{}\" is no longer accepted", config.server),
+    );
+    let error = match expiry(token) {
+        Some(expires) if expires < now() => {
+            error.detail(format!("It expired {} minutes ago.", (now() - expires) / 60_000))
+        }
+        _ => error,
+    };
+    match &config.credentials {
+        Credentials::OAuthImplicit(_) => error.hint(
+            "Access tokens live for an hour, and the implicit flow cannot renew them. Get a new one and put it into \
+             the user mapping: ALTER USER MAPPING … OPTIONS (SET access_token …). auth_strategy 'OAuth' renews by itself.",
+        ),
+        _ => error.hint(format!(
+            "It came without a refresh token, because the scope has no offline_access. {}",
+            authorize_hint(&config.server)
+        )),
+    }
+}
+
+fn nothing_begun(server: &str, had_state: bool) -> Error {
+    let detail = if had_state {
+        "The state in the address is none that acumatica_authorize_url() has given out in the last hour, or it was \
+         used already."
+    } else {
+        "acumatica_authorize_url() was not called in the last hour."
+    };
+    Error::new(ErrorKind::Credentials, "this answer belongs to no authorization that was begun here")
+        .detail(detail)
+        .hint(authorize_hint(server))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_found_in_whatever_was_pasted() {
+        let read = |text: &str| read_answer(text).unwrap();
+        let both = ("a/b".to_owned(), Some("s".to_owned()));
+        assert_eq!(read("http://localhost:1/?code=a%2Fb&scope=api&state=s"), both);
+        assert_eq!(read(" https://host/callback#id_token=x&code=a%2Fb&state=s "), both);
+        assert_eq!(read("code=a%2Fb&state=s"), both);
+        assert_eq!(read("a/b"), ("a/b".to_owned(), None));
+        assert_eq!(read_answer("http://localhost/").unwrap_err().kind, ErrorKind::Definition);
+        let refused =
+            read_answer("http://localhost/?error=access_denied&error_description=no+user").unwrap_err();
+        assert_eq!(refused.detail.as_deref(), Some("access_denied: no user"));
+    }
+
+    #[test]
+    fn tokens_that_say_when_they_expire() {
+        let token = format!("x.{}.y", URL_SAFE_NO_PAD.encode(r#"{"exp":1700000000}"#));
+        assert_eq!(expiry(&Secret::new(&token)), Some(1_700_000_000_000));
+        assert_eq!(expiry(&Secret::new("opaque")), None);
+    }
+}

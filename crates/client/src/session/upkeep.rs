@@ -1,0 +1,123 @@
+//! Who uses the sessions of a user mapping, and when they are closed.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use crate::error::Result;
+use crate::session::connection::Connection;
+use crate::session::sign_out::close;
+use crate::session::store::{self, Record, SignIn};
+
+/// How often a session that is in use is looked at again when it is due to be closed.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// A scan under way. One that goes on after its user mapping was dropped may have opened the session
+/// again; that is closed when it ends, in whichever way.
+pub(crate) struct Reader(pub Arc<Connection>);
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let Self(connection) = self;
+        if connection.store.is_dropped(connection.config.place.mapping)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let connection = Arc::clone(connection);
+            connection.tasks.clone().spawn_on(async move { connection.retire_sessions().await }, &runtime);
+        }
+    }
+}
+
+impl Connection {
+    /// Becomes a user of the mapping's sessions. The first time, what is left over is closed, and from
+    /// then on what has been idle for too long.
+    pub async fn join(self: &Arc<Self>) -> Result<()> {
+        let mut membership = self.membership.lock().await;
+        if membership.is_none() {
+            *membership = Some(self.store.join(self.config.place.mapping).await?);
+            tokio::spawn(keep_tidy(Arc::downgrade(self)));
+        }
+        Ok(())
+    }
+
+    /// Closes the sessions that are due: idle for `idle_logout`, beyond `max_sessions`, or left behind
+    /// by users who are gone.
+    pub async fn tidy(&self) {
+        for (index, record) in self.store.sessions() {
+            let due = |record: &Record| {
+                let needless = self.idle_left(record).is_zero()
+                    || index >= self.places(record.how)
+                    || record.mapping != self.config.place.mapping
+                        && matches!(self.store.unused(record.mapping), Ok(Some(_)));
+                // What is left of a sign-in that was cut off tells of a lost seat, as long as it is lost.
+                needless && !record.is_cut_off()
+            };
+            if due(&record)
+                && let Ok(Some(slot)) = self.store.try_slot(index)
+                && let Some(record) = slot.read().filter(due)
+            {
+                self.sign_out(&record).await;
+                slot.clear();
+            }
+        }
+    }
+
+    fn idle_left(&self, record: &Record) -> Duration {
+        let idle = Duration::from_millis(store::now().saturating_sub(record.last_used));
+        self.config.idle_logout.saturating_sub(idle)
+    }
+
+    /// Ends the use of the mapping's sessions; its last user closes them.
+    pub async fn leave(&self) {
+        if !self.resign().await {
+            return;
+        }
+        if let Ok(Some(_last)) = self.store.unused(self.config.place.mapping) {
+            let own = |record: &Record| record.mapping == self.config.place.mapping;
+            close(&self.store, own, Some(self)).await;
+        }
+        self.tidy().await;
+    }
+
+    /// Ends the use of sessions of options, or of a key, that are no longer those of the mapping.
+    pub async fn retire(&self) {
+        if self.resign().await {
+            self.retire_sessions().await;
+        }
+    }
+
+    async fn retire_sessions(&self) {
+        let own = |record: &Record| {
+            record.mapping == self.config.place.mapping && record.fingerprint == self.fingerprint
+        };
+        close(&self.store, own, Some(self)).await;
+    }
+
+    async fn resign(&self) -> bool {
+        for tasks in [&self.renewals, &self.tasks] {
+            tasks.close();
+            tasks.wait().await;
+        }
+        self.membership.lock().await.take().is_some()
+    }
+
+    /// How many places there are for sessions that are signed in to in a way. Those behind `max_sessions` take no seat.
+    pub fn places(&self, how: SignIn) -> u32 {
+        let more = if how == SignIn::Basic { self.config.basic_sessions } else { 0 };
+        self.config.max_sessions.saturating_add(more)
+    }
+}
+
+/// Closes sessions as they fall due, for as long as somebody holds the connection.
+async fn keep_tidy(connection: Weak<Connection>) {
+    while let Some(connection) = connection.upgrade() {
+        connection.tidy().await;
+        let sessions = connection.store.sessions();
+        let open = sessions.iter().filter(|(_, record)| record.open);
+        let left = open.map(|(_, record)| connection.idle_left(record)).min();
+        let pause = left.unwrap_or(connection.config.idle_logout).max(LOOK_AGAIN);
+        drop(connection);
+        tokio::time::sleep(pause).await;
+    }
+}

@@ -1,0 +1,596 @@
+//! One request and its answer: cookies, time limit, redirects, judgement. No retries, no paging.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use chrono::{DateTime, Utc};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, HeaderMap, HeaderValue, LOCATION,
+    RETRY_AFTER,
+};
+use reqwest::{Method, StatusCode};
+use url::Url;
+
+use crate::config::{Login, Secret, Transport};
+use crate::error::{Error, ErrorKind, Result, chain};
+use crate::instance::InstanceUrl;
+use crate::lock;
+use crate::transport::answer;
+use crate::transport::body::ENCODING;
+use crate::transport::cookies::CookieJar;
+use crate::transport::page;
+use crate::transport::response::{Answer, within};
+use crate::transport::retry::{self, Repeat};
+use crate::transport::tls;
+use crate::transport::token_answer::{self, Reading};
+
+const MAX_REDIRECTS: usize = 5;
+/// Of an answer.
+const MAX_HEADERS: usize = 2000;
+/// Accepts a web page.
+pub(crate) const PAGE: &str = "text/html";
+/// Seconds by which two clocks may differ before anybody needs to hear of it.
+const CLOCK_TOLERANCE: i64 = 300;
+
+/// The HTTP side of a connection; keeps sockets alive between requests.
+#[derive(Debug)]
+pub(crate) struct Http {
+    client: reqwest::Client,
+    instance: InstanceUrl,
+    /// What messages call the proxy, if there is one.
+    proxy: Option<String>,
+    /// Whether there is a client certificate.
+    has_identity: bool,
+    timeout: Duration,
+    /// Seconds by which the server's clock was ahead of ours when it last said the time.
+    clock: AtomicI64,
+}
+
+/// Who a request says it comes from, besides its cookies.
+#[derive(Clone, Copy)]
+pub(crate) enum Authorization<'a> {
+    Cookies,
+    Basic(&'a Login),
+    Bearer(&'a Secret),
+}
+
+/// What is sent. Its method comes with the word whether it may be sent again: there is no other way to make one.
+pub(crate) struct Request<'a> {
+    method: Method,
+    repeat: Repeat,
+    url: Url,
+    /// What is asked for, in words for messages: `entity "SalesOrder"`.
+    what: &'a str,
+    accept: &'static str,
+    authorization: Authorization<'a>,
+    /// In place of those that go with every request, where they have the same names.
+    headers: HeaderMap,
+    /// JSON.
+    body: Option<String>,
+}
+
+impl<'a> Request<'a> {
+    /// A request that reads: it may be sent again (RFC 9110, 9.2.1).
+    pub fn get(url: Url, what: &'a str) -> Self {
+        Self::new(Method::GET, Repeat::Idempotent, url, what)
+    }
+
+    /// A `PUT`. Acumatica takes it for reading and for writing alike, so the caller knows whether it may be sent again.
+    pub fn put(repeat: Repeat, url: Url, what: &'a str, json: String) -> Self {
+        Self { body: Some(json), ..Self::new(Method::PUT, repeat, url, what) }
+    }
+
+    /// A `POST`, with a body or without.
+    pub fn post(repeat: Repeat, url: Url, what: &'a str, json: Option<String>) -> Self {
+        Self { body: json, ..Self::new(Method::POST, repeat, url, what) }
+    }
+
+    fn new(method: Method, repeat: Repeat, url: Url, what: &'a str) -> Self {
+        Self {
+            method,
+            repeat,
+            url,
+            what,
+            accept: "application/json",
+            authorization: Authorization::Cookies,
+            headers: HeaderMap::new(),
+            body: None,
+        }
+    }
+
+    /// The media type that is wanted, in place of JSON.
+    pub fn accept(self, accept: &'static str) -> Self {
+        Self { accept, ..self }
+    }
+
+    pub fn authorization(self, authorization: Authorization<'a>) -> Self {
+        Self { authorization, ..self }
+    }
+
+    pub fn headers(self, headers: HeaderMap) -> Self {
+        Self { headers, ..self }
+    }
+
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+}
+
+impl Http {
+    /// `headers` go with every request.
+    ///
+    /// # Errors
+    /// A certificate cannot be read, or TLS cannot be set up. Nothing is sent yet.
+    pub fn new(
+        instance: &InstanceUrl,
+        transport: &Transport,
+        timeout: Duration,
+        mut headers: HeaderMap,
+    ) -> Result<Self> {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(ENCODING));
+        let builder = reqwest::Client::builder()
+            .user_agent(concat!("acumatica_fdw/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
+            // Ours: no source says that a site sends so many, but proxies add theirs, and some fold them as HTTP allowed
+            // once (RFC 9112, 5.2).
+            .http1_max_headers(MAX_HEADERS)
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            // Redirects carry meaning (see `answer::redirect`) and must not leave the origin.
+            .redirect(reqwest::redirect::Policy::none());
+        let client = tls::configure(builder, transport)?.build().map_err(|reason| {
+            Error::new(ErrorKind::Connect, "could not set up TLS").detail(chain(&reason))
+        })?;
+        let proxy = transport.proxy.as_ref();
+        Ok(Self {
+            client,
+            instance: instance.clone(),
+            proxy: proxy
+                .map(|proxy| proxy.url.trim_start_matches("http://").trim_end_matches('/').to_owned()),
+            has_identity: transport.client_identity.is_some(),
+            timeout,
+            clock: AtomicI64::new(0),
+        })
+    }
+
+    /// Sends a request, follows redirects within the origin if it may be sent again, and returns the answer with its
+    /// body unread if it is a success. Cookies of every answer on the way go to `jar`.
+    ///
+    /// The library sends a request again on its own only where the server had closed the connection before anything of it
+    /// was written.
+    ///
+    /// # Errors
+    /// There is no answer, or it is no success. Of a request that is to be sent once, [`Error::may_be_done`] tells whether
+    /// the server may have acted on it.
+    pub async fn send(&self, jar: &Mutex<CookieJar>, request: Request<'_>) -> Result<Answer> {
+        let jar = || lock(jar);
+        let Request { method, repeat, mut url, what, accept, authorization, headers, body } = request;
+        for _ in 0..=MAX_REDIRECTS {
+            let mut builder = self.client.request(method.clone(), url.clone()).headers(headers.clone());
+            builder = builder.header(ACCEPT, accept);
+            let cookies = jar().header();
+            if let Some(cookies) = cookies {
+                builder = builder.header(COOKIE, cookies);
+            }
+            builder = match authorization {
+                Authorization::Cookies => builder,
+                Authorization::Basic(login) => {
+                    builder.basic_auth(&login.username, Some(login.password.expose()))
+                }
+                Authorization::Bearer(token) => builder.bearer_auth(token.expose()),
+            };
+            if method != Method::GET {
+                builder = match &body {
+                    Some(json) => builder.header(CONTENT_TYPE, "application/json").body(json.clone()),
+                    // IIS answers 411 to a POST without it (docs/acumatica.md section 4).
+                    None => builder.header(CONTENT_LENGTH, 0),
+                };
+            }
+            let sent = within(self.timeout, builder.send()).await.map_err(|late| repeat.broken(late))?;
+            let response = sent.map_err(|reason| match reason.is_connect() {
+                true => self.unsent(&reason),
+                false => repeat.broken(self.unsent(&reason)),
+            })?;
+            self.read_clock(response.headers());
+            jar().absorb(response.headers());
+            let mut answer = Answer::of(response, self.timeout, repeat);
+            if answer.status.is_redirection() {
+                let target = self.redirect_target(what, &url, &answer.headers)?;
+                if repeat == Repeat::Once {
+                    return Err(not_followed(what, target));
+                }
+                url = target;
+                continue;
+            }
+            if !answer.status.is_success() {
+                let status = answer.status;
+                let failure = self.failure(what, answer).await;
+                // What it refuses it has not done, nor what it says it cannot serve now; a gateway, and a site that fails,
+                // say nothing of that.
+                let is_refused = status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE;
+                return Err(if is_refused { failure } else { repeat.broken(failure) });
+            }
+            if accept != PAGE && answer.may_be_page().await? {
+                let (status, headers) = (answer.status, answer.headers.clone());
+                return Err(repeat.broken(answer::page(what, status, &headers, &answer.beginning().await)));
+            }
+            if answer.status == StatusCode::NO_CONTENT && method == Method::GET {
+                return Err(answer::empty(what));
+            }
+            return Ok(answer);
+        }
+        Err(Error::new(ErrorKind::Protocol, format!("the server redirects {what} in a circle")))
+    }
+
+    /// A request of OAuth: an answer of the server is returned whatever it says, unless it
+    /// says that the server cannot answer now.
+    ///
+    /// # Errors
+    /// There is no answer, or one that passes; it can be tried again.
+    async fn exchange(&self, request: oauth2::HttpRequest) -> Result<oauth2::HttpResponse> {
+        const WHAT: &str = "the access token";
+        const MOST_BYTES: usize = 1024 * 1024;
+        // Not less patience than for anything else: the token in an answer that nobody waits for is lost.
+        let timeout = self.timeout;
+        let (head, body) = request.into_parts();
+        let builder = self.client.request(head.method, head.uri.to_string()).headers(head.headers).body(body);
+        let late = |error: Error| match error.kind {
+            ErrorKind::Timeout => Error { kind: ErrorKind::Unavailable, ..error },
+            _ => error,
+        };
+        let sent = within(timeout, builder.send()).await.map_err(late)?;
+        let response = sent.map_err(|reason| self.unsent(&reason))?;
+        self.read_clock(response.headers());
+        let asked = response.url().clone();
+        // Whether a refresh token is used up is the same however often it is sent, and only another answer tells; a code is
+        // redeemed outside of all that repeats.
+        let answer = Answer::of(response, timeout, Repeat::Idempotent);
+        let status = answer.status;
+        if status.is_redirection() {
+            self.redirect_target(WHAT, &asked, &answer.headers)?;
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                "the server redirects the request for an access token",
+            ));
+        }
+        let passes = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY];
+        if status.is_server_error()
+            || passes.contains(&status)
+            || status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+        {
+            let failure = self.failure(WHAT, answer).await;
+            // Nothing was changed, and an identity server says 500 for what passes.
+            let kind = if failure.kind == ErrorKind::Server { ErrorKind::Unavailable } else { failure.kind };
+            return Err(Error { kind, ..failure });
+        }
+        let headers = answer.headers.clone();
+        let body = answer.what_comes(MOST_BYTES).await.map_err(late)?;
+        let text = String::from_utf8_lossy(&body);
+        match page::judge(WHAT, status, &headers, &text) {
+            Some(error) if error.kind == ErrorKind::Blocked => return Err(error),
+            _ => {}
+        }
+        // What it says of its type is not asked: the body tells.
+        let (status, body) = match token_answer::read(status, &body) {
+            Reading::Tokens(json) => (StatusCode::OK, json),
+            Reading::Refusal(json) => (StatusCode::BAD_REQUEST, json),
+            Reading::Unreadable => (StatusCode::OK, body),
+        };
+        let mut response = oauth2::HttpResponse::new(body);
+        *response.status_mut() = status;
+        Ok(response)
+    }
+
+    /// By how many seconds the server's clock is ahead of ours, if that is worth a word.
+    pub fn clock_offset(&self) -> Option<i64> {
+        Some(self.clock.load(Ordering::Relaxed)).filter(|seconds| seconds.abs() >= CLOCK_TOLERANCE)
+    }
+
+    fn read_clock(&self, headers: &HeaderMap) {
+        let date = headers.get(DATE).and_then(|value| value.to_str().ok());
+        if let Some(date) = date.and_then(|text| DateTime::parse_from_rfc2822(text).ok()) {
+            let offset = date.signed_duration_since(DateTime::<Utc>::from(SystemTime::now()));
+            self.clock.store(offset.num_seconds(), Ordering::Relaxed);
+        }
+    }
+
+    async fn failure(&self, what: &str, answer: Answer) -> Error {
+        let status = answer.status;
+        if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return self.proxy_refusal();
+        }
+        let pause = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = pause.and_then(|text| retry::retry_after(text, SystemTime::now().into()));
+        let headers = answer.headers.clone();
+        let failure = answer::failure_by(what, status, &headers, &answer.beginning().await);
+        Error { retry_after, ..failure }
+    }
+
+    /// Where an answer to the request of `asked` leads.
+    fn redirect_target(&self, what: &str, asked: &Url, headers: &HeaderMap) -> Result<Url> {
+        let location = headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        // That an address leads to itself by another origin is said by a site that wants to be asked there.
+        let is_here = || asked.join(location).is_ok_and(|link| link.origin() == asked.origin());
+        let target = self.instance.resolve_from(asked, location).filter(|url| url != asked || is_here());
+        let target = target.filter(|_| !location.is_empty()).ok_or_else(|| {
+            Error::new(ErrorKind::Protocol, format!("the server redirected {what} to another site"))
+                .detail(format!("Location: {}", location.split('?').next().unwrap_or_default()))
+                .hint("Set the option \"url\" to the address that the browser shows after signing in.")
+        })?;
+        match answer::redirect(what, &target) {
+            Some(error) => Err(error),
+            None => Ok(target),
+        }
+    }
+
+    /// Why no answer came at all.
+    fn unsent(&self, reason: &reqwest::Error) -> Error {
+        let host = self.instance.host();
+        let words = chain(reason);
+        if let Some(error) = tls::refusal(host, &words, self.has_identity) {
+            return error.detail(words);
+        }
+        if words.contains("proxy authorization required") {
+            return self.proxy_refusal();
+        }
+        if let Some(what) = unreadable_head(&words) {
+            return Error::new(
+                ErrorKind::Protocol,
+                format!("could not read the answer of \"{host}\": {what}"),
+            )
+            .detail(words)
+            .hint("A proxy or firewall on the way may be changing answers; ask whoever runs it.");
+        }
+        if !reason.is_connect() {
+            return Error::new(
+                ErrorKind::ConnectionLost,
+                format!("the connection to \"{host}\" broke before it answered"),
+            )
+            .detail(words)
+            .hint("Run the query again.");
+        }
+        let (kind, message, hint) = if let Some(proxy) = &self.proxy {
+            (
+                ErrorKind::Unreachable,
+                if words.contains("unsuccessful") {
+                    format!("the proxy \"{proxy}\" could not connect to \"{host}\"")
+                } else {
+                    format!("could not connect to the proxy \"{proxy}\"")
+                },
+                "Check the server options \"proxy\" and \"url\", and that both are running.",
+            )
+        } else if words.contains("dns error") {
+            (
+                ErrorKind::Connect,
+                format!("could not find the host \"{host}\""),
+                "Check the server option \"url\" and the name service.",
+            )
+        } else {
+            (
+                ErrorKind::Unreachable,
+                format!("could not connect to \"{host}\""),
+                "Check the server option \"url\", and that the site is running.",
+            )
+        };
+        Error::new(kind, message).detail(words).hint(hint)
+    }
+
+    fn proxy_refusal(&self) -> Error {
+        let proxy = self.proxy.as_deref().unwrap_or_default();
+        Error::new(
+            ErrorKind::Credentials,
+            format!("the proxy \"{proxy}\" did not accept the user name or password"),
+        )
+        .hint("Set the options \"proxy_user\" and \"proxy_password\" of the user mapping.")
+    }
+}
+
+/// A request that must not be sent again was sent elsewhere by the server.
+fn not_followed(what: &str, mut target: Url) -> Error {
+    target.set_query(None);
+    Error::new(ErrorKind::Protocol, format!("the server redirects {what}, which is sent once only"))
+        .detail(format!("Location: {target}"))
+        .hint("Set the option \"url\" to the address under which the site answers without redirecting.")
+}
+
+impl<'c> oauth2::AsyncHttpClient<'c> for Http {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<oauth2::HttpResponse>> + Send + 'c>>;
+
+    fn call(&'c self, request: oauth2::HttpRequest) -> Self::Future {
+        Box::pin(self.exchange(request))
+    }
+}
+
+/// What is wrong with the head of an answer, by the words of the library that could not read it: trying again brings the
+/// same.
+fn unreadable_head(words: &str) -> Option<&'static str> {
+    [
+        ("message head is too large", "it has too many headers"),
+        ("invalid HTTP header parsed", "one of its headers is not valid"),
+        ("invalid content-length parsed", "its Content-Length is not valid"),
+        ("invalid HTTP status-code parsed", "its status is not valid"),
+        ("invalid HTTP version parsed", "it is not HTTP/1.1"),
+    ]
+    .into_iter()
+    .find_map(|(said, what)| words.contains(said).then_some(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpListener;
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::report::Report;
+    use crate::transport::retry::Retry;
+
+    /// Serves one connection for each of the answers, which are sent as they stand; nothing is sent for an empty one. The
+    /// first lines of the requests come by the channel, each with its body.
+    fn serve(answers: &[&'static str]) -> (Url, mpsc::Receiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let site = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+        let (seen, requests) = mpsc::channel();
+        let answers = answers.to_vec();
+        std::thread::spawn(move || {
+            for answer in answers {
+                let (stream, _) = listener.accept().unwrap();
+                let mut reader = BufReader::new(&stream);
+                let mut head: Vec<String> = Vec::new();
+                while head.last().is_none_or(|line| !line.trim().is_empty()) {
+                    let mut line = String::new();
+                    reader.read_line(&mut line).unwrap();
+                    head.push(line.to_ascii_lowercase());
+                }
+                let length = head.iter().find_map(|line| line.strip_prefix("content-length:"));
+                let mut body = vec![0; length.map_or(0, |length| length.trim().parse().unwrap())];
+                reader.read_exact(&mut body).unwrap();
+                let line = head[0].trim().trim_end_matches(" http/1.1");
+                seen.send(format!("{line} {}", String::from_utf8(body).unwrap())).unwrap();
+                (&stream).write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        (site, requests)
+    }
+
+    const DONE: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n[]";
+    const CUT_OFF: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 20\r\nConnection: close\r\n\r\n[";
+    const BROKEN: &str = "";
+
+    /// Sends a request to what [`serve`] serves until it succeeds or is not to be repeated, and says what the server saw.
+    fn persist(
+        answers: &[&'static str],
+        ask: impl Fn(Url) -> Request<'static>,
+    ) -> (Result<Vec<u8>>, Vec<String>) {
+        let (site, requests) = serve(answers);
+        let instance = InstanceUrl::parse(site.as_str()).unwrap();
+        let second = Duration::from_secs(10);
+        let http = Http::new(&instance, &Transport::default(), second, HeaderMap::new()).unwrap();
+        let jar = Mutex::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let outcome = runtime.block_on(async {
+            let (mut retry, report) = (Retry::new(second), Report::default());
+            loop {
+                let body = match http.send(&jar, ask(site.join("a").unwrap())).await {
+                    Ok(answer) => answer.bytes(100).await,
+                    Err(error) => Err(error),
+                };
+                match body {
+                    Ok(body) => return Ok(body),
+                    Err(error) => retry.pause(error, &report).await?,
+                }
+            }
+        });
+        (outcome, requests.try_iter().collect())
+    }
+
+    fn once(url: Url) -> Request<'static> {
+        Request::post(Repeat::Once, url, "X", Some("{}".into()))
+    }
+
+    fn status(code: &str, headers: &str) -> &'static str {
+        let answer = format!("HTTP/1.1 {code}\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n");
+        Box::leak(answer.into_boxed_str())
+    }
+
+    #[test]
+    fn what_is_sent_once_is_not_repeated_after_a_broken_connection() {
+        for broken in [BROKEN, CUT_OFF] {
+            let (outcome, seen) = persist(&[broken, DONE], once);
+            let error = outcome.unwrap_err();
+            assert!(error.kind == ErrorKind::ConnectionLost && error.may_be_done, "{error:?}");
+            assert_eq!(seen, ["post /a {}"]);
+            let (outcome, seen) = persist(&[broken, DONE], |url| Request::get(url, "X"));
+            assert_eq!((outcome.unwrap(), seen), (b"[]".to_vec(), vec!["get /a ".to_owned(); 2]));
+        }
+        let put = |url| Request::put(Repeat::Idempotent, url, "X", "{}".into());
+        assert_eq!(persist(&[BROKEN, DONE], put).1, ["put /a {}"; 2]);
+    }
+
+    #[test]
+    fn what_is_sent_once_does_not_follow_redirects() {
+        for code in
+            ["301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"]
+        {
+            let elsewhere = status(code, "Location: /b?secret=x\r\n");
+            let (outcome, seen) = persist(&[elsewhere, DONE], once);
+            let error = outcome.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Protocol, "{code}");
+            assert!(
+                error.message.contains("sent once only") && error.detail.unwrap().ends_with("/b"),
+                "{code}"
+            );
+            assert_eq!(seen, ["post /a {}"], "{code}");
+        }
+        let elsewhere = status("307 Temporary Redirect", "Location: /b\r\n");
+        let put = |url| Request::put(Repeat::Idempotent, url, "X", "{}".into());
+        assert_eq!(persist(&[elsewhere, DONE], put).1, ["put /a {}", "put /b {}"]);
+        assert_eq!(persist(&[elsewhere, DONE], |url| Request::get(url, "X")).1, ["get /a ", "get /b "]);
+    }
+
+    #[test]
+    fn what_is_sent_once_is_repeated_where_it_was_not_done() {
+        for refusal in ["503 Service Unavailable", "429 Too Many Requests", "425 Too Early"] {
+            let (outcome, seen) = persist(&[status(refusal, ""), DONE], once);
+            assert!(outcome.is_ok(), "{refusal}");
+            assert_eq!(seen, ["post /a {}"; 2], "{refusal}");
+        }
+        // A gateway does not know what the server behind it did, nor does anybody after an error.
+        for unknown in ["502 Bad Gateway", "504 Gateway Timeout", "500 Internal Server Error"] {
+            let (outcome, seen) = persist(&[status(unknown, ""), DONE], once);
+            assert!(outcome.unwrap_err().may_be_done, "{unknown}");
+            assert_eq!(seen, ["post /a {}"], "{unknown}");
+            let (outcome, seen) = persist(&[status(unknown, ""), DONE], |url| Request::get(url, "X"));
+            assert!(outcome.is_ok() && seen.len() == 2, "{unknown}");
+        }
+        // Nobody listens: nothing was sent.
+        let (site, _) = serve(&[]);
+        let instance = InstanceUrl::parse(site.as_str()).unwrap();
+        let http =
+            Http::new(&instance, &Transport::default(), Duration::from_secs(10), HeaderMap::new()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        while std::net::TcpStream::connect((site.host_str().unwrap(), site.port().unwrap())).is_ok() {}
+        let error = runtime.block_on(http.send(&Mutex::default(), once(site))).map(drop).unwrap_err();
+        assert!(error.kind == ErrorKind::Unreachable && !error.may_be_done, "{error:?}");
+    }
+
+    #[test]
+    fn issue_4_2_a_redirect_by_the_other_scheme_is_one_of_the_site() {
+        let instance = InstanceUrl::parse("https://erp.example/Site").unwrap();
+        let second = Duration::from_secs(1);
+        let http = Http::new(&instance, &Transport::default(), second, HeaderMap::new()).unwrap();
+        let asked = Url::parse("https://erp.example/Site/entity").unwrap();
+        let judge = |location: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(LOCATION, location.parse().unwrap());
+            http.redirect_target("X", &asked, &headers).map(String::from).map_err(|error| error.kind)
+        };
+        let sign_in = "erp.example/Site/Frames/Login.aspx?ReturnUrl=%2fSite%2fentity";
+        for scheme in ["https", "http"] {
+            assert_eq!(judge(&format!("{scheme}://{sign_in}")), Err(ErrorKind::SessionLost));
+        }
+        assert_eq!(judge("http://erp.example:8080/Site/Frames/Login.aspx"), Err(ErrorKind::SessionLost));
+        assert_eq!(
+            judge("http://erp.example/Site/Frames/Error.aspx?message=API+Login+Limit"),
+            Err(ErrorKind::NoSeat)
+        );
+        // Nothing is ever sent in the clear.
+        assert_eq!(
+            judge("http://erp.example/Site/entity/").as_deref(),
+            Ok("https://erp.example/Site/entity/")
+        );
+        // That is no way out of a site that only has the other scheme.
+        assert_eq!(judge("http://erp.example/Site/entity"), Err(ErrorKind::Protocol));
+        for other in [
+            "https://other.example/Site/Frames/Login.aspx",
+            "http://other.example/",
+            "",
+            "ftp://erp.example/",
+        ] {
+            assert_eq!(judge(other), Err(ErrorKind::Protocol), "{other}");
+        }
+    }
+}
