@@ -1,133 +1,20 @@
 #!/usr/bin/env python3
-"""All backends share sessions and wait for them; a session is signed out as soon as nobody may or does use it; no secret can
-be read anywhere."""
+"""All backends share sessions and wait for them; a session is signed out as soon as nobody may or does use it."""
 
 import contextlib
 import json
 import os
 import pathlib
-import shutil
-import stat
-import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from harness import Sim, connect, eventually, finish, in_background, options, raises, redirected, test
-
-APP = {"client_id": "00000000-0000-0000-0000-000000000001@Company", "client_secret": "client-secret"}
-ADMIN = {"username": "admin", "password": "pass-of-admin"}
-ANALYST = {"username": "analyst", "password": "pass-of-analyst"}
-ROWS = 1000
-DATA = os.environ["CLUSTER_DATA"]
-db = connect()
+from harness import connect, eventually, finish, in_background, options, raises, test
+from session_sites import ADMIN, ANALYST, APP, DATA, ROWS, another_site, authorize, count, db, is_gone, known, options_set, roles, seats, server, site, slow, state_directory, users
 
 
-@contextlib.contextmanager
-def site(*arguments, seats=0, **more):
-    """A simulator of the test's own with the foreign server `erp` on it."""
-    sim = Sim("--scale", 0.05, "--seats", seats, *arguments)
-    server(sim, **more)
-    yield sim
-    db.execute("DROP SERVER IF EXISTS erp CASCADE")
-    sim.stop()
-
-
-def server(sim, name="erp", suffix="", user=ADMIN, role="PUBLIC", **more):
-    db.execute(f"DROP SERVER IF EXISTS {name} CASCADE")
-    db.execute(f"""
-        CREATE SERVER {name} FOREIGN DATA WRAPPER acumatica_fdw OPTIONS ({options({"url": sim.url, "company": "Company", **more})});
-        CREATE USER MAPPING FOR {role} SERVER {name} OPTIONS ({options(user)});
-        CREATE FOREIGN TABLE rest{suffix} ("OrderType" text, "OrderNbr" text)
-            SERVER {name} OPTIONS (entity 'SalesOrder', page_size '100');
-        CREATE FOREIGN TABLE gi{suffix} ("OrderType" text OPTIONS (key '1'), "OrderNbr" text OPTIONS (key '2'))
-            SERVER {name} OPTIONS (schema 'OData', inquiry 'BI-SalesOrders', page_size '100')""")
-    if more.get("auth_strategy") == "OAuth" and "refresh_token" not in user:
-        authorize()
-
-
-def authorize(connection=db):
-    address = connection.execute("SELECT acumatica_authorize_url('erp')").fetchone()[0]
-    connection.execute("SELECT acumatica_authorize('erp', %s)", [redirected(address)])
-
-
-def count(table="rest", connection=db):
-    return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-
-
-def users(sim):
-    return sorted(session["user"] for session in sim.sessions())
-
-
-def seats(sim):
-    return sim.control("GET", "seats")
-
-
-@contextlib.contextmanager
-def slow(sim, milliseconds):
-    """In the block another backend has the only session for so long; its rows are right in the end."""
-    sim.control("DELETE", "requests")
-    sim.fault("SalesOrder", "delay", ms=milliseconds)
-    with connect() as holder:
-        wait = in_background("SELECT count(*) FROM rest", holder)
-        eventually(lambda: sim.requests("SalesOrder"))
-        yield
-        assert wait() == [(ROWS,)]
-
-
-@contextlib.contextmanager
-def roles(*names):
-    """Roles that may use everything of the test, each with a connection."""
-    for name in names:
-        db.execute(f"CREATE ROLE {name} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")
-        db.execute(f"GRANT USAGE ON FOREIGN SERVER erp TO {name}")
-    connections = [connect(user=name) for name in names]
-    try:
-        yield connections
-    finally:
-        for connection in connections:
-            connection.close()
-        for name in names:
-            db.execute(f"DROP OWNED BY {name} CASCADE; DROP ROLE {name}")
-
-
-def known(connection=db, columns="*"):
-    return connection.execute(f"SELECT {columns} FROM acumatica_sessions() ORDER BY server, user_name").fetchall()
-
-
-def is_gone(backend):
-    pid = backend.pgconn.backend_pid if not backend.closed else 0
-    return db.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone() == (0,)
-
-
-def options_set(given):
-    return ", ".join(f"SET {name} '{value}'" for name, value in given.items())
-
-
-@contextlib.contextmanager
-def another_site():
-    sim = Sim("--scale", 0.05)
-    yield sim
-    sim.stop()
-
-
-def state_directory():
-    """Where the state of the server is kept."""
-    oids = "SELECT d.oid::text, s.oid::text FROM pg_database d, pg_foreign_server s WHERE datname = current_database() AND srvname = 'erp'"
-    return pathlib.Path(DATA, "acumatica_fdw", *db.execute(oids).fetchone())
-
-
-def seal(text, role="public", name="erp", connection=db):
-    return connection.execute("SELECT acumatica_seal(%s, %s, %s)", [text, name, role]).fetchone()[0]
-
-
-def mode(path):
-    return stat.S_IMODE(path.stat().st_mode)
-
-
-# -- shared sessions ----------------------------------------------------------------------------------------------------
+# -- shared sessions ---------------------------------------------------------------------------------------------------
 
 
 @test
@@ -259,7 +146,7 @@ def a_licence_with_fewer_seats_than_max_sessions_makes_no_error():
                     assert all(wait() == [(ROWS,)] for wait in waits)
 
 
-# -- the end of sessions ------------------------------------------------------------------------------------------------
+# -- the end of sessions -----------------------------------------------------------------------------------------------
 
 
 @test
@@ -375,7 +262,7 @@ def a_seat_that_others_have_is_waited_for():
                 sim.control("DELETE", "seats")
 
 
-# -- DDL ----------------------------------------------------------------------------------------------------------------
+# -- DDL ---------------------------------------------------------------------------------------------------------------
 
 DDL = {
     "drop_user_mapping": "DROP USER MAPPING FOR CURRENT_USER SERVER erp",
@@ -386,6 +273,8 @@ DDL = {
     "alter_user_mapping": "ALTER USER MAPPING FOR CURRENT_USER SERVER erp OPTIONS (SET password 'another')",
     "alter_url": "ALTER SERVER erp OPTIONS (SET url 'http://127.0.0.1:1')",
 }
+
+
 for what, statement in DDL.items():
     for strategy in ("Basic", "OAuthPassword"):
 
@@ -524,7 +413,7 @@ def a_drop_that_is_rolled_back_keeps_the_authorization():
         assert count() == ROWS and list(directory.glob("grant.*[0-9]"))
 
 
-# -- what is shown, and to whom -----------------------------------------------------------------------------------------
+# -- what is shown, and to whom ----------------------------------------------------------------------------------------
 
 
 @test
@@ -589,187 +478,6 @@ def who_is_public_cannot_authorize_for_everyone():
         assert count("gi", alice) == ROWS
         with raises("42501", "for everyone", "user mapping of your own"):
             alice.execute("SELECT acumatica_authorize_url('erp')")
-
-
-# -- secrets ------------------------------------------------------------------------------------------------------------
-
-
-@test
-def sealed_secrets_are_as_good_as_plain_ones():
-    with site() as sim:
-        assert seal("x") != seal("x")
-        form = "grant_type=password&scope=api+offline_access&username=admin&password=pass-of-admin&" + "&".join(f"{k}={v}" for k, v in APP.items())
-        with urllib.request.urlopen(f"{sim.origin}/identity/connect/token", form.encode()) as answer:
-            tokens = json.load(answer)
-        app = {**APP, "client_secret": seal(APP["client_secret"])}
-        for strategy, user in (
-            ("Basic", {**ADMIN, "password": seal(ADMIN["password"])}),
-            ("Cookie", {**ADMIN, "password": seal(ADMIN["password"])}),
-            ("OAuthPassword", {**ADMIN, **app, "password": seal(ADMIN["password"])}),
-            ("OAuth", {**app, "refresh_token": seal(tokens["refresh_token"])}),
-            ("OAuthImplicit", {"access_token": seal(tokens["access_token"])}),
-        ):
-            server(sim, user=user, auth_strategy=strategy)
-            assert count("rest") == ROWS == count("gi")
-            dumped = subprocess.run(["pg_dump", "--schema-only"], check=True, capture_output=True, text=True).stdout
-            plain = sim.control("GET", "secrets")
-            assert "acumatica-sealed:" in dumped and not any(secret in dumped for secret in plain)
-
-
-@contextlib.contextmanager
-def another_key():
-    """In the block the cluster has another key."""
-
-    def set_to(value, file):
-        db.execute(f"ALTER SYSTEM SET acumatica_fdw.key_file = {value}")
-        db.execute("SELECT pg_reload_conf()")
-        eventually(lambda: db.execute("SHOW acumatica_fdw.key_file").fetchone() == (file,))
-
-    directory = tempfile.mkdtemp(dir=DATA)
-    os.chown(directory, os.stat(DATA).st_uid, -1)
-    set_to(f"'{directory}/key'", f"{directory}/key")
-    try:
-        yield pathlib.Path(directory, "key")
-    finally:
-        set_to("DEFAULT", "acumatica_fdw/key")
-        shutil.rmtree(directory)
-
-
-@test
-def a_secret_sealed_with_another_key_is_told():
-    with site(), connect() as backend:
-        db.execute(f"ALTER USER MAPPING FOR PUBLIC SERVER erp OPTIONS (SET password '{seal('pass-of-admin')}')")
-        assert count("gi", backend) == ROWS
-        with another_key() as key:
-            for connection in (backend, connect()):
-                with raises("F0000", "a sealed secret cannot be opened", "acumatica_fdw.key_file", "acumatica_seal()"):
-                    count("rest", connection)
-            db.execute(f"ALTER USER MAPPING FOR PUBLIC SERVER erp OPTIONS (SET password '{seal('pass-of-admin')}')")
-            assert count("rest", backend) == ROWS and mode(key) == 0o600
-            key.chmod(0o640)
-            with raises("F0000", "could not use the key file", "mode 0640"), connect() as third:
-                count("rest", third)
-
-
-@test
-def issue_5_sealed_text_is_of_no_use_to_other_servers_and_roles():
-    with site() as sim, another_site() as elsewhere, roles("alice", "bob") as (alice, bob):
-        mine = seal("pass-of-admin", "alice")
-        both = "CREATE USER MAPPING FOR {} SERVER erp OPTIONS (username 'admin', password '{}')"
-        for role in ("alice", "bob"):
-            db.execute(both.format(role, mine))
-        assert count("rest", alice) == ROWS
-        with raises("F0000", "a sealed secret cannot be opened", '"password"', 'another role than "bob"', "acumatica_seal"):
-            count("rest", bob)
-        db.execute(f"ALTER USER MAPPING FOR PUBLIC SERVER erp OPTIONS (SET password '{mine}')")
-        with raises("F0000", 'another role than "public"'):
-            count()
-        # By default it is for oneself.
-        own = bob.execute("SELECT acumatica_seal('pass-of-admin', 'erp')").fetchone()[0]
-        db.execute(f"ALTER USER MAPPING FOR bob SERVER erp OPTIONS (SET password '{own}')")
-        assert count("rest", bob) == ROWS
-        # A user who may create servers cannot have it sent elsewhere.
-        db.execute("GRANT USAGE ON FOREIGN DATA WRAPPER acumatica_fdw TO bob; GRANT CREATE ON SCHEMA public TO bob")
-        bob.execute(f"""
-            CREATE SERVER evil FOREIGN DATA WRAPPER acumatica_fdw OPTIONS ({options({"url": elsewhere.url, "company": "Company"})});
-            CREATE USER MAPPING FOR bob SERVER evil OPTIONS (username 'admin', password '{own}');
-            CREATE FOREIGN TABLE bait ("OrderType" text) SERVER evil OPTIONS (entity 'SalesOrder')""")
-        with raises("F0000", "a sealed secret cannot be opened", "another host"):
-            bob.execute("SELECT * FROM bait")
-        assert not elsewhere.requests()
-        bob.execute("DROP SERVER evil CASCADE")
-        db.execute("REVOKE USAGE ON FOREIGN DATA WRAPPER acumatica_fdw FROM bob; REVOKE CREATE ON SCHEMA public FROM bob")
-        # Another directory of the same host.
-        db.execute(f"ALTER SERVER erp OPTIONS (SET url '{sim.url}/')")
-        assert count("rest", alice) == ROWS
-    for call, sqlstate, words in (("'x'", "22004", "for a server and a role"), ("'x', 'nowhere'", "42704", "nowhere"), ("'x', 'erp', 'nobody'", "42704", "nobody")):
-        with site(), raises(sqlstate, words):
-            db.execute(f"SELECT acumatica_seal({call})")
-    with site():
-        assert db.execute("SELECT acumatica_seal(NULL, 'erp')").fetchone() == (None,)
-
-
-@test
-def issue_5_text_that_was_sealed_for_all_is_read_with_a_word():
-    with site(), another_key() as key:
-        # What version 1 made of pass-of-admin with this key.
-        key.write_text("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
-        key.chmod(0o600)
-        os.chown(key, os.stat(DATA).st_uid, -1)
-        old = "acumatica-sealed:1:AQEBAQEBAQEBAQEBTnW+TRIJDyvE5hJLPG2/nu+sZ+4rJDVHjEQtcF4="
-        db.execute(f"ALTER USER MAPPING FOR PUBLIC SERVER erp OPTIONS (SET password '{old}')")
-        with connect() as backend:
-            heard = []
-            backend.execute("SET client_min_messages = notice")
-            backend.add_notice_handler(lambda note: heard.append((note.severity, note.message_primary, note.message_hint)))
-            assert count("rest", backend) == count("gi", backend) == ROWS
-            assert len(heard) == 1 and heard[0][0] == "NOTICE" and '"password"' in heard[0][1], heard
-            assert "acumatica_seal('…', 'erp', 'public')" in heard[0][2] and "ALTER USER MAPPING FOR public SERVER erp" in heard[0][2], heard
-            db.execute(f"ALTER USER MAPPING FOR PUBLIC SERVER erp OPTIONS (SET password '{seal('pass-of-admin')}')")
-            assert count("rest", backend) == ROWS and len(heard) == 1
-
-
-@test
-def another_key_makes_no_more_sessions_than_max_sessions():
-    with site() as sim, connect() as one:
-        assert count("rest", one) == ROWS
-        with another_key(), connect() as other:
-            for _ in range(2):
-                assert count("rest", one) == ROWS == count("rest", other)
-            # What was opened under the old key is beyond reach.
-            assert seats(sim)["peak"] <= 2, seats(sim)
-
-
-@test
-def after_a_change_of_key_one_can_authorize_again():
-    with site(auth_strategy="OAuth", user=APP), connect() as backend:
-        assert count("rest", backend) == ROWS
-        db.execute("SELECT acumatica_authorize_url('erp')")
-        with another_key():
-            with connect() as other, raises("28000", "acumatica_authorize_url('erp')"):
-                count("rest", other)
-            with connect() as other:
-                authorize(other)
-                assert count("rest", other) == ROWS == count("rest", backend)
-
-
-@test
-def nothing_on_disk_is_readable():
-    with site(auth_strategy="OAuth", user=APP) as sim:
-        db.execute("SELECT acumatica_authorize_url('erp')")
-        assert count() == ROWS
-        secrets = [*sim.control("GET", "secrets"), APP["client_secret"]]
-        base = pathlib.Path(DATA, "acumatica_fdw")
-        files = [path for path in base.rglob("*") if path.is_file()]
-        assert len(secrets) > 5 and {path.name.split(".")[0] for path in files} >= {"session", "grant", "pending", "key", "user", "queue"}
-        for path in [base, *base.rglob("*")]:
-            assert mode(path) == (0o600 if path.is_file() else 0o700), (path, oct(mode(path)))
-        for path in files:
-            text = path.read_text()
-            assert not any(secret in text for secret in secrets), path
-
-
-@test
-def files_hold_secrets_for_those_who_may_read_files():
-    with site() as sim, roles("alice") as (alice,):
-        directory = tempfile.mkdtemp(dir=DATA)
-        for name, text in (("password", ADMIN["password"]), ("client", "client-secret\r\n")):
-            pathlib.Path(directory, name).write_text(text)
-            os.chmod(f"{directory}/{name}", 0o600)
-            os.chown(f"{directory}/{name}", os.stat(DATA).st_uid, -1)
-        os.chown(directory, os.stat(DATA).st_uid, -1)
-        login = {"username": "admin", "password_file": f"{directory}/password"}
-        app = {"client_id": APP["client_id"], "client_secret_file": f"{directory}/client"}
-        for strategy, user in (("Basic", login), ("OAuthPassword", {**login, **app})):
-            server(sim, user=user, auth_strategy=strategy)
-            db.execute("GRANT USAGE ON FOREIGN SERVER erp TO alice; GRANT SELECT ON rest, gi TO alice")
-            assert count() == ROWS == count("gi", alice)
-            with raises("42501", '_file"', "pg_read_server_files"):
-                alice.execute(f"CREATE USER MAPPING FOR alice SERVER erp OPTIONS ({options(user)})")
-        server(sim, user={**login, "password_file": f"{directory}/none"})
-        with raises("HV024", f'could not read the file "{directory}/none"'):
-            count()
-        shutil.rmtree(directory)
 
 
 finish()
