@@ -1,6 +1,6 @@
 //! The value that a column is compared with once arithmetic on the column is undone, as an expression of PostgreSQL.
 
-use acumatica_pushdown::{Inverse, Value};
+use acumatica_pushdown::{Inverse, Solved};
 use pgrx::prelude::*;
 
 use crate::planner::value::base_type;
@@ -21,7 +21,7 @@ const NUMERIC_TO_DOUBLE: u32 = 1746;
 ///
 /// # Safety
 /// The values are expressions, of numbers if there are inverses.
-pub unsafe fn built(value: Value<Expr>) -> Expr {
+pub unsafe fn built(value: Solved<Expr>) -> Expr {
     if value.inverses.is_empty() {
         return value.of;
     }

@@ -56,17 +56,17 @@ pub unsafe fn shippable(
 ) -> Result<Shippable<Expr>, Reason> {
     // SAFETY: as the caller says; what is made of its expressions is palloc'd.
     unsafe {
-        let Shippable { condition, is_whole } = translate(&Reader { relid, columns }.term(clause))?;
+        let Shippable { condition, is_whole } = translate(&Nodes { relid, columns }.term(clause))?;
         Ok(Shippable { condition: condition.map(&mut |value| built(value)), is_whole })
     }
 }
 
-struct Reader<'a> {
+struct Nodes<'a> {
     relid: pg_sys::Index,
     columns: &'a [Column],
 }
 
-impl Reader<'_> {
+impl Nodes<'_> {
     unsafe fn term(&self, expression: Expr) -> Term<Expr> {
         // SAFETY: an expression of a plan.
         unsafe {

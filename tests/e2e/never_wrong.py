@@ -58,6 +58,11 @@ def nothing_is_counted_or_skipped_where_the_server_keeps_more():
 def nothing_is_counted_or_skipped_while_a_part_of_the_conditions_is_left():
     same("SELECT count(*) FROM orders WHERE total > 4000 AND descr ~ 'e'")
     same("SELECT count(*) FROM orders WHERE (total > 4000 AND descr ~ 'e') OR priority = 1")
+    # NaN cannot be sent.
+    assert same("SELECT count(*) FROM orders WHERE total > ALL (ARRAY[40, 'NaN']::numeric[])") == [(0,)]
+    same("SELECT count(*) FROM orders WHERE (total > 40 AND total > ALL (ARRAY[40, 'NaN']::numeric[])) OR priority = 1")
+    # It leaves nothing to ask for, and keeps what is not NULL.
+    same("SELECT count(*) FROM orders WHERE (total > 4000 AND descr LIKE '%') OR priority = 1")
     same("SELECT total FROM orders WHERE total > 4000 AND descr ~ 'e' ORDER BY total DESC LIMIT 3 OFFSET 7")
 
 

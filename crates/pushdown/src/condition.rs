@@ -1,5 +1,7 @@
 //! Conditions whose values are yet to be worked out, and what they come to when a scan starts.
 
+use std::cell::Cell;
+
 use serde::{Deserialize, Serialize};
 
 use crate::class::Dialect;
@@ -93,7 +95,7 @@ pub enum Outcome {
 
 /// What the server is asked for, of rows that must meet all of some conditions.
 pub fn outcome<V>(conditions: &[Condition<V>], values: &impl Fn(&V) -> Values) -> Outcome {
-    all(conditions, values)
+    all(conditions, values, &Cell::default())
 }
 
 /// What the server would be asked for conditions whose values may not be known yet.
@@ -114,9 +116,9 @@ pub fn described<V>(
     dialect: Dialect,
     values: &impl Fn(&V) -> Values,
 ) -> Described {
-    let (mut asked, mut kept) = (Vec::new(), Vec::new());
+    let (mut asked, mut kept, dropped) = (Vec::new(), Vec::new(), Cell::default());
     for (index, condition) in conditions.iter().enumerate() {
-        match condition.work_out(values) {
+        match condition.work_out(values, &dropped) {
             Outcome::Filter(filter) => {
                 kept.extend(refusal(&filter, dialect).map(|why| (index, why)));
                 asked.push(filter);
@@ -129,6 +131,7 @@ pub fn described<V>(
         }
     }
     let filter = (!asked.is_empty()).then_some(Filter::And(asked));
+    complete &= !dropped.get();
     let exact = complete && filter.as_ref().is_none_or(|filter| filter.is_exact(dialect));
     Described { filter, kept, exact }
 }
@@ -150,10 +153,11 @@ impl<V> Condition<V> {
         }
     }
 
-    fn work_out(&self, values: &impl Fn(&V) -> Values) -> Outcome {
+    /// Sets `dropped` if the outcome is that of a part only.
+    fn work_out(&self, values: &impl Fn(&V) -> Values, dropped: &Cell<bool>) -> Outcome {
         match self {
-            Self::And(parts) => all(parts, values),
-            Self::Or(parts) => any(parts.iter().map(|part| part.work_out(values))),
+            Self::And(parts) => all(parts, values, dropped),
+            Self::Or(parts) => any(parts.iter().map(|part| part.work_out(values, dropped))),
             Self::Compare { field, comparison, values: source, every, slack, reading } => {
                 let Values { literals, has_null } = values(source);
                 let each = literals.into_iter().map(|value| match value.ok().and_then(|v| reading.of(v)) {
@@ -162,7 +166,7 @@ impl<V> Condition<V> {
                 });
                 match (every, has_null) {
                     (true, true) => Outcome::NoRow,
-                    (true, false) => together(each),
+                    (true, false) => together(each, dropped),
                     (false, _) => any(each),
                 }
             }
@@ -253,17 +257,17 @@ fn pieces(pattern: &str) -> Option<Vec<String>> {
 }
 
 /// All must be met: what is not known need not be asked for.
-fn all<V>(parts: &[Condition<V>], values: &impl Fn(&V) -> Values) -> Outcome {
-    together(parts.iter().map(|part| part.work_out(values)))
+fn all<V>(parts: &[Condition<V>], values: &impl Fn(&V) -> Values, dropped: &Cell<bool>) -> Outcome {
+    together(parts.iter().map(|part| part.work_out(values, dropped)), dropped)
 }
 
-fn together(parts: impl Iterator<Item = Outcome>) -> Outcome {
+fn together(parts: impl Iterator<Item = Outcome>, dropped: &Cell<bool>) -> Outcome {
     let mut asked = Vec::new();
     for part in parts {
         match part {
             Outcome::Filter(filter) => asked.push(filter),
             Outcome::NoRow => return Outcome::NoRow,
-            Outcome::AnyRow => {}
+            Outcome::AnyRow => dropped.set(true),
         }
     }
     if asked.is_empty() { Outcome::AnyRow } else { Outcome::Filter(Filter::And(asked)) }
@@ -284,5 +288,125 @@ fn any(parts: impl Iterator<Item = Outcome>) -> Outcome {
         0 => Outcome::NoRow,
         1 => Outcome::Filter(asked.remove(0)),
         _ => Outcome::Filter(Filter::Or(asked)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::column::ColumnType;
+
+    /// What stands for a value: the elements of an array, NULL as `None`; what cannot be sent is "?".
+    type Given = Vec<Option<&'static str>>;
+
+    fn values(given: &Given) -> Values {
+        let literal = |text: &&str| match *text {
+            "?" => Err("?".to_owned()),
+            digits if digits.parse::<i32>().is_ok() => Ok(Literal::Integer(digits.to_owned())),
+            text => Ok(Literal::Text(text.to_owned())),
+        };
+        Values {
+            literals: given.iter().flatten().map(literal).collect(),
+            has_null: given.is_empty() || given.contains(&None),
+        }
+    }
+
+    fn field(ty: ColumnType) -> Field {
+        Field { path: vec!["A".into()], ty, vouched: true, key: false }
+    }
+
+    fn compared(comparison: Comparison, given: &[Option<&'static str>], every: bool) -> Condition<Given> {
+        let (slack, reading) = (Slack::default(), Reading::Value);
+        Condition::Compare {
+            field: field(ColumnType::Int4),
+            comparison,
+            values: given.to_vec(),
+            every,
+            slack,
+            reading,
+        }
+    }
+
+    fn like(pattern: &'static str) -> Condition<Given> {
+        let (syntax, case) = (Syntax::Like, Case::Same);
+        Condition::Match { field: field(ColumnType::Text), text: vec![Some(pattern)], syntax, case }
+    }
+
+    fn sent(condition: &Condition<Given>) -> Option<String> {
+        match outcome(std::slice::from_ref(condition), &values) {
+            Outcome::Filter(filter) => crate::print::print(&filter, Dialect::Dac),
+            Outcome::AnyRow => None,
+            Outcome::NoRow => Some("no row".into()),
+        }
+    }
+
+    fn is_exact(condition: &Condition<Given>) -> bool {
+        described(std::slice::from_ref(condition), true, Dialect::Dac, &values).exact
+    }
+
+    #[test]
+    fn a_list_is_met_by_one_or_by_all_and_null_meets_nothing() {
+        use Comparison::{Eq, Gt};
+        assert_eq!(sent(&compared(Eq, &[Some("1"), None, Some("2")], false)).unwrap(), "(A eq 1 or A eq 2)");
+        assert_eq!(sent(&compared(Gt, &[Some("1"), Some("2")], true)).unwrap(), "(A gt 1 and A gt 2)");
+        assert_eq!(sent(&compared(Gt, &[Some("1"), None], true)).unwrap(), "no row");
+        assert_eq!(sent(&compared(Eq, &[None], false)).unwrap(), "no row");
+    }
+
+    #[test]
+    fn a_list_with_a_value_that_cannot_be_sent_is_left_to_the_other_values_only_if_all_must_be_met() {
+        let (one, all) = (compared(Comparison::Eq, &[Some("1"), Some("?")], false), [Some("1"), Some("?")]);
+        assert_eq!(sent(&one), None);
+        let all = compared(Comparison::Gt, &all, true);
+        assert_eq!(sent(&all).unwrap(), "A gt 1");
+        assert!(!is_exact(&all) && is_exact(&compared(Comparison::Gt, &[Some("1")], true)));
+    }
+
+    #[test]
+    fn a_condition_is_not_exact_while_a_part_of_it_leaves_nothing_to_ask_for() {
+        let five = || compared(Comparison::Eq, &[Some("5")], false);
+        let three = || compared(Comparison::Eq, &[Some("3")], false);
+        assert!(is_exact(&Condition::Or(vec![Condition::And(vec![three()]), five()])));
+        // LIKE '%' keeps what is not NULL.
+        let part = Condition::Or(vec![Condition::And(vec![like("%"), three()]), five()]);
+        assert_eq!(sent(&part).unwrap(), "(A eq 3 or A eq 5)");
+        assert!(!is_exact(&part));
+    }
+
+    #[test]
+    fn patterns_are_what_stands_between_their_wildcards() {
+        assert_eq!(
+            sent(&like("ab%cd_e")).unwrap(),
+            "(startswith(A,'ab') and contains(A,'cd') and contains(A,'e'))"
+        );
+        assert_eq!(sent(&like(r"50\%")).unwrap(), "A eq '50%'");
+        assert_eq!(sent(&like("%%_")), None);
+        // PostgreSQL raises an error, if it comes to it.
+        assert_eq!(sent(&like(r"ab\")), None);
+    }
+
+    #[test]
+    fn null_is_a_value_to_what_is_distinct() {
+        let distinct =
+            |given, is| Condition::Distinct { field: field(ColumnType::Int4), value: vec![given], is };
+        assert_eq!(sent(&distinct(None, true)).unwrap(), "A ne null");
+        assert_eq!(sent(&distinct(None, false)).unwrap(), "A eq null");
+        assert_eq!(sent(&distinct(Some("5"), true)).unwrap(), "(A ne 5 or A eq null)");
+        assert_eq!(sent(&distinct(Some("5"), false)).unwrap(), "A eq 5");
+    }
+
+    #[test]
+    fn years_become_days() {
+        let year = |year| Condition::Compare {
+            field: field(ColumnType::Date),
+            comparison: Comparison::Ge,
+            values: vec![Some(year)],
+            every: false,
+            slack: Slack { before: 1, after: 367 },
+            reading: Reading::Year,
+        };
+        assert_eq!(sent(&year("2024")).unwrap(), "A ge 2023-12-30T00:00:00Z");
+        assert_eq!(sent(&year("12024")), None);
+        assert_eq!(sent(&year("text")), None);
     }
 }

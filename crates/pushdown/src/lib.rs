@@ -34,5 +34,5 @@ pub use literal::{Literal, plain};
 pub use print::{QUERY, print, refusal};
 pub use reason::Reason;
 pub use shippable::{Shippable, translate};
-pub use solve::{Inverse, Value};
+pub use solve::{Inverse, Solved};
 pub use term::{Arithmetic, Cast, Node, SqlType, Syntax, Term};

@@ -12,7 +12,7 @@ use crate::condition::{Condition, Reading};
 use crate::filter::{Case, Comparison, Field, Slack, Test};
 use crate::literal::Literal;
 use crate::reason::Reason;
-use crate::solve::{Value, solved, turned};
+use crate::solve::{Solved, solved, turned};
 use crate::subject::{Subject, cut_off, subject, widened};
 use crate::term::{Node, SqlType, Syntax, Term};
 
@@ -26,13 +26,13 @@ pub struct Shippable<V> {
 }
 
 /// A condition, or why there is none.
-type Found<V> = Result<Condition<Value<V>>, Reason>;
+type Found<V> = Result<Condition<Solved<V>>, Reason>;
 
 /// What a clause asks of the server.
 ///
 /// # Errors
 /// Why it cannot be sent.
-pub fn translate<V: Clone>(clause: &Term<V>) -> Result<Shippable<Value<V>>, Reason> {
+pub fn translate<V: Clone>(clause: &Term<V>) -> Result<Shippable<Solved<V>>, Reason> {
     let mut dropped = false;
     let condition = truth(clause, true, &mut dropped)?;
     Ok(Shippable { condition, is_whole: !dropped })
@@ -189,7 +189,7 @@ fn of_array<V: Clone>(node: &Node<V>, wanted: bool) -> Found<V> {
     let comparison = if wanted { comparison } else { negated(comparison) };
     // That one of them is not so is that not all are.
     let every = *any != wanted;
-    let values = Value::plain(array.value.clone());
+    let values = Solved::plain(array.value.clone());
     Ok(Condition::Compare { field, comparison, values, every, slack, reading })
 }
 
@@ -214,7 +214,7 @@ fn distinct<V: Clone>(
     if !mine.ty.is_comparable(value.ty) || mine.ty.is_moment() {
         return Err(Reason::OtherTypes);
     }
-    Ok(Condition::Distinct { field, value: Value::plain(value.value.clone()), is: wanted })
+    Ok(Condition::Distinct { field, value: Solved::plain(value.value.clone()), is: wanted })
 }
 
 /// LIKE and what is like it.
@@ -239,8 +239,8 @@ fn matching<V: Clone>(node: &Node<V>, wanted: bool) -> Found<V> {
     Ok(matched(field, text, *syntax, case))
 }
 
-fn matched<V: Clone>(field: Field, text: &Term<V>, syntax: Syntax, case: Case) -> Condition<Value<V>> {
-    Condition::Match { field, text: Value::plain(text.value.clone()), syntax, case }
+fn matched<V: Clone>(field: Field, text: &Term<V>, syntax: Syntax, case: Case) -> Condition<Solved<V>> {
+    Condition::Match { field, text: Solved::plain(text.value.clone()), syntax, case }
 }
 
 /// `lower(field) = value`.

@@ -5,7 +5,7 @@ use crate::literal::Literal;
 use crate::term::{Node, Term};
 
 /// How an expression comes from the one within it.
-pub(crate) enum Step<'a, V> {
+pub(crate) enum Operation<'a, V> {
     Add(&'a Term<V>),
     Subtract(&'a Term<V>),
     SubtractFrom(&'a Term<V>),
@@ -16,7 +16,7 @@ pub(crate) enum Step<'a, V> {
 
 /// What a column is compared with: an expression of the query, and what is done to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Value<V> {
+pub struct Solved<V> {
     /// The expression.
     pub of: V,
     /// In this order, each to the result of the one before, in numeric.
@@ -42,7 +42,7 @@ pub enum Inverse<V> {
     Divide(V),
 }
 
-impl<V> Value<V> {
+impl<V> Solved<V> {
     /// An expression as it stands.
     pub(crate) fn plain(of: V) -> Self {
         Self { of, inverses: Vec::new(), is_rounded: false }
@@ -64,35 +64,37 @@ pub(crate) fn turned(comparison: Comparison) -> Comparison {
 pub(crate) fn solved<V: Clone>(
     mut comparison: Comparison,
     value: &Term<V>,
-    steps: &[Step<'_, V>],
-) -> Option<(Comparison, Value<V>)> {
-    let mut solved = Value::plain(value.value.clone());
+    steps: &[Operation<'_, V>],
+) -> Option<(Comparison, Solved<V>)> {
+    let mut solved = Solved::plain(value.value.clone());
     if !steps.is_empty() && !value.ty.is_number() {
         return None;
     }
     for step in steps {
         // What was rounded at the size that a number had before need not be near it at the size it has then.
-        if solved.is_rounded && matches!(step, Step::Add(_) | Step::Subtract(_) | Step::SubtractFrom(_)) {
+        if solved.is_rounded
+            && matches!(step, Operation::Add(_) | Operation::Subtract(_) | Operation::SubtractFrom(_))
+        {
             return None;
         }
         solved.inverses.push(match step {
-            Step::Add(number) => Inverse::Subtract(number.value.clone()),
-            Step::Subtract(number) => Inverse::Add(number.value.clone()),
-            Step::SubtractFrom(number) => {
+            Operation::Add(number) => Inverse::Subtract(number.value.clone()),
+            Operation::Subtract(number) => Inverse::Add(number.value.clone()),
+            Operation::SubtractFrom(number) => {
                 comparison = turned(comparison);
                 Inverse::SubtractFrom(number.value.clone())
             }
-            Step::Negate => {
+            Operation::Negate => {
                 comparison = turned(comparison);
                 Inverse::Negate
             }
-            Step::Multiply(factor) | Step::Divide(factor) => {
+            Operation::Multiply(factor) | Operation::Divide(factor) => {
                 if signed(factor)? < 0.0 {
                     comparison = turned(comparison);
                 }
                 solved.is_rounded = true;
                 match step {
-                    Step::Multiply(_) => Inverse::Divide(factor.value.clone()),
+                    Operation::Multiply(_) => Inverse::Divide(factor.value.clone()),
                     _ => Inverse::Multiply(factor.value.clone()),
                 }
             }

@@ -4,7 +4,7 @@ use crate::class::TypeCategory;
 use crate::condition::Reading;
 use crate::filter::{Field, Slack};
 use crate::reason::Reason;
-use crate::solve::Step;
+use crate::solve::Operation;
 use crate::term::{Arithmetic, Cast, Node, SqlType, Term};
 
 /// What of a field a comparison is about, and what has to be done to the other side for it to be about the field.
@@ -13,7 +13,7 @@ pub(crate) struct Subject<'a, V> {
     pub reading: Reading,
     pub slack: Slack,
     /// From the outermost to the innermost.
-    pub steps: Vec<Step<'a, V>>,
+    pub steps: Vec<Operation<'a, V>>,
 }
 
 /// What of a field an expression is.
@@ -44,7 +44,7 @@ pub(crate) fn subject<V>(term: &Term<V>) -> Result<Subject<'_, V>, Reason> {
             }
             Ok(Subject { reading: Reading::Year, slack: widened(subject.slack, 1, 367), ..subject })
         }
-        Node::Negate(of) => with_step(of, Step::Negate),
+        Node::Negate(of) => with_step(of, Operation::Negate),
         Node::Arithmetic { operator, left, right } => of_arithmetic(term.ty, *operator, left, right),
         _ => Err(Reason::NotAField),
     }
@@ -66,21 +66,21 @@ fn of_arithmetic<'a, V>(
         return Err(Reason::NotAField);
     }
     match (operator, is_left) {
-        (Some(Arithmetic::Add), true) => with_step(left, Step::Add(right)),
-        (Some(Arithmetic::Add), false) => with_step(right, Step::Add(left)),
-        (Some(Arithmetic::Subtract), true) => with_step(left, Step::Subtract(right)),
-        (Some(Arithmetic::Subtract), false) => with_step(right, Step::SubtractFrom(left)),
-        (Some(Arithmetic::Multiply), true) => with_step(left, Step::Multiply(right)),
-        (Some(Arithmetic::Multiply), false) => with_step(right, Step::Multiply(left)),
+        (Some(Arithmetic::Add), true) => with_step(left, Operation::Add(right)),
+        (Some(Arithmetic::Add), false) => with_step(right, Operation::Add(left)),
+        (Some(Arithmetic::Subtract), true) => with_step(left, Operation::Subtract(right)),
+        (Some(Arithmetic::Subtract), false) => with_step(right, Operation::SubtractFrom(left)),
+        (Some(Arithmetic::Multiply), true) => with_step(left, Operation::Multiply(right)),
+        (Some(Arithmetic::Multiply), false) => with_step(right, Operation::Multiply(left)),
         // Of whole numbers it is cut off.
         (Some(Arithmetic::Divide), true) if result == SqlType::Numeric => {
-            with_step(left, Step::Divide(right))
+            with_step(left, Operation::Divide(right))
         }
         _ => Err(Reason::NoOperator),
     }
 }
 
-fn with_step<'a, V>(inner: &'a Term<V>, step: Step<'a, V>) -> Result<Subject<'a, V>, Reason> {
+fn with_step<'a, V>(inner: &'a Term<V>, step: Operation<'a, V>) -> Result<Subject<'a, V>, Reason> {
     let mut subject = subject(inner)?;
     if !matches!(TypeCategory::of(subject.field.ty), Some(TypeCategory::Integer | TypeCategory::Decimal)) {
         return Err(Reason::OtherTypes);
