@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# How long imports take and how much the backend grows: medians of 5, each in a backend of its own. The definition of
-# an endpoint is that of ../shared/fixtures; without it, the simulator's own. Run by `make bench`.
+# Measures the time of imports and the growth of the backend: medians of 5 imports, each in a new backend. Uses the endpoint
+# definition in ../shared/fixtures if it exists, else the simulator's own. Run by `make bench`.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 definition=$here/../shared/fixtures/swagger/Default_24.200.001.swagger.json

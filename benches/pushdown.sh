@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What pushdown saves: each query as it is, and with a fence (OFFSET 0) that has PostgreSQL do the work. Medians of 5 in
-# one backend, over 200,000 orders of a data access class; the simulator answers after 20 ms, as a near server would.
+# Measures what pushdown saves: each query as it is, and with an optimization fence (OFFSET 0), so that PostgreSQL does the
+# work. Medians of 5 in one backend, over 200,000 orders of a data access class; the simulator answers after 20 ms.
 # Run by `make bench`.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How fast rows come, and what LIMIT saves: medians of 7 runs on 200,000 rows of 12 columns of a generic inquiry, from
+# Measures scans with and without LIMIT: medians of 7 runs over 200,000 rows of 12 columns of a generic inquiry, read from
 # the simulator on this machine. Run by `make bench`.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -111,16 +111,16 @@ impl<T> Waiting<T> {
 
 /// Polls, and reports the notices that came before the result or with it.
 fn poll<T>(next: impl Fn() -> Option<T>, notices: impl Fn() -> Vec<Notice>) -> Poll<T> {
-    let tell = || {
+    let report_notices = || {
         for notice in notices() {
-            let tell = if notice.is_warning { error::warning } else { error::notice };
-            tell(notice.message, notice.hint);
+            let report = if notice.is_warning { error::warning } else { error::notice };
+            report(notice.message, notice.hint);
         }
     };
-    tell();
+    report_notices();
     let next = next();
     if next.is_some() {
-        tell();
+        report_notices();
     }
     next.map_or(Poll::Pending, Poll::Ready)
 }
