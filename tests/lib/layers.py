@@ -36,7 +36,9 @@ def imports(sources):
     """Module path → the modules that it names."""
     edges = {name: set() for name in sources}
     for name, text in sources.items():
-        for base, rest in re.findall(r"\b(crate|super|self)::([A-Za-z_0-9:]+)", text):
+        groups = re.findall(r"\b(crate|super|self)::([a-z_0-9:]*)\{([^{}]*)\}", text)
+        grouped = [(base, path + part.strip()) for base, path, parts in groups for part in parts.split(",")]
+        for base, rest in grouped + re.findall(r"\b(crate|super|self)::([A-Za-z_0-9:]+)", text):
             here = name.split("::") if name else []
             up = {"crate": [], "super": here[:-1], "self": here}[base]
             parts = [part for part in up + rest.strip(":").split("::") if part]

@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use acumatica_client::catalog::{Contract, CustomField, Entity, MemberType};
 
-use crate::draft::{self, Draft, Remote, TableDraft, sql_type};
+use crate::draft::{self, Draft, TableDraft, sql_type};
 use crate::keys::{self, Key};
 use crate::known::Known;
 use crate::names::is_step;
+use crate::origin::Origin;
 use crate::record::{LINK_DEPTH, Reader, Record, Shape, values};
 use crate::{Kind, REST, Schema, Settings};
 
@@ -178,7 +179,7 @@ impl<'a> Forms<'a> {
         ];
         let custom = self.custom_of(record.entity);
         columns.extend(custom.filter(|field| field.within == record.path).map(|field| {
-            let remote = Remote::Custom(format!("{}.{}", field.view, field.name));
+            let remote = Origin::Custom(format!("{}.{}", field.view, field.name));
             Draft::new(&[&field.name], remote, sql_type(field.ty), Kind::Custom).within(&field.view)
         }));
         columns
@@ -239,7 +240,7 @@ impl<'a> Forms<'a> {
             if let Shape::Value(ty) = self.reader.shape(root, member) {
                 let name = member.name.clone();
                 let required = REQUIRED_PARAMETERS.contains(&(root.entity, &name));
-                let remote = Remote::Parameter { name, required };
+                let remote = Origin::Parameter { name, required };
                 columns.push(
                     Draft::new(&[&member.name], remote, sql_type(ty), Kind::Parameter).within(root.entity),
                 );
@@ -297,7 +298,7 @@ fn row_number(list: &Record<'_>) -> Draft {
 
 /// Whether the column is that of the entity's field, or of its code.
 fn is_field(draft: &Draft, field: &str) -> bool {
-    let Remote::Field(path) = &draft.remote else { return false };
+    let Origin::Field(path) = &draft.remote else { return false };
     path == field || (draft.kind == Kind::Code && path.strip_suffix("/id") == Some(field))
 }
 

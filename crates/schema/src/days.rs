@@ -8,8 +8,8 @@
 
 use std::collections::HashMap;
 
-use crate::draft::Remote;
 use crate::names::snake;
+use crate::origin::Origin;
 
 /// What becomes of fields whose type holds a date and a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,19 +36,19 @@ const TIMESTAMPTZ: &str = "timestamp with time zone";
 pub(crate) fn settle(
     sql_type: &'static str,
     table: &str,
-    remote: &Remote,
+    remote: &Origin,
     seen: Option<&HashMap<String, bool>>,
     days: Days,
 ) -> &'static str {
     if sql_type != TIMESTAMPTZ || days == Days::TimestampTz {
         return sql_type;
     }
-    let (Remote::Field(path) | Remote::Parameter { name: path, .. }) = remote else {
+    let (Origin::Field(path) | Origin::Parameter { name: path, .. }) = remote else {
         // Custom date-times have no zone (docs/acumatica.md section 2), so neither has their type: what is written is shown.
         return "timestamp without time zone";
     };
     let seen = match remote {
-        Remote::Field(_) => seen.and_then(|fields| fields.get(path)),
+        Origin::Field(_) => seen.and_then(|fields| fields.get(path)),
         _ => None,
     };
     match (holds(table, path), days) {
@@ -184,17 +184,17 @@ mod tests {
 
     #[test]
     fn the_option_decides_where_names_do_not_tell() {
-        let of = |name: &str, days| settle(TIMESTAMPTZ, "Case", &Remote::Field(name.into()), None, days);
+        let of = |name: &str, days| settle(TIMESTAMPTZ, "Case", &Origin::Field(name.into()), None, days);
         assert_eq!(of("ClosingDate", Days::Auto), "date");
         assert_eq!(of("SLA", Days::Auto), TIMESTAMPTZ);
         assert_eq!(of("SLA", Days::Date), "date");
         assert_eq!(of("LastModifiedDateTime", Days::Date), TIMESTAMPTZ);
         assert_eq!(of("ClosingDate", Days::TimestampTz), TIMESTAMPTZ);
-        assert_eq!(settle("text", "Case", &Remote::Field("ClosingDate".into()), None, Days::Date), "text");
-        let custom = Remote::Custom("Document.UsrDate".into());
+        assert_eq!(settle("text", "Case", &Origin::Field("ClosingDate".into()), None, Days::Date), "text");
+        let custom = Origin::Custom("Document.UsrDate".into());
         assert_eq!(settle(TIMESTAMPTZ, "Case", &custom, None, Days::Auto), "timestamp without time zone");
         assert_eq!(settle(TIMESTAMPTZ, "Case", &custom, None, Days::TimestampTz), TIMESTAMPTZ);
-        let given = Remote::Parameter { name: "AsOfDate".into(), required: true };
+        let given = Origin::Parameter { name: "AsOfDate".into(), required: true };
         assert_eq!(settle(TIMESTAMPTZ, "Stock", &given, None, Days::Auto), "date");
     }
 
@@ -204,15 +204,15 @@ mod tests {
             .map(|name| (name.to_owned(), name != "ClosingDate" && name != "SLA"));
         let seen = HashMap::from(fields);
         let of =
-            |name: &str| settle(TIMESTAMPTZ, "Cases", &Remote::Field(name.into()), Some(&seen), Days::Auto);
+            |name: &str| settle(TIMESTAMPTZ, "Cases", &Origin::Field(name.into()), Some(&seen), Days::Auto);
         assert_eq!(of("Closed"), "date");
         assert_eq!(of("ClosingDate"), TIMESTAMPTZ);
         assert_eq!(of("CreatedOn"), TIMESTAMPTZ);
         assert_eq!(of("SLA"), TIMESTAMPTZ);
         assert_eq!(of("DueDate"), "date");
-        let given = Remote::Parameter { name: "ClosingDate".into(), required: true };
+        let given = Origin::Parameter { name: "ClosingDate".into(), required: true };
         assert_eq!(settle(TIMESTAMPTZ, "Cases", &given, Some(&seen), Days::Auto), "date");
-        let sla = settle(TIMESTAMPTZ, "Cases", &Remote::Field("SLA".into()), Some(&seen), Days::Date);
+        let sla = settle(TIMESTAMPTZ, "Cases", &Origin::Field("SLA".into()), Some(&seen), Days::Date);
         assert_eq!(sla, TIMESTAMPTZ);
     }
 }

@@ -3,6 +3,7 @@
 use acumatica_client::catalog::FieldType;
 
 use crate::names::{self, Names};
+use crate::origin::Origin;
 use crate::{Column, Details, Kind, Linked, Settings, Table, days};
 
 /// The most columns that a table of PostgreSQL holds (`MaxHeapAttributeNumber`).
@@ -29,7 +30,7 @@ pub(crate) struct Draft {
     pub words: Vec<String>,
     /// What goes in front of a name that is taken.
     pub container: Option<String>,
-    pub remote: Remote,
+    pub remote: Origin,
     pub kind: Kind,
     pub sql_type: &'static str,
     pub not_null: bool,
@@ -40,20 +41,8 @@ pub(crate) struct Draft {
     pub comment: Option<String>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Remote {
-    /// An absolute path.
-    Field(String),
-    Parameter {
-        name: String,
-        required: bool,
-    },
-    /// View and name.
-    Custom(String),
-}
-
 impl Draft {
-    pub(crate) fn new(words: &[&str], remote: Remote, sql_type: &'static str, kind: Kind) -> Self {
+    pub(crate) fn new(words: &[&str], remote: Origin, sql_type: &'static str, kind: Kind) -> Self {
         Self {
             words: words.iter().map(|word| (*word).to_owned()).collect(),
             container: None,
@@ -81,11 +70,11 @@ impl Draft {
 
     fn options(&self, settings: &Settings) -> Vec<(&'static str, String)> {
         let mut options = match &self.remote {
-            Remote::Custom(custom) => vec![("custom", custom.clone())],
-            Remote::Field(name) | Remote::Parameter { name, .. } => vec![("field", name.clone())],
+            Origin::Custom(custom) => vec![("custom", custom.clone())],
+            Origin::Field(name) | Origin::Parameter { name, .. } => vec![("field", name.clone())],
         };
         options.extend(self.key.filter(|_| settings.keys).map(|place| ("key", place.to_string())));
-        if let Remote::Parameter { required, .. } = self.remote {
+        if let Origin::Parameter { required, .. } = self.remote {
             options.push(("parameter", if required { "required" } else { "optional" }.into()));
         }
         let pushdown = self.pushdown.map(|on| if on { "on" } else { "off" });
@@ -102,15 +91,6 @@ impl Draft {
             comment: self.comment.filter(|_| settings.comments),
             kind: self.kind,
             included,
-        }
-    }
-}
-
-impl Remote {
-    /// What tells it from all others of its table.
-    fn text(&self) -> &str {
-        match self {
-            Self::Field(text) | Self::Parameter { name: text, .. } | Self::Custom(text) => text,
         }
     }
 }

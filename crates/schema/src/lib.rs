@@ -12,6 +12,7 @@ mod keys;
 mod known;
 mod model;
 mod names;
+mod origin;
 mod record;
 mod select;
 mod sql;

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use acumatica_client::catalog::{EntitySet, Model, Property, Relation};
 
-use crate::draft::{self, Draft, Remote, TableDraft, sql_type};
+use crate::draft::{self, Draft, TableDraft, sql_type};
 use crate::known::Known;
 use crate::names::{is_step, snake};
+use crate::origin::Origin;
 use crate::{DAC, Kind, ODATA, Schema, Settings};
 
 /// In front of a column of an inquiry whose name a parameter has already.
@@ -71,13 +72,13 @@ fn schema(surface: &'static str, model: &Model, tables: Vec<TableDraft>, setting
 
 fn is_writable(draft: &Draft) -> bool {
     match &draft.remote {
-        Remote::Field(name) | Remote::Parameter { name, .. } | Remote::Custom(name) => is_step(name),
+        Origin::Field(name) | Origin::Parameter { name, .. } | Origin::Custom(name) => is_step(name),
     }
 }
 
 fn parameters(set: &EntitySet) -> impl Iterator<Item = Draft> {
     set.parameters.iter().map(|parameter| {
-        let remote = Remote::Parameter { name: parameter.name.clone(), required: parameter.required };
+        let remote = Origin::Parameter { name: parameter.name.clone(), required: parameter.required };
         Draft::new(&[&parameter.name], remote, sql_type(parameter.ty), Kind::Parameter)
     })
 }
@@ -94,7 +95,7 @@ fn inquiry_properties(set: &EntitySet) -> impl Iterator<Item = Draft> {
 fn properties(set: &EntitySet) -> impl Iterator<Item = Draft> {
     let container = (!set.parameters.is_empty()).then(|| RESULT.to_owned());
     set.properties.iter().map(move |property| {
-        let remote = Remote::Field(property.name.clone());
+        let remote = Origin::Field(property.name.clone());
         let key = set.key.iter().position(|name| *name == property.name);
         Draft {
             container: container.clone(),

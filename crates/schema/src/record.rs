@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use acumatica_client::catalog::{Contract, FieldType, Member, MemberType};
 
-use crate::draft::{Draft, Remote, sql_type};
+use crate::draft::{Draft, sql_type};
 use crate::names::{is_step, snake};
+use crate::origin::Origin;
 use crate::{Case, Kind, keys};
 
 /// Links from one record to the next, at most.
@@ -40,7 +41,7 @@ impl<'a> Record<'a> {
 
     pub(crate) fn field(&self, relative: &[&str], sql_type: &'static str, kind: Kind) -> Draft {
         let path = [&self.path[..], relative].concat().join("/");
-        Draft::new(relative, Remote::Field(path), sql_type, kind).within(self.container())
+        Draft::new(relative, Origin::Field(path), sql_type, kind).within(self.container())
     }
 
     /// What a name of the record gets in front where it is taken.
@@ -228,7 +229,7 @@ mod tests {
         let record = Record { entity: "E", path: path.to_vec(), types: vec!["T"] };
         let drafts = reader.fields(&record);
         let name = |draft: &Draft| match &draft.remote {
-            Remote::Field(path) => format!("{}={path}", draft.words.join("_")),
+            Origin::Field(path) => format!("{}={path}", draft.words.join("_")),
             other => panic!("{other:?}"),
         };
         (drafts.iter().map(|draft| (name(draft), draft.kind)).collect(), reader.notices)
@@ -284,7 +285,7 @@ mod tests {
         let mut reader = Reader::new(&contract, Case::Snake);
         let drafts = reader.fields(&Record { entity: "E", path: Vec::new(), types: vec!["T"] });
         let place = |draft: &Draft| match &draft.remote {
-            Remote::Field(path) => format!("{}={path}", draft.words.join("_")),
+            Origin::Field(path) => format!("{}={path}", draft.words.join("_")),
             other => panic!("{other:?}"),
         };
         let columns: Vec<_> = drafts.iter().map(|draft| (place(draft), draft.sql_type)).collect();

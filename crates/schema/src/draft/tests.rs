@@ -3,7 +3,7 @@ use crate::Case;
 
 fn field(path: &str, kind: Kind) -> Draft {
     let words: Vec<&str> = path.split('/').collect();
-    Draft::new(&words, Remote::Field(path.into()), "text", kind)
+    Draft::new(&words, Origin::Field(path.into()), "text", kind)
 }
 
 fn table(remote: &str, columns: Vec<Draft>) -> TableDraft {
