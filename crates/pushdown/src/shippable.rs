@@ -331,3 +331,6 @@ fn negated(comparison: Comparison) -> Comparison {
         Comparison::Ge => Comparison::Lt,
     }
 }
+
+#[cfg(test)]
+mod tests;

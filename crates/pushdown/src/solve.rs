@@ -111,3 +111,67 @@ fn signed<V>(factor: &Term<V>) -> Option<f64> {
     let number: f64 = digits.parse().ok()?;
     (1e-6..=1e6).contains(&number.abs()).then_some(number)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::term::SqlType;
+    use Comparison::{Eq, Lt};
+
+    /// A number that the planner knows; its text stands for it.
+    fn number(digits: &'static str) -> Term<&'static str> {
+        let node = Node::Constant(Some(Literal::decimal(digits)));
+        Term { value: digits, ty: SqlType::Numeric, is_constant: true, node }
+    }
+
+    /// One that it does not know.
+    fn parameter(ty: SqlType) -> Term<&'static str> {
+        Term { value: "$1", ty, is_constant: true, node: Node::Other }
+    }
+
+    #[test]
+    fn what_is_not_operated_on_is_compared_as_it_stands() {
+        let value = parameter(SqlType::Text);
+        assert_eq!(solved(Lt, &value, &[]), Some((Lt, Solved::plain("$1"))));
+        let plus = [Operation::Add(&value)];
+        assert_eq!(solved(Lt, &value, &plus), None);
+    }
+
+    #[test]
+    fn sums_are_undone_from_the_outermost_and_stay_exact() {
+        let (two, one, ten) = (number("2"), parameter(SqlType::Int4), number("10"));
+        // -(2 - (x + $1)) < 10
+        let operations = [Operation::Negate, Operation::SubtractFrom(&two), Operation::Add(&one)];
+        let (comparison, value) = solved(Lt, &ten, &operations).unwrap();
+        let inverses = vec![Inverse::Negate, Inverse::SubtractFrom("2"), Inverse::Subtract("$1")];
+        assert_eq!((comparison, value), (Lt, Solved { of: "10", inverses, is_rounded: false }));
+        let (comparison, _) = solved(Lt, &ten, &operations[1..]).unwrap();
+        assert_eq!(comparison, Comparison::Gt);
+    }
+
+    #[test]
+    fn a_product_is_undone_up_to_rounding_and_turns_with_the_sign_of_its_factor() {
+        let (factor, ten) = (number("-0.5"), number("10"));
+        let (comparison, value) = solved(Lt, &ten, &[Operation::Multiply(&factor)]).unwrap();
+        assert_eq!(comparison, Comparison::Gt);
+        assert_eq!(value, Solved { of: "10", inverses: vec![Inverse::Divide("-0.5")], is_rounded: true });
+        let (comparison, value) = solved(Eq, &ten, &[Operation::Divide(&factor)]).unwrap();
+        assert_eq!((comparison, value.inverses), (Eq, vec![Inverse::Multiply("-0.5")]));
+    }
+
+    #[test]
+    fn a_factor_must_be_known_and_moderate() {
+        let ten = number("10");
+        for factor in [number("0"), number("0.0000001"), number("10000000"), parameter(SqlType::Numeric)] {
+            assert_eq!(solved(Eq, &ten, &[Operation::Multiply(&factor)]), None, "{}", factor.value);
+        }
+    }
+
+    /// `(x + 1000000000000000) / 3 = y`: `y * 3` is off by more than what is left of it without the sum.
+    #[test]
+    fn what_was_rounded_at_another_size_is_not_asked_for() {
+        let (three, much, y) = (number("3"), number("1000000000000000"), number("333333333333346.6667"));
+        assert_eq!(solved(Eq, &y, &[Operation::Divide(&three), Operation::Add(&much)]), None);
+        assert!(solved(Eq, &y, &[Operation::Add(&much), Operation::Divide(&three)]).is_some());
+    }
+}

@@ -93,7 +93,7 @@ pub fn rows(table: Table) -> impl Strategy<Value = Row> {
 fn cell(table: Table, column: &Column) -> BoxedStrategy<(Option<Datum>, Stored)> {
     let value = match column.name {
         "Int" => (-3_i128..8).prop_map(|n| (n, 0)).prop_map(number).boxed(),
-        "Num" => (-3000_i128..8000, Just(0)).prop_map(|(n, _)| (n, 3)).prop_map(number).boxed(),
+        "Num" => prop_oneof![(-3_i128..8, Just(0)), (-3000_i128..8000, Just(3))].prop_map(number).boxed(),
         // The server has more digits than a binary number.
         "Float" => (-30_i128..80, -1_i128..2)
             .prop_map(|(tenths, off)| {
@@ -169,7 +169,9 @@ fn data(ty: SqlType) -> BoxedStrategy<Option<Datum>> {
     let some = match ty {
         SqlType::Bool => any::<bool>().prop_map(Datum::Bool).boxed(),
         SqlType::Int4 => (-4_i128..9).prop_map(|n| Datum::Number(Number::new(n, 1))).boxed(),
-        SqlType::Numeric => (-80_i128..160).prop_map(|n| Datum::Number(Number::new(n, 20))).boxed(),
+        SqlType::Numeric => prop_oneof![(-4_i128..9, Just(1)), (-80_i128..160, Just(20))]
+            .prop_map(|(above, below)| Datum::Number(Number::new(above, below)))
+            .boxed(),
         SqlType::Float8 => (-30_i64..80).prop_map(|tenths| Datum::Float(tenths as f64 / 10.0)).boxed(),
         SqlType::Text => select(&TEXTS[..]).prop_map(|text| Datum::Text(text.to_owned())).boxed(),
         SqlType::Date => (19_700_i64..19_760).prop_map(Datum::Day).boxed(),
@@ -262,7 +264,7 @@ fn moments(table: Table) -> BoxedStrategy<(Term<Given>, Term<Given>)> {
 fn pairs(table: Table) -> BoxedStrategy<(Term<Given>, Term<Given>)> {
     let of = move |name: &'static str, ty| constants(ty).prop_map(move |value| (column(table, name), value));
     // Thirds as PostgreSQL rounds a quotient.
-    let thirds = (-30_i128..80, any::<bool>()).prop_map(|(n, known)| {
+    let thirds = (-6_i128..12, any::<bool>()).prop_map(|(n, known)| {
         let third = Number::new(n, 3).rounded();
         constant(SqlType::Numeric, Some(Datum::Number(third)), known)
     });
