@@ -22,8 +22,8 @@ HEAD = """# Options
 All options, as `SELECT * FROM acumatica_options()` lists them. This page is written by
 `ACCEPT=1 TESTS=e2e/documentation make test` and checked by `make test`: change `src/catalog/option/list.rs`, not the page.
 
-Names are matched exactly, values of a choice in any case. What an option is not for, it is refused for: an option of
-another object, one that the chosen schema cannot use, the same option twice or under two names.
+Names of options are case-sensitive, values of a choice are not. An option is refused if it belongs to another object, if the
+chosen schema cannot use it, or if it is given twice, also under two names.
 """
 
 

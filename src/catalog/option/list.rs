@@ -17,13 +17,13 @@ pub(super) static OPTIONS: [Definition; 62] = [
         ValueType::Url,
         "Address of the Acumatica site, such as https://host/Site; required.",
     ),
-    Definition::new("company", &[Server], ValueType::Text, "Login name of the tenant; OData needs it.")
+    Definition::new("company", &[Server], ValueType::Text, "Login name of the tenant; required for OData.")
         .alias(&["tenant"]),
     Definition::new(
         "schema",
         &[Server, Table],
         ValueType::Choice(&[(SCHEMA_REST, &[]), (SCHEMA_ODATA, &[]), (SCHEMA_DAC, &["ODataV4"])]),
-        "Which interface tables are read through: REST (entities), OData (generic inquiries) or DAC.",
+        "Interface that tables are read through: REST (entities), OData (generic inquiries) or DAC.",
     )
     .default(SCHEMA_REST),
     Definition::new("endpoint_name", &[Server, Table, Import], ValueType::Text, "Contract endpoint of REST tables.")
@@ -38,13 +38,13 @@ pub(super) static OPTIONS: [Definition; 62] = [
         "contract",
         &[Server, Table],
         ValueType::Choice(&[("4", &[]), ("5", &[])]),
-        "Version of the contract that the endpoint speaks; unset, 5 from endpoint version 26 on, 4 before.",
+        "Contract version of the endpoint; unset, 5 from endpoint version 26 on, 4 before.",
     ),
     Definition::new(
         "odata_version",
         &[Server],
         ValueType::Choice(&[("auto", &[]), ("3", &[]), ("4", &[])]),
-        "OData layout: 4 from 2024 R2 on, 3 before; auto finds out.",
+        "OData layout: 4 from 2024 R2 on, 3 before; auto detects it.",
     )
     .default("auto"),
     Definition::new(
@@ -57,32 +57,33 @@ pub(super) static OPTIONS: [Definition; 62] = [
             ("OAuthPassword", &[]),
             ("OAuthImplicit", &[]),
         ]),
-        "How to sign in: Basic by cookie to REST and by HTTP Basic to OData, Cookie by cookie to all, OAuth in a browser, \
-         OAuthPassword by password for an access token, OAuthImplicit with an access token got elsewhere.",
+        "How to sign in: Basic by cookie to REST and by HTTP Basic to OData, Cookie by cookie to both, OAuth in a \
+         browser, OAuthPassword with a password for an access token, OAuthImplicit with an access token from another \
+         program.",
     )
     .default("Basic"),
-    Definition::new("scope", &[Server], ValueType::Scope, "OAuth scopes; without offline_access queries stop after an hour.")
+    Definition::new("scope", &[Server], ValueType::Scope, "OAuth scopes; without offline_access an authorization ends after an hour.")
         .default("api offline_access"),
     Definition::new(
         "callback_url",
         &[Server],
         ValueType::Callback,
-        "Where the browser is sent after signing in; the redirect URI of the connected application.",
+        "Redirect URI of the connected application, to which the browser goes after signing in.",
     )
     .default("http://localhost:8021/acumatica"),
     Definition::new(
         "max_sessions",
         &[Server],
         ValueType::Integer(1..=1000),
-        "Most API sessions that all backends together may have open; queries wait for one.",
+        "Maximum number of API sessions of all backends together; queries wait for a free one.",
     )
     .default("1"),
     Definition::new(
         "basic_sessions",
         &[Server],
         ValueType::Integer(0..=1000),
-        "Most sessions besides max_sessions for inquiries and data access classes with auth_strategy Basic, which Acumatica \
-         counts as those of a person.",
+        "Maximum number of sessions in addition to max_sessions for inquiries and data access classes with \
+         auth_strategy Basic, which Acumatica counts as those of a person.",
     )
     .default("0"),
     Definition::new(
@@ -96,49 +97,51 @@ pub(super) static OPTIONS: [Definition; 62] = [
         "ca_file",
         &[Server],
         ValueType::File(Trusted::Reader),
-        "Certificates in PEM that are trusted besides those of the system.",
+        "Certificates in PEM that are trusted in addition to those of the system.",
     ),
     Definition::new(
         "client_cert_file",
         &[Server],
         ValueType::File(Trusted::Superuser),
-        "Certificate in PEM to show to a site that asks for one.",
+        "Client certificate in PEM, for a site that requires one.",
     ),
-    Definition::new("client_key_file", &[Server], ValueType::File(Trusted::Superuser), "Its private key in PEM."),
+    Definition::new("client_key_file", &[Server], ValueType::File(Trusted::Superuser), "Private key of the client certificate in PEM."),
     Definition::new(
         "verify_certificate",
         &[Server],
         ValueType::Boolean,
-        "Whether the site's certificate must be valid; false only for this very machine, as through a tunnel.",
+        "Whether the site's certificate must be valid; false only for a site on the database server itself, such as \
+         the end of a tunnel.",
     )
     .default("true"),
     Definition::new("proxy", &[Server], ValueType::Proxy, "HTTP proxy on the way to the site, such as http://proxy:3128."),
-    Definition::new("page_size", &[Server, Table], ValueType::Integer(1..=100_000), "Most rows in one request.")
+    Definition::new("page_size", &[Server, Table], ValueType::Integer(1..=100_000), "Maximum number of rows in one request.")
         .default("10000"),
     Definition::new(
         "operation_timeout",
         &[Server],
         ValueType::Integer(1..=3600),
-        "Seconds for which the server may send nothing before a request fails, and for which failures that pass are waited for.",
+        "Seconds after which a request fails if the server sends nothing, and for which transient failures are \
+         retried.",
     )
     .default("60"),
     Definition::new(
         "branch",
         &[Server, Table],
         ValueType::Text,
-        "Branch to work in; the setting acumatica_fdw.branch goes before it.",
+        "Branch to work in; the setting acumatica_fdw.branch overrides it.",
     ),
     Definition::new(
         "locale",
         &[Server, Table],
         ValueType::Text,
-        "Culture of labels and messages, such as en-US; the setting acumatica_fdw.locale goes before it.",
+        "Culture of labels and messages, such as en-US; the setting acumatica_fdw.locale overrides it.",
     ),
     Definition::new(
         "business_date",
         &[Server, Table],
         ValueType::Date,
-        "Business date to work on; the setting acumatica_fdw.business_date goes before it.",
+        "Business date to work on; the setting acumatica_fdw.business_date overrides it.",
     ),
     Definition::new(
         "show_archived",
@@ -159,22 +162,22 @@ pub(super) static OPTIONS: [Definition; 62] = [
         "unpad",
         &[Server, Table, Column],
         ValueType::Boolean,
-        "Whether the spaces are cut off that codes may be padded with. That of a column goes before that of the table, and \
-         this before that of the server.",
+        "Whether to remove the spaces that codes are padded with. The option of a column overrides that of the \
+         table, which overrides that of the server.",
     )
     .default("false"),
     Definition::new(
         "allow_http",
         &[Server],
         ValueType::Boolean,
-        "Allows http to other machines, which shows the password to the network.",
+        "Allows http to other machines: passwords then cross the network unencrypted.",
     )
     .default("false"),
     Definition::new(
         "extra_properties",
         &[Server],
         ValueType::Properties,
-        "More of these options as name=value;name=value.",
+        "Other options of the server as name=value;name=value.",
     ),
     Definition::new("username", &[UserMapping], ValueType::Text, "Acumatica user.").alias(&["user"]),
     Definition::new("password", &[UserMapping], ValueType::Text, "Password of the user.").secret(),
@@ -190,7 +193,7 @@ pub(super) static OPTIONS: [Definition; 62] = [
         ValueType::Text,
         "Client ID of the connected application (screen SM303010): GUID@Tenant.",
     ),
-    Definition::new("client_secret", &[UserMapping], ValueType::Text, "Its shared secret.").secret(),
+    Definition::new("client_secret", &[UserMapping], ValueType::Text, "Shared secret of the connected application.").secret(),
     Definition::new(
         "client_secret_file",
         &[UserMapping],
@@ -201,7 +204,7 @@ pub(super) static OPTIONS: [Definition; 62] = [
         "refresh_token",
         &[UserMapping],
         ValueType::Text,
-        "OAuth refresh token got elsewhere, to start with; its successors are kept outside of the mapping.",
+        "First OAuth refresh token, from another program; its successors are stored outside of the mapping.",
     )
     .secret(),
     Definition::new("access_token", &[UserMapping], ValueType::Text, "OAuth access token for auth_strategy OAuthImplicit.")
@@ -224,38 +227,39 @@ pub(super) static OPTIONS: [Definition; 62] = [
         "function",
         &[Table],
         ValueType::Text,
-        "What is called to read a generic inquiry with parameters; unset, what the definitions of the instance say.",
+        "Function that is called to read a generic inquiry with parameters; unset, the one in the instance's \
+         definitions.",
     ),
     Definition::new(
         "singleton",
         &[Table],
         ValueType::Boolean,
-        "Whether the data access class is a setup class, which is one object and no list.",
+        "Whether the data access class is a setup class, that is one object and no list.",
     )
     .default("false"),
     Definition::new(
         "detail",
         &[Table],
         ValueType::DetailPath,
-        "Path of the detail whose rows the table has, such as Details; of an inquiry form, that of its results.",
+        "Path of the detail that the table reads, such as Details; for an inquiry form, that of its results.",
     ),
     Definition::new(
         "filter",
         &[Table],
         ValueType::Text,
-        "Condition in the server's own language, such as Status eq 'Open', that all rows of the table meet.",
+        "Condition in the server's own syntax, such as Status eq 'Open', that restricts the rows of the table.",
     ),
     Definition::new(
         "collation",
         &[Table],
         ValueType::Text,
-        "Collation of PostgreSQL in which the server orders texts: then ORDER BY of text in it is left to the server.",
+        "PostgreSQL collation that the server sorts text by; ORDER BY in this collation is then sent.",
     ),
     Definition::new(
         "rows",
         &[Table],
         ValueType::Integer(0..=1_000_000_000_000),
-        "How many rows the planner is to expect.",
+        "Number of rows that the planner assumes.",
     ),
     Definition::new(
         "field",
@@ -280,29 +284,29 @@ pub(super) static OPTIONS: [Definition; 62] = [
         "pushdown",
         &[Column],
         ValueType::Choice(&[("on", &["true"]), ("off", &["false"])]),
-        "Whether conditions on the column may be left to the server.",
+        "Whether conditions on the column may be sent to the server.",
     )
     .default("on"),
     Definition::new(
         "case",
         &[Import],
         ValueType::Choice(&[("snake", &[]), ("preserve", &[])]),
-        "How tables and columns are named: order_nbr, or as the remote side names them.",
+        "How tables and columns are named: order_nbr, or by their remote names.",
     )
     .default("snake"),
-    Definition::new("prefix", &[Import], ValueType::Text, "What the names of all tables begin with."),
+    Definition::new("prefix", &[Import], ValueType::Text, "Prefix of the names of all tables."),
     Definition::new(
         "linked",
         &[Import],
         ValueType::Choice(&[("flatten", &[]), ("jsonb", &[]), ("skip", &[])]),
-        "What becomes of linked entities: a column for each field, two levels deep, one jsonb column, or nothing.",
+        "How linked entities are imported: a column for each field, two levels deep, one jsonb column, or not at all.",
     )
     .default("flatten"),
     Definition::new(
         "details",
         &[Import],
         ValueType::Choice(&[("skip", &[]), ("jsonb", &[])]),
-        "Whether an entity has a jsonb column for each of its details too, which have tables of their own.",
+        "Whether an entity has a jsonb column for each detail, in addition to the detail's own table.",
     )
     .default("skip"),
     Definition::new(
@@ -313,25 +317,25 @@ pub(super) static OPTIONS: [Definition; 62] = [
             ("customized", &["true", "on", "yes", "1"]),
             ("all", &[]),
         ]),
-        "Which custom fields of entities get columns: those that customizations and users added, or all fields that a form \
-         has beside its contract; one request for each entity.",
+        "Which custom fields of entities become columns: those that customizations and users added, or all fields of \
+         the form that the contract lacks; needs one request for each entity.",
     )
     .default("none"),
     Definition::new(
         "unpad",
         &[Import],
         ValueType::Boolean,
-        "Whether tables get the option unpad; unset, those of OData do, where the server pads codes.",
+        "Whether tables get the option unpad; unset, those of OData get it, because OData pads codes.",
     ),
     Definition::new(
         "days",
         &[Import],
         ValueType::Choice(&[("auto", &[]), ("date", &[]), ("timestamptz", &[])]),
-        "Which fields with a date and a time become date: those that hold days as far as is known, all but those that are \
-         known to hold moments, or none.",
+        "Which fields with a date and a time become date: those known to hold days, all but those known to hold \
+         moments, or none.",
     )
     .default("auto"),
-    Definition::new("import_keys", &[Import], ValueType::Boolean, "Whether columns say their place in the key.")
+    Definition::new("import_keys", &[Import], ValueType::Boolean, "Whether key columns get the option key.")
         .default("true"),
     Definition::new(
         "import_not_null",
@@ -345,7 +349,7 @@ pub(super) static OPTIONS: [Definition; 62] = [
         "check_rights",
         &[Import],
         ValueType::Boolean,
-        "Whether one row of each generic inquiry is asked for, to leave out those that the user may not read.",
+        "Whether to request one row of each generic inquiry, to leave out those that the user may not read.",
     )
     .default("true"),
 ];
