@@ -81,7 +81,9 @@ start() {
 	CONF
 	grep -q private.conf "$dir/data/postgresql.conf" ||
 		as_owner tee -a "$dir/data/postgresql.conf" >/dev/null <<<"include 'private.conf'"
-	as_owner env -u PGPORT -u PGDATA "$tree/bin/pg_ctl" -D "$dir/data" -l "$dir/log" -w -t 60 -s start </dev/null >&2 ||
+	# The libraries of tests/wheels.sh look for libpq where they were built, and would find that of another version.
+	as_owner env -u PGPORT -u PGDATA LD_LIBRARY_PATH="$("$tree/real-bin/pg_config" --libdir)" \
+		"$tree/bin/pg_ctl" -D "$dir/data" -l "$dir/log" -w -t 60 -s start </dev/null >&2 ||
 		die "PostgreSQL did not start: $(tail -n 5 "$dir/log")"
 }
 
