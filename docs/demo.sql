@@ -1,6 +1,6 @@
 -- A tour of acumatica_fdw against the bundled simulator; `make demo` runs it.
 --   psql -v url=http://127.0.0.1:PORT -f docs/demo.sql
--- It can be run again and again: what it creates it drops first.
+-- You can repeat it: it first drops what it creates.
 \set ECHO none
 \pset footer off
 SET client_min_messages = warning;
@@ -22,7 +22,7 @@ CREATE USER MAPPING FOR CURRENT_USER SERVER erp
 SELECT step, ok, detail FROM acumatica_check('erp');
 
 \echo
-\echo '==> 2. From a server to tables: all business entities, and two of the generic inquiries'
+\echo '==> 2. The import: all business entities, and two of the generic inquiries'
 \timing on
 CREATE SCHEMA erp;
 IMPORT FOREIGN SCHEMA "REST" FROM SERVER erp INTO erp;
@@ -38,7 +38,7 @@ GROUP BY 1;
 
 \echo
 \echo '==> 3. A generic inquiry (OData v4), joined with a local table and grouped as a dashboard would'
--- A table of our own: what the ERP does not know.
+-- A local table, with data that the ERP does not have.
 CREATE TABLE sales_target AS
     SELECT quarter::date, 35000000::numeric AS target
     FROM generate_series('2019-01-01'::timestamp, '2029-12-31', '3 months') AS quarter;
@@ -63,11 +63,11 @@ SELECT order_nbr, line_nbr, inventory_id, order_qty, extended_price
 FROM erp.sales_order_details
 LIMIT 4;
 
-\echo 'Only what the query needs is asked for; EXPLAIN (VERBOSE) shows the request and sends none:'
+\echo 'The request names only the columns that the query needs; EXPLAIN (VERBOSE) shows it and sends none:'
 EXPLAIN (VERBOSE, COSTS OFF)
 SELECT order_nbr, ship_to_address_city FROM erp.sales_order;
 
-\echo 'The same customer in an inquiry and in an entity: the inquiry pads its codes, the import takes the padding off.'
+\echo 'The same customer in an inquiry and in an entity: OData pads codes, and the option unpad of the import removes the spaces.'
 SELECT o.order_nbr, o.customer_id, c.customer_name, c.main_contact_email, o.order_total
 FROM inquiries.bi_sales_orders o
 JOIN erp.customer c ON c.customer_id = o.customer_id
@@ -76,7 +76,7 @@ ORDER BY o.order_nbr
 LIMIT 3;
 
 \echo
-\echo '==> 5. An inquiry form, which wants a parameter: it comes from WHERE, or from a join, once for each item'
+\echo '==> 5. An inquiry form, which needs a parameter: it comes from WHERE, or from a join, once for each item'
 SELECT s.inventory_id, i.results_warehouse_id AS warehouse, i.qty_on_hand, i.qty_available
 FROM (SELECT inventory_id FROM erp.stock_item LIMIT 3) s
 JOIN erp.inventory_summary_inquiry i ON i.inventory_id = s.inventory_id
@@ -89,5 +89,5 @@ SELECT order_nbr, customer_name, status, order_total FROM inquiries.bi_sales_ord
 \timing off
 
 \echo
-\echo '==> 7. One API session did it all; every backend of the cluster shares it, and the last one signs out'
+\echo '==> 7. All queries used one API session; the backends of the cluster share it, and the last one signs out'
 SELECT server, user_name, state, opened, requests FROM acumatica_sessions();

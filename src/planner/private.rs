@@ -12,7 +12,7 @@ use crate::backend::encoding::from_server;
 enum Position {
     /// Attribute numbers of the columns to fetch: a list of integers.
     Attributes,
-    /// [`Plan::limit`], as an integer; 0 is none.
+    /// [`Plan::limit`], as a number in a string; 0 is none.
     Limit,
     /// Attribute numbers of parameters, one for each of the first expressions of `fdw_exprs`: a list of integers.
     Arguments,
@@ -22,7 +22,7 @@ enum Position {
     Conditions,
     /// [`Plan::kept`], as JSON in a string.
     Kept,
-    /// [`Upper`], as an integer: see [`Upper::to_number`].
+    /// [`Upper`], as a number in a string: see [`Upper::to_number`].
     Upper,
 }
 
