@@ -566,7 +566,7 @@ impl<'a, 'b> Scan<'a, 'b> {
             return Err(Error::new(ErrorKind::Internal, "a request needs a session"));
         };
         let request = match &listing.body {
-            // An inquiry form is asked by PUT, which saves nothing (acumatica-api.md section 2).
+            // An inquiry form is asked by PUT, which saves nothing (docs/acumatica.md section 2).
             Some(body) => Request::put(Repeat::Idempotent, url.clone(), self.what, body.clone()),
             None => Request::get(url.clone(), self.what),
         };
