@@ -160,11 +160,11 @@ unsafe fn add_offset_path(
             && !(*query).hasWindowFuncs
             && !(*query).hasTargetSRFs
             && !(*root).hasHavingQual;
-        let (Some(offset), Some(limit)) =
-            (constant((*query).limitOffset), constant_or_none((*query).limitCount))
-        else {
+        let Some(offset) = constant((*query).limitOffset) else { return };
+        let limit = constant((*query).limitCount);
+        if limit.is_none() && !(*query).limitCount.is_null() {
             return;
-        };
+        }
         if !is_plain || offset == 0 || limit == Some(0) {
             return;
         }
@@ -273,15 +273,6 @@ unsafe fn constant(node: *mut pg_sys::Node) -> Option<u32> {
         }
         u32::try_from((*constant).constvalue.value() as i64).ok().filter(|count| *count <= i32::MAX as u32)
     }
-}
-
-/// As [`constant`], but `Some(None)` if there is no such clause.
-///
-/// # Safety
-/// As [`constant`].
-unsafe fn constant_or_none(node: *mut pg_sys::Node) -> Option<Option<u32>> {
-    // SAFETY: forwarded; the caller keeps the contract of `constant`.
-    unsafe { if node.is_null() { Some(None) } else { constant(node).map(Some) } }
 }
 
 /// A path target with one Var for each of the attributes.

@@ -43,7 +43,8 @@ impl Written {
 pub(super) fn parse(text: &[u8], ty: ColumnType) -> Result<Written, ErrorKind> {
     let mut rest = Reader { text };
     if text.starts_with(b"/") {
-        return rest.ticks().ok_or(ErrorKind::Syntax(ty))?.ok_or(ErrorKind::OutOfRange(ty));
+        let digits = rest.ticks().ok_or(ErrorKind::Syntax(ty))?;
+        return since_1970(digits).ok_or(ErrorKind::OutOfRange(ty));
     }
     let fields = rest.fields().ok_or(ErrorKind::Syntax(ty))?;
     fields.check().ok_or(ErrorKind::OutOfRange(ty))
@@ -97,6 +98,17 @@ struct Reader<'a> {
     text: &'a [u8],
 }
 
+/// The moment that many milliseconds after 1970 in UTC; `None` outside the years 1 to 9999.
+fn since_1970(milliseconds: &str) -> Option<Written> {
+    let instant = milliseconds.parse::<i64>().ok()?.checked_mul(1000)?;
+    let days = i32::try_from(instant.div_euclid(DAY)).ok()?;
+    let date = NaiveDate::from_num_days_from_ce_opt(days.checked_add(EPOCH)?)?;
+    (1..=9999).contains(&date.year()).then(|| {
+        let micros = instant.rem_euclid(DAY);
+        Written { days, micros, midnight: micros == 0 }
+    })
+}
+
 impl Reader<'_> {
     fn fields(&mut self) -> Option<Fields> {
         let mut fields = Fields { year: self.number(4)?, ..Fields::default() };
@@ -124,23 +136,12 @@ impl Reader<'_> {
         self.text.is_empty().then_some(fields)
     }
 
-    /// Milliseconds since 1970 in UTC. The inner `None` is a time outside the years 1 to 9999.
-    fn ticks(&mut self) -> Option<Option<Written>> {
+    /// The number in `/Date(1657670400000)/`.
+    fn ticks(&mut self) -> Option<&str> {
         let inside = self.text.strip_prefix(b"/Date(")?.strip_suffix(b")/")?;
         let digits = inside.strip_prefix(b"-").unwrap_or(inside);
-        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-            return None;
-        }
-        let instant =
-            std::str::from_utf8(inside).ok()?.parse().ok().and_then(|ticks: i64| ticks.checked_mul(1000));
-        Some(instant.and_then(|instant| {
-            let days = i32::try_from(instant.div_euclid(DAY)).ok()?;
-            let date = NaiveDate::from_num_days_from_ce_opt(days.checked_add(EPOCH)?)?;
-            (1..=9999).contains(&date.year()).then(|| {
-                let micros = instant.rem_euclid(DAY);
-                Written { days, micros, midnight: micros == 0 }
-            })
-        }))
+        let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+        std::str::from_utf8(inside).ok().filter(|_| is_number)
     }
 
     /// Exactly `count` digits.
