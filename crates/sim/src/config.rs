@@ -159,7 +159,7 @@ pub struct Config {
     #[arg(long, default_value = "America/New_York")]
     pub time_zone: String,
     /// Fields of features that are switched off
-    #[arg(long, value_enum, default_value = "shown")]
+    #[arg(long, value_enum, default_value = "absent")]
     pub switched_off: SwitchedOff,
     /// Ids of records and rows that have no NoteID
     #[arg(long, value_enum, default_value = "session")]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use acumatica_sim::{Config, Simulator};
+use acumatica_sim::{Config, Simulator, SwitchedOff};
 use serde_json::{Map, Value, json};
 
 use crate::client::{Answer, Client, signed_in, small};
@@ -93,7 +93,9 @@ impl Drop for Site {
 
 fn site_with(test: &str, contract5: bool, config: Config) -> Site {
     let (path, text) = file(test, contract5, "Own/1.0");
-    let (sim, client) = signed_in(Config { definitions: vec![path.clone()], ..config });
+    // Every field of the definition is looked at.
+    let shown = SwitchedOff::Shown;
+    let (sim, client) = signed_in(Config { definitions: vec![path.clone()], switched_off: shown, ..config });
     Site { _sim: sim, client, text, path }
 }
 
