@@ -171,7 +171,7 @@ pub struct Config {
     #[arg(long, value_enum, default_value = "absent")]
     pub switched_off: SwitchedOff,
     /// Ids of records and rows that have no NoteID
-    #[arg(long, value_enum, default_value = "session")]
+    #[arg(long, value_enum, default_value = "answer")]
     pub ids: Ids,
     /// What the plain set of an inquiry with parameters answers
     #[arg(long, value_enum, default_value = "empty")]
