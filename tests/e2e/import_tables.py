@@ -221,6 +221,35 @@ def custom_fields():
     assert not [c for c in columns("sales_order") if "custom" in c.options]
 
 
+def rows_of(table, custom):
+    """The rows of a table by its key, with these fields: column by path."""
+    listed = ", ".join(quoted(name) for name in custom.values())
+    found = db.execute(f"SELECT {listed} FROM s.{table} ORDER BY inventory_id").fetchall()
+    assert len(found) > 50
+    return [dict(zip(custom, row)) for row in found]
+
+
+@test
+def all_fields_of_a_form():
+    """A form has fields that its contract lacks, 91 for stock items; they are not taken for customizations, and can be had."""
+    def of_form(table):
+        return {c.options["custom"]: c.name for c in columns(table) if "custom" in c.options}
+
+    load("REST", 'LIMIT TO ("StockItem")', custom_fields="true")
+    assert sorted(of_form("stock_item")) == ["Item.UsrColor", "Item.UsrShelfLife"], of_form("stock_item")
+    customized = rows_of("stock_item", of_form("stock_item"))
+    load("REST", 'LIMIT TO ("StockItem", stock_item_warehouse_details)', custom_fields="all")
+    found = of_form("stock_item")
+    assert len(found) == 91 + 2, found
+    # More than one request takes; each row has its own.
+    all_rows = rows_of("stock_item", found)
+    assert [{name: row[name] for name in customized[0]} for row in all_rows] == customized
+    seen = {name for row in all_rows for name, what in row.items() if what is not None}
+    assert seen == set(found), set(found) - seen
+    found = of_form("stock_item_warehouse_details")
+    assert len(found) == 3 and all(any(values) for values in zip(*(row.values() for row in rows_of("stock_item_warehouse_details", found)))), found
+
+
 @test
 def an_entity_without_custom_fields_that_can_be_asked_for_is_told_of():
     sim.reset()

@@ -28,10 +28,11 @@ pub fn contract_tables(
     settings: &Settings,
 ) -> Schema {
     let reader = Reader::new(contract, settings.case);
-    let mut forms = Forms { reader, endpoint, custom, settings, tables: Vec::new() };
+    let mut forms = Forms { reader, endpoint, custom, settings, tables: Vec::new(), not_taken: Vec::new() };
     for entity in &contract.entities {
         forms.add(entity);
     }
+    forms.tell_of_fields_not_taken();
     let Forms { reader: Reader { mut notices, .. }, tables, .. } = forms;
     Schema {
         surface: REST,
@@ -48,6 +49,8 @@ struct Forms<'a> {
     custom: &'a HashMap<String, Vec<CustomField>>,
     settings: &'a Settings,
     tables: Vec<TableDraft>,
+    /// Entities whose form has fields that neither the contract nor a customization has, and how many.
+    not_taken: Vec<(&'a str, usize)>,
 }
 
 /// An entity that tables are made of.
@@ -192,19 +195,14 @@ impl<'a> Forms<'a> {
         custom.filter(move |field| all || is_customized(&field.name))
     }
 
-    /// Custom fields that get no column: those of linked records, which there is no asking for, and those that no
-    /// customization added.
+    /// Custom fields that get no column: those of linked records, which there is no asking for, by name, and those that no
+    /// customization added, which are counted.
     fn tell_of_custom_fields(&mut self, form: Form<'a>, first: usize) {
         let name = &form.entity.name;
         let paths: HashSet<&str> = self.tables[first..].iter().map(|table| table.remote.as_str()).collect();
         let all = self.custom.get(name).map_or(0, Vec::len);
         let others = all - self.custom_of(name).count();
-        if others > 0 {
-            self.reader.notices.push(format!(
-                "\"{name}\": {others} fields of its form that are not in the contract and no customization are left out; \
-                 custom_fields 'all' takes them too"
-            ));
-        }
+        self.not_taken.extend((others > 0).then_some((name.as_str(), others)));
         let left_out = self.custom_of(name).filter(|field| {
             let path = [std::slice::from_ref(name), &field.within].concat().join("/");
             !paths.contains(path.as_str())
@@ -216,6 +214,22 @@ impl<'a> Forms<'a> {
             self.reader.notices.push(format!(
                 "\"{name}\": custom fields of linked records are left out: {}",
                 names.join(", ")
+            ));
+        }
+    }
+
+    /// One notice for all entities, since nearly every form has such fields. It names a few of them.
+    fn tell_of_fields_not_taken(&mut self) {
+        let named = self.not_taken.iter().take(3).map(|(name, fields)| format!("{fields} of \"{name}\""));
+        let mut whose: Vec<String> = named.collect();
+        if let Some(more) = self.not_taken.len().checked_sub(whose.len()).filter(|more| *more > 0) {
+            whose.push(format!("those of {more} more"));
+        }
+        if !whose.is_empty() {
+            self.reader.notices.push(format!(
+                "fields of forms that neither the contract nor a customization has are left out: {}; \
+                 custom_fields 'all' takes them too",
+                whose.join(", ")
             ));
         }
     }

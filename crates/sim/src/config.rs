@@ -67,6 +67,15 @@ pub enum Ids {
     Answer,
 }
 
+/// What $adHocSchema lists under `custom`, and $custom knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Forms {
+    /// Every field of the form that the contract lacks, as recorded (acumatica-api.md section 2.1, HTE)
+    Whole,
+    /// The fields of customizations alone
+    Customized,
+}
+
 /// What the plain set of an inquiry with parameters answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum BareSet {
@@ -162,7 +171,7 @@ pub struct Config {
     #[arg(long, value_enum, default_value = "absent")]
     pub switched_off: SwitchedOff,
     /// Ids of records and rows that have no NoteID
-    #[arg(long, value_enum, default_value = "session")]
+    #[arg(long, value_enum, default_value = "answer")]
     pub ids: Ids,
     /// What the plain set of an inquiry with parameters answers
     #[arg(long, value_enum, default_value = "empty")]
@@ -175,9 +184,9 @@ pub struct Config {
     /// PurchaseOrder,Shipment
     #[arg(long, value_delimiter = ',')]
     pub deaf: Vec<String>,
-    /// $adHocSchema lists every field of the form that the contract lacks, not the customizations alone
-    #[arg(long)]
-    pub whole_forms: bool,
+    /// Fields of a form that $adHocSchema lists
+    #[arg(long, value_enum, default_value = "whole")]
+    pub forms: Forms,
     /// Size of each attachment; without it an attachment is one sentence
     #[arg(long)]
     pub file_bytes: Option<u64>,

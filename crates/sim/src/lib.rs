@@ -44,7 +44,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-pub use config::{BareSet, Config, Ids, Release, SwitchedOff};
+pub use config::{BareSet, Config, Forms, Ids, Release, SwitchedOff};
 pub use dump::{dump, list};
 pub use faults::{Fault, Kind as FaultKind};
 pub use log::Entry;

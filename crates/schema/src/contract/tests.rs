@@ -302,8 +302,26 @@ fn only_customized_fields_are_taken_unless_all_are_asked_for() {
     let (customized, notices) = of(false);
     assert_eq!(customized, ["ItemSettings.UsrColor", "ItemSettings.AttributeSIZE"]);
     assert!(
-        notices.iter().any(|notice| notice.contains("3 fields") && notice.contains("'all'")),
+        notices.iter().any(|notice| notice.contains(": 3 of \"SalesOrder\";") && notice.contains("'all'")),
         "{notices:?}"
     );
     assert_eq!(of(true).0.len(), names.len());
+}
+
+/// Nearly every form has such fields: an import of all entities tells of them once.
+#[test]
+fn fields_that_are_not_taken_are_told_of_once() {
+    let names = ["One", "Two", "Three", "Four", "Five"];
+    let entities = names.map(|name| Entity { type_name: "Activity".into(), ..entity(name, None) });
+    let contract = Contract { entities: entities.into(), ..contract() };
+    let fields = names.map(|name| (name.to_owned(), vec![custom(&[], "Document", "ABCCodeID")]));
+    let schema =
+        contract_tables(&contract, ("Default", "24.200.001"), &HashMap::from(fields), &Settings::default());
+    assert_eq!(
+        schema.notices,
+        [
+            "fields of forms that neither the contract nor a customization has are left out: 1 of \"One\", 1 of \"Two\", \
+          1 of \"Three\", those of 2 more; custom_fields 'all' takes them too"
+        ]
+    );
 }

@@ -1,7 +1,7 @@
 //! `$select`, `$expand` and `$custom`: what of a record is shown.
 
 use super::form::{self, Field};
-use crate::config::SwitchedOff;
+use crate::config::{Forms, SwitchedOff};
 use crate::data::schema::{Role, SCHEMA, Sql, Table};
 use crate::data::value::{Kind, Style, write_json_text};
 use crate::filter::Dialect;
@@ -34,7 +34,7 @@ impl Site {
             dialect,
             zone: state.zone,
             off: state.config.switched_off,
-            whole_forms: state.config.whole_forms,
+            whole_forms: state.config.forms == Forms::Whole,
             deaf: false,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use acumatica_sim::{Config, Simulator, SwitchedOff};
+use acumatica_sim::{Config, Ids, Simulator, SwitchedOff};
 use serde_json::{Map, Value, json};
 
 use crate::client::{Answer, Client, signed_in, small};
@@ -281,14 +281,18 @@ fn a_detail_that_select_forgot_is_empty_in_contract_4_only() {
 }
 
 #[test]
-fn ids_of_lines_live_for_the_session() {
-    let site = site_with("lines", false, Config { seats: 2, ..small() });
+fn ids_of_lines_pass_and_those_of_records_do_not() {
+    let site = site_with("lines", false, Config { seats: 2, ids: Ids::Session, ..small() });
     let read = |client: &Client| client.get("/entity/Own/1.0/Order?$expand=Details&$select=Details").rows();
     let mut other = Client::new(&site.client.base);
     other.headers.push(("cookie".into(), other.login("admin", "secret", "").cookies()));
     let (first, second) = (read(&site.client), read(&other));
     assert_eq!(first[0]["id"], second[0]["id"]);
     assert_eq!(first, read(&site.client));
+    assert_ne!(details(&first, "Details")[0]["id"], details(&second, "Details")[0]["id"]);
+    let site = site_with("answers", false, small());
+    let (first, second) = (read(&site.client), read(&site.client));
+    assert_eq!(first[0]["id"], second[0]["id"]);
     assert_ne!(details(&first, "Details")[0]["id"], details(&second, "Details")[0]["id"]);
 }
 
@@ -328,7 +332,8 @@ fn a_custom_field_of_a_detail_is_in_the_schema_and_in_the_lines() {
 
 #[test]
 fn forms_answer_put_with_their_parameters_and_the_expanded_lists() {
-    let site = site("forms");
+    // Ids that last, so that whole answers can be compared.
+    let site = site_with("forms", false, Config { ids: Ids::Stable, ..small() });
     let body = r#"{"Item":{"value":"X"},"Nope":{"value":1},"Site":{}}"#;
     let put = |path: &str, body: &str| site.put(path, body).json();
     let answer = put("StockInquiry?$expand=Results", body);

@@ -1,6 +1,6 @@
 //! What the site decides: time zone, features, ids.
 
-use acumatica_sim::{Config, Ids, Release, SwitchedOff};
+use acumatica_sim::{Config, Forms, Ids, Release, SwitchedOff};
 
 use crate::client::{signed_in, small};
 
@@ -117,7 +117,7 @@ fn some_forms_find_nothing_by_a_field_that_is_no_key() {
 
 #[test]
 fn a_template_lists_every_field_of_the_form_or_customizations_alone() {
-    let (_sim, client) = signed_in(Config { whole_forms: true, ..small() });
+    let (_sim, client) = signed_in(small());
     let template = client.entity("StockItem/$adHocSchema").json();
     let count = |view: &str| template["custom"][view].as_object().unwrap().len();
     // Two of them are customizations.
@@ -134,7 +134,7 @@ fn a_template_lists_every_field_of_the_form_or_customizations_alone() {
         assert_eq!(custom["Item"].as_object().unwrap().len(), 2);
     }
     assert!(rows.iter().any(|r| r["custom"]["ItemSettings"]["BasePrice"]["value"].is_number()));
-    let (_sim, client) = signed_in(small());
+    let (_sim, client) = signed_in(Config { forms: Forms::Customized, ..small() });
     let template = client.entity("StockItem/$adHocSchema").json();
     assert_eq!(template["custom"].as_object().unwrap().len(), 1);
     assert_eq!(template["custom"]["Item"].as_object().unwrap().len(), 2);
