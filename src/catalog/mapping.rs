@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use acumatica_client::{
-    App, Client, Config, Credentials, Login, Place, Proxy, ScanRequest, Secret, Transport,
+    App, Client, Config, Credentials, Login, Proxy, ScanRequest, Secret, SharedState, Transport,
 };
 use pgrx::prelude::*;
 use zeroize::Zeroizing;
@@ -143,7 +143,7 @@ impl Mapping {
             max_sessions: u32::try_from(server.options.integer("max_sessions")).unwrap_or(1),
             basic_sessions: u32::try_from(server.options.integer("basic_sessions")).unwrap_or(0),
             idle_logout: Duration::from_secs(server.options.integer("idle_logout")),
-            place: Place {
+            state: SharedState {
                 root: state::root(),
                 directory: state::directory(server.oid),
                 mapping: oid.to_u32(),

@@ -18,7 +18,7 @@ const ROW_MEMBERS: [&str; 7] = ["id", "rowNumber", "note", "files", "custom", "e
 pub fn request(table: &Table, plan: &Plan) -> ScanRequest {
     let Table { target, .. } = table;
     let wanted = |column: &&Column| plan.attributes.contains(&column.attribute);
-    let mut columns: Vec<decode::Column> = table.columns.iter().filter(wanted).map(decoded).collect();
+    let mut columns: Vec<decode::FieldColumn> = table.columns.iter().filter(wanted).map(decoded).collect();
     let index = |column: &Column| {
         plan.attributes.contains(&column.attribute).then(|| {
             table.columns.iter().filter(wanted).position(|other| other.attribute == column.attribute)
@@ -58,7 +58,7 @@ pub fn request(table: &Table, plan: &Plan) -> ScanRequest {
         for field in target.surface.row_name(&key) {
             if !columns.iter().any(|column| column.path.join("/") == field) {
                 let path = field.split('/').map(str::to_owned).collect();
-                columns.push(decode::Column { name: field, path, ty: ColumnType::Text });
+                columns.push(decode::FieldColumn { name: field, path, ty: ColumnType::Text });
             }
         }
     }
@@ -91,6 +91,6 @@ pub fn request(table: &Table, plan: &Plan) -> ScanRequest {
     }
 }
 
-fn decoded(column: &Column) -> decode::Column {
-    decode::Column { ty: column.ty, name: column.name.clone(), path: column.path.clone() }
+fn decoded(column: &Column) -> decode::FieldColumn {
+    decode::FieldColumn { ty: column.ty, name: column.name.clone(), path: column.path.clone() }
 }

@@ -1,6 +1,6 @@
 //! How fast responses become columns: `cargo bench -p acumatica-client --bench decode`.
 
-use acumatica_client::decode::{Batch, Column, ColumnType, RowDecoder, RowSplitter};
+use acumatica_client::decode::{Batch, ColumnType, FieldColumn, RowDecoder, RowSplitter};
 use std::fmt::Write;
 use std::hint::black_box;
 use std::time::Instant;
@@ -97,10 +97,10 @@ fn entity() -> String {
 }
 
 fn bench(what: &str, body: &str, fields: Option<&[(&str, ColumnType)]>) {
-    let columns: Vec<Column> = fields
+    let columns: Vec<FieldColumn> = fields
         .unwrap_or_default()
         .iter()
-        .map(|&(name, ty)| Column {
+        .map(|&(name, ty)| FieldColumn {
             name: name.into(),
             path: name.split('/').map(str::to_owned).collect(),
             ty,

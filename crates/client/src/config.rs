@@ -76,12 +76,12 @@ pub struct Config {
     pub basic_sessions: u32,
     /// After how long without a request a session is closed.
     pub idle_logout: Duration,
-    pub place: Place,
+    pub state: SharedState,
 }
 
 /// Where the state of a server is kept that the backends of a cluster share.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct SharedState {
     /// The directory of all servers: below it, a directory for each database, and in that for each server.
     pub root: PathBuf,
     /// The server's own directory.
@@ -92,7 +92,7 @@ pub struct Place {
     pub sealer: Arc<Sealer>,
 }
 
-impl PartialEq for Place {
+impl PartialEq for SharedState {
     fn eq(&self, other: &Self) -> bool {
         let Self { root, directory, mapping, sealer } = self;
         *root == other.root

@@ -173,7 +173,7 @@ impl Engine {
     pub fn close(&self, directory: &Path, sealer: &Arc<Sealer>, mapping: Option<u32>) -> Result<Job<usize>> {
         let store = Store::open(directory, Arc::clone(sealer))?;
         Ok(self.job(|_| async move {
-            let fits = |record: &crate::session::store::Record| {
+            let fits = |record: &crate::session::store::SessionRecord| {
                 mapping.is_none_or(|wanted| record.mapping == wanted)
             };
             close(&store, fits, None).await

@@ -23,7 +23,7 @@ mod transport;
 
 pub use catalog::loose;
 pub use config::{
-    App, Config, Credentials, Login, ODataVersion, Place, Proxy, Secret, Transport, check_tenant,
+    App, Config, Credentials, Login, ODataVersion, Proxy, Secret, SharedState, Transport, check_tenant,
 };
 pub use dialect::endpoint::{Endpoint, FALLBACK_VERSION};
 pub use dialect::{OWN_TENANT, describe, dialect_of};

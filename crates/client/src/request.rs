@@ -5,7 +5,7 @@ use std::fmt;
 use acumatica_pushdown::{Field, Filter, Literal, Test};
 use reqwest::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue};
 
-use crate::decode::{Column, ColumnType};
+use crate::decode::{ColumnType, FieldColumn};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The three data surfaces of an instance (docs/acumatica.md section 1).
@@ -38,7 +38,7 @@ pub struct ScanRequest {
     pub relation: String,
     pub target: Target,
     /// The columns wanted, in the order of the cells of a row.
-    pub columns: Vec<Column>,
+    pub columns: Vec<FieldColumn>,
     /// The fields that the server refuses in `$select` (docs/acumatica.md section 3).
     pub unselectable: Vec<String>,
     /// What the client finds out of the columns; nothing at first.
@@ -100,7 +100,7 @@ impl ScanRequest {
     /// A value that its column cannot hold, told with all that finds the record in the ERP: `column` is
     /// its index, `row` what a person would call the row, `value` the beginning of the value.
     pub fn unfit(&self, column: usize, row: &str, value: &str, why: impl fmt::Display) -> Error {
-        let Column { name, path, .. } = &self.columns[column];
+        let FieldColumn { name, path, .. } = &self.columns[column];
         let table = &self.table;
         let path = if path.is_empty() { std::slice::from_ref(name) } else { path.as_slice() };
         Error::new(
@@ -268,7 +268,7 @@ pub(crate) mod tests {
             },
             columns: columns
                 .iter()
-                .map(|(path, ty)| Column {
+                .map(|(path, ty)| FieldColumn {
                     name: (*path).into(),
                     path: path.split('/').map(Into::into).collect(),
                     ty: *ty,

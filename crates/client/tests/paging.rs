@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use acumatica_client::decode::{Cell, Column, ColumnType};
+use acumatica_client::decode::{Cell, ColumnType, FieldColumn};
 use acumatica_client::{
-    Client, Config, Context, Credentials, Engine, Error, ErrorKind, InstanceUrl, ODataVersion, Place,
-    ScanRequest, Sealer, Secret, Surface, Target, Transport,
+    Client, Config, Context, Credentials, Engine, Error, ErrorKind, InstanceUrl, ODataVersion, ScanRequest,
+    Sealer, Secret, SharedState, Surface, Target, Transport,
 };
 use proptest::prelude::*;
 
@@ -201,7 +201,7 @@ impl Reader {
             max_sessions: 1,
             basic_sessions: 0,
             idle_logout: Duration::from_secs(60),
-            place: Place {
+            state: SharedState {
                 sealer: Arc::new(Sealer::open(&root.join("key")).unwrap()),
                 root,
                 directory,
@@ -240,7 +240,7 @@ impl Reader {
 }
 
 fn request(surface: Surface, columns: &[&str], key: &[&str]) -> ScanRequest {
-    let column = |name: &&str| Column {
+    let column = |name: &&str| FieldColumn {
         name: name.to_lowercase(),
         path: name.split('/').map(str::to_owned).collect(),
         ty: ColumnType::Text,

@@ -10,7 +10,7 @@ use crate::known::Known;
 use crate::names::is_step;
 use crate::origin::Origin;
 use crate::record::{LINK_DEPTH, Reader, Record, Shape, values};
-use crate::{Kind, REST, Schema, Settings};
+use crate::{ColumnKind, REST, Schema, Settings};
 
 /// Lists that make an entity without a key an inquiry form.
 const RESULTS: [&str; 2] = ["Results", "Result"];
@@ -103,7 +103,7 @@ impl<'a> Forms<'a> {
 
     fn add_entity(&mut self, form: Form<'a>, root: &Record<'a>) {
         let mut fields = self.reader.fields(root);
-        let id = Draft { not_null: self.settings.not_null, ..root.field(&["id"], "uuid", Kind::Id) };
+        let id = Draft { not_null: self.settings.not_null, ..root.field(&["id"], "uuid", ColumnKind::Id) };
         let mut columns = vec![id];
         for (index, field) in form.key.iter().flat_map(|key| key.fields).enumerate() {
             let is_part = |draft: &mut Draft| is_field(draft, field);
@@ -117,10 +117,10 @@ impl<'a> Forms<'a> {
 
     /// The field as part of the key; the code of a drop-down only goes with it.
     fn as_key(&self, draft: Draft, index: usize) -> Draft {
-        if draft.kind == Kind::Code {
+        if draft.kind == ColumnKind::Code {
             return draft;
         }
-        Draft { kind: Kind::Key, key: Some(index + 1), not_null: self.settings.not_null, ..draft }
+        Draft { kind: ColumnKind::Key, key: Some(index + 1), not_null: self.settings.not_null, ..draft }
     }
 
     /// Tables of all lists that the record leads to, given the lists that it is within itself and the
@@ -159,7 +159,7 @@ impl<'a> Forms<'a> {
         let root = Record::of_entity(&form.entity.name, &form.entity.type_name);
         let Some(key) = form.key else {
             let words = vec!["parent_id".to_owned()];
-            let id = root.field(&["id"], "uuid", Kind::Id);
+            let id = root.field(&["id"], "uuid", ColumnKind::Id);
             return vec![Draft { words, not_null: self.settings.not_null, ..id }];
         };
         let members = self.reader.members(&form.entity.type_name);
@@ -168,7 +168,7 @@ impl<'a> Forms<'a> {
                 MemberType::Value(ty) if member.name == *field => Some(ty),
                 _ => None,
             });
-            let drafts = ty.map_or_else(Vec::new, |ty| values(&root, &[field], ty, Kind::Own));
+            let drafts = ty.map_or_else(Vec::new, |ty| values(&root, &[field], ty, ColumnKind::Own));
             drafts.into_iter().map(move |draft| self.as_key(draft, index))
         });
         parts.collect()
@@ -177,13 +177,13 @@ impl<'a> Forms<'a> {
     /// What every record may carry besides its fields.
     fn attached(&self, record: &Record<'a>) -> Vec<Draft> {
         let mut columns = vec![
-            record.field(&["note"], "text", Kind::Attached),
-            record.field(&["files"], "jsonb", Kind::Attached),
+            record.field(&["note"], "text", ColumnKind::Attached),
+            record.field(&["files"], "jsonb", ColumnKind::Attached),
         ];
         let custom = self.custom_of(record.entity);
         columns.extend(custom.filter(|field| field.within == record.path).map(|field| {
             let remote = Origin::Custom(format!("{}.{}", field.view, field.name));
-            Draft::new(&[&field.name], remote, sql_type(field.ty), Kind::Custom).within(&field.view)
+            Draft::new(&[&field.name], remote, sql_type(field.ty), ColumnKind::Custom).within(&field.view)
         }));
         columns
     }
@@ -256,7 +256,8 @@ impl<'a> Forms<'a> {
                 let required = REQUIRED_PARAMETERS.contains(&(root.entity, &name));
                 let remote = Origin::Parameter { name, required };
                 columns.push(
-                    Draft::new(&[&member.name], remote, sql_type(ty), Kind::Parameter).within(root.entity),
+                    Draft::new(&[&member.name], remote, sql_type(ty), ColumnKind::Parameter)
+                        .within(root.entity),
                 );
             }
         }
@@ -307,13 +308,13 @@ impl<'a> Forms<'a> {
 }
 
 fn row_number(list: &Record<'_>) -> Draft {
-    list.field(&["rowNumber"], "bigint", Kind::RowNumber)
+    list.field(&["rowNumber"], "bigint", ColumnKind::RowNumber)
 }
 
 /// Whether the column is that of the entity's field, or of its code.
 fn is_field(draft: &Draft, field: &str) -> bool {
     let Origin::Field(path) = &draft.remote else { return false };
-    path == field || (draft.kind == Kind::Code && path.strip_suffix("/id") == Some(field))
+    path == field || (draft.kind == ColumnKind::Code && path.strip_suffix("/id") == Some(field))
 }
 
 /// Whether a customization added the field, or a user-defined one: what `$adHocSchema` lists besides are all fields of the

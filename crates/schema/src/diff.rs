@@ -12,7 +12,7 @@ use remote::Remote;
 use crate::draft::MAX_COLUMNS;
 use crate::names::Names;
 use crate::sql::literal;
-use crate::{Column, Kind, REST, Schema, Table};
+use crate::{ColumnDef, ColumnKind, REST, Schema, Table};
 
 /// A foreign table that there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,15 +189,15 @@ impl Comparison<'_> {
     }
 
     /// Columns beside what they would be now; of several for the same field, the one in the key.
-    fn pairs<'b>(&'b self, table: &'b Table) -> Vec<(&'b ExistingColumn, &'b Column)> {
-        let find = |now: &'b Column| {
+    fn pairs<'b>(&'b self, table: &'b Table) -> Vec<(&'b ExistingColumn, &'b ColumnDef)> {
+        let find = |now: &'b ColumnDef| {
             let same = || self.existing.columns.iter().filter(|column| column.remote() == now.remote());
             Some((same().find(|column| column.option("key").is_some()).or_else(|| same().next())?, now))
         };
         table.columns.iter().filter_map(find).collect()
     }
 
-    fn column_type(&self, column: &ExistingColumn, now: &Column) -> Option<Change> {
+    fn column_type(&self, column: &ExistingColumn, now: &ColumnDef) -> Option<Change> {
         // Definitions do not tell days from moments; what was made a day is read as one, or is an error.
         let of_days = column.sql_type == "date" && now.sql_type == "timestamp with time zone";
         if column.sql_type == now.sql_type || of_days || is_own_choice(&column.sql_type) {
@@ -217,7 +217,7 @@ impl Comparison<'_> {
     }
 
     /// That a field cannot be pushed down is a fact; that it should not be may be anyone's wish.
-    fn column_options(&self, column: &ExistingColumn, now: &Column) -> Vec<Change> {
+    fn column_options(&self, column: &ExistingColumn, now: &ColumnDef) -> Vec<Change> {
         let mut changes = Vec::new();
         if let Some(wanted) = now.option("parameter")
             && column.option("parameter") != Some(wanted)
@@ -238,16 +238,16 @@ impl Comparison<'_> {
 
     /// Keys are compared where both have one: none may be on purpose, or made by hand for want of any.
     /// Where their order is a guess, an order made by hand is as good.
-    fn keys(&self, table: &Table, pairs: &[(&ExistingColumn, &Column)]) -> Vec<Change> {
+    fn keys(&self, table: &Table, pairs: &[(&ExistingColumn, &ColumnDef)]) -> Vec<Change> {
         let here = self.existing.columns.iter().filter(|column| column.option("key").is_some());
         let there = table.included().filter(|column| column.option("key").is_some());
         let here: HashSet<Remote<'_>> = here.map(ExistingColumn::remote).collect();
-        let there: HashSet<Remote<'_>> = there.map(Column::remote).collect();
+        let there: HashSet<Remote<'_>> = there.map(ColumnDef::remote).collect();
         if here.is_empty() || there.is_empty() || (here == there && !table.key_order_known) {
             return Vec::new();
         }
         let differing = pairs.iter().filter(|(column, now)| column.option("key") != now.option("key"));
-        let change = |(column, now): &(&ExistingColumn, &Column)| {
+        let change = |(column, now): &(&ExistingColumn, &ColumnDef)| {
             let place = now.option("key");
             let text = match place {
                 Some(place) => format!("{} is number {place} of the key now", now.remote()),
@@ -281,16 +281,16 @@ impl Comparison<'_> {
         self.alter(ChangeKind::Option, change, &action)
     }
 
-    fn new_columns(&self, table: &Table, pairs: &[(&ExistingColumn, &Column)]) -> Vec<Change> {
+    fn new_columns(&self, table: &Table, pairs: &[(&ExistingColumn, &ColumnDef)]) -> Vec<Change> {
         let had: HashSet<Remote<'_>> = pairs.iter().map(|(column, _)| column.remote()).collect();
-        let kinds: HashSet<Kind> = pairs.iter().map(|(_, now)| now.kind).collect();
+        let kinds: HashSet<ColumnKind> = pairs.iter().map(|(_, now)| now.kind).collect();
         let mut names = Names::new(self.existing.columns.iter().map(|column| column.name.as_str()));
         let room = MAX_COLUMNS.saturating_sub(self.existing.columns.len());
         let new =
             table.columns.iter().filter(|now| !had.contains(&now.remote()) && is_wanted(now.kind, &kinds));
-        let change = |now: &Column| {
+        let change = |now: &ColumnDef| {
             let name = names.claim(std::slice::from_ref(&now.name), now.remote().text());
-            let column = Column { name, ..now.clone() };
+            let column = ColumnDef { name, ..now.clone() };
             let action = format!("ADD COLUMN {}", column.sql(self.quote));
             self.alter(ChangeKind::NewColumn, format!("{} is new", now.remote()), &action)
         };
@@ -299,12 +299,14 @@ impl Comparison<'_> {
 }
 
 /// Whether a table that has columns of these kinds wants one of that kind.
-fn is_wanted(kind: Kind, had: &HashSet<Kind>) -> bool {
+fn is_wanted(kind: ColumnKind, had: &HashSet<ColumnKind>) -> bool {
     match kind {
-        Kind::Parameter | Kind::Key | Kind::Own | Kind::Code => true,
+        ColumnKind::Parameter | ColumnKind::Key | ColumnKind::Own | ColumnKind::Code => true,
         // These are always there, so a table without them was made so.
-        Kind::Id | Kind::RowNumber | Kind::Attached => false,
-        Kind::Custom | Kind::Flattened | Kind::Link | Kind::Detail => had.contains(&kind),
+        ColumnKind::Id | ColumnKind::RowNumber | ColumnKind::Attached => false,
+        ColumnKind::Custom | ColumnKind::Flattened | ColumnKind::Link | ColumnKind::Detail => {
+            had.contains(&kind)
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use acumatica_client::catalog::FieldType;
 
 use crate::names::{self, Names};
 use crate::origin::Origin;
-use crate::{Column, Details, Kind, Linked, Settings, Table, days};
+use crate::{ColumnDef, ColumnKind, Details, Linked, Settings, Table, days};
 
 /// The most columns that a table of PostgreSQL holds (`MaxHeapAttributeNumber`).
 pub(crate) const MAX_COLUMNS: usize = 1600;
@@ -31,7 +31,7 @@ pub(crate) struct Draft {
     /// What goes in front of a name that is taken.
     pub container: Option<String>,
     pub remote: Origin,
-    pub kind: Kind,
+    pub kind: ColumnKind,
     pub sql_type: &'static str,
     pub not_null: bool,
     /// Its place in the key, from 1.
@@ -42,7 +42,7 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    pub(crate) fn new(words: &[&str], remote: Origin, sql_type: &'static str, kind: Kind) -> Self {
+    pub(crate) fn new(words: &[&str], remote: Origin, sql_type: &'static str, kind: ColumnKind) -> Self {
         Self {
             words: words.iter().map(|word| (*word).to_owned()).collect(),
             container: None,
@@ -82,8 +82,8 @@ impl Draft {
         options
     }
 
-    fn finish(self, name: String, included: bool, settings: &Settings) -> Column {
-        Column {
+    fn finish(self, name: String, included: bool, settings: &Settings) -> ColumnDef {
+        ColumnDef {
             name,
             sql_type: self.sql_type,
             not_null: self.not_null,
@@ -152,7 +152,7 @@ fn finish_table(draft: TableDraft, settings: &Settings, notices: &mut Vec<String
         let sql_type = days::settle(column.sql_type, &remote, &column.remote, seen, settings.days);
         Draft { sql_type, ..column }
     });
-    let columns: Vec<Column> = settled
+    let columns: Vec<ColumnDef> = settled
         .zip(names)
         .zip(included)
         .map(|((column, name), included)| column.finish(name, included, settings))
@@ -171,11 +171,11 @@ fn finish_table(draft: TableDraft, settings: &Settings, notices: &mut Vec<String
     }
 }
 
-fn is_wanted(kind: Kind, settings: &Settings) -> bool {
+fn is_wanted(kind: ColumnKind, settings: &Settings) -> bool {
     match kind {
-        Kind::Flattened => settings.linked == Linked::Flatten,
-        Kind::Link => settings.linked == Linked::Jsonb,
-        Kind::Detail => settings.details == Details::Jsonb,
+        ColumnKind::Flattened => settings.linked == Linked::Flatten,
+        ColumnKind::Link => settings.linked == Linked::Jsonb,
+        ColumnKind::Detail => settings.details == Details::Jsonb,
         _ => true,
     }
 }
@@ -186,7 +186,7 @@ fn cut(columns: &[Draft], included: &mut [bool]) -> Option<String> {
     order.sort_by_key(|index| columns[*index].kind);
     let out = order.get(MAX_COLUMNS..).filter(|out| !out.is_empty())?;
     out.iter().for_each(|index| included[*index] = false);
-    let remedy = if out.iter().any(|index| columns[*index].kind == Kind::Flattened) {
+    let remedy = if out.iter().any(|index| columns[*index].kind == ColumnKind::Flattened) {
         "import it with linked 'jsonb' to have them"
     } else {
         "create the table by hand with the columns that you need"

@@ -113,28 +113,28 @@ pub struct Table {
     pub class: Option<String>,
     pub comment: Option<String>,
     pub options: Vec<(&'static str, String)>,
-    /// All that the table can have; [`Column::included`] tells which it gets.
-    pub columns: Vec<Column>,
+    /// All that the table can have; [`ColumnDef::included`] tells which it gets.
+    pub columns: Vec<ColumnDef>,
     /// Whether the order of the key is a fact and not a guess.
     pub key_order_known: bool,
 }
 
 /// A column, or one that there could be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Column {
+pub struct ColumnDef {
     pub name: String,
     pub sql_type: &'static str,
     pub not_null: bool,
     pub comment: Option<String>,
     pub options: Vec<(&'static str, String)>,
-    pub kind: Kind,
+    pub kind: ColumnKind,
     /// Whether the settings want it; the others are what a table imported with other settings may have.
     pub included: bool,
 }
 
 /// What a column comes from. Where names collide, or a table gets too wide, the earlier kind stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum ColumnKind {
     Parameter,
     /// Part of the key of the entity.
     Key,
@@ -159,7 +159,7 @@ pub enum Kind {
 
 impl Table {
     /// The columns that the settings want.
-    pub fn included(&self) -> impl Iterator<Item = &Column> {
+    pub fn included(&self) -> impl Iterator<Item = &ColumnDef> {
         self.columns.iter().filter(|column| column.included)
     }
 

@@ -8,7 +8,7 @@ use crate::draft::{self, Draft, TableDraft, sql_type};
 use crate::known::Known;
 use crate::names::{is_step, snake};
 use crate::origin::Origin;
-use crate::{DAC, Kind, ODATA, Schema, Settings};
+use crate::{ColumnKind, DAC, ODATA, Schema, Settings};
 
 /// In front of a column of an inquiry whose name a parameter has already.
 const RESULT: &str = "Result";
@@ -79,7 +79,7 @@ fn is_writable(draft: &Draft) -> bool {
 fn parameters(set: &EntitySet) -> impl Iterator<Item = Draft> {
     set.parameters.iter().map(|parameter| {
         let remote = Origin::Parameter { name: parameter.name.clone(), required: parameter.required };
-        Draft::new(&[&parameter.name], remote, sql_type(parameter.ty), Kind::Parameter)
+        Draft::new(&[&parameter.name], remote, sql_type(parameter.ty), ColumnKind::Parameter)
     })
 }
 
@@ -102,7 +102,7 @@ fn properties(set: &EntitySet) -> impl Iterator<Item = Draft> {
             key: key.map(|index| index + 1),
             pushdown: Some(false).filter(|_| !property.filterable),
             comment: telling_title(property),
-            ..Draft::new(&[&property.name], remote, sql_type(property.ty), Kind::Own)
+            ..Draft::new(&[&property.name], remote, sql_type(property.ty), ColumnKind::Own)
         }
     })
 }
@@ -110,7 +110,7 @@ fn properties(set: &EntitySet) -> impl Iterator<Item = Draft> {
 /// Keys of inquiries can be NULL, since outer joins make them so; those of a table cannot.
 fn as_dac(draft: Draft, settings: &Settings) -> Draft {
     let is_key = draft.key.is_some();
-    let kind = if is_key { Kind::Key } else { draft.kind };
+    let kind = if is_key { ColumnKind::Key } else { draft.kind };
     Draft { kind, not_null: is_key && settings.not_null, ..draft }
 }
 

@@ -7,7 +7,7 @@ use acumatica_client::catalog::{Contract, FieldType, Member, MemberType};
 use crate::draft::{Draft, sql_type};
 use crate::names::{is_step, snake};
 use crate::origin::Origin;
-use crate::{Case, Kind, keys};
+use crate::{Case, ColumnKind, keys};
 
 /// Links from one record to the next, at most.
 pub(crate) const LINK_DEPTH: usize = 2;
@@ -39,7 +39,7 @@ impl<'a> Record<'a> {
         self.types[self.types.len() - 1]
     }
 
-    pub(crate) fn field(&self, relative: &[&str], sql_type: &'static str, kind: Kind) -> Draft {
+    pub(crate) fn field(&self, relative: &[&str], sql_type: &'static str, kind: ColumnKind) -> Draft {
         let path = [&self.path[..], relative].concat().join("/");
         Draft::new(relative, Origin::Field(path), sql_type, kind).within(self.container())
     }
@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
 
     fn read(&mut self, record: &Record<'a>, links: &[&'a str], types: &[&'a str], drafts: &mut Vec<Draft>) {
         let members = self.members(types[types.len() - 1]);
-        let kind = if links.is_empty() { Kind::Own } else { Kind::Flattened };
+        let kind = if links.is_empty() { ColumnKind::Own } else { ColumnKind::Flattened };
         let (mut linked, mut lists) = (Vec::new(), Vec::new());
         for member in members {
             let path = [links, &[member.name.as_str()]].concat();
@@ -143,14 +143,14 @@ impl<'a> Reader<'a> {
         }
         for (path, type_name) in linked {
             if links.is_empty() {
-                drafts.push(record.field(&path, "jsonb", Kind::Link));
+                drafts.push(record.field(&path, "jsonb", ColumnKind::Link));
             }
             if path.len() <= LINK_DEPTH && !types.contains(&type_name) {
                 self.read(record, &path, &[types, &[type_name]].concat(), drafts);
             }
         }
         if links.is_empty() {
-            drafts.extend(lists.iter().map(|path| record.field(path, "jsonb", Kind::Detail)));
+            drafts.extend(lists.iter().map(|path| record.field(path, "jsonb", ColumnKind::Detail)));
         }
     }
 
@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The column of a field; drop-downs have one for their code, too.
-pub(crate) fn values(record: &Record<'_>, path: &[&str], ty: FieldType, kind: Kind) -> Vec<Draft> {
+pub(crate) fn values(record: &Record<'_>, path: &[&str], ty: FieldType, kind: ColumnKind) -> Vec<Draft> {
     if ty == FieldType::Choices {
         // A `jsonb` column of the field itself would be the whole object, and be expanded as linked entities are.
         let draft = record.field(&[path, &["value"]].concat(), sql_type(ty), kind);
@@ -182,7 +182,7 @@ pub(crate) fn values(record: &Record<'_>, path: &[&str], ty: FieldType, kind: Ki
         _ => None,
     };
     if let Some(code) = code {
-        let kind = if kind == Kind::Flattened { kind } else { Kind::Code };
+        let kind = if kind == ColumnKind::Flattened { kind } else { ColumnKind::Code };
         drafts.push(record.field(&[path, &["id"]].concat(), code, kind));
     }
     drafts
@@ -224,7 +224,11 @@ mod tests {
     }
 
     /// Name and kind of the columns of records of type `T`, within `path`.
-    fn read(contract: &Contract, path: &[&'static str], case: Case) -> (Vec<(String, Kind)>, Vec<String>) {
+    fn read(
+        contract: &Contract,
+        path: &[&'static str],
+        case: Case,
+    ) -> (Vec<(String, ColumnKind)>, Vec<String>) {
         let mut reader = Reader::new(contract, case);
         let record = Record { entity: "E", path: path.to_vec(), types: vec!["T"] };
         let drafts = reader.fields(&record);
@@ -245,10 +249,10 @@ mod tests {
         ]);
         let (columns, notices) = read(&contract, &["Details"], Case::Snake);
         let expected = [
-            ("A=Details/A", Kind::Own),
-            ("Contact=Details/Contact", Kind::Link),
-            ("Contact_Email=Details/Contact/Email", Kind::Flattened),
-            ("Contact_Address_City=Details/Contact/Address/City", Kind::Flattened),
+            ("A=Details/A", ColumnKind::Own),
+            ("Contact=Details/Contact", ColumnKind::Link),
+            ("Contact_Email=Details/Contact/Email", ColumnKind::Flattened),
+            ("Contact_Address_City=Details/Contact/Address/City", ColumnKind::Flattened),
         ];
         assert_eq!(columns, expected.map(|(name, kind)| (name.to_owned(), kind)));
         assert_eq!(notices, [""; 0]);
@@ -265,9 +269,9 @@ mod tests {
         )]);
         let (columns, _) = read(&contract, &[], Case::Snake);
         let expected = [
-            ("Status=Status", Kind::Own),
-            ("Status_id=Status/id", Kind::Code),
-            ("Lines=Lines", Kind::Detail),
+            ("Status=Status", ColumnKind::Own),
+            ("Status_id=Status/id", ColumnKind::Code),
+            ("Lines=Lines", ColumnKind::Detail),
         ];
         assert_eq!(columns, expected.map(|(name, kind)| (name.to_owned(), kind)));
     }

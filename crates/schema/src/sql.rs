@@ -1,6 +1,6 @@
 //! Statements.
 
-use crate::{Column, Table};
+use crate::{ColumnDef, Table};
 
 /// A name in quotes.
 pub(crate) fn identifier(name: &str) -> String {
@@ -31,7 +31,7 @@ impl Table {
     }
 }
 
-impl Column {
+impl ColumnDef {
     /// The definition of the column.
     pub(crate) fn sql(&self, quote: &dyn Fn(&str) -> String) -> String {
         let not_null = if self.not_null { " NOT NULL" } else { "" };
@@ -51,16 +51,16 @@ fn options(options: &[(&'static str, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Kind;
+    use crate::ColumnKind;
 
     fn table() -> Table {
-        let column = |name: &str, field: &str, included| Column {
+        let column = |name: &str, field: &str, included| ColumnDef {
             name: name.into(),
             sql_type: "text",
             not_null: field == "Type",
             comment: (field == "Type").then(|| "It's a \\".into()),
             options: vec![("field", field.into())],
-            kind: Kind::Own,
+            kind: ColumnKind::Own,
             included,
         };
         Table {

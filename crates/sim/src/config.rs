@@ -70,7 +70,7 @@ pub enum Ids {
 /// What $adHocSchema lists under `custom`, and $custom knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Forms {
-    /// Every field of the form that the contract lacks, as recorded (acumatica-api.md section 2.1, HTE)
+    /// Every field of the form that the contract lacks, as recorded (docs/acumatica.md section 2.1, HTE)
     Whole,
     /// The fields of customizations alone
     Customized,

@@ -1,6 +1,6 @@
 //! Decoded rows, in three allocations that the next page can use again.
 
-use super::error::ErrorKind;
+use super::error::DecodeErrorKind;
 
 /// A piece of text of a [`Batch`], in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +164,7 @@ impl Batch {
     }
 
     #[inline(always)]
-    pub(super) fn push_text(&mut self, text: &str) -> Result<Cell, ErrorKind> {
+    pub(super) fn push_text(&mut self, text: &str) -> Result<Cell, DecodeErrorKind> {
         self.push_with(|arena| {
             arena.push_str(text);
             Ok(())
@@ -175,18 +175,18 @@ impl Batch {
     #[inline(always)]
     pub(super) fn push_with(
         &mut self,
-        write: impl FnOnce(&mut String) -> Result<(), ErrorKind>,
-    ) -> Result<Cell, ErrorKind> {
+        write: impl FnOnce(&mut String) -> Result<(), DecodeErrorKind>,
+    ) -> Result<Cell, DecodeErrorKind> {
         let start = self.arena.len();
         write(&mut self.arena)?;
         if u32::try_from(self.arena.len()).is_err() {
-            return Err(ErrorKind::BatchFull);
+            return Err(DecodeErrorKind::BatchFull);
         }
         Ok(Cell::Text(Span { start: start as u32, len: (self.arena.len() - start) as u32 }))
     }
 
-    pub(super) fn push_uuid(&mut self, uuid: [u8; 16]) -> Result<Cell, ErrorKind> {
-        let index = u32::try_from(self.uuids.len()).map_err(|_| ErrorKind::BatchFull)?;
+    pub(super) fn push_uuid(&mut self, uuid: [u8; 16]) -> Result<Cell, DecodeErrorKind> {
+        let index = u32::try_from(self.uuids.len()).map_err(|_| DecodeErrorKind::BatchFull)?;
         self.uuids.push(uuid);
         Ok(Cell::Uuid(index))
     }

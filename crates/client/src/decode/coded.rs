@@ -1,12 +1,12 @@
 //! Values that are texts in the answer and something else in a column.
 
 use super::ColumnType;
-use super::error::ErrorKind;
+use super::error::DecodeErrorKind;
 
 /// The bytes that base64 stands for (Edm.Binary), as `byteain` reads them. OData 4 says the alphabet of URLs, servers
 /// write either, and padding may be missing.
-pub(super) fn bytes(text: &[u8], out: &mut String) -> Result<(), ErrorKind> {
-    const WRONG: ErrorKind = ErrorKind::Syntax(ColumnType::Bytes);
+pub(super) fn bytes(text: &[u8], out: &mut String) -> Result<(), DecodeErrorKind> {
+    const WRONG: DecodeErrorKind = DecodeErrorKind::Syntax(ColumnType::Bytes);
     let padding = text.iter().rev().take_while(|&&byte| byte == b'=').count();
     let digits = &text[..text.len() - padding];
     if padding > 2 || padding > 0 && !text.len().is_multiple_of(4) || digits.len() % 4 == 1 {
@@ -46,11 +46,11 @@ fn sextet(digit: u8) -> Option<u32> {
 
 /// A span of time. What is negative as a whole in ISO 8601 (`-PT8H30M`) is negative part by part in PostgreSQL; what is
 /// written otherwise is left to its input function.
-pub(super) fn interval(text: &[u8], out: &mut String) -> Result<(), ErrorKind> {
-    const WRONG: ErrorKind = ErrorKind::Syntax(ColumnType::Interval);
+pub(super) fn interval(text: &[u8], out: &mut String) -> Result<(), DecodeErrorKind> {
+    const WRONG: DecodeErrorKind = DecodeErrorKind::Syntax(ColumnType::Interval);
     let text = std::str::from_utf8(text).map_err(|_| WRONG)?;
     if text.contains('\0') {
-        return Err(ErrorKind::NulCharacter);
+        return Err(DecodeErrorKind::NulCharacter);
     }
     let Some(parts) = text.strip_prefix("-P") else {
         out.push_str(text);
@@ -75,8 +75,8 @@ mod tests {
 
     fn of(
         text: &str,
-        decode: impl Fn(&[u8], &mut String) -> Result<(), ErrorKind>,
-    ) -> Result<String, ErrorKind> {
+        decode: impl Fn(&[u8], &mut String) -> Result<(), DecodeErrorKind>,
+    ) -> Result<String, DecodeErrorKind> {
         let mut out = String::new();
         decode(text.as_bytes(), &mut out).map(|()| out)
     }
@@ -95,7 +95,7 @@ mod tests {
             assert_eq!(of(text, bytes), Ok(hex.to_owned()), "{text}");
         }
         for text in ["A", "AAAAA", "A=", "A===", "AA=", "AB==", "AA A", "\\x00"] {
-            assert_eq!(of(text, bytes), Err(ErrorKind::Syntax(ColumnType::Bytes)), "{text}");
+            assert_eq!(of(text, bytes), Err(DecodeErrorKind::Syntax(ColumnType::Bytes)), "{text}");
         }
     }
 

@@ -13,12 +13,12 @@ use super::scan::{members, peek, skip, space};
 /// What is no JSON is hashed up to where it stops being some.
 pub(crate) fn content(record: &[u8], without_custom: bool, hasher: &mut impl Hasher) {
     let mut walk = Walk { record, without_custom, hasher };
-    let _ = walk.value(space(record, 0), Place::Record, 0);
+    let _ = walk.value(space(record, 0), Within::Record, 0);
 }
 
 /// What an object or array is a part of.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Within {
     Record,
     /// The value of a field.
     Value,
@@ -32,7 +32,7 @@ struct Walk<'a, H> {
 }
 
 impl<H: Hasher> Walk<'_, H> {
-    fn value(&mut self, at: usize, place: Place, depth: u32) -> Result<usize, Fault> {
+    fn value(&mut self, at: usize, place: Within, depth: u32) -> Result<usize, Fault> {
         let record = self.record;
         match peek(record, at) {
             b'{' if depth < super::scan::MAX_DEPTH => {
@@ -64,13 +64,13 @@ impl<H: Hasher> Walk<'_, H> {
         }
     }
 
-    fn member(&mut self, name: &[u8], at: usize, place: Place, depth: u32) -> Result<usize, Fault> {
+    fn member(&mut self, name: &[u8], at: usize, place: Within, depth: u32) -> Result<usize, Fault> {
         let is_text = peek(self.record, at) == b'"';
         let differs = match (place, name) {
-            (Place::Record, b"id") => is_text,
-            (Place::Record, b"rowNumber" | b"_links") => true,
-            (Place::Record, b"custom") => self.without_custom,
-            (Place::Files, b"href") => true,
+            (Within::Record, b"id") => is_text,
+            (Within::Record, b"rowNumber" | b"_links") => true,
+            (Within::Record, b"custom") => self.without_custom,
+            (Within::Files, b"href") => true,
             _ => false,
         };
         if differs {
@@ -79,8 +79,8 @@ impl<H: Hasher> Walk<'_, H> {
         self.hasher.write(name);
         self.hasher.write_u8(b':');
         let inner = match (place, name) {
-            (Place::Record, b"value") => Place::Value,
-            (Place::Record, b"files") => Place::Files,
+            (Within::Record, b"value") => Within::Value,
+            (Within::Record, b"files") => Within::Files,
             _ => place,
         };
         self.value(at, inner, depth + 1)

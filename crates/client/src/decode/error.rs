@@ -5,7 +5,7 @@ use thiserror::Error;
 
 /// What is wrong with a value. The messages are lower-case sentences without the value, which [`DecodeError`] holds.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum ErrorKind {
+pub enum DecodeErrorKind {
     /// The row is not JSON; names what was expected where it stops being JSON.
     #[error("malformed JSON: expected {0}")]
     Malformed(&'static str),
@@ -59,7 +59,7 @@ pub enum ErrorKind {
     BatchFull,
 }
 
-impl ErrorKind {
+impl DecodeErrorKind {
     /// What the owner of the foreign table can do about it.
     pub fn hint(self) -> Option<&'static str> {
         match self {
@@ -79,7 +79,7 @@ pub struct DecodeError {
     /// Index of the column that could not be filled; `None` if the row as such is at fault.
     pub column: Option<usize>,
     /// What is wrong.
-    pub kind: ErrorKind,
+    pub kind: DecodeErrorKind,
     /// The first 60 characters of the value as it was received, without the quotes of a string; of an error in the
     /// place of a row, all of it.
     pub value: String,
@@ -91,14 +91,14 @@ pub(super) const REPORT_CHARS: usize = 64 << 10;
 /// The row stops being JSON at byte `at`.
 #[derive(Debug)]
 pub(super) struct Fault {
-    pub kind: ErrorKind,
+    pub kind: DecodeErrorKind,
     pub at: usize,
 }
 
 impl Fault {
     #[cold]
     pub(super) fn malformed(expected: &'static str, at: usize) -> Self {
-        Self { kind: ErrorKind::Malformed(expected), at }
+        Self { kind: DecodeErrorKind::Malformed(expected), at }
     }
 }
 

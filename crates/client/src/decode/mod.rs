@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use acumatica_client::decode::*;
-//! let columns = [Column { name: "city".into(), path: vec!["Address".into(), "City".into()], ty: ColumnType::Text }];
+//! let columns = [FieldColumn { name: "city".into(), path: vec!["Address".into(), "City".into()], ty: ColumnType::Text }];
 //! let (mut decoder, mut batch) = (RowDecoder::new(&columns, &[]), Batch::new(1));
 //! let mut splitter = RowSplitter::new(1 << 20);
 //! for chunk in [r#"[{"Address":{"Ci"#, r#"ty":{"value":"Köln"}}}]"#] {
@@ -35,7 +35,7 @@ mod value;
 pub use acumatica_pushdown::ColumnType;
 pub use batch::{Batch, Cell, Span};
 pub(crate) use content::content;
-pub use error::{DecodeError, ErrorKind};
+pub use error::{DecodeError, DecodeErrorKind};
 pub use row::RowDecoder;
 pub(crate) use row::place;
 pub use split::{Envelope, RowSplitter, SplitError};
@@ -43,7 +43,7 @@ pub(crate) use time::shows_day;
 
 /// A column and the field that fills it.
 #[derive(Clone, Debug)]
-pub struct Column {
+pub struct FieldColumn {
     /// For messages only.
     pub name: String,
     /// The names on the way to the field, such as `["ShipToAddress", "City"]`, in the case of the remote side; `["*"]`

@@ -5,11 +5,11 @@
 //! time, which takes one comparison and no hashing, known and unknown members alike.
 
 use super::batch::{Batch, Cell, Mark};
-use super::error::{DecodeError, ErrorKind, Fault, REPORT_CHARS, excerpt};
+use super::error::{DecodeError, DecodeErrorKind, Fault, REPORT_CHARS, excerpt};
 use super::reported::{is_report, is_suspect};
 use super::scan::{name, next_member, peek, skip, space};
 use super::value::{self, Token};
-use super::{Column, ColumnType};
+use super::{ColumnType, FieldColumn};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -58,7 +58,7 @@ struct Node {
 /// Who gets a value.
 #[derive(Clone, Copy)]
 enum Sink {
-    Column(usize, ColumnType),
+    FieldColumn(usize, ColumnType),
     Identity(usize),
     /// The next step on the way to the rows of a detail.
     Rows,
@@ -85,19 +85,19 @@ enum Target {
 
 impl RowDecoder {
     /// A decoder for these columns. `identity` gives the paths of the fields that together tell records apart.
-    pub fn new(columns: &[Column], identity: &[Vec<String>]) -> Self {
+    pub fn new(columns: &[FieldColumn], identity: &[Vec<String>]) -> Self {
         Self::of_detail(columns, identity, &[])
     }
 
     /// A decoder whose rows are those of a detail: each object that the path `detail` leads to, through objects and
     /// arrays alike, gives a row, which holds the fields of the objects above it too. Paths of columns begin at the
     /// record, whichever object they belong to; a column without a path has no field.
-    pub fn of_detail(columns: &[Column], identity: &[Vec<String>], detail: &[String]) -> Self {
+    pub fn of_detail(columns: &[FieldColumn], identity: &[Vec<String>], detail: &[String]) -> Self {
         let mut levels: Vec<Fields> = (0..=detail.len()).map(|_| Fields::new()).collect();
         for (i, column) in columns.iter().enumerate() {
             if !column.path.is_empty() {
                 let (level, path) = place(&column.path, detail);
-                levels[level].add(path, Sink::Column(i, column.ty));
+                levels[level].add(path, Sink::FieldColumn(i, column.ty));
             }
         }
         for (level, step) in detail.iter().enumerate() {
@@ -227,7 +227,7 @@ fn objects(
         b'{' if peek(row, space(row, at + 1)) == b'}' => Ok(()),
         b'{' => act(&row[at..end]),
         b'n' => Ok(()),
-        _ => Err(fault(ErrorKind::Malformed("an object or an array of objects"), at)),
+        _ => Err(fault(DecodeErrorKind::Malformed("an object or an array of objects"), at)),
     };
     if peek(row, range.start) != b'[' {
         return one(range.start, range.end);
@@ -240,7 +240,7 @@ fn objects(
         match peek(row, at) {
             b',' => at = space(row, at + 1),
             b']' => {}
-            _ => return Err(fault(ErrorKind::Malformed("a comma or the end of the array"), at)),
+            _ => return Err(fault(DecodeErrorKind::Malformed("a comma or the end of the array"), at)),
         }
     }
     Ok(())
@@ -295,7 +295,7 @@ impl Fields {
         self.hit = walk.hit;
         if (suspect || error.is_some()) && is_report(row, |name| self.nodes[0].children.contains_key(name)) {
             let value = excerpt(row, REPORT_CHARS);
-            return Err(DecodeError { column: None, kind: ErrorKind::Reported, value });
+            return Err(DecodeError { column: None, kind: DecodeErrorKind::Reported, value });
         }
         match (error, walked) {
             (Some(error), _) => Err(error),
@@ -320,7 +320,7 @@ impl Fields {
                 }
                 let child = &self.nodes[child];
                 missing.extend(child.sinks.iter().chain(&child.below).filter_map(|sink| match sink {
-                    Sink::Column(column, _) => Some(*column),
+                    Sink::FieldColumn(column, _) => Some(*column),
                     Sink::Identity(_) | Sink::Rows => None,
                 }));
             }
@@ -433,7 +433,7 @@ impl Walk<'_> {
         // Only a path of ["*"] puts sinks here.
         for i in 0..self.nodes[0].sinks.len() {
             match self.nodes[0].sinks[i] {
-                Sink::Column(column, ColumnType::Json) => self.json(column, at, end),
+                Sink::FieldColumn(column, ColumnType::Json) => self.json(column, at, end),
                 sink => self.store(sink, Token::Object, at),
             }
         }
@@ -484,7 +484,7 @@ impl Walk<'_> {
     #[inline(always)]
     fn leaf(&mut self, sink: Sink, at: usize) -> Result<usize, Fault> {
         match sink {
-            Sink::Column(column, ColumnType::Json) => {
+            Sink::FieldColumn(column, ColumnType::Json) => {
                 let end = skip(self.row, at)?;
                 self.json(column, at, end);
                 return Ok(end);
@@ -494,7 +494,7 @@ impl Walk<'_> {
                 self.rows = Some(at..end);
                 return Ok(end);
             }
-            Sink::Column(..) | Sink::Identity(_) => {}
+            Sink::FieldColumn(..) | Sink::Identity(_) => {}
         }
         let (token, end) = value::token(self.row, at)?;
         self.store(sink, token, at);
@@ -525,7 +525,7 @@ impl Walk<'_> {
     fn forget(&mut self, node: usize) {
         for &sink in &self.nodes[node].below {
             match sink {
-                Sink::Column(column, _) => self.batch.set(self.mark, column, Cell::Null),
+                Sink::FieldColumn(column, _) => self.batch.set(self.mark, column, Cell::Null),
                 Sink::Identity(field) => self.identity[field] = None,
                 Sink::Rows => self.rows = None,
             }
@@ -537,8 +537,8 @@ impl Walk<'_> {
         let (token, end) = value::token(self.row, at)?;
         let kind = match token {
             Token::Null => return Ok(end),
-            Token::Array => ErrorKind::ThroughArray,
-            _ => ErrorKind::ThroughScalar,
+            Token::Array => DecodeErrorKind::ThroughArray,
+            _ => DecodeErrorKind::ThroughScalar,
         };
         self.fail(self.nodes[node].below[0], kind, &self.row[at..end]);
         Ok(end)
@@ -547,7 +547,7 @@ impl Walk<'_> {
     #[inline(always)]
     fn store(&mut self, sink: Sink, token: Token<'_>, at: usize) {
         let result = match sink {
-            Sink::Column(column, ty) => {
+            Sink::FieldColumn(column, ty) => {
                 value::cell(token, ty, self.batch).map(|cell| self.batch.set(self.mark, column, cell))
             }
             Sink::Identity(field) => value::identity(token).map(|text| self.identity[field] = Some(text)),
@@ -567,15 +567,15 @@ impl Walk<'_> {
         let raw = &self.row[at..end];
         match value::json(raw, self.batch) {
             Ok(cell) => self.batch.set(self.mark, column, cell),
-            Err(kind) => self.fail(Sink::Column(column, ColumnType::Json), kind, raw),
+            Err(kind) => self.fail(Sink::FieldColumn(column, ColumnType::Json), kind, raw),
         }
     }
 
     /// Notes the first value that does not fit. The walk goes on: the identity may still come.
     #[cold]
-    fn fail(&mut self, sink: Sink, kind: ErrorKind, text: &[u8]) {
+    fn fail(&mut self, sink: Sink, kind: DecodeErrorKind, text: &[u8]) {
         let column = match sink {
-            Sink::Column(column, _) => Some(column),
+            Sink::FieldColumn(column, _) => Some(column),
             Sink::Identity(_) | Sink::Rows => None,
         };
         self.error.get_or_insert_with(|| DecodeError { column, kind, value: excerpt(text, 60) });

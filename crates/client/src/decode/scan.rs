@@ -4,7 +4,7 @@
 //! nobody asked for. Brackets are counted 64 bytes at a time on bit masks (the way of simdjson), because walking from
 //! quote to quote costs more than the bytes between them: most strings of an ERP are shorter than 20 characters.
 
-use super::error::{ErrorKind, Fault};
+use super::error::{DecodeErrorKind, Fault};
 
 /// Objects and arrays inside each other, the row itself included. Acumatica nests four deep.
 pub(super) const MAX_DEPTH: u32 = 128;
@@ -194,7 +194,7 @@ fn skip_nested(bytes: &[u8], at: usize, open: u8) -> Result<usize, Fault> {
         // Each closing bracket is two behind its opening one in ASCII.
         Ok(Some(end)) if bytes[end - 1] == open + 2 => Ok(end),
         Ok(_) => Err(Fault::malformed("a closing bracket", at)),
-        Err(TooDeep) => Err(Fault { kind: ErrorKind::TooDeep, at }),
+        Err(TooDeep) => Err(Fault { kind: DecodeErrorKind::TooDeep, at }),
     }
 }
 
@@ -334,7 +334,7 @@ mod tests {
         let deep = |depth: usize| [vec![b'['; depth], vec![b']'; depth]].concat();
         assert_eq!(Nesting::default().close(&deep(128), 0), Ok(Some(256)));
         assert_eq!(Nesting::default().close(&deep(129), 0), Err(TooDeep));
-        assert_eq!(skip(&deep(129), 0).unwrap_err().kind, ErrorKind::TooDeep);
+        assert_eq!(skip(&deep(129), 0).unwrap_err().kind, DecodeErrorKind::TooDeep);
     }
 
     #[test]

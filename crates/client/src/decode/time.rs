@@ -1,7 +1,7 @@
 //! Dates and times as Acumatica writes them: ISO 8601 in a fixed layout, and the `/Date(…)/` of old OData.
 
 use super::ColumnType;
-use super::error::ErrorKind;
+use super::error::DecodeErrorKind;
 use chrono::{Datelike, NaiveDate};
 
 const SECOND: i64 = 1_000_000;
@@ -40,14 +40,14 @@ impl Written {
 }
 
 /// Reads `2023-12-14`, `2023-12-14T17:20`, `2023-12-14 17:20:45.123456789+01:00`, or `/Date(1657670400000)/`. The errors name `ty`.
-pub(super) fn parse(text: &[u8], ty: ColumnType) -> Result<Written, ErrorKind> {
+pub(super) fn parse(text: &[u8], ty: ColumnType) -> Result<Written, DecodeErrorKind> {
     let mut rest = Reader { text };
     if text.starts_with(b"/") {
-        let digits = rest.ticks().ok_or(ErrorKind::Syntax(ty))?;
-        return since_1970(digits).ok_or(ErrorKind::OutOfRange(ty));
+        let digits = rest.ticks().ok_or(DecodeErrorKind::Syntax(ty))?;
+        return since_1970(digits).ok_or(DecodeErrorKind::OutOfRange(ty));
     }
-    let fields = rest.fields().ok_or(ErrorKind::Syntax(ty))?;
-    fields.check().ok_or(ErrorKind::OutOfRange(ty))
+    let fields = rest.fields().ok_or(DecodeErrorKind::Syntax(ty))?;
+    fields.check().ok_or(DecodeErrorKind::OutOfRange(ty))
 }
 
 /// Whether a text is a day, and not a moment; `None` if it is neither, or "never", which both may be.

@@ -3,7 +3,7 @@
 use super::ColumnType;
 use super::batch::{Batch, Cell};
 use super::coded;
-use super::error::{ErrorKind, Fault};
+use super::error::{DecodeErrorKind, Fault};
 use super::scan::{WRAPPER, members, peek, scalar_len, skip, string_end};
 use super::time;
 
@@ -96,7 +96,7 @@ fn field_of<'a>(row: &'a [u8], at: usize, wanted: &[u8]) -> Result<(Token<'a>, u
 
 /// The cell of a column of type `ty`. Text goes into `batch`.
 #[inline(always)]
-pub(super) fn cell(token: Token<'_>, ty: ColumnType, batch: &mut Batch) -> Result<Cell, ErrorKind> {
+pub(super) fn cell(token: Token<'_>, ty: ColumnType, batch: &mut Batch) -> Result<Cell, DecodeErrorKind> {
     match token {
         Token::Null => Ok(Cell::Null),
         Token::String { raw, escaped } if ty == ColumnType::Text => {
@@ -118,16 +118,16 @@ pub(super) fn cell(token: Token<'_>, ty: ColumnType, batch: &mut Batch) -> Resul
         Token::Bool(truth) => match ty {
             ColumnType::Bool => Ok(Cell::Bool(truth)),
             ColumnType::Text | ColumnType::Unpadded => batch.push_text(if truth { "true" } else { "false" }),
-            _ => Err(ErrorKind::Boolean(ty)),
+            _ => Err(DecodeErrorKind::Boolean(ty)),
         },
-        Token::Object => Err(ErrorKind::Object(ty)),
-        Token::Array => Err(ErrorKind::Array(ty)),
+        Token::Object => Err(DecodeErrorKind::Object(ty)),
+        Token::Array => Err(DecodeErrorKind::Array(ty)),
     }
 }
 
 /// The text of a field that identifies its row. NULL, as in the key of an outer join, is a value of its own: the one
 /// text that no field can hold.
-pub(super) fn identity(token: Token<'_>) -> Result<String, ErrorKind> {
+pub(super) fn identity(token: Token<'_>) -> Result<String, DecodeErrorKind> {
     Ok(match token {
         Token::Null => "\0".to_owned(),
         Token::String { raw, escaped } => {
@@ -137,12 +137,12 @@ pub(super) fn identity(token: Token<'_>) -> Result<String, ErrorKind> {
         }
         Token::Number(text) => decimal_text(text, ColumnType::Text)?.to_owned(),
         Token::Bool(truth) => truth.to_string(),
-        Token::Object => return Err(ErrorKind::Object(ColumnType::Text)),
-        Token::Array => return Err(ErrorKind::Array(ColumnType::Text)),
+        Token::Object => return Err(DecodeErrorKind::Object(ColumnType::Text)),
+        Token::Array => return Err(DecodeErrorKind::Array(ColumnType::Text)),
     })
 }
 
-fn from_text(text: &[u8], ty: ColumnType, quoted: bool, batch: &mut Batch) -> Result<Cell, ErrorKind> {
+fn from_text(text: &[u8], ty: ColumnType, quoted: bool, batch: &mut Batch) -> Result<Cell, DecodeErrorKind> {
     match ty {
         // Only numbers come here for Text; Json never does, it is copied as it stands.
         ColumnType::Numeric | ColumnType::Text | ColumnType::Unpadded | ColumnType::Json => {
@@ -156,13 +156,15 @@ fn from_text(text: &[u8], ty: ColumnType, quoted: bool, batch: &mut Batch) -> Re
         ColumnType::Bool => match text {
             b"1" => Ok(Cell::Bool(true)),
             b"0" => Ok(Cell::Bool(false)),
-            _ if !quoted => Err(ErrorKind::OutOfRange(ty)),
+            _ if !quoted => Err(DecodeErrorKind::OutOfRange(ty)),
             _ if text.eq_ignore_ascii_case(b"true") => Ok(Cell::Bool(true)),
             _ if text.eq_ignore_ascii_case(b"false") => Ok(Cell::Bool(false)),
-            _ => Err(ErrorKind::Syntax(ty)),
+            _ => Err(DecodeErrorKind::Syntax(ty)),
         },
-        _ if !quoted => Err(ErrorKind::Number(ty)),
-        ColumnType::Date => time::parse(text, ty)?.day().map(Cell::Date).ok_or(ErrorKind::TimeOfDay(ty)),
+        _ if !quoted => Err(DecodeErrorKind::Number(ty)),
+        ColumnType::Date => {
+            time::parse(text, ty)?.day().map(Cell::Date).ok_or(DecodeErrorKind::TimeOfDay(ty))
+        }
         ColumnType::Timestamp | ColumnType::TimestampTz => {
             Ok(Cell::Timestamp(time::parse(text, ty)?.instant()))
         }
@@ -173,7 +175,7 @@ fn from_text(text: &[u8], ty: ColumnType, quoted: bool, batch: &mut Batch) -> Re
             // The crate takes URNs too, but it is by the length that we tell the two forms we want.
             match uuid::Uuid::try_parse_ascii(digits) {
                 Ok(uuid) if matches!(digits.len(), 32 | 36) => batch.push_uuid(uuid.into_bytes()),
-                _ => Err(ErrorKind::Syntax(ty)),
+                _ => Err(DecodeErrorKind::Syntax(ty)),
             }
         }
     }
@@ -235,19 +237,19 @@ fn digits(text: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// `text` itself, if it is a decimal number.
-fn decimal_text(text: &[u8], ty: ColumnType) -> Result<&str, ErrorKind> {
+fn decimal_text(text: &[u8], ty: ColumnType) -> Result<&str, DecodeErrorKind> {
     match (Decimal::parse(text), std::str::from_utf8(text)) {
         (Some(_), Ok(text)) => Ok(text),
-        _ => Err(ErrorKind::Syntax(ty)),
+        _ => Err(DecodeErrorKind::Syntax(ty)),
     }
 }
 
-fn integer<T: TryFrom<i64>>(text: &[u8], ty: ColumnType) -> Result<Cell, ErrorKind> {
+fn integer<T: TryFrom<i64>>(text: &[u8], ty: ColumnType) -> Result<Cell, DecodeErrorKind> {
     let value = match short_integer(text) {
         Some(value) => value,
         None => long_integer(text, ty)?,
     };
-    T::try_from(value).map(|_| Cell::Int(value)).map_err(|_| ErrorKind::OutOfRange(ty))
+    T::try_from(value).map(|_| Cell::Int(value)).map_err(|_| DecodeErrorKind::OutOfRange(ty))
 }
 
 /// The usual case: up to 18 digits, which cannot overflow.
@@ -261,8 +263,8 @@ fn short_integer(text: &[u8]) -> Option<i64> {
 }
 
 #[cold]
-fn long_integer(text: &[u8], ty: ColumnType) -> Result<i64, ErrorKind> {
-    let decimal = Decimal::parse(text).ok_or(ErrorKind::Syntax(ty))?;
+fn long_integer(text: &[u8], ty: ColumnType) -> Result<i64, DecodeErrorKind> {
+    let decimal = Decimal::parse(text).ok_or(DecodeErrorKind::Syntax(ty))?;
     if decimal.is_zero() {
         return Ok(0);
     }
@@ -277,25 +279,25 @@ fn long_integer(text: &[u8], ty: ColumnType) -> Result<i64, ErrorKind> {
     let mut position = 0;
     for &digit in decimal.whole.iter().chain(decimal.fraction) {
         if position < point {
-            push(digit - b'0').map_err(|()| ErrorKind::OutOfRange(ty))?;
+            push(digit - b'0').map_err(|()| DecodeErrorKind::OutOfRange(ty))?;
         } else if digit != b'0' {
-            return Err(ErrorKind::Fraction(ty));
+            return Err(DecodeErrorKind::Fraction(ty));
         }
         position += 1;
     }
     // The value is not 0, so this ends by overflow after 19 turns at most.
     while position < point {
-        push(0).map_err(|()| ErrorKind::OutOfRange(ty))?;
+        push(0).map_err(|()| DecodeErrorKind::OutOfRange(ty))?;
         position += 1;
     }
-    if decimal.negative { Ok(value) } else { value.checked_neg().ok_or(ErrorKind::OutOfRange(ty)) }
+    if decimal.negative { Ok(value) } else { value.checked_neg().ok_or(DecodeErrorKind::OutOfRange(ty)) }
 }
 
 fn float(
     text: &[u8],
     ty: ColumnType,
     parse: impl FnOnce(&str) -> Result<f64, std::num::ParseFloatError>,
-) -> Result<Cell, ErrorKind> {
+) -> Result<Cell, DecodeErrorKind> {
     // OData writes these as strings.
     match text {
         b"NaN" => return Ok(Cell::Float(f64::NAN)),
@@ -303,11 +305,11 @@ fn float(
         b"-INF" => return Ok(Cell::Float(f64::NEG_INFINITY)),
         _ => {}
     }
-    let decimal = Decimal::parse(text).ok_or(ErrorKind::Syntax(ty))?;
-    let value = parse(decimal_text(text, ty)?).map_err(|_| ErrorKind::Syntax(ty))?;
+    let decimal = Decimal::parse(text).ok_or(DecodeErrorKind::Syntax(ty))?;
+    let value = parse(decimal_text(text, ty)?).map_err(|_| DecodeErrorKind::Syntax(ty))?;
     // Like PostgreSQL: neither to infinity nor, silently, to zero.
     if value.is_infinite() || value == 0.0 && !decimal.is_zero() {
-        return Err(ErrorKind::OutOfRange(ty));
+        return Err(DecodeErrorKind::OutOfRange(ty));
     }
     Ok(Cell::Float(value))
 }
@@ -315,21 +317,21 @@ fn float(
 /// Appends the text of a string, given what is between its quotes. Control characters other than NUL may stand in it
 /// as they are: JSON forbids it, but nothing is lost by taking them.
 #[inline(always)]
-pub(super) fn unescape(raw: &[u8], escaped: bool, out: &mut String) -> Result<(), ErrorKind> {
+pub(super) fn unescape(raw: &[u8], escaped: bool, out: &mut String) -> Result<(), DecodeErrorKind> {
     if escaped { unescape_slowly(raw, out) } else { push_utf8(raw, out) }
 }
 
 #[inline(always)]
-fn push_utf8(raw: &[u8], out: &mut String) -> Result<(), ErrorKind> {
-    let text = std::str::from_utf8(raw).map_err(|_| ErrorKind::InvalidUtf8)?;
+fn push_utf8(raw: &[u8], out: &mut String) -> Result<(), DecodeErrorKind> {
+    let text = std::str::from_utf8(raw).map_err(|_| DecodeErrorKind::InvalidUtf8)?;
     if memchr::memchr(0, raw).is_some() {
-        return Err(ErrorKind::NulCharacter);
+        return Err(DecodeErrorKind::NulCharacter);
     }
     out.push_str(text);
     Ok(())
 }
 
-fn unescape_slowly(mut raw: &[u8], out: &mut String) -> Result<(), ErrorKind> {
+fn unescape_slowly(mut raw: &[u8], out: &mut String) -> Result<(), DecodeErrorKind> {
     while let Some(at) = memchr::memchr(b'\\', raw) {
         push_utf8(&raw[..at], out)?;
         let (character, rest) = escape(&raw[at + 1..])?;
@@ -340,8 +342,8 @@ fn unescape_slowly(mut raw: &[u8], out: &mut String) -> Result<(), ErrorKind> {
 }
 
 /// The character of the escape whose backslash is just before `raw`, and what follows it.
-fn escape(raw: &[u8]) -> Result<(char, &[u8]), ErrorKind> {
-    let (&letter, rest) = raw.split_first().ok_or(ErrorKind::Malformed("an escape"))?;
+fn escape(raw: &[u8]) -> Result<(char, &[u8]), DecodeErrorKind> {
+    let (&letter, rest) = raw.split_first().ok_or(DecodeErrorKind::Malformed("an escape"))?;
     let character = match letter {
         b'"' | b'\\' | b'/' => char::from(letter),
         b'b' => '\u{8}',
@@ -350,28 +352,29 @@ fn escape(raw: &[u8]) -> Result<(char, &[u8]), ErrorKind> {
         b'r' => '\r',
         b't' => '\t',
         b'u' => return unicode(rest),
-        _ => return Err(ErrorKind::Malformed("an escape")),
+        _ => return Err(DecodeErrorKind::Malformed("an escape")),
     };
     Ok((character, rest))
 }
 
-fn unicode(raw: &[u8]) -> Result<(char, &[u8]), ErrorKind> {
+fn unicode(raw: &[u8]) -> Result<(char, &[u8]), DecodeErrorKind> {
     let (high, rest) = hex(raw)?;
     let (code, rest) = match high {
-        0 => return Err(ErrorKind::NulCharacter),
+        0 => return Err(DecodeErrorKind::NulCharacter),
         0xD800..=0xDBFF => {
-            let low = rest.strip_prefix(b"\\u").ok_or(ErrorKind::LoneSurrogate)?;
+            let low = rest.strip_prefix(b"\\u").ok_or(DecodeErrorKind::LoneSurrogate)?;
             let (low, rest) = hex(low)?;
-            let low = low.checked_sub(0xDC00).filter(|&low| low < 0x400).ok_or(ErrorKind::LoneSurrogate)?;
+            let low =
+                low.checked_sub(0xDC00).filter(|&low| low < 0x400).ok_or(DecodeErrorKind::LoneSurrogate)?;
             (0x10000 + ((high - 0xD800) << 10) + low, rest)
         }
         _ => (high, rest),
     };
-    Ok((char::from_u32(code).ok_or(ErrorKind::LoneSurrogate)?, rest))
+    Ok((char::from_u32(code).ok_or(DecodeErrorKind::LoneSurrogate)?, rest))
 }
 
-fn hex(raw: &[u8]) -> Result<(u32, &[u8]), ErrorKind> {
-    const EXPECTED: ErrorKind = ErrorKind::Malformed("four hexadecimal digits");
+fn hex(raw: &[u8]) -> Result<(u32, &[u8]), DecodeErrorKind> {
+    const EXPECTED: DecodeErrorKind = DecodeErrorKind::Malformed("four hexadecimal digits");
     let (digits, rest) = raw.split_at_checked(4).ok_or(EXPECTED)?;
     let value = digits.iter().try_fold(0, |value, &digit| Some(16 * value + char::from(digit).to_digit(16)?));
     Ok((value.ok_or(EXPECTED)?, rest))
@@ -379,7 +382,7 @@ fn hex(raw: &[u8]) -> Result<(u32, &[u8]), ErrorKind> {
 
 /// The cell of a value as it stands. No more is checked than a cell demands: `jsonb_in` has to parse it anyway.
 #[inline(always)]
-pub(super) fn json(raw: &[u8], batch: &mut Batch) -> Result<Cell, ErrorKind> {
+pub(super) fn json(raw: &[u8], batch: &mut Batch) -> Result<Cell, DecodeErrorKind> {
     match raw {
         b"null" => Ok(Cell::Null),
         _ => batch.push_with(|arena| push_utf8(raw, arena)),

@@ -56,7 +56,7 @@ pub(crate) struct Listing {
     /// The condition that the rows meet, as the query has it; empty if there is none.
     pub filter: String,
     /// The record that the condition leaves, if it names one by its whole key: path below the site, and the key.
-    pub record: Option<Record>,
+    pub record: Option<RecordAddress>,
     /// Custom fields that one request cannot ask for besides the others: the queries that do, of the same rows.
     pub more: Vec<More>,
     /// The fields by which a row is known again on another page; empty if there are none.
@@ -87,7 +87,7 @@ pub(crate) enum Content {
 
 /// A record by its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct RecordAddress {
     pub path: String,
     /// As of the listing, without conditions and order.
     pub query: String,
@@ -174,7 +174,7 @@ impl Listing {
     }
 
     /// The record by its address, as a listing of its own.
-    pub fn of_record(&self, record: &Record) -> Self {
+    pub fn of_record(&self, record: &RecordAddress) -> Self {
         Self {
             path: record.path.clone(),
             query: record.query.clone(),

@@ -2,7 +2,7 @@
 
 use acumatica_pushdown::{Dialect, Literal, TypeCategory};
 
-use super::{Content, KeyField, Listing, Record, filters, fits, query};
+use super::{Content, KeyField, Listing, RecordAddress, filters, fits, query};
 use crate::config::ODataVersion;
 use crate::decode::ColumnType;
 use crate::encode::{encode_segment, fits_path};
@@ -156,7 +156,7 @@ fn keyset(request: &ScanRequest, key: &[String]) -> Option<Vec<KeyField>> {
 }
 
 /// The row of a data access class that the condition names by its whole key.
-fn record(request: &ScanRequest, list: &str, query: String, dialect: Dialect) -> Option<Record> {
+fn record(request: &ScanRequest, list: &str, query: String, dialect: Dialect) -> Option<RecordAddress> {
     // An address leaves out no row at the beginning.
     let asked = request.target.surface == Surface::Dac && request.own_filter.is_none() && !request.is_final();
     let filter = request.filter.as_ref().filter(|_| asked && !request.key.is_empty())?;
@@ -176,7 +176,7 @@ fn record(request: &ScanRequest, list: &str, query: String, dialect: Dialect) ->
     };
     let (key, written): (Vec<_>, Vec<_>) =
         request.key.iter().map(value).collect::<Option<Vec<_>>>()?.into_iter().unzip();
-    Some(Record { path: format!("{list}({})", written.join(",")), query, key, certain: false })
+    Some(RecordAddress { path: format!("{list}({})", written.join(",")), query, key, certain: false })
 }
 
 /// The last segment of the path, and the query options with the values of parameters. An inquiry that has some is called

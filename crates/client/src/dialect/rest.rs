@@ -4,7 +4,7 @@
 use acumatica_pushdown::{Dialect, Literal};
 use percent_encoding::utf8_percent_encode;
 
-use super::{Content, Listing, MAX_QUERY, More, Record, filters, fits, query};
+use super::{Content, Listing, MAX_QUERY, More, RecordAddress, filters, fits, query};
 use crate::decode::{ColumnType, place};
 use crate::encode::{QUERY, encode_segment, fits_path};
 use crate::error::{Error, ErrorKind, Result};
@@ -208,7 +208,7 @@ fn key(request: &ScanRequest) -> Vec<String> {
 
 /// The record that the condition names by its whole key, or by its id. A key is given in the order of the form, which
 /// is not known to be that of the table's: where the record is not found so, the list is asked.
-fn record(request: &ScanRequest, list: &str, query: String) -> Option<Record> {
+fn record(request: &ScanRequest, list: &str, query: String) -> Option<RecordAddress> {
     let filter = request.filter.as_ref()?;
     let value = |path: &[String]| match filter.value_of(path)? {
         // A number could be the key in more than one way: 123 and 000123.
@@ -230,7 +230,12 @@ fn record(request: &ScanRequest, list: &str, query: String) -> Option<Record> {
         key.into_iter().map(|path| value(&path).map(|value| (path, value))).collect::<Option<_>>()?;
     let certain = key.iter().any(|(path, _)| path[0] == "id");
     let segments: Vec<String> = key.iter().map(|(_, value)| encode_value(value)).collect();
-    (!key.is_empty()).then(|| Record { path: format!("{list}/{}", segments.join("/")), query, key, certain })
+    (!key.is_empty()).then(|| RecordAddress {
+        path: format!("{list}/{}", segments.join("/")),
+        query,
+        key,
+        certain,
+    })
 }
 
 /// Whether a text can stand between the slashes of an address, where `..` has a meaning and spaces at the ends are lost.

@@ -16,7 +16,7 @@ use crate::session::connection::{Connection, LIST_BYTES};
 use crate::session::lease::Lease;
 use crate::session::oauth::expiry;
 use crate::session::sign_out::close;
-use crate::session::store::{Grant, Millis, Proof, Record, now};
+use crate::session::store::{Grant, Millis, Proof, SessionRecord, now};
 use crate::session::tenant::landed;
 use crate::transport::cookies::CookieJar;
 use crate::transport::http::Request;
@@ -101,7 +101,7 @@ pub(crate) async fn run(connection: Arc<Connection>, expected: Expected, report:
     steps.note("user mapping", Ok(((), "holds what the way of signing in needs".to_owned())));
     if let Some(listed) = contact(&connection, &mut steps).await {
         let version = steps.note("endpoint", endpoint(&listed, &expected));
-        let own = |record: &Record| record.mapping == connection.config.place.mapping;
+        let own = |record: &SessionRecord| record.mapping == connection.config.state.mapping;
         close(&connection.store, own, Some(&connection)).await;
         let leased = connection.lease(Surface::Rest, &report).await;
         let leased = leased.map(|lease| (lease, signed_in(&connection)));
@@ -266,7 +266,7 @@ async fn session(
         }
     }
     drop(lease);
-    let grant = connection.store.grant(connection.config.place.mapping).ok().flatten();
+    let grant = connection.store.grant(connection.config.state.mapping).ok().flatten();
     match &connection.config.credentials {
         Credentials::OAuth(app, _) | Credentials::OAuthPassword(_, app) => {
             let granted = grant.as_ref().and_then(|grant| grant.scope.clone());

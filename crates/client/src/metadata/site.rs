@@ -41,7 +41,7 @@ impl Site {
         let of = format!("{} {}", config.instance, config.company.as_deref().unwrap_or_default());
         let connection = Connection::new(config)?;
         Ok(Self {
-            learnt: Learnt::new(Arc::clone(&connection.store), connection.config.place.mapping, of),
+            learnt: Learnt::new(Arc::clone(&connection.store), connection.config.state.mapping, of),
             connection: Arc::new(connection),
             endpoints: OnceCell::new(),
             entity_sets: AsyncMutex::default(),

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use acumatica_pushdown::Dialect;
 
 use crate::decode::Batch;
-use crate::dialect::{Listing, Record, filters};
+use crate::dialect::{Listing, RecordAddress, filters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata::site::Site;
-use crate::read::pages::{Call, Elsewhere, Scan};
+use crate::read::location::{Location, resolve};
+use crate::read::pages::{Call, Elsewhere, ListScan};
 use crate::read::parameters;
-use crate::read::place::{Place, resolve};
 use crate::read::portions::Portions;
 use crate::read::scan::Shared;
 use crate::read::supplement;
@@ -96,12 +96,12 @@ async fn run_call(call: Call<'_>, access: &mut Access<'_>) -> Result<()> {
 async fn by_address(
     call: Call<'_>,
     listing: &Listing,
-    record: &Record,
+    record: &RecordAddress,
     lease: &mut Option<Lease>,
     access: &mut Access<'_>,
 ) -> Result<bool> {
     let of_record = listing.of_record(record);
-    let mut scan = Scan::new(call, &of_record, lease.take(), access)?;
+    let mut scan = ListScan::new(call, &of_record, lease.take(), access)?;
     match scan.links(&of_record).await {
         Ok(()) => {}
         Err(error) if error.kind == ErrorKind::NoRecord && record.certain => return Ok(true),
@@ -131,12 +131,12 @@ async fn by_address(
 async fn scan_list(
     call: Call<'_>,
     listing: &Listing,
-    place: &Place,
+    place: &Location,
     lease: Option<Lease>,
     access: &mut Access<'_>,
     elsewhere: Option<Elsewhere<'_>>,
 ) -> Result<()> {
-    let mut scan = Scan::new(call, listing, lease, access)?;
+    let mut scan = ListScan::new(call, listing, lease, access)?;
     scan.elsewhere = elsewhere;
     if listing.pageable {
         scan.pages(listing).await?

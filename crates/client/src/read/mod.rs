@@ -3,11 +3,11 @@
 
 pub(crate) mod continuity;
 pub(crate) mod fetch;
+pub(crate) mod location;
 pub(crate) mod missing;
 pub(crate) mod negotiate;
 pub(crate) mod pages;
 pub(crate) mod parameters;
-pub(crate) mod place;
 pub(crate) mod portions;
 pub(crate) mod refusal;
 pub(crate) mod rows;

@@ -16,8 +16,8 @@ use crate::metadata::lookup::{self, Found};
 use crate::metadata::rename;
 use crate::metadata::site::Site;
 use crate::read::fetch;
+use crate::read::location;
 use crate::read::missing::missing;
-use crate::read::place;
 use crate::read::refusal::{self, columns_of, listed, may_be_of_condition, named};
 use crate::read::scan::Shared;
 use crate::read::witness;
@@ -221,7 +221,7 @@ impl Negotiation<'_> {
 
     /// The beginning of the list; its rows are not looked at.
     async fn sample(&self, request: &ScanRequest, rows: u64) -> Result<Vec<Vec<u8>>> {
-        place::beginning(self.site, request, rows, self.shared).await
+        location::beginning(self.site, request, rows, self.shared).await
     }
 
     /// The server takes the request without its conditions: those that it refuses are left out.

@@ -7,7 +7,7 @@ use acumatica_pushdown::{Literal, plain};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::decode::{Batch, Cell, Column, ColumnType, RowDecoder};
+use crate::decode::{Batch, Cell, ColumnType, FieldColumn, RowDecoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::{Parameter, ScanRequest};
 
@@ -98,7 +98,7 @@ pub(crate) fn check_echo(request: &ScanRequest, call: &[Option<Literal>], record
     for (parameter, value) in request.parameters.iter().zip(call) {
         let Some(text) = value.as_ref().map(Literal::text) else { continue };
         let ty = parameter.column.map_or(ColumnType::Text, |column| request.columns[column].ty);
-        let column = |path| Column { name: parameter.name.clone(), path, ty };
+        let column = |path| FieldColumn { name: parameter.name.clone(), path, ty };
         let Some(field) = fields.get(&parameter.name) else {
             return Err(Error::new(
                 ErrorKind::UnknownField,

@@ -8,7 +8,7 @@ use crate::read::continuity;
 /// The rows of all portions so far.
 #[derive(Debug, Default)]
 pub(crate) struct Portions {
-    rows: HashMap<Vec<u8>, Place>,
+    rows: HashMap<Vec<u8>, Origin>,
     /// The portion that rows without a key came in, by what they say.
     contents: HashMap<u64, usize>,
     /// Whether ids are the same in each answer; unknown before a row has come twice.
@@ -17,7 +17,7 @@ pub(crate) struct Portions {
 
 /// Where a row came.
 #[derive(Debug)]
-struct Place {
+struct Origin {
     portion: usize,
     content: u64,
     /// Other rows of the portion have the same key.
@@ -31,7 +31,7 @@ impl Portions {
     /// Nothing tells it from another row, or it has changed meanwhile.
     pub fn judge(&mut self, portion: usize, key: &[u8], content: u64, may_repeat: bool) -> Result<bool> {
         let Some(known) = self.rows.get_mut(key) else {
-            self.rows.insert(key.to_owned(), Place { portion, content, repeats: false });
+            self.rows.insert(key.to_owned(), Origin { portion, content, repeats: false });
             return Ok(false);
         };
         if known.portion == portion {
@@ -55,7 +55,7 @@ impl Portions {
             Some(known) if known.portion != portion => return Ok(true),
             Some(_) => {}
             None => {
-                self.rows.insert(id.to_owned(), Place { portion, content, repeats: false });
+                self.rows.insert(id.to_owned(), Origin { portion, content, repeats: false });
             }
         }
         match *self.contents.entry(content).or_insert(portion) {
@@ -76,7 +76,7 @@ impl Portions {
 
     /// A portion is read again from the beginning.
     pub fn forget(&mut self, portion: usize) {
-        self.rows.retain(|_, place| place.portion != portion);
+        self.rows.retain(|_, origin| origin.portion != portion);
         self.contents.retain(|_, first| *first != portion);
     }
 }

@@ -1,7 +1,7 @@
 //! Rows as they come, and what is told of those that cannot be read.
 
 use crate::decode::{
-    self, Batch, Cell, Column, ColumnType, DecodeError, RowDecoder, RowSplitter, SplitError,
+    self, Batch, Cell, ColumnType, DecodeError, FieldColumn, RowDecoder, RowSplitter, SplitError,
 };
 use crate::error::{Error, ErrorKind};
 use crate::request::ScanRequest;
@@ -38,7 +38,7 @@ pub(crate) fn misshapen(what: &str, error: SplitError) -> Error {
 
 /// A value that its column cannot hold.
 pub(crate) fn unfit(request: &ScanRequest, row: &[u8], position: u64, error: DecodeError) -> Error {
-    if error.kind == decode::ErrorKind::Reported {
+    if error.kind == decode::DecodeErrorKind::Reported {
         return answer::reported(&request.target.to_string(), &error.value);
     }
     let Some(column) = error.column else {
@@ -46,7 +46,7 @@ pub(crate) fn unfit(request: &ScanRequest, row: &[u8], position: u64, error: Dec
             .detail(error.kind);
     };
     let hint = match error.kind {
-        decode::ErrorKind::TimeOfDay(_) => Some(request.as_moment(column)),
+        decode::DecodeErrorKind::TimeOfDay(_) => Some(request.as_moment(column)),
         kind => kind.hint().map(Into::into),
     };
     Error { hint, ..request.unfit(column, &row_key(request, row, position), &error.value, error.kind) }
@@ -58,12 +58,12 @@ fn row_key(request: &ScanRequest, row: &[u8], position: u64) -> String {
     if fields.is_empty() {
         return format!("number {}", position + 1);
     }
-    let text = |field: String| Column {
+    let text = |field: String| FieldColumn {
         path: field.split('/').map(Into::into).collect(),
         name: field,
         ty: ColumnType::Text,
     };
-    let columns: Vec<Column> = fields.into_iter().map(text).collect();
+    let columns: Vec<FieldColumn> = fields.into_iter().map(text).collect();
     let mut batch = Batch::new(columns.len());
     let parts: Option<Vec<String>> = match RowDecoder::new(&columns, &[]).decode(row, &mut batch) {
         Ok(()) => batch

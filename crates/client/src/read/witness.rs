@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use acumatica_pushdown::{Anchor, Case, Comparison, Dialect, Filter, Literal, Test, plain, print};
 
-use crate::decode::{Batch, Cell, Column, ColumnType, RowDecoder};
+use crate::decode::{Batch, Cell, ColumnType, FieldColumn, RowDecoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata::learnt::{self, Learnt, Topic};
 use crate::metadata::site::Site;
-use crate::read::place;
+use crate::read::location;
 use crate::read::refusal::{columns_of, listed, may_be_of_condition};
 use crate::read::scan::Shared;
 use crate::request::{Findings, ScanRequest, Surface};
@@ -140,10 +140,14 @@ type Row = Vec<(Vec<String>, Option<Literal>)>;
 impl Witnesses<'_> {
     /// Rows of the table, as far as a condition is about them.
     async fn rows(&self, filter: &Filter, most: u64) -> Result<Vec<Row>> {
-        let mut columns: Vec<Column> = Vec::new();
+        let mut columns: Vec<FieldColumn> = Vec::new();
         filter.each_test(&mut |field, _| {
             if !columns.iter().any(|column| column.path == field.path) {
-                columns.push(Column { name: field.path.join("/"), path: field.path.clone(), ty: field.ty });
+                columns.push(FieldColumn {
+                    name: field.path.join("/"),
+                    path: field.path.clone(),
+                    ty: field.ty,
+                });
             }
         });
         let whole = self.request.findings.whole || !self.request.findings.left_out.is_empty();
@@ -151,7 +155,7 @@ impl Witnesses<'_> {
             findings: Findings { whole, ..Findings::default() },
             ..self.of_records(columns.clone(), None)
         };
-        let rows = match place::beginning(self.site, &sample, most, self.shared).await {
+        let rows = match location::beginning(self.site, &sample, most, self.shared).await {
             Ok(rows) => rows,
             // A row that cannot be had is no witness.
             Err(error) if may_be_of_condition(error.kind) || error.kind == ErrorKind::UnknownField => {
@@ -182,18 +186,18 @@ impl Witnesses<'_> {
 
     /// Whether the server finds a row by a condition that one meets.
     async fn finds(&self, witness: &Filter) -> Result<bool> {
-        let columns = self.request.key.first().map(|key| Column {
+        let columns = self.request.key.first().map(|key| FieldColumn {
             name: key.clone(),
             path: key.split('/').map(str::to_owned).collect(),
             ty: ColumnType::Text,
         });
-        let id = Column { name: "id".into(), path: vec!["id".into()], ty: ColumnType::Uuid };
+        let id = FieldColumn { name: "id".into(), path: vec!["id".into()], ty: ColumnType::Uuid };
         let request = self.of_records(vec![columns.unwrap_or(id)], Some(witness.clone()));
-        let rows = place::beginning(self.site, &request, 1, self.shared).await?;
+        let rows = location::beginning(self.site, &request, 1, self.shared).await?;
         Ok(!rows.is_empty())
     }
 
-    fn of_records(&self, columns: Vec<Column>, filter: Option<Filter>) -> ScanRequest {
+    fn of_records(&self, columns: Vec<FieldColumn>, filter: Option<Filter>) -> ScanRequest {
         let mut request = ScanRequest {
             columns,
             unselectable: Vec::new(),

@@ -50,7 +50,7 @@ impl Connection {
     pub fn new(config: Config) -> Result<Self> {
         let context =
             Context { branch: config.branch.clone(), locale: config.locale.clone(), ..Context::default() };
-        let store = Store::open(&config.place.directory, Arc::clone(&config.place.sealer))?;
+        let store = Store::open(&config.state.directory, Arc::clone(&config.state.sealer))?;
         Ok(Self {
             http: Http::new(
                 &config.instance,

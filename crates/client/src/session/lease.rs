@@ -6,14 +6,14 @@ use std::sync::{Mutex, MutexGuard};
 use crate::config::Secret;
 use crate::error::Result;
 use crate::lock;
-use crate::session::store::{self, Record, Slot};
+use crate::session::store::{self, SessionRecord, Slot};
 use crate::transport::cookies::CookieJar;
 
 /// A session for the length of a request. Nobody else uses it meanwhile; dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Lease {
     slot: Slot,
-    record: Mutex<Record>,
+    record: Mutex<SessionRecord>,
     pub jar: Mutex<CookieJar>,
     pub token: Option<Secret>,
     /// Signed in, or given its token, just now: if the server refuses it, another will fare no better.
@@ -24,7 +24,7 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    pub fn new(slot: Slot, record: Record) -> Self {
+    pub fn new(slot: Slot, record: SessionRecord) -> Self {
         Self {
             jar: Mutex::new(CookieJar::new(record.cookies.clone())),
             slot,
@@ -36,7 +36,7 @@ impl Lease {
         }
     }
 
-    pub fn record(&self) -> MutexGuard<'_, Record> {
+    pub fn record(&self) -> MutexGuard<'_, SessionRecord> {
         lock(&self.record)
     }
 

@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::lock;
 use crate::session::connection::Connection;
 use crate::session::sign_out::close;
-use crate::session::store::{Grant, Millis, Pending, Record, Store, now};
+use crate::session::store::{Grant, Millis, Pending, SessionRecord, Store, now};
 use crate::transport::token_answer::{self, Reading, UNEXPLAINED, WEB_PAGE};
 
 /// A token is renewed this long before it expires, in milliseconds.
@@ -101,7 +101,7 @@ impl Connection {
         }
         let connection = Arc::clone(self);
         let task = self.renewals.spawn(async move {
-            let _one_at_a_time = connection.store.hold_grant(connection.config.place.mapping).await?;
+            let _one_at_a_time = connection.store.hold_grant(connection.config.state.mapping).await?;
             // Another backend may have been quicker.
             match connection.usable_grant(&refused)? {
                 Some(grant) => Ok(Token::of(grant, false)),
@@ -127,7 +127,7 @@ impl Connection {
 
     /// The grant for the options as they are now.
     fn own_grant(&self) -> Result<Option<Grant>> {
-        let grant = self.store.grant(self.config.place.mapping)?;
+        let grant = self.store.grant(self.config.state.mapping)?;
         Ok(grant.filter(|grant| grant.fingerprint == self.config.grant_fingerprint()))
     }
 
@@ -184,7 +184,7 @@ impl Connection {
             // A page may be that of a proxy, which has not asked the server.
             if let Some(grant) = known.filter(|_| code_of(&failure) != Some(WEB_PAGE)) {
                 let ended = Grant { ended: Some(words.clone()), ..grant.clone() };
-                self.store.save_grant(self.config.place.mapping, &ended)?;
+                self.store.save_grant(self.config.state.mapping, &ended)?;
             }
             return Err(authorization_ended(&self.config.server, &words));
         }
@@ -233,7 +233,7 @@ impl Connection {
                 client_secret: None,
             },
         };
-        self.store.save_grant(self.config.place.mapping, &grant)
+        self.store.save_grant(self.config.state.mapping, &grant)
     }
 
     /// Writes down what the server gave before it is used.
@@ -259,7 +259,7 @@ impl Connection {
             client_secret: app.client_secret.clone(),
             access_token,
         };
-        self.store.save_grant(self.config.place.mapping, &grant)?;
+        self.store.save_grant(self.config.state.mapping, &grant)?;
         Ok(grant)
     }
 
@@ -276,7 +276,7 @@ impl Connection {
 
     async fn redeem(&self, answer: &str) -> Result<Authorized> {
         let app = app_of(&self.config)?;
-        let mapping = self.config.place.mapping;
+        let mapping = self.config.state.mapping;
         let (code, state) = read_answer(answer)?;
         let mut pending = still_open(self.store.pending(mapping)?);
         let begun = match &state {
@@ -310,7 +310,7 @@ impl Connection {
         self.store.change_pending(mapping, |pending| pending.retain(|other| other.state != begun.state))?;
         // Those of the grant before.
         let outdated =
-            |record: &Record| record.mapping == mapping && record.grant.as_ref() != Some(&grant.id);
+            |record: &SessionRecord| record.mapping == mapping && record.grant.as_ref() != Some(&grant.id);
         close(&self.store, outdated, Some(self)).await;
         Ok(Authorized {
             company: self.config.company.clone().unwrap_or_default(),
@@ -332,7 +332,7 @@ pub(crate) fn begin(config: &Config, store: &Store) -> Result<(String, Secret)> 
         .set_pkce_challenge(challenge)
         .url();
     let state = Secret::new(state.secret());
-    store.change_pending(config.place.mapping, |pending| {
+    store.change_pending(config.state.mapping, |pending| {
         *pending = still_open(std::mem::take(pending));
         pending.push(Pending {
             state: state.clone(),

@@ -15,7 +15,7 @@ use crate::session::connection::Connection;
 use crate::session::files::Held;
 use crate::session::lease::Lease;
 use crate::session::oauth::Token;
-use crate::session::store::{self, Record, SignIn, Slot};
+use crate::session::store::{self, SessionRecord, SignIn, Slot};
 use crate::transport::answer;
 use crate::transport::cookies::CookieJar;
 use crate::transport::http::Request;
@@ -42,8 +42,8 @@ impl Connection {
         }
         self.tidy().await;
         let cut_off = before.filter(|record| record.is_cut_off());
-        let record = Record {
-            mapping: self.config.place.mapping,
+        let record = SessionRecord {
+            mapping: self.config.state.mapping,
             fingerprint: self.fingerprint.clone(),
             how: self.way_in(surface),
             open: false,
@@ -119,7 +119,8 @@ impl Connection {
             let other = lease.record().grant.as_ref().is_some_and(|before| *before != grant);
             if other && !lock(&lease.jar).is_empty() {
                 // The session of the grant before would keep its seat.
-                let record = Record { cookies: lock(&lease.jar).cookies().clone(), ..lease.record().clone() };
+                let record =
+                    SessionRecord { cookies: lock(&lease.jar).cookies().clone(), ..lease.record().clone() };
                 self.sign_out(&record).await;
                 *lock(&lease.jar) = CookieJar::default();
             }

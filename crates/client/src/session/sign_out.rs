@@ -11,7 +11,7 @@ use crate::instance::InstanceUrl;
 use crate::lock;
 use crate::session::connection::{Connection, absolute};
 use crate::session::lease::Lease;
-use crate::session::store::{self, Grant, Record, SignIn, Store};
+use crate::session::store::{self, Grant, SessionRecord, SignIn, Store};
 use crate::transport::cookies::CookieJar;
 use crate::transport::http::{Authorization, Http, Request};
 use crate::transport::retry::Repeat;
@@ -20,14 +20,14 @@ use crate::transport::retry::Repeat;
 pub(crate) const SIGN_OUT_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Connection {
-    pub async fn sign_out(&self, record: &Record) {
+    pub async fn sign_out(&self, record: &SessionRecord) {
         sign_out(&self.store, record, Some(self)).await;
     }
 
     /// Failures are of no use to anyone here: the server closes what it is not asked to close after
     /// some minutes.
     pub async fn logout(&self, lease: &Lease) {
-        let record = Record { cookies: lock(&lease.jar).cookies().clone(), ..lease.record().clone() };
+        let record = SessionRecord { cookies: lock(&lease.jar).cookies().clone(), ..lease.record().clone() };
         sign_out(&self.store, &record, Some(self)).await;
         lease.close();
     }
@@ -36,7 +36,7 @@ impl Connection {
 /// Closes all sessions that fit, waiting for those that are in use; says how many there were.
 pub(crate) async fn close(
     store: &Arc<Store>,
-    fits: impl Fn(&Record) -> bool,
+    fits: impl Fn(&SessionRecord) -> bool,
     connection: Option<&Connection>,
 ) -> usize {
     let mut closed = 0;
@@ -58,7 +58,7 @@ pub(crate) async fn close(
 
 /// Signs out of a session whose place is held, over `connection` if it leads to the same server in the
 /// same way.
-pub(crate) async fn sign_out(store: &Store, record: &Record, connection: Option<&Connection>) {
+pub(crate) async fn sign_out(store: &Store, record: &SessionRecord, connection: Option<&Connection>) {
     let jar = Mutex::new(CookieJar::new(record.cookies.clone()));
     // Another grant's token, or one that is no longer good, would only get in the way of the cookies.
     let good = |grant: &Grant| {
@@ -73,7 +73,7 @@ pub(crate) async fn sign_out(store: &Store, record: &Record, connection: Option<
             .map_err(|error| Error::new(ErrorKind::Internal, error.problem))?;
         let url = absolute(&instance, "entity/auth/logout")?;
         // The implicit flow's token stands in the mapping alone.
-        let own = connection.filter(|connection| connection.config.place.mapping == record.mapping);
+        let own = connection.filter(|connection| connection.config.state.mapping == record.mapping);
         let given = own.and_then(|connection| match &connection.config.credentials {
             Credentials::OAuthImplicit(token) if record.how == SignIn::Bearer => Some(token),
             _ => None,

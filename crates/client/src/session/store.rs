@@ -70,7 +70,7 @@ pub(crate) enum Proof {
 
 /// A session as it is shared.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Record {
+pub(crate) struct SessionRecord {
     pub mapping: u32,
     /// Of the options it was opened with.
     pub fingerprint: String,
@@ -95,7 +95,7 @@ pub(crate) struct Record {
     pub transport: Transport,
 }
 
-impl Record {
+impl SessionRecord {
     /// Whether a sign-in was cut off here, unless its place is held: then it is under way.
     pub fn is_cut_off(&self) -> bool {
         !self.open && now() < self.opened + ABANDONED
@@ -207,13 +207,13 @@ impl Store {
     }
 
     /// What is known of a session, whoever uses it.
-    pub fn peek(&self, index: u32) -> Option<Record> {
+    pub fn peek(&self, index: u32) -> Option<SessionRecord> {
         // One that cannot be read is nobody's: of another key, a copy, or of another version of ours.
         self.read(&format!("session.{index}"), &self.session_purpose).ok().flatten()
     }
 
     /// All sessions by their places.
-    pub fn sessions(&self) -> Vec<(u32, Record)> {
+    pub fn sessions(&self) -> Vec<(u32, SessionRecord)> {
         self.numbered("session.").filter_map(|index| Some((index, self.peek(index)?))).collect()
     }
 
@@ -356,11 +356,11 @@ fn openable<T>(read: Result<Option<T>>) -> Result<Option<T>> {
 }
 
 impl Slot {
-    pub fn read(&self) -> Option<Record> {
+    pub fn read(&self) -> Option<SessionRecord> {
         self.store.peek(self.index)
     }
 
-    pub fn write(&self, record: &Record) -> Result<()> {
+    pub fn write(&self, record: &SessionRecord) -> Result<()> {
         let store = &self.store;
         store.write(&format!("session.{}", self.index), &store.session_purpose, record, Durable::No)
     }
@@ -380,8 +380,8 @@ mod tests {
         Store::open(&directory.join("1/2"), sealer).unwrap()
     }
 
-    fn record() -> Record {
-        Record {
+    fn record() -> SessionRecord {
+        SessionRecord {
             mapping: 7,
             fingerprint: "f".into(),
             how: SignIn::Login,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::config::Place;
+use crate::config::SharedState;
 use crate::error::{ErrorKind, Result};
 use crate::lock;
 use crate::report::Report;
@@ -17,7 +17,7 @@ use crate::session::connection::Connection;
 use crate::session::files::{self, Held};
 use crate::session::lease::Lease;
 use crate::session::sign_out::sign_out;
-use crate::session::store::{self, Proof, Record, SignIn, Slot, Store};
+use crate::session::store::{self, Proof, SessionRecord, SignIn, Slot, Store};
 
 /// For how many milliseconds sessions that are open are shared before another is tried again, after the
 /// licence had no seat for it.
@@ -34,7 +34,7 @@ const WAY: Duration = Duration::from_millis(100);
 /// What a look at all places finds.
 enum Found {
     /// A session that can be used.
-    Session(Slot, Box<Record>),
+    Session(Slot, Box<SessionRecord>),
     /// A place where one may be opened. Nobody else signs in to the server meanwhile, so that a crash
     /// costs one seat at most.
     Vacancy(Slot, Held),
@@ -96,7 +96,7 @@ impl Connection {
     async fn choose(&self, wanted: SignIn, report: &Report) -> Result<Found> {
         let since = Instant::now();
         let mut choice = pin!(async {
-            let _turn = self.store.turn(self.config.place.mapping).await?;
+            let _turn = self.store.turn(self.config.state.mapping).await?;
             let since = Instant::now();
             let mut demand = None;
             files::poll(|| self.look(wanted, since.elapsed(), &mut demand)).await
@@ -135,7 +135,7 @@ impl Connection {
             let Some(slot) = slot else {
                 own_in_use |= record.is_some_and(|record| {
                     self.serves(&record, wanted)
-                        || !record.open && record.mapping == self.config.place.mapping
+                        || !record.open && record.mapping == self.config.state.mapping
                 });
                 continue;
             };
@@ -144,7 +144,7 @@ impl Connection {
                 Some(record) if self.serves(record, wanted) && record.how == wanted => Rank::Usable,
                 Some(record) if self.serves(record, wanted) => Rank::UsablePerhaps,
                 Some(record) if record.is_cut_off() => Rank::CutOff,
-                Some(record) if !record.open || record.mapping == self.config.place.mapping => Rank::Outdated,
+                Some(record) if !record.open || record.mapping == self.config.state.mapping => Rank::Outdated,
                 Some(record) => Rank::Others(record.last_used),
             };
             places.push((rank, slot, record));
@@ -197,9 +197,9 @@ impl Connection {
     }
 
     /// Whether a session of ours is good for what is signed in to in the way `wanted`.
-    fn serves(&self, record: &Record, wanted: SignIn) -> bool {
+    fn serves(&self, record: &SessionRecord, wanted: SignIn) -> bool {
         record.open
-            && record.mapping == self.config.place.mapping
+            && record.mapping == self.config.state.mapping
             && record.fingerprint == self.fingerprint
             && (record.how == wanted || record.elsewhere != Some(false))
     }
@@ -208,9 +208,10 @@ impl Connection {
     /// nobody uses just now; false if there is none.
     pub async fn make_room(&self) -> bool {
         let instance = self.config.instance.to_string();
-        let takes_a_seat =
-            |record: &Record| record.open && record.instance == instance && !self.serves(record, record.how);
-        let Place { root, sealer, .. } = &self.config.place;
+        let takes_a_seat = |record: &SessionRecord| {
+            record.open && record.instance == instance && !self.serves(record, record.how)
+        };
+        let SharedState { root, sealer, .. } = &self.config.state;
         for store in Store::all(root, sealer) {
             for (index, _) in store.sessions().into_iter().filter(|(_, record)| takes_a_seat(record)) {
                 if let Ok(Some(slot)) = store.try_slot(index)
@@ -249,7 +250,7 @@ mod tests {
             max_sessions,
             basic_sessions: 0,
             idle_logout: Duration::from_secs(300),
-            place: Place {
+            state: SharedState {
                 root: root.to_owned(),
                 directory: root.join("1/2"),
                 mapping,
@@ -267,9 +268,9 @@ mod tests {
         connection(root, mapping, max_sessions, Credentials::Cookie(login()))
     }
 
-    fn record(of: &Connection, how: SignIn, open: bool) -> Record {
-        Record {
-            mapping: of.config.place.mapping,
+    fn record(of: &Connection, how: SignIn, open: bool) -> SessionRecord {
+        SessionRecord {
+            mapping: of.config.state.mapping,
             fingerprint: of.fingerprint.clone(),
             how,
             open,
@@ -304,10 +305,10 @@ mod tests {
         own.store.try_slot(2).unwrap().unwrap().write(&record(&own, SignIn::Login, true)).unwrap();
         assert_eq!(find(&own, SignIn::Login, AT_ONCE), Some((2, true)));
         // Not one that the surface has refused, nor one of other options.
-        let refused = Record { elsewhere: Some(false), ..record(&own, SignIn::Basic, true) };
+        let refused = SessionRecord { elsewhere: Some(false), ..record(&own, SignIn::Basic, true) };
         own.store.try_slot(2).unwrap().unwrap().write(&refused).unwrap();
         assert_eq!(find(&own, SignIn::Login, AT_ONCE), Some((0, false)));
-        let outdated = Record { fingerprint: "x".into(), ..record(&own, SignIn::Login, true) };
+        let outdated = SessionRecord { fingerprint: "x".into(), ..record(&own, SignIn::Login, true) };
         own.store.try_slot(2).unwrap().unwrap().write(&outdated).unwrap();
         assert_eq!(find(&own, SignIn::Login, AT_ONCE), Some((0, false)));
     }
@@ -371,12 +372,12 @@ mod tests {
     fn others_are_left_alone_but_not_forever() {
         let root = tempfile::tempdir().unwrap();
         let (own, other) = (by_cookie(root.path(), 1, 1), by_cookie(root.path(), 2, 1));
-        let write = |record: &Record| own.store.try_slot(0).unwrap().unwrap().write(record).unwrap();
+        let write = |record: &SessionRecord| own.store.try_slot(0).unwrap().unwrap().write(record).unwrap();
         write(&record(&other, SignIn::Login, true));
         assert_eq!(find(&own, SignIn::Login, AT_ONCE), None);
         assert_eq!(find(&own, SignIn::Login, PATIENCE), Some((0, false)));
         let idle = record(&other, SignIn::Login, true);
-        write(&Record { last_used: store::now() - LEFT_ALONE, ..idle });
+        write(&SessionRecord { last_used: store::now() - LEFT_ALONE, ..idle });
         assert_eq!(find(&own, SignIn::Login, AT_ONCE), Some((0, false)));
     }
 
@@ -401,7 +402,7 @@ mod tests {
     fn a_place_that_may_not_be_taken_hides_none_that_may() {
         let root = tempfile::tempdir().unwrap();
         let (own, other) = (by_cookie(root.path(), 1, 2), by_cookie(root.path(), 2, 2));
-        let session = Record { lost_seat: Some(store::now()), ..record(&other, SignIn::Login, true) };
+        let session = SessionRecord { lost_seat: Some(store::now()), ..record(&other, SignIn::Login, true) };
         own.store.try_slot(0).unwrap().unwrap().write(&session).unwrap();
         // The other place is empty, but its seat is lost.
         assert_eq!(find(&own, SignIn::Login, AT_ONCE), None);
@@ -412,8 +413,9 @@ mod tests {
     fn a_lost_seat_counts_as_taken_unless_there_were_none() {
         let root = tempfile::tempdir().unwrap();
         let own = by_cookie(root.path(), 1, 2);
-        let write =
-            |index, record: &Record| own.store.try_slot(index).unwrap().unwrap().write(record).unwrap();
+        let write = |index, record: &SessionRecord| {
+            own.store.try_slot(index).unwrap().unwrap().write(record).unwrap()
+        };
         write(0, &record(&own, SignIn::Login, false));
         assert_eq!(find(&own, SignIn::Login, AT_ONCE), Some((1, false)));
         write(1, &record(&own, SignIn::Login, true));
@@ -423,15 +425,15 @@ mod tests {
         // Both lost: one is tried, and no more.
         write(1, &record(&own, SignIn::Login, false));
         assert_eq!(find(&own, SignIn::Login, AT_ONCE), Some((0, false)));
-        let again = Record { lost_seat: Some(store::now()), ..record(&own, SignIn::Login, true) };
+        let again = SessionRecord { lost_seat: Some(store::now()), ..record(&own, SignIn::Login, true) };
         write(0, &again);
         let busy = own.store.try_slot(0).unwrap().unwrap();
         assert_eq!(find(&own, SignIn::Login, PATIENCE), None);
         drop(busy);
         // After ten minutes the server has closed it.
-        let long_ago = Record { opened: 0, ..record(&own, SignIn::Login, false) };
+        let long_ago = SessionRecord { opened: 0, ..record(&own, SignIn::Login, false) };
         write(1, &long_ago);
-        write(0, &Record { lost_seat: Some(0), ..again });
+        write(0, &SessionRecord { lost_seat: Some(0), ..again });
         let _busy = own.store.try_slot(0).unwrap().unwrap();
         assert_eq!(find(&own, SignIn::Login, PATIENCE), Some((1, false)));
     }

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use crate::error::Result;
 use crate::session::connection::Connection;
 use crate::session::sign_out::close;
-use crate::session::store::{self, Record, SignIn};
+use crate::session::store::{self, SessionRecord, SignIn};
 
 /// How often a session that is in use is looked at again when it is due to be closed.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -20,7 +20,7 @@ pub(crate) struct Reader(pub Arc<Connection>);
 impl Drop for Reader {
     fn drop(&mut self) {
         let Self(connection) = self;
-        if connection.store.is_dropped(connection.config.place.mapping)
+        if connection.store.is_dropped(connection.config.state.mapping)
             && let Ok(runtime) = Handle::try_current()
         {
             let connection = Arc::clone(connection);
@@ -35,7 +35,7 @@ impl Connection {
     pub async fn join(self: &Arc<Self>) -> Result<()> {
         let mut membership = self.membership.lock().await;
         if membership.is_none() {
-            *membership = Some(self.store.join(self.config.place.mapping).await?);
+            *membership = Some(self.store.join(self.config.state.mapping).await?);
             tokio::spawn(keep_tidy(Arc::downgrade(self)));
         }
         Ok(())
@@ -45,10 +45,10 @@ impl Connection {
     /// by users who are gone.
     pub async fn tidy(&self) {
         for (index, record) in self.store.sessions() {
-            let due = |record: &Record| {
+            let due = |record: &SessionRecord| {
                 let needless = self.idle_left(record).is_zero()
                     || index >= self.places(record.how)
-                    || record.mapping != self.config.place.mapping
+                    || record.mapping != self.config.state.mapping
                         && matches!(self.store.unused(record.mapping), Ok(Some(_)));
                 // What is left of a sign-in that was cut off tells of a lost seat, as long as it is lost.
                 needless && !record.is_cut_off()
@@ -63,7 +63,7 @@ impl Connection {
         }
     }
 
-    fn idle_left(&self, record: &Record) -> Duration {
+    fn idle_left(&self, record: &SessionRecord) -> Duration {
         let idle = Duration::from_millis(store::now().saturating_sub(record.last_used));
         self.config.idle_logout.saturating_sub(idle)
     }
@@ -73,8 +73,8 @@ impl Connection {
         if !self.resign().await {
             return;
         }
-        if let Ok(Some(_last)) = self.store.unused(self.config.place.mapping) {
-            let own = |record: &Record| record.mapping == self.config.place.mapping;
+        if let Ok(Some(_last)) = self.store.unused(self.config.state.mapping) {
+            let own = |record: &SessionRecord| record.mapping == self.config.state.mapping;
             close(&self.store, own, Some(self)).await;
         }
         self.tidy().await;
@@ -88,8 +88,8 @@ impl Connection {
     }
 
     async fn retire_sessions(&self) {
-        let own = |record: &Record| {
-            record.mapping == self.config.place.mapping && record.fingerprint == self.fingerprint
+        let own = |record: &SessionRecord| {
+            record.mapping == self.config.state.mapping && record.fingerprint == self.fingerprint
         };
         close(&self.store, own, Some(self)).await;
     }

@@ -1,7 +1,7 @@
 //! What tables and columns hold, which makes them the same whatever their names.
 
 use super::{Existing, ExistingColumn};
-use crate::Column;
+use crate::ColumnDef;
 
 /// What a column holds, which makes it the same column whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,7 +60,7 @@ impl ExistingColumn {
     }
 }
 
-impl Column {
+impl ColumnDef {
     pub(super) fn option(&self, name: &str) -> Option<&str> {
         self.options.iter().find(|(option, _)| *option == name).map(|(_, value)| value.as_str())
     }

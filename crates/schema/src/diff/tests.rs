@@ -66,7 +66,7 @@ fn import(schema: &Schema) -> Vec<Existing> {
     let owned = |options: &[(&'static str, String)]| {
         options.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
     };
-    let column = |column: &Column| ExistingColumn {
+    let column = |column: &ColumnDef| ExistingColumn {
         name: column.name.clone(),
         sql_type: column.sql_type.into(),
         options: owned(&column.options),

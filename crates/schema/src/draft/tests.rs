@@ -1,7 +1,7 @@
 use super::*;
 use crate::Case;
 
-fn field(path: &str, kind: Kind) -> Draft {
+fn field(path: &str, kind: ColumnKind) -> Draft {
     let words: Vec<&str> = path.split('/').collect();
     Draft::new(&words, Origin::Field(path.into()), "text", kind)
 }
@@ -27,10 +27,10 @@ fn names(columns: Vec<Draft>) -> Vec<String> {
 #[test]
 fn own_fields_keep_their_names() {
     let columns = vec![
-        field("Main/City", Kind::Flattened),
-        field("MainCity", Kind::Own).within("T"),
-        field("Type", Kind::Own).within("Details"),
-        field("Type", Kind::Key).within("T"),
+        field("Main/City", ColumnKind::Flattened),
+        field("MainCity", ColumnKind::Own).within("T"),
+        field("Type", ColumnKind::Own).within("Details"),
+        field("Type", ColumnKind::Key).within("T"),
     ];
     let names = names(columns);
     assert!(names[0].starts_with("main_city_"), "{names:?}");
@@ -39,7 +39,7 @@ fn own_fields_keep_their_names() {
 
 #[test]
 fn what_is_not_included_changes_no_names() {
-    let columns = || vec![field("Main_City", Kind::Link), field("Main/City", Kind::Flattened)];
+    let columns = || vec![field("Main_City", ColumnKind::Link), field("Main/City", ColumnKind::Flattened)];
     assert_eq!(names(columns())[1], "main_city");
     let settings = Settings { linked: Linked::Jsonb, ..Settings::default() };
     let tables = finish(vec![table("T", columns())], &settings, &mut Vec::new());
@@ -50,20 +50,20 @@ fn what_is_not_included_changes_no_names() {
 
 #[test]
 fn wide_tables_lose_what_matters_least() {
-    let flattened = (0..1000).map(|n| field(&format!("Link/F{n}"), Kind::Flattened));
-    let own = (0..1000).map(|n| field(&format!("F{n}"), Kind::Own));
+    let flattened = (0..1000).map(|n| field(&format!("Link/F{n}"), ColumnKind::Flattened));
+    let own = (0..1000).map(|n| field(&format!("F{n}"), ColumnKind::Own));
     let mut notices = Vec::new();
     let tables =
         finish(vec![table("Wide", flattened.chain(own).collect())], &Settings::default(), &mut notices);
     assert_eq!(tables[0].included().count(), MAX_COLUMNS);
-    assert_eq!(tables[0].included().filter(|column| column.kind == Kind::Own).count(), 1000);
+    assert_eq!(tables[0].included().filter(|column| column.kind == ColumnKind::Own).count(), 1000);
     assert_eq!(
         notices,
         [
             "\"Wide\": 400 columns are left out, since PostgreSQL has room for 1600 in a table; import it with linked 'jsonb' to have them"
         ]
     );
-    let own = (0..1601).map(|n| field(&format!("F{n}"), Kind::Own)).collect();
+    let own = (0..1601).map(|n| field(&format!("F{n}"), ColumnKind::Own)).collect();
     finish(vec![table("Wide", own)], &Settings::default(), &mut notices);
     assert!(notices[1].starts_with("\"Wide\": 1 columns") && notices[1].contains("by hand"), "{notices:?}");
 }
@@ -79,7 +79,7 @@ fn tables_without_columns_are_left_out() {
 fn table_names_depend_on_all_there_is_and_not_on_its_order() {
     let remotes = ["AR Aging", "AR-Aging", "ArAging", "Case", "Orders"];
     let named = |remotes: &[&str], case| {
-        let drafts = remotes.iter().map(|name| table(name, vec![field("A", Kind::Own)])).collect();
+        let drafts = remotes.iter().map(|name| table(name, vec![field("A", ColumnKind::Own)])).collect();
         let settings = Settings { case, prefix: "x_".into(), ..Settings::default() };
         let mut names: Vec<(String, String)> = finish(drafts, &settings, &mut Vec::new())
             .into_iter()
@@ -102,8 +102,12 @@ fn table_names_depend_on_all_there_is_and_not_on_its_order() {
 
 #[test]
 fn settings_decide_on_keys_comments_and_padding() {
-    let column =
-        || Draft { key: Some(1), comment: Some("c".into()), pushdown: Some(false), ..field("A", Kind::Key) };
+    let column = || Draft {
+        key: Some(1),
+        comment: Some("c".into()),
+        pushdown: Some(false),
+        ..field("A", ColumnKind::Key)
+    };
     let tables = finish(vec![table("T", vec![column()])], &Settings::default(), &mut Vec::new());
     let options = &tables[0].columns[0].options;
     assert_eq!(options[..], [("field", "A".into()), ("key", "1".into()), ("pushdown", "off".to_owned())]);

@@ -7,8 +7,8 @@ mod values;
 
 use super::*;
 
-fn column(path: &str, ty: ColumnType) -> Column {
-    Column { name: path.into(), path: path.split('/').map(str::to_owned).collect(), ty }
+fn column(path: &str, ty: ColumnType) -> FieldColumn {
+    FieldColumn { name: path.into(), path: path.split('/').map(str::to_owned).collect(), ty }
 }
 
 fn show(batch: &Batch, cell: Cell) -> String {
@@ -33,7 +33,7 @@ fn row(columns: &[(&str, ColumnType)], row: impl AsRef<[u8]>) -> Result<Vec<Stri
 }
 
 /// One value, given as JSON, in a column of type `ty`: the same bare and wrapped.
-fn one(ty: ColumnType, value: impl AsRef<[u8]>) -> Result<String, ErrorKind> {
+fn one(ty: ColumnType, value: impl AsRef<[u8]>) -> Result<String, DecodeErrorKind> {
     let read = |before: &str, after: &str| {
         let text = [before.as_bytes(), value.as_ref(), after.as_bytes()].concat();
         row(&[("F", ty)], text).map(|mut cells| cells.remove(0)).map_err(|error| error.kind)

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value};
 
 /// The splitter and decoder on `body`, in chunks of the given sizes.
-fn decode(columns: &[Column], body: &[u8], cuts: &[usize]) -> Result<Vec<Vec<String>>, String> {
+fn decode(columns: &[FieldColumn], body: &[u8], cuts: &[usize]) -> Result<Vec<Vec<String>>, String> {
     let (mut splitter, mut decoder) = (RowSplitter::new(1 << 20), RowDecoder::new(columns, &[]));
     let mut batch = Batch::new(columns.len());
     let mut cuts = cuts.iter().cycle();
@@ -113,7 +113,7 @@ proptest! {
         let maps: Vec<Map<String, Value>> = rows.iter().map(|row| row.iter().cloned().collect()).collect();
 
         // jsonb: every value at once, compared as values.
-        let columns: Vec<_> = NAMES.iter().map(|name| Column { name: "".into(), path: vec![(*name).into()], ty: ColumnType::Json }).collect();
+        let columns: Vec<_> = NAMES.iter().map(|name| FieldColumn { name: "".into(), path: vec![(*name).into()], ty: ColumnType::Json }).collect();
         let decoded = decode(&columns, body.as_bytes(), &cuts).unwrap();
         prop_assert_eq!(decoded.len(), rows.len());
         for (cells, map) in decoded.iter().zip(&maps) {
@@ -129,7 +129,7 @@ proptest! {
         for ((text, map), row) in texts.iter().zip(&maps).zip(&rows) {
             let names = |wanted| row.iter().filter(|(name, _)| name == wanted).count();
             for name in NAMES {
-                let column = [Column { name: "".into(), path: vec![name.into()], ty: ColumnType::Text }];
+                let column = [FieldColumn { name: "".into(), path: vec![name.into()], ty: ColumnType::Text }];
                 let mut batch = Batch::new(1);
                 let result = RowDecoder::new(&column, &[]).decode(text.as_bytes(), &mut batch);
                 match oracle(map, name, true) {
@@ -172,7 +172,7 @@ proptest! {
         let midnight = format!("\"{}T00:00:00{sign}{hours:02}:{rest:02}\"", local.format("%Y-%m-%d"));
         prop_assert_eq!(one(ColumnType::Date, midnight), Ok(format!("day {day}")));
         if micros.rem_euclid(60_000_000) != 0 {
-            prop_assert_eq!(one(ColumnType::Date, &text), Err(ErrorKind::TimeOfDay(ColumnType::Date)));
+            prop_assert_eq!(one(ColumnType::Date, &text), Err(DecodeErrorKind::TimeOfDay(ColumnType::Date)));
         }
     }
 

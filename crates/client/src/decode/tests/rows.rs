@@ -26,13 +26,13 @@ fn a_drop_down_gives_its_description_and_by_path_its_id() {
         assert_eq!(row(&columns, none).unwrap(), ["NULL"; 3], "{none}");
     }
     let error = row(&columns[..1], r#"{"Status":{"value":{"id":"CL"}}}"#).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Object(Text));
+    assert_eq!(error.kind, DecodeErrorKind::Object(Text));
 }
 
 #[test]
 fn a_wrapper_is_unwrapped_once() {
     let error = row(&[("F", Int4)], r#"{"F":{"value":{"value":1}}}"#).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Object(Int4));
+    assert_eq!(error.kind, DecodeErrorKind::Object(Int4));
     let deep = r#"{"F":{"value":{"value":{"id":1}}}}"#;
     assert_eq!(row(&[("F/id", Int4)], deep).unwrap(), ["NULL"]);
 }
@@ -71,12 +71,12 @@ fn paths_go_through_linked_entities() {
 fn paths_do_not_go_through_arrays_or_scalars() {
     let columns = [("Ok", Int4), ("Details/Qty", Int4)];
     for (value, kind) in [
-        ("[]", ErrorKind::ThroughArray),
-        (r#"[{"Qty":1}]"#, ErrorKind::ThroughArray),
-        (r#"{"value":[]}"#, ErrorKind::ThroughArray),
-        ("1", ErrorKind::ThroughScalar),
-        (r#""x""#, ErrorKind::ThroughScalar),
-        (r#"{"value":"x"}"#, ErrorKind::ThroughScalar),
+        ("[]", DecodeErrorKind::ThroughArray),
+        (r#"[{"Qty":1}]"#, DecodeErrorKind::ThroughArray),
+        (r#"{"value":[]}"#, DecodeErrorKind::ThroughArray),
+        ("1", DecodeErrorKind::ThroughScalar),
+        (r#""x""#, DecodeErrorKind::ThroughScalar),
+        (r#"{"value":"x"}"#, DecodeErrorKind::ThroughScalar),
     ] {
         let error = row(&columns, format!(r#"{{"Details":{value},"Ok":1}}"#)).unwrap_err();
         assert_eq!((error.kind, error.column), (kind, Some(1)), "{value}");
@@ -96,7 +96,7 @@ fn json_is_kept_as_received() {
 fn a_star_is_the_whole_row() {
     let text = r#"{"a":1, "b":{"c":2}}"#;
     assert_eq!(row(&[("*", Json), ("b/c", Int2)], format!(" {text}\n")).unwrap(), [text, "2"]);
-    assert_eq!(row(&[("*", Text)], text).unwrap_err().kind, ErrorKind::Object(Text));
+    assert_eq!(row(&[("*", Text)], text).unwrap_err().kind, DecodeErrorKind::Object(Text));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn broken_rows_are_malformed() {
         r#"{"F":+1}"#,
     ] {
         let error = row(&[("F", Text)], text).unwrap_err();
-        assert!(matches!(error.kind, ErrorKind::Malformed(_)), "{text}: {error}");
+        assert!(matches!(error.kind, DecodeErrorKind::Malformed(_)), "{text}: {error}");
         assert_eq!(error.column, None, "{text}");
     }
 }
@@ -196,11 +196,14 @@ fn errors_name_the_column_and_show_the_value() {
     let columns = [("a", Text), ("b", Int2)];
     let long = "ä".repeat(100);
     let error = row(&columns, format!(r#"{{"a":"x","b":"{long}"}}"#)).unwrap_err();
-    assert_eq!(error, DecodeError { column: Some(1), kind: ErrorKind::Syntax(Int2), value: "ä".repeat(60) });
+    assert_eq!(
+        error,
+        DecodeError { column: Some(1), kind: DecodeErrorKind::Syntax(Int2), value: "ä".repeat(60) }
+    );
     let error = row(&columns, r#"{"b":70000,"a":[1]}"#).unwrap_err();
     assert_eq!(
         error,
-        DecodeError { column: Some(1), kind: ErrorKind::OutOfRange(Int2), value: "70000".into() }
+        DecodeError { column: Some(1), kind: DecodeErrorKind::OutOfRange(Int2), value: "70000".into() }
     );
     let error = row(&columns, r#"{"b":1,"a":[1]}"#).unwrap_err();
     assert_eq!(error.value, "[1]}");
@@ -295,7 +298,7 @@ fn a_thousand_columns() {
 fn nesting_is_bounded() {
     let deep = |depth: usize| format!(r#"{{"G":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
     assert!(row(&[("F", Text)], deep(128)).is_ok());
-    assert_eq!(row(&[("F", Text)], deep(129)).unwrap_err().kind, ErrorKind::TooDeep);
+    assert_eq!(row(&[("F", Text)], deep(129)).unwrap_err().kind, DecodeErrorKind::TooDeep);
     // Neither wrappers nor paths may eat the stack.
     let wrappers = format!(r#"{{"F":{}"#, r#"{"value":"#.repeat(100_000));
     assert!(row(&[("F", Text)], &wrappers).is_err());

@@ -7,7 +7,7 @@ fn reads(ty: ColumnType, cases: &[(&str, &str)]) {
     }
 }
 
-fn fails(ty: ColumnType, kind: ErrorKind, cases: &[&str]) {
+fn fails(ty: ColumnType, kind: DecodeErrorKind, cases: &[&str]) {
     for value in cases {
         assert_eq!(one(ty, value), Err(kind), "{value} as {ty}");
     }
@@ -28,7 +28,7 @@ fn null_is_null_for_every_type() {
 fn an_empty_string_is_text_only() {
     reads(Text, &[(r#""""#, ""), (r#""  ""#, "  ")]);
     for ty in ALL.into_iter().filter(|&ty| ty != Text) {
-        fails(ty, ErrorKind::Syntax(ty), &[r#""""#, r#""  ""#]);
+        fails(ty, DecodeErrorKind::Syntax(ty), &[r#""""#, r#""  ""#]);
     }
 }
 
@@ -43,10 +43,10 @@ fn text_is_unescaped() {
             ("\"tab\there\"", "tab\there"),
         ],
     );
-    fails(Text, ErrorKind::Malformed("an escape"), &[r#""\x""#]);
+    fails(Text, DecodeErrorKind::Malformed("an escape"), &[r#""\x""#]);
     fails(
         Text,
-        ErrorKind::Malformed("four hexadecimal digits"),
+        DecodeErrorKind::Malformed("four hexadecimal digits"),
         &[r#""\u12g4""#, r#""\u+123""#, r#""\u12""#],
     );
 }
@@ -54,7 +54,7 @@ fn text_is_unescaped() {
 #[test]
 fn text_takes_numbers_and_booleans_as_written() {
     reads(Text, &[("30.0000", "30.0000"), ("-1E+5", "-1E+5"), ("true", "true"), ("false", "false")]);
-    fails(Text, ErrorKind::Syntax(Text), &["1.2.3", "-", "0x10"]);
+    fails(Text, DecodeErrorKind::Syntax(Text), &["1.2.3", "-", "0x10"]);
 }
 
 #[test]
@@ -67,23 +67,23 @@ fn half_a_surrogate_pair_is_an_error() {
         r#""\ud83d\ud83d""#,
         r#""\ud83d\ue000""#,
     ];
-    fails(Text, ErrorKind::LoneSurrogate, &halves);
+    fails(Text, DecodeErrorKind::LoneSurrogate, &halves);
 }
 
 #[test]
 fn nul_has_its_own_error() {
-    fails(Text, ErrorKind::NulCharacter, &[r#""a\u0000b""#, "\"a\0b\""]);
+    fails(Text, DecodeErrorKind::NulCharacter, &[r#""a\u0000b""#, "\"a\0b\""]);
     let error = row(&[("F", Json)], "{\"F\":[\"\0\"]}").unwrap_err();
-    assert_eq!((error.kind, error.column), (ErrorKind::NulCharacter, Some(0)));
+    assert_eq!((error.kind, error.column), (DecodeErrorKind::NulCharacter, Some(0)));
 }
 
 #[test]
 fn text_must_be_utf8_if_wanted() {
     for broken in [&b"\"a\xFF\""[..], b"\"\xC3\"", b"\"\\n\xED\xA0\x80\""] {
-        assert_eq!(one(Text, broken), Err(ErrorKind::InvalidUtf8));
+        assert_eq!(one(Text, broken), Err(DecodeErrorKind::InvalidUtf8));
     }
     let text = b"{\"F\":[\"\xFF\"],\"G\":\"\xFF\",\"\xFF\":1,\"H\":1}";
-    assert_eq!(row(&[("F", Json)], text).unwrap_err().kind, ErrorKind::InvalidUtf8);
+    assert_eq!(row(&[("F", Json)], text).unwrap_err().kind, DecodeErrorKind::InvalidUtf8);
     assert_eq!(row(&[("H", Int2)], text).unwrap(), ["1"]);
 }
 
@@ -117,8 +117,8 @@ fn numeric_keeps_every_digit() {
         "1..2",
         "\"€ 5\"",
     ];
-    fails(Numeric, ErrorKind::Syntax(Numeric), &bad);
-    fails(Numeric, ErrorKind::Boolean(Numeric), &["true"]);
+    fails(Numeric, DecodeErrorKind::Syntax(Numeric), &bad);
+    fails(Numeric, DecodeErrorKind::Boolean(Numeric), &["true"]);
 }
 
 #[test]
@@ -148,10 +148,10 @@ fn integers_are_integral_and_in_range() {
         (Int4, ["2147483648", "-2147483649", "1e10"]),
         (Int8, ["9223372036854775808", "-9223372036854775809", "1e9999999999999999999999"]),
     ] {
-        fails(ty, ErrorKind::OutOfRange(ty), &values);
-        fails(ty, ErrorKind::Fraction(ty), &["1.5", "1e-1", r#""0.0001""#, "5e-99999999999999999999"]);
-        fails(ty, ErrorKind::Syntax(ty), &[r#""x""#, r#""1,000""#, r#""+""#]);
-        fails(ty, ErrorKind::Boolean(ty), &["true"]);
+        fails(ty, DecodeErrorKind::OutOfRange(ty), &values);
+        fails(ty, DecodeErrorKind::Fraction(ty), &["1.5", "1e-1", r#""0.0001""#, "5e-99999999999999999999"]);
+        fails(ty, DecodeErrorKind::Syntax(ty), &[r#""x""#, r#""1,000""#, r#""+""#]);
+        fails(ty, DecodeErrorKind::Boolean(ty), &["true"]);
     }
 }
 
@@ -165,9 +165,9 @@ fn floats_are_rounded_once() {
     reads(Float4, &[("0.1", "0.10000000149011612"), ("3.4e38", "3.3999999521443642e38")]);
     // Halfway between two float4 once it has been rounded to float8, just above it before.
     reads(Float4, &[("1.000000059604644775390625000001", "1.0000001192092896")]);
-    fails(Float4, ErrorKind::OutOfRange(Float4), &["1e39", "-1e39", "1e-60"]);
-    fails(Float8, ErrorKind::OutOfRange(Float8), &["1e309", "-1e309", "1e-400"]);
-    fails(Float8, ErrorKind::Syntax(Float8), &[r#""inf""#, r#""infinity""#, r#""nan""#, r#""1_0""#]);
+    fails(Float4, DecodeErrorKind::OutOfRange(Float4), &["1e39", "-1e39", "1e-60"]);
+    fails(Float8, DecodeErrorKind::OutOfRange(Float8), &["1e309", "-1e309", "1e-400"]);
+    fails(Float8, DecodeErrorKind::Syntax(Float8), &[r#""inf""#, r#""infinity""#, r#""nan""#, r#""1_0""#]);
 }
 
 #[test]
@@ -178,8 +178,8 @@ fn booleans() {
     for no in ["false", "0", r#""false""#, r#""False""#, r#""0""#] {
         reads(Bool, &[(no, "false")]);
     }
-    fails(Bool, ErrorKind::OutOfRange(Bool), &["2", "-1", "1.0"]);
-    fails(Bool, ErrorKind::Syntax(Bool), &[r#""yes""#, r#""2""#]);
+    fails(Bool, DecodeErrorKind::OutOfRange(Bool), &["2", "-1", "1.0"]);
+    fails(Bool, DecodeErrorKind::Syntax(Bool), &[r#""yes""#, r#""2""#]);
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn dates_are_the_day_as_written() {
     );
     fails(
         Date,
-        ErrorKind::TimeOfDay(Date),
+        DecodeErrorKind::TimeOfDay(Date),
         &[
             r#""2023-12-14T23:59:59-12:00""#,
             r#""2023-12-14T00:00:00.001Z""#,
@@ -217,16 +217,16 @@ fn dates_are_the_day_as_written() {
     );
     fails(
         Date,
-        ErrorKind::OutOfRange(Date),
+        DecodeErrorKind::OutOfRange(Date),
         &[r#""2023-02-29""#, r#""2023-13-01""#, r#""2023-00-10""#, r#""0000-01-01""#],
     );
     fails(
         Date,
-        ErrorKind::Syntax(Date),
+        DecodeErrorKind::Syntax(Date),
         &[r#""12/14/2023 19:57:08""#, r#""2023-1-1""#, r#""20231214""#, r#""12023-12-14""#],
     );
-    fails(Date, ErrorKind::Number(Date), &["20231214"]);
-    fails(Date, ErrorKind::Boolean(Date), &["true"]);
+    fails(Date, DecodeErrorKind::Number(Date), &["20231214"]);
+    fails(Date, DecodeErrorKind::Boolean(Date), &["true"]);
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn timestamps_become_utc() {
         "/Date(253402300800000)/",
         "/Date(-62135596800001)/",
     ] {
-        fails(Timestamp, ErrorKind::OutOfRange(Timestamp), &[&format!("\"{text}\"")]);
+        fails(Timestamp, DecodeErrorKind::OutOfRange(Timestamp), &[&format!("\"{text}\"")]);
     }
     for text in [
         "2023-12-14T",
@@ -293,9 +293,9 @@ fn timestamps_become_utc() {
         "now",
         "infinity",
     ] {
-        fails(TimestampTz, ErrorKind::Syntax(TimestampTz), &[&format!("\"{text}\"")]);
+        fails(TimestampTz, DecodeErrorKind::Syntax(TimestampTz), &[&format!("\"{text}\"")]);
     }
-    fails(Timestamp, ErrorKind::Number(Timestamp), &["1702512000001"]);
+    fails(Timestamp, DecodeErrorKind::Number(Timestamp), &["1702512000001"]);
 }
 
 #[test]
@@ -313,25 +313,25 @@ fn uuids_of_any_case_and_dress() {
         reads(Uuid, &[(&format!("\"{text}\""), uuid)]);
     }
     let urn = format!("\"urn:uuid:{uuid}\"");
-    fails(Uuid, ErrorKind::Syntax(Uuid), &[r#""6a3f0e52""#, r#""{}""#, &urn, &format!("\"{uuid}0\"")]);
-    fails(Uuid, ErrorKind::Number(Uuid), &["12345678901234567890123456789012"]);
+    fails(Uuid, DecodeErrorKind::Syntax(Uuid), &[r#""6a3f0e52""#, r#""{}""#, &urn, &format!("\"{uuid}0\"")]);
+    fails(Uuid, DecodeErrorKind::Number(Uuid), &["12345678901234567890123456789012"]);
 }
 
 #[test]
 fn objects_and_arrays_belong_into_jsonb() {
     for ty in ALL {
-        fails(ty, ErrorKind::Array(ty), &["[]", r#"[{"value":1}]"#]);
-        fails(ty, ErrorKind::Object(ty), &[r#"{"id":"x","City":{"value":"y"}}"#]);
+        fails(ty, DecodeErrorKind::Array(ty), &["[]", r#"[{"value":1}]"#]);
+        fails(ty, DecodeErrorKind::Object(ty), &[r#"{"id":"x","City":{"value":"y"}}"#]);
     }
-    assert!(ErrorKind::Object(Text).hint().unwrap().contains("jsonb"));
-    assert!(ErrorKind::ThroughArray.hint().unwrap().contains("jsonb"));
+    assert!(DecodeErrorKind::Object(Text).hint().unwrap().contains("jsonb"));
+    assert!(DecodeErrorKind::ThroughArray.hint().unwrap().contains("jsonb"));
 }
 
 #[test]
 fn messages_are_worded_like_those_of_postgresql() {
-    assert_eq!(ErrorKind::OutOfRange(Int2).to_string(), "value out of range for type smallint");
+    assert_eq!(DecodeErrorKind::OutOfRange(Int2).to_string(), "value out of range for type smallint");
     assert_eq!(
-        ErrorKind::Syntax(TimestampTz).to_string(),
+        DecodeErrorKind::Syntax(TimestampTz).to_string(),
         "invalid input syntax for type timestamp with time zone"
     );
 }

@@ -56,7 +56,7 @@ struct Keywords {
     #[serde(rename = "$ref")]
     reference: Option<String>,
     #[serde(rename = "type")]
-    kind: Option<Kind>,
+    kind: Option<TypeKeyword>,
     format: Option<String>,
     properties: Option<Named<Shape>>,
     items: Option<Shape>,
@@ -68,12 +68,12 @@ struct Keywords {
 /// `"string"`, or since 3.1 `["string", "null"]`.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Kind {
+enum TypeKeyword {
     One(String),
     Several(Vec<String>),
 }
 
-impl Kind {
+impl TypeKeyword {
     fn name(&self) -> Option<&str> {
         let names = match self {
             Self::One(name) => std::slice::from_ref(name),
@@ -124,7 +124,7 @@ impl From<Keywords> for Shape {
         if !object.members.is_empty() || !object.bases.is_empty() {
             return Self::Object(Box::new(object));
         }
-        match (keywords.kind.as_ref().and_then(Kind::name), keywords.items) {
+        match (keywords.kind.as_ref().and_then(TypeKeyword::name), keywords.items) {
             (None | Some("array"), Some(items)) => Self::Array(Box::new(items)),
             (Some("array"), None) => Self::Array(Box::new(Self::Empty)),
             (None, None) if !is_object => Self::Empty,

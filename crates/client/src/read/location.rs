@@ -22,12 +22,12 @@ use crate::session::lease::Lease;
 use crate::transport::answer;
 
 /// What only the instance knows of where a list is.
-pub(crate) enum Place {
+pub(crate) enum Location {
     Rest { endpoint: String, version: String },
     OData { version: ODataVersion, key: Vec<String> },
 }
 
-impl Place {
+impl Location {
     pub fn listing(
         &self,
         connection: &Connection,
@@ -57,11 +57,11 @@ pub(crate) async fn resolve<'a>(
     lease: &Lease,
     request: &'a ScanRequest,
     report: &Report,
-) -> Result<(Place, Cow<'a, ScanRequest>)> {
+) -> Result<(Location, Cow<'a, ScanRequest>)> {
     let target = &request.target;
     let as_it_is = Cow::Borrowed(request);
     if target.surface == Surface::Rest {
-        let rest = |endpoint: &str, version: &str| Place::Rest {
+        let rest = |endpoint: &str, version: &str| Location::Rest {
             endpoint: endpoint.to_owned(),
             version: version.to_owned(),
         };
@@ -75,7 +75,7 @@ pub(crate) async fn resolve<'a>(
         return Ok((place, as_it_is));
     }
     let version = site.connection.odata_version(lease).await?;
-    let odata = |key| Place::OData { version, key };
+    let odata = |key| Location::OData { version, key };
     let needs_key = request.key.is_empty();
     let needs_definition = definition::needs_definition(request);
     let place = learnt::place(target);

@@ -1,34 +1,29 @@
 //! One list of a scan: page after page, each split into rows and decoded as it arrives.
+//!
+//! Here stands which page is asked for next; [`arrival`] reads one answer, [`checks`] looks at what there was.
+
+mod arrival;
+mod checks;
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
-use reqwest::header::HeaderMap;
-use url::Url;
-
 use acumatica_pushdown::{Dialect, Literal};
+use reqwest::header::HeaderMap;
 
-use crate::decode::{Batch, RowDecoder, RowSplitter, content};
+use crate::decode::{Batch, RowDecoder};
 use crate::dialect::{Content, Listing, Page, from_row};
 use crate::error::{Error, ErrorKind, Result};
-use crate::metadata::learnt::{self, Topic};
 use crate::metadata::site::Site;
-use crate::read::continuity::{self, Continuity, Cut, Verdict};
-use crate::read::missing::{field_missing, vouch};
+use crate::read::continuity::{self, Continuity, Cut};
 use crate::read::parameters;
 use crate::read::portions::Portions;
 use crate::read::refusal::may_be_of_condition;
-use crate::read::rows::{MAX_ROW_BYTES, misshapen, unfit};
 use crate::read::scan::{Counters, Shared};
-use crate::read::supplement::{Pending, check_none};
-use crate::read::witness;
-use crate::request::{ScanRequest, Surface};
+use crate::read::supplement::Pending;
+use crate::request::ScanRequest;
 use crate::session::access::Access;
 use crate::session::lease::Lease;
-use crate::transport::answer;
-use crate::transport::http::Request;
-use crate::transport::retry::Repeat;
 
 /// A batch is handed over when it is this large, or when the consumer has nothing else to do.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -65,7 +60,7 @@ pub(crate) struct Call<'a> {
 }
 
 /// The state of a list between rows.
-pub(crate) struct Scan<'a, 'b> {
+pub(crate) struct ListScan<'a, 'b> {
     site: &'a Arc<Site>,
     request: &'a ScanRequest,
     values: &'a [Option<Literal>],
@@ -126,7 +121,7 @@ enum PageEnd {
     Unclear(Error),
 }
 
-impl<'a, 'b> Scan<'a, 'b> {
+impl<'a, 'b> ListScan<'a, 'b> {
     pub fn new(
         call: Call<'a>,
         listing: &Listing,
@@ -415,91 +410,6 @@ impl<'a, 'b> Scan<'a, 'b> {
         )
     }
 
-    /// A field that no row so far has is NULL if the definition knows it, as one of a feature that is switched off:
-    /// REST sends `{}` and OData `null` for a field without value (docs/acumatica.md section 2). To be called while no
-    /// session is in use: the definition may have to be asked for.
-    pub async fn check_fields(&mut self, listing: &Listing) -> Result<()> {
-        if self.position == self.request.offset || self.is_settled(listing) {
-            return Ok(());
-        }
-        let missing = self.missing(listing);
-        if missing.is_empty() {
-            return Ok(());
-        }
-        self.lease = None;
-        vouch(self.site, self.request, &missing, &self.shared.report).await?;
-        self.vouched.extend(missing);
-        Ok(())
-    }
-
-    /// Fields that no row had before may be there by now.
-    pub fn tell_what_is_there(&self) {
-        let vouched = &self.request.findings.vouched;
-        if vouched.is_empty() || !self.decoder.has_met_all() {
-            return;
-        }
-        let never: Vec<usize> = self.decoder.never_met().collect();
-        let there = vouched.iter().filter(|index| !never.contains(index));
-        let paths: Vec<String> = there.map(|&index| self.request.columns[index].path.join("/")).collect();
-        self.site.learnt.forget(Topic::Absent, &learnt::place(&self.request.target), &paths);
-    }
-
-    /// The columns whose field was to be in each row, and is in none so far.
-    fn missing(&self, listing: &Listing) -> Vec<usize> {
-        let unknown = |index: &usize| listing.expected.contains(index) && !self.vouched.contains(index);
-        self.decoder.never_met().filter(unknown).collect()
-    }
-
-    /// Whether nothing is missing in the rows so far. Until then none is handed over, so that a field that is written
-    /// otherwise can be looked up and all be read again.
-    fn is_settled(&mut self, listing: &Listing) -> bool {
-        if self.settled {
-            return true;
-        }
-        let complete = self.missing(listing).is_empty();
-        self.settled = complete && self.decoder.has_met_all();
-        complete
-    }
-
-    /// An inquiry with parameters answers without rows or error when none are given: that must not pass
-    /// for an empty one.
-    pub async fn check_empty(&mut self, listing: &Listing, dialect: Dialect) -> Result<()> {
-        let target = &self.request.target;
-        if self.rows > 0 {
-            return Ok(());
-        }
-        if target.form {
-            return parameters::check_empty(self.request, self.values);
-        }
-        if target.surface == Surface::Rest && self.position == self.request.offset {
-            check_none(self.request, listing, self.access, &self.shared.stats).await?;
-            // Where another portion of the same list of values has rows, the server knows the condition.
-            let believed = self.elsewhere.as_ref().is_some_and(|elsewhere| elsewhere.portions.has_rows());
-            return match believed {
-                true => Ok(()),
-                false => witness::check(self.site, self.request, dialect, self.shared).await,
-            };
-        }
-        if target.surface != Surface::GenericInquiry {
-            return Ok(());
-        }
-        if !self.request.parameters.is_empty() {
-            return parameters::check_empty(self.request, self.values);
-        }
-        // Where there are definitions, they have said so before; where there are none, that must not pass in silence.
-        let site = self.site;
-        if site.learnt.get(Topic::Definition, &learnt::place(target), Topic::ALL).is_some() {
-            return Ok(());
-        }
-        self.access
-            .ask(|lease| async {
-                let set = site.entity_set(&lease, target.surface, &target.name).await;
-                (lease, set)
-            })
-            .await?;
-        Ok(())
-    }
-
     /// Rows of the next page: as many as `page_size` allows and memory likes.
     fn next_top(&self) -> u64 {
         let row_bytes = (self.page_bytes / self.page_rows.max(1)).max(1);
@@ -516,227 +426,6 @@ impl<'a, 'b> Scan<'a, 'b> {
         }
     }
 
-    /// One answer. A failure that passes is waited for where the scan can go on behind the rows it has
-    /// had: in pages of our own anywhere, in those of the server before their first row.
-    async fn page(&mut self, listing: &Listing, url: &Url, page: Option<Page>, cut: Cut) -> Result<PageEnd> {
-        self.page_rows = 0;
-        self.page_bytes = 0;
-        self.page_batches = 0;
-        self.continuity.begin_page(cut);
-        let begin = self.position;
-        if self.lease.is_none() {
-            self.lease = Some(self.access.open().await?);
-        }
-        let end = self.answer(listing, url, page).await;
-        let lease = self.lease.take();
-        let end = match end {
-            Err(error) if page.is_some() || self.position == begin => {
-                // A pause must not keep back the rows that are there.
-                if listing.more.is_empty() && self.is_settled(listing) {
-                    self.hand_over();
-                }
-                match lease {
-                    Some(lease) => self.access.recover(lease, error).await?,
-                    // Given back in the middle of the answer, which has broken since.
-                    None => self.access.pause(error).await?,
-                }
-                PageEnd::Broken
-            }
-            // What follows asks for a session of its own, and this one may be the only one.
-            end => {
-                drop(lease);
-                end?
-            }
-        };
-        if !matches!(end, PageEnd::Gap) {
-            self.continuity.end_page();
-        }
-        let read = Page { skip: begin, top: self.position - begin };
-        let Self { pending, batch, request, access, shared, .. } = self;
-        pending.complete(batch, request, listing, read, access, &shared.stats).await?;
-        Ok(end)
-    }
-
-    /// `position` follows row by row, so that it is right wherever the answer breaks.
-    async fn answer(&mut self, listing: &Listing, url: &Url, page: Option<Page>) -> Result<PageEnd> {
-        let stats = &self.shared.stats;
-        Counters::add(&stats.requests, 1);
-        let surface = self.request.target.surface;
-        let Some(lease) = &self.lease else {
-            return Err(Error::new(ErrorKind::Internal, "a request needs a session"));
-        };
-        let request = match &listing.body {
-            // An inquiry form is asked by PUT, which saves nothing (docs/acumatica.md section 2).
-            Some(body) => Request::put(Repeat::Idempotent, url.clone(), self.what, body.clone()),
-            None => Request::get(url.clone(), self.what),
-        };
-        let request = request.headers(self.headers.clone());
-        let mut splitter = RowSplitter::new(MAX_ROW_BYTES);
-        if listing.single {
-            splitter = RowSplitter::single(MAX_ROW_BYTES);
-        }
-        let mut answer = self.site.connection.send(lease, surface, request).await?;
-        while let Some(chunk) = answer.chunk().await? {
-            let chunk = chunk.as_ref();
-            Counters::add(&stats.bytes, chunk.len() as u64);
-            splitter.push(chunk);
-            // Whether a declared key tells rows apart shows on the first page. If it does not, all are read again, which
-            // rows that were handed over by their key alone would not allow.
-            let may_hand_over = |scan: &Self| {
-                let waits =
-                    page.is_some() && listing.content == Content::Unneeded && !scan.continuity.has_begun();
-                listing.more.is_empty() && !listing.single && !waits
-            };
-            while let Some(row) = splitter.next_row().map_err(|error| misshapen(self.what, error))? {
-                if let Some(Page { skip, top }) = page
-                    && self.position - skip == top
-                {
-                    let message = format!("the server sent more rows of {} than it was asked for", self.what);
-                    return Err(Error::new(ErrorKind::Protocol, message)
-                        .detail(format!("Asked for {top}; it seems to ignore $top.")));
-                }
-                let (bytes_before, rows_before) = (self.batch.bytes(), self.batch.len());
-                if let Err(error) = self.decoder.decode(row, &mut self.batch) {
-                    return Err(unfit(self.request, row, self.position, error));
-                }
-                // Every row has its key, and OData writes even those fields that have no value.
-                let is_row = match listing.identity.is_empty() {
-                    // What a form shows of its parameters is checked below.
-                    true => {
-                        self.decoder.has_hit()
-                            || listing.body.is_some() && self.values.iter().any(Option::is_some)
-                    }
-                    false => listing.single || self.decoder.identity().is_some(),
-                };
-                if !is_row {
-                    return Err(answer::no_row(self.what, &listing.identity, row));
-                }
-                if listing.body.is_some() {
-                    parameters::check_echo(self.request, self.values, row)?;
-                }
-                let content = self.content_of(listing, row);
-                let verdict = match &mut self.again {
-                    Some(again) => {
-                        self.given.extend(content);
-                        known_before(again, content)
-                    }
-                    None => match self.continuity.row(self.decoder.identity(), content) {
-                        Err(why) if page.is_some() => {
-                            self.batch.pop();
-                            return Ok(PageEnd::Unclear(why));
-                        }
-                        verdict => verdict?,
-                    },
-                };
-                match verdict {
-                    Verdict::Gap => {
-                        self.batch.pop();
-                        return Ok(PageEnd::Gap);
-                    }
-                    Verdict::Known => self.batch.pop(),
-                    Verdict::New if self.is_elsewhere(listing, row, content)? => {
-                        self.batch.pop();
-                        self.page_rows += 1;
-                    }
-                    Verdict::New => {
-                        let rows = (self.batch.len() - rows_before) as u64;
-                        if !listing.more.is_empty() {
-                            self.pending.add(self.decoder.identity(), content, rows_before, rows as usize);
-                        }
-                        if self.again.is_none() {
-                            self.given.extend(content);
-                        }
-                        Counters::add(&stats.rows, rows);
-                        self.rows += rows;
-                        self.access.progress();
-                        self.page_rows += 1;
-                        self.page_bytes += (self.batch.bytes() - bytes_before) as u64;
-                    }
-                }
-                self.position += 1;
-                if self.batch.bytes() >= BATCH_BYTES && may_hand_over(self) {
-                    self.hand_over_settled(listing, page.is_none())?;
-                }
-            }
-            if page.is_some() && self.page_bytes > OVERSIZED_PAGE {
-                return Ok(PageEnd::Broken);
-            }
-            if self.shared.starving() && may_hand_over(self) && self.is_settled(listing) {
-                self.hand_over();
-            }
-            if !self.shared.has_room() {
-                // The consumer may itself wait for the session, or not come back for hours.
-                self.lease = None;
-                if page.is_some() {
-                    // No answer is kept waiting in a session that others use.
-                    drop(answer);
-                    self.shared.room().await;
-                    return Ok(PageEnd::Broken);
-                }
-                self.shared.room().await;
-            }
-        }
-        let envelope = splitter.finish().map_err(|error| misshapen(self.what, error))?;
-        // The rows that the page was to begin with are gone.
-        if self.continuity.awaits_known() && envelope.next_link.is_none() {
-            return Ok(PageEnd::Gap);
-        }
-        Ok(PageEnd::Done { next_link: envelope.next_link })
-    }
-
-    /// What the row says, where that is needed.
-    fn content_of(&self, listing: &Listing, row: &[u8]) -> Option<u64> {
-        let mut hasher = DefaultHasher::new();
-        match listing.content {
-            Content::Unneeded if self.again.is_none() => return None,
-            Content::Unneeded if self.request.target.surface != Surface::Rest => hasher.write(row),
-            Content::OfRow => hasher.write(row),
-            Content::OfRecord | Content::Unneeded => content(row, !listing.more.is_empty(), &mut hasher),
-        }
-        Some(hasher.finish())
-    }
-
-    /// Whether another portion has brought the row, which the decoder has read just now.
-    ///
-    /// # Errors
-    /// Nothing tells it from another row.
-    fn is_elsewhere(&mut self, listing: &Listing, row: &[u8], content: Option<u64>) -> Result<bool> {
-        let Some(Elsewhere { portions, portion }) = &mut self.elsewhere else { return Ok(false) };
-        let Some(identity) = self.decoder.identity() else { return Err(continuity::no_identity()) };
-        if listing.content == Content::OfRecord {
-            return portions.judge_record(*portion, identity, content.unwrap_or_default());
-        }
-        // The key of a record is its own, but that of an inquiry or class is what its table says.
-        let content = content.unwrap_or_else(|| match self.request.target.surface {
-            Surface::Rest => 0,
-            _ => {
-                let mut hasher = DefaultHasher::new();
-                hasher.write(row);
-                hasher.finish()
-            }
-        });
-        portions.judge(*portion, identity, content, listing.content == Content::OfRow)
-    }
-
-    /// Notes what has been learnt of ids once a list has been read.
-    pub fn end_portion(&mut self) {
-        let ids_stay = self.continuity.ids_stay();
-        if let Some(elsewhere) = self.elsewhere.as_mut().filter(|_| self.rows > 0) {
-            elsewhere.portions.ids_stay(ids_stay);
-        }
-    }
-
-    /// Hands over rows in the middle of an answer. A field that is still to be asked about is asked about behind the page;
-    /// what comes in one piece is asked for again then, unless rows were handed over already.
-    fn hand_over_settled(&mut self, listing: &Listing, in_one_piece: bool) -> Result<()> {
-        if self.is_settled(listing) || self.shared.has_begun() {
-            self.hand_over();
-        } else if in_one_piece {
-            return Err(field_missing(self.request, &self.missing(listing)));
-        }
-        Ok(())
-    }
-
     pub fn hand_over(&mut self) {
         if !self.batch.is_empty() {
             let columns = self.request.columns.len();
@@ -745,15 +434,4 @@ impl<'a, 'b> Scan<'a, 'b> {
             self.shared.deliver(std::mem::replace(&mut self.batch, Batch::new(columns)));
         }
     }
-}
-
-/// Whether a row was given before all was read again, as often as it comes.
-fn known_before(again: &mut HashMap<u64, u32>, content: Option<u64>) -> Verdict {
-    let Some(content) = content else { return Verdict::New };
-    let Some(left) = again.get_mut(&content) else { return Verdict::New };
-    *left -= 1;
-    if *left == 0 {
-        again.remove(&content);
-    }
-    Verdict::Known
 }
