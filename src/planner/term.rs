@@ -1,7 +1,7 @@
-//! Clauses of a query as terms of `acumatica_pushdown`, which judges them: here the nodes of PostgreSQL are told apart.
+//! Translates clauses of a query from PostgreSQL's nodes into terms of `acumatica_pushdown`, which decides what can be
+//! sent.
 //!
-//! All clauses are checked again by the executor, which is why they stand in the plan's own list of conditions, and are
-//! found there when a scan begins.
+//! The plan keeps every clause in its qual, so the executor rechecks all of them. BeginForeignScan finds them there.
 
 use acumatica_pushdown::{
     Arithmetic, Case, Cast, Comparison, Literal, Node, Reason, Shippable, Syntax, Term, translate,
@@ -17,8 +17,8 @@ use crate::planner::value::{
 
 type Expr = *mut pg_sys::Expr;
 
-/// Functions and casts that conditions are looked for in, by their place in pg_proc, which is the same in all
-/// supported versions. `fmgroids.h` calls many of them differently from version to version.
+/// The functions and casts that can be translated, by their OID in pg_proc. It is the same in all supported versions of
+/// PostgreSQL, while the names in `fmgroids.h` differ.
 mod function {
     pub const LIKE: [u32; 2] = [850, 1631];
     pub const NOT_LIKE: [u32; 2] = [851, 1632];
@@ -27,14 +27,15 @@ mod function {
     pub const STARTS_WITH: u32 = 3696;
     pub const LOWER: u32 = 870;
     pub const UPPER: u32 = 871;
-    /// `strpos`, and `position` with its arguments the same way round.
+    /// `strpos` and `position`, both with the text first and what is searched for second.
     pub const POSITION: [u32; 2] = [868, 849];
     pub const BPCHAR_TO_TEXT: u32 = 401;
-    /// From one number to a wider one: smallint to integer, bigint and numeric, and so on; real to double precision.
+    /// From a number type to a wider one: smallint to integer, bigint and numeric, and so on; real to double precision.
     pub const WIDER: [u32; 7] = [313, 754, 1782, 481, 1740, 1781, 311];
-    /// timestamptz to date, timestamptz to timestamp, timestamp to timestamptz, date to timestamptz: by the time zone.
+    /// Casts that depend on the setting TimeZone: timestamptz to date and to timestamp, timestamp and date to
+    /// timestamptz.
     pub const BY_ZONE: [u32; 4] = [1178, 2027, 2028, 1174];
-    /// timestamp to date, date to timestamp.
+    /// Casts that do not depend on it: timestamp to date, date to timestamp.
     pub const SAME_CLOCK: [u32; 2] = [2029, 2024];
     /// `date_trunc` of a timestamptz and of a timestamp.
     pub const DATE_TRUNC: [u32; 2] = [1217, 2020];
@@ -42,25 +43,33 @@ mod function {
     pub const DATE_PART: [u32; 5] = [1171, 2021, 6203, 6202, 6199];
 }
 
-/// What a clause on `columns` of the relation `relid` asks of the server.
+/// The condition that the server can check for a clause on `columns` of the relation `relid`.
 ///
 /// # Errors
-/// Why it cannot be sent.
+/// The reason why no condition can be sent.
 ///
 /// # Safety
-/// `clause` is one that a scan of the relation checks.
+/// `clause` is a valid expression tree of the current planner run or of a plan, as all `*mut Expr` in this module.
 pub unsafe fn shippable(
     relid: pg_sys::Index,
     columns: &[Column],
     clause: Expr,
 ) -> Result<Shippable<Expr>, Reason> {
-    // SAFETY: as the caller says; what is made of its expressions is palloc'd.
+    // SAFETY: the caller guarantees a valid tree. The values of the condition are subtrees of it, which `built` wraps
+    // in nodes that it pallocs. Nothing frees them while the clause is in use: both live in the planner's or the
+    // query's context.
     unsafe {
         let Shippable { condition, is_whole } = translate(&Nodes { relid, columns }.term(clause))?;
         Ok(Shippable { condition: condition.map(&mut |value| built(value)), is_whole })
     }
 }
 
+/// Reads the nodes of one relation's clauses.
+///
+/// # Safety
+/// The expressions that its functions get are subtrees of the clause of [`shippable`], whose caller guarantees a valid
+/// tree. The parser and the planner keep the invariant that makes each cast sound: a node is the struct that its tag
+/// names, its list of arguments holds expressions, and its OIDs are in the catalog.
 struct Nodes<'a> {
     relid: pg_sys::Index,
     columns: &'a [Column],
@@ -68,7 +77,7 @@ struct Nodes<'a> {
 
 impl Nodes<'_> {
     unsafe fn term(&self, expression: Expr) -> Term<Expr> {
-        // SAFETY: an expression of a plan.
+        // SAFETY: `expression` is a subtree of the clause (see `Nodes`), so it is valid for each of these functions.
         unsafe {
             Term {
                 value: expression,
@@ -80,12 +89,13 @@ impl Nodes<'_> {
     }
 
     unsafe fn boxed(&self, expression: Expr) -> Box<Term<Expr>> {
-        // SAFETY: an expression of a plan.
+        // SAFETY: `expression` is a subtree of the clause (see `Nodes`).
         Box::new(unsafe { self.term(expression) })
     }
 
     unsafe fn node(&self, expression: Expr) -> Node<Expr> {
-        // SAFETY: an expression of a plan; each node is looked at as what its tag says it is.
+        // SAFETY: `expression` is a subtree of the clause (see `Nodes`); each node is cast to the struct that its tag
+        // names, and the parser sets `arg` and `args` of these structs.
         unsafe {
             match tag(expression) {
                 pg_sys::NodeTag::T_Var => self.column(expression),
@@ -147,7 +157,7 @@ impl Nodes<'_> {
     }
 
     unsafe fn column(&self, expression: Expr) -> Node<Expr> {
-        // SAFETY: an expression.
+        // SAFETY: `expression` is a subtree of the clause (see `Nodes`).
         let Some(attribute) = (unsafe { attribute_of(self.relid, expression) }) else {
             return Node::Column(Err(Reason::NotAField));
         };
@@ -156,7 +166,8 @@ impl Nodes<'_> {
     }
 
     unsafe fn combined(&self, operation: *mut pg_sys::BoolExpr) -> Node<Expr> {
-        // SAFETY: an expression.
+        // SAFETY: `node` calls this for T_BoolExpr only. The arguments of a BoolExpr are a list of expressions (see
+        // `Nodes`).
         unsafe {
             let arguments = PgList::<pg_sys::Expr>::from_pg((*operation).args);
             let parts = || arguments.iter_ptr().map(|part| self.term(part)).collect();
@@ -169,7 +180,8 @@ impl Nodes<'_> {
     }
 
     unsafe fn operation(&self, operation: *mut pg_sys::OpExpr) -> Node<Expr> {
-        // SAFETY: an expression; the name of an operator is palloc'd, and ends with a NUL.
+        // SAFETY: `node` calls this for T_OpExpr only. The catalog has the operator (see `Nodes`), so `get_opname`
+        // returns a palloc'd copy of its name that ends with a NUL.
         unsafe {
             let (operator, collation) = ((*operation).opno, (*operation).inputcollid);
             let arguments = PgList::<pg_sys::Expr>::from_pg((*operation).args);
@@ -207,9 +219,10 @@ impl Nodes<'_> {
         }
     }
 
-    /// `(a, b) < (x, y)`, as far as the first columns say.
+    /// `(a, b) < (x, y)`, reduced to the comparison of `a` with `x`.
     unsafe fn rows(&self, rows: *mut pg_sys::RowCompareExpr) -> Option<Node<Expr>> {
-        // SAFETY: an expression; the lists are of one length, and not empty.
+        // SAFETY: `node` calls this for T_RowCompareExpr only. PostgreSQL keeps its lists of expressions and its lists
+        // of OIDs at one length, and `get_ptr` and `get_oid` check the bounds.
         unsafe {
             let left = PgList::<pg_sys::Expr>::from_pg((*rows).largs).get_ptr(0)?;
             let right = PgList::<pg_sys::Expr>::from_pg((*rows).rargs).get_ptr(0)?;
@@ -225,7 +238,8 @@ impl Nodes<'_> {
     }
 
     unsafe fn call(&self, call: *mut pg_sys::FuncExpr) -> Node<Expr> {
-        // SAFETY: an expression.
+        // SAFETY: `node` calls this for T_FuncExpr only. The arguments of a FuncExpr are a list of expressions (see
+        // `Nodes`).
         unsafe {
             let (id, collation) = ((*call).funcid.to_u32(), (*call).inputcollid);
             let arguments = PgList::<pg_sys::Expr>::from_pg((*call).args);
@@ -262,7 +276,7 @@ impl Nodes<'_> {
         }
     }
 
-    /// LIKE and what is like it.
+    /// LIKE, ILIKE, their negations and `starts_with`, by the OID of the function.
     unsafe fn matching(
         &self,
         function: u32,
@@ -278,7 +292,7 @@ impl Nodes<'_> {
             function::STARTS_WITH => (Syntax::Start, false, true),
             _ => return None,
         };
-        // SAFETY: expressions.
+        // SAFETY: both are arguments of the operator or function, so subtrees of the clause (see `Nodes`).
         unsafe {
             let (subject, text) = (self.boxed(subject), self.boxed(text));
             let deterministic = is_deterministic(collation);
@@ -287,16 +301,23 @@ impl Nodes<'_> {
     }
 }
 
-/// Both arguments of an operator.
+/// The first two arguments of an operator.
+///
+/// # Safety
+/// `arguments` is a list of expressions, or NULL, which is the empty list.
 unsafe fn two(arguments: *mut pg_sys::List) -> Option<(Expr, Expr)> {
-    // SAFETY: a list of expressions.
+    // SAFETY: the caller guarantees a list of expressions; `get_ptr` checks the bounds.
     let arguments = unsafe { PgList::<pg_sys::Expr>::from_pg(arguments) };
     Some((arguments.get_ptr(0)?, arguments.get_ptr(1)?))
 }
 
-/// A constant that is a number or a text.
+/// The literal of a constant of a number type or of the type text; of no other type is one needed.
+///
+/// # Safety
+/// `constant` points to a valid Const.
 unsafe fn constant(constant: *mut pg_sys::Const) -> Option<Literal> {
-    // SAFETY: a constant that is not NULL has a value of its type.
+    // SAFETY: the caller guarantees a Const. PostgreSQL keeps the invariant that `constvalue` is a datum of the type
+    // `consttype` unless `constisnull` is set; neither kind of type is an array, so there is no element type.
     unsafe {
         let ty = (*constant).consttype;
         let is_told = sql_type(ty).is_number() || ty == pg_sys::TEXTOID;
@@ -307,9 +328,13 @@ unsafe fn constant(constant: *mut pg_sys::Const) -> Option<Literal> {
     }
 }
 
-/// The constant name of a unit of time.
+/// The unit that `date_trunc` and `extract` get as their first argument, in lower case, if it is a constant.
+///
+/// # Safety
+/// `node` is a valid expression tree.
 unsafe fn unit(node: Expr) -> Option<String> {
-    // SAFETY: an expression; a constant of type text that is not NULL has such a value.
+    // SAFETY: the caller guarantees a valid tree. It is read as a Const only if its tag says so (`||` stops before),
+    // and its datum as a text only if its type is text and it is not NULL.
     unsafe {
         let constant: *mut pg_sys::Const = node.cast();
         if tag(node) != pg_sys::NodeTag::T_Const
@@ -322,9 +347,13 @@ unsafe fn unit(node: Expr) -> Option<String> {
     }
 }
 
-/// What an operator does, by the B-tree order of the type of its left side.
+/// Which comparison an operator is in the default B-tree operator family of the type of its left side.
+///
+/// # Safety
+/// `left` is a valid expression tree.
 unsafe fn comparison(operator: pg_sys::Oid, left: Expr) -> Option<Comparison> {
-    // SAFETY: look-ups in the catalog, which return palloc'd nodes.
+    // SAFETY: the caller guarantees the tree, so the catalog has its type. The look-ups return OIDs and numbers by
+    // value: 0 for an operator that is not in the family, InvalidOid for one without a negator.
     unsafe {
         let family = btree_family(base_type(left))?;
         let strategy = |operator| pg_sys::get_op_opfamily_strategy(operator, family) as u32;
@@ -334,7 +363,7 @@ unsafe fn comparison(operator: pg_sys::Oid, left: Expr) -> Option<Comparison> {
             pg_sys::BTLessEqualStrategyNumber => Some(Comparison::Le),
             pg_sys::BTGreaterStrategyNumber => Some(Comparison::Gt),
             pg_sys::BTGreaterEqualStrategyNumber => Some(Comparison::Ge),
-            // `<>` is in no family; what it negates is.
+            // A B-tree family has no strategy for `<>`, but for the `=` that it negates.
             _ => {
                 let equality = pg_sys::get_negator(operator);
                 let is_equality =
@@ -345,10 +374,14 @@ unsafe fn comparison(operator: pg_sys::Oid, left: Expr) -> Option<Comparison> {
     }
 }
 
-/// Whether an expression has the same value for all rows of the scan.
+/// Whether an expression has the same value for all rows of the scan: no column of `relid`, no volatile function.
+///
+/// # Safety
+/// `expression` is a valid expression tree.
 unsafe fn is_constant(relid: pg_sys::Index, expression: Expr) -> bool {
     let mut used = std::ptr::null_mut();
-    // SAFETY: an expression; the out-parameter is valid.
+    // SAFETY: the caller guarantees the tree, which both functions only read. `pull_varattnos` stores a palloc'd bitmap
+    // in `used`, which begins as NULL, the empty set.
     unsafe {
         pg_sys::pull_varattnos(expression.cast(), relid, &mut used);
         used.is_null() && !pg_sys::contain_volatile_functions(expression.cast())

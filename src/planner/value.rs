@@ -11,9 +11,10 @@ use crate::catalog::types::{EPOCH_DAYS, EPOCH_MICROSECONDS};
 /// Whether an operator is the `=` of the type of its left side.
 ///
 /// # Safety
-/// `left` is an expression.
+/// `left` is a valid expression tree, as the parser or the planner built it.
 pub unsafe fn is_equality(operator: pg_sys::Oid, left: *mut pg_sys::Expr) -> bool {
-    // SAFETY: an expression, and a look-up in the catalog.
+    // SAFETY: `exprType` reads the tree that the caller guarantees. `op_mergejoinable` looks the OID up in the catalog,
+    // and returns false if it is not there.
     unsafe { pg_sys::op_mergejoinable(operator, pg_sys::exprType(left.cast())) }
 }
 
@@ -22,7 +23,7 @@ pub fn are_alike(one: pg_sys::Oid, other: pg_sys::Oid) -> bool {
     sql_type(one).is_alike(sql_type(other))
 }
 
-/// A type of the catalog.
+/// The type with this OID, as the pushdown rules know it.
 pub fn sql_type(ty: pg_sys::Oid) -> SqlType {
     match ty {
         pg_sys::BOOLOID => SqlType::Bool,
@@ -44,33 +45,38 @@ pub fn sql_type(ty: pg_sys::Oid) -> SqlType {
     }
 }
 
-/// An expression of a plan, ready to be worked out whenever the scan starts.
+/// An expression of a plan, initialized by the executor, to be evaluated each time that the scan starts.
 #[derive(Clone, Copy, Debug)]
 pub struct Expression {
     state: *mut pg_sys::ExprState,
     ty: pg_sys::Oid,
-    /// The type of its elements, if it is an array.
+    /// The type of the elements, if `ty` is an array type.
     element: Option<pg_sys::Oid>,
 }
 
 impl Expression {
+    /// Initializes an expression.
+    ///
     /// # Safety
-    /// `node` is being begun, in the memory context of the query; `expression` is one of its plan.
+    /// BeginForeignScan runs for `node`, in the memory context of the query. `expression` is in the plan of `node`.
     pub unsafe fn begin(node: *mut pg_sys::ForeignScanState, expression: *mut pg_sys::Expr) -> Self {
-        // SAFETY: as the caller says.
+        // SAFETY: the caller guarantees an expression of the node's plan, which lives as long as the node. The state is
+        // allocated in the memory context of the query, so it lives as long too.
         unsafe {
             let ty = pg_sys::exprType(expression.cast());
             Self { state: pg_sys::ExecInitExpr(expression, node.cast()), ty, element: element_type(ty) }
         }
     }
 
-    /// What the expression is now: one value, or those of an array.
+    /// Evaluates the expression: one value, or the elements of an array.
     ///
     /// # Safety
-    /// `node` is the scan that this was begun for.
+    /// `node` is the one that [`Expression::begin`] had, and the executor has not ended it.
     pub unsafe fn values(&self, node: *mut pg_sys::ForeignScanState) -> Values {
-        // SAFETY: the node's expression context is there as long as the node. `ExecEvalExpr` is an inline function in C,
-        // called as C would, behind a guard; what it palloc's lives until the next row.
+        // SAFETY: the caller guarantees the node of `begin`, so the state and the node's expression context are alive.
+        // `ExecEvalExpr` is an inline function in C that calls `evalfunc`; the guard turns a longjmp out of it into a
+        // panic. The result is allocated in the per-tuple context, which is not reset before `literals` has copied from
+        // it.
         unsafe {
             let context = (*node).ss.ps.ps_ExprContext;
             let mut is_null = false;
@@ -85,12 +91,14 @@ impl Expression {
     }
 }
 
-/// The value of a constant, or, while it is not known, a placeholder that shows the expression as `text` has it.
+/// The value of a constant. For any other expression, a placeholder with what `text` returns for it: EXPLAIN shows it,
+/// as the value is only known when the scan starts.
 ///
 /// # Safety
-/// `expression` is one of a plan or of the planner run under way.
+/// `expression` is a valid expression tree, of a plan or of the current planner run.
 pub unsafe fn shown(expression: *mut pg_sys::Expr, text: impl Fn(*mut pg_sys::Expr) -> String) -> Values {
-    // SAFETY: as the caller says; a constant that is not NULL has a value of its type.
+    // SAFETY: the caller guarantees a valid tree, whose tag is checked before it is read as a `Const`. PostgreSQL keeps
+    // the invariant that `constvalue` is a datum of the type `consttype` unless `constisnull` is set.
     unsafe {
         let constant: *mut pg_sys::Const = expression.cast();
         if tag(expression) != pg_sys::NodeTag::T_Const {
@@ -105,30 +113,37 @@ pub unsafe fn shown(expression: *mut pg_sys::Expr, text: impl Fn(*mut pg_sys::Ex
     }
 }
 
-/// The values that a datum stands for.
+/// The literals of a datum: one, or one for each distinct element of an array.
 ///
 /// # Safety
-/// A value of the type `ty`, an array if its elements are of the type `element`.
+/// `value` is a datum of the type `ty` that is not NULL. `element` is what [`element_type`] returns for `ty`.
 pub unsafe fn literals(value: pg_sys::Datum, ty: pg_sys::Oid, element: Option<pg_sys::Oid>) -> Values {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller guarantees a datum of `ty`, so with an `element` it is an array of that type, and the datums
+    // that `elements` returns are elements of it.
     unsafe {
         let (datums, has_null) = match element {
             None => (vec![value], false),
             Some(element) => elements(value, element),
         };
         let literals = datums.into_iter().map(|datum| literal(datum, element.unwrap_or(ty)));
-        // A long list is what this is for, so no search for each.
+        // A set, because arrays can be long: a linear search for each element would be quadratic.
         let mut met = HashSet::new();
         let literals = literals.filter(|value| met.insert(value.clone())).collect();
         Values { literals, has_null }
     }
 }
 
-/// The elements of an array that are not NULL, and whether others are.
+/// The elements of an array that are not NULL, and whether any is NULL.
+///
+/// # Safety
+/// `array` is a datum of an array type that is not NULL, and its elements are of the type `element`.
 unsafe fn elements(array: pg_sys::Datum, element: pg_sys::Oid) -> (Vec<pg_sys::Datum>, bool) {
     let (mut length, mut by_value, mut align) = (0, false, 0);
     let (mut datums, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
-    // SAFETY: a value of an array type; what is returned is palloc'd, with one entry for each element.
+    // SAFETY: the caller guarantees an array of `element`s; length, by-value flag and alignment are of the same type.
+    // `deconstruct_array` pallocs both result arrays with `count` entries each, so every `index` below `count` is
+    // inside. Datums by reference point into the detoasted array, which nothing frees before the memory context is
+    // reset.
     unsafe {
         pg_sys::get_typlenbyvalalign(element, &mut length, &mut by_value, &mut align);
         let array: *mut pg_sys::ArrayType = pg_sys::pg_detoast_datum(array.cast_mut_ptr()).cast();
@@ -150,9 +165,14 @@ unsafe fn elements(array: pg_sys::Datum, element: pg_sys::Oid) -> (Vec<pg_sys::D
     }
 }
 
-/// A value as it is sent, or its text if it cannot be.
+/// A datum as a literal, or its text if no literal can express it (such as `infinity`).
+///
+/// # Safety
+/// `datum` is of the type `ty` and not NULL.
 unsafe fn literal(datum: pg_sys::Datum, ty: pg_sys::Oid) -> Result<Literal, String> {
-    // SAFETY: a value of the base type of `ty`, that is not NULL.
+    // SAFETY: the caller guarantees a datum of `ty`. A domain has the representation of its base type, so the output
+    // function and the conversions of the base type fit. What the output function returns is palloc'd and ends with a
+    // NUL.
     unsafe {
         let base = pg_sys::getBaseType(ty);
         let text = || {
@@ -165,7 +185,7 @@ unsafe fn literal(datum: pg_sys::Datum, ty: pg_sys::Oid) -> Result<Literal, Stri
             pg_sys::BOOLOID => Some(Literal::Bool(datum.value() != 0)),
             pg_sys::INT2OID | pg_sys::INT4OID | pg_sys::INT8OID => Some(Literal::Integer(text())),
             pg_sys::NUMERICOID => finite(text()).map(|number| Literal::decimal(&number)),
-            // As PostgreSQL compares it.
+            // Comparisons of `char(n)` ignore blanks at the end.
             pg_sys::BPCHAROID => Some(Literal::Text(text().trim_end_matches(' ').to_owned())),
             pg_sys::FLOAT4OID => {
                 let value = f32::from_datum(datum, false).filter(|value| value.is_finite());
@@ -186,21 +206,21 @@ unsafe fn literal(datum: pg_sys::Datum, ty: pg_sys::Oid) -> Result<Literal, Stri
     }
 }
 
-/// The type of an expression, of a domain the one that it is over.
+/// The type of an expression; for a domain, its base type.
 ///
 /// # Safety
-/// `node` is an expression.
+/// `node` is a valid expression tree.
 pub unsafe fn base_type(node: *mut pg_sys::Expr) -> pg_sys::Oid {
-    // SAFETY: an expression.
+    // SAFETY: `exprType` reads the tree that the caller guarantees, and returns a type that the catalog has.
     unsafe { pg_sys::getBaseType(pg_sys::exprType(node.cast())) }
 }
 
 /// The operator family of a type's default B-tree order.
 ///
 /// # Safety
-/// `ty` is in the catalog.
+/// The catalog has the type `ty`; otherwise PostgreSQL raises an error.
 pub unsafe fn btree_family(ty: pg_sys::Oid) -> Option<pg_sys::Oid> {
-    // SAFETY: an entry of the type cache, which is never freed.
+    // SAFETY: the caller guarantees that the type exists. PostgreSQL never frees an entry of the type cache.
     unsafe {
         let entry =
             pg_sys::lookup_type_cache(pg_sys::getBaseType(ty), pg_sys::TYPECACHE_BTREE_OPFAMILY as i32);
@@ -208,12 +228,12 @@ pub unsafe fn btree_family(ty: pg_sys::Oid) -> Option<pg_sys::Oid> {
     }
 }
 
-/// The column of `relid` that an expression is, under whichever of its binary-compatible types.
+/// The attribute number, if an expression is a Var of the relation `relid`, also below RelabelType nodes.
 ///
 /// # Safety
-/// `node` is an expression.
+/// `node` is a valid expression tree.
 pub unsafe fn attribute_of(relid: pg_sys::Index, node: *mut pg_sys::Expr) -> Option<i16> {
-    // SAFETY: as the caller says; the tag tells which node it is.
+    // SAFETY: the caller guarantees a valid tree; the node is read as a `Var` only if its tag is T_Var.
     unsafe {
         let node = relabelled(node);
         if tag(node) != pg_sys::NodeTag::T_Var {
@@ -225,21 +245,22 @@ pub unsafe fn attribute_of(relid: pg_sys::Index, node: *mut pg_sys::Expr) -> Opt
     }
 }
 
-/// Which node an expression is.
+/// The node tag of an expression.
 ///
 /// # Safety
-/// `node` is an expression.
+/// `node` points to a PostgreSQL node, and is not NULL.
 pub unsafe fn tag(node: *mut pg_sys::Expr) -> pg_sys::NodeTag {
-    // SAFETY: every node begins with its tag.
+    // SAFETY: the caller guarantees a node, and every node struct of PostgreSQL begins with its tag.
     unsafe { (*node.cast::<pg_sys::Node>()).type_ }
 }
 
-/// An expression without the binary-compatible types that it is shown under.
+/// The expression below all RelabelType nodes, which change the type but not the datum.
 ///
 /// # Safety
-/// `node` is an expression.
+/// `node` is a valid expression tree.
 pub unsafe fn relabelled(mut node: *mut pg_sys::Expr) -> *mut pg_sys::Expr {
-    // SAFETY: as the caller says; the tag tells which node it is.
+    // SAFETY: the caller guarantees a valid tree; the node is read as a `RelabelType` only if its tag says so, and the
+    // parser always sets `arg`.
     unsafe {
         while tag(node) == pg_sys::NodeTag::T_RelabelType {
             node = (*node.cast::<pg_sys::RelabelType>()).arg;
@@ -248,20 +269,21 @@ pub unsafe fn relabelled(mut node: *mut pg_sys::Expr) -> *mut pg_sys::Expr {
     node
 }
 
-/// That of the elements, if the type is an array.
+/// The type of the elements, if `ty` is an array type.
 ///
 /// # Safety
-/// `ty` is in the catalog.
+/// Called on the thread of the backend, inside a transaction, as each look-up in the catalog.
 pub unsafe fn element_type(ty: pg_sys::Oid) -> Option<pg_sys::Oid> {
-    // SAFETY: a look-up in the catalog.
+    // SAFETY: a look-up in the system cache, which the caller allows; it returns InvalidOid for any other OID.
     Some(unsafe { pg_sys::get_element_type(ty) }).filter(|element| *element != pg_sys::InvalidOid)
 }
 
-/// Under other collations texts are equal that are not to the server.
+/// Whether a collation is deterministic. Under a nondeterministic one, PostgreSQL takes texts for equal that the server
+/// takes for different.
 ///
 /// # Safety
-/// `collation` is in the catalog, or none.
+/// `collation` is InvalidOid, or the catalog has it; otherwise PostgreSQL raises an error.
 pub unsafe fn is_deterministic(collation: pg_sys::Oid) -> bool {
-    // SAFETY: a look-up in the catalog.
+    // SAFETY: a look-up in the system cache; the caller guarantees that the collation exists.
     unsafe { collation == pg_sys::InvalidOid || pg_sys::get_collation_isdeterministic(collation) }
 }
