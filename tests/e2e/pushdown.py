@@ -234,6 +234,10 @@ def an_order_that_is_refused_is_made_here_and_told():
     truth = rows("SELECT margin FROM (SELECT * FROM gi OFFSET 0) x ORDER BY margin NULLS FIRST LIMIT 20")
     assert rows("SELECT margin FROM gi ORDER BY margin NULLS FIRST LIMIT 20") == truth
     assert len(notices) == 1 and "could not sort" in notices[0], notices
+    # The refusal is remembered: the next query is told of it, and does not send the order.
+    assert rows("SELECT margin FROM gi ORDER BY margin NULLS FIRST LIMIT 20") == truth
+    assert len(notices) == 1 and "could not sort" in notices[0], notices
+    assert asked() and not any("$orderby=Margin" in request for request in asked()), asked()
     assert rows("SELECT margin FROM gi ORDER BY margin NULLS FIRST LIMIT 12 OFFSET 8") == truth[8:]
     assert len(notices) == 1 and "could not leave out" in notices[0] and 'pushdown of column "margin" to off' in hints[-1], (notices, hints)
     truth = rows("SELECT total FROM (SELECT * FROM gi OFFSET 0) x ORDER BY total NULLS FIRST LIMIT 20")
@@ -496,15 +500,23 @@ def rows_are_counted_and_left_out_here_where_the_server_refuses_the_condition():
 def a_server_that_cannot_count_is_told_of():
     truth = rows("SELECT count(*) FROM (SELECT * FROM lines OFFSET 0) x")
     for kind, status in (("status", 404), ("status", 400), ("status", 500), ("html", 200), ("empty", 200)):
+        # Nothing is remembered of a new server.
+        create_server(db, sim, "counting")
+        db.execute("CREATE FOREIGN TABLE countable (nbr text OPTIONS (field 'OrderNbr')) SERVER counting OPTIONS (schema 'DAC', entity 'PX_Objects_SO_SOLine')")
         sim.fault("SOLine/$count", kind, status=status, count=-1)
         with connect() as other:
             told = []
             other.add_notice_handler(lambda diagnostic: told.append(diagnostic.message_primary))
             other.execute("SET client_min_messages = notice")
-            for _ in range(2):
-                assert other.execute("SELECT count(*) FROM lines").fetchall() == truth
+            assert other.execute("SELECT count(*) FROM countable").fetchall() == truth
+            asked_first = len(sim.requests("SOLine/$count"))
+            assert other.execute("SELECT count(*) FROM countable").fetchall() == truth
+            asked_again = len(sim.requests("SOLine/$count")) - asked_first
         assert len(told) == 2 and all("could not count" in notice for notice in told), told
+        # A refusal is remembered, but not a failure that may pass.
+        assert asked_first > 0 and (asked_again > 0) == (status == 500), (kind, status, asked_first, asked_again)
         sim.reset()
+        db.execute("DROP SERVER counting CASCADE")
 
 
 finish()

@@ -22,7 +22,7 @@ use crate::metadata::check::{self, Expected, Step};
 use crate::metadata::discover::{Asker, Checked, CustomFields};
 use crate::metadata::learnt::{self, Topic};
 use crate::metadata::site::Site;
-use crate::read::negotiate;
+use crate::read::ladder;
 use crate::read::scan::{EndGuard, Rows, Shared, failed};
 use crate::report::{Notice, Report};
 use crate::request::{ScanRequest, Surface, Target};
@@ -160,7 +160,7 @@ impl Engine {
             tokio::select! {
                 biased;
                 _ = closing.wait_for(|closing| *closing) => {}
-                end = negotiate::run(site, request, &guard.0) => guard.0.finish(end),
+                end = ladder::run(site, request, &guard.0) => guard.0.finish(end),
             }
         });
         Rows::new(shared, task.abort_handle())

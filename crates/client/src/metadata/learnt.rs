@@ -33,6 +33,10 @@ pub(crate) enum Topic {
     /// A field that the server could not filter by. It may have been a bad minute of the server, or a formula that is
     /// mended today, so ten minutes; a scan by another plan is slow, not wrong.
     Filter,
+    /// A field that the server could not sort by: ten minutes, as above.
+    Order,
+    /// A count, or a skip of rows, that the server refused by these conditions and in this order: ten minutes, as above.
+    Whole,
     /// A field that the server refuses in `$select` and that no row has, or [`Topic::ALL`] where the whole of `$select`
     /// is refused. Rights and features that change it change rarely; ten minutes, as above.
     Select,
@@ -57,6 +61,8 @@ impl Topic {
     fn name(self) -> &'static str {
         match self {
             Self::Filter => "filter",
+            Self::Order => "order",
+            Self::Whole => "whole",
             Self::Select => "select",
             Self::Absent => "absent",
             Self::Witness => "witness",
@@ -68,7 +74,7 @@ impl Topic {
     fn life(self) -> Duration {
         const MINUTE: u64 = 60;
         Duration::from_secs(match self {
-            Self::Filter | Self::Select | Self::Definition => 10 * MINUTE,
+            Self::Filter | Self::Order | Self::Whole | Self::Select | Self::Definition => 10 * MINUTE,
             Self::Absent | Self::Witness => 24 * 60 * MINUTE,
             Self::Doubt => 60 * MINUTE,
         })

@@ -1,11 +1,11 @@
-//! A scan from its request to its rows. [`negotiate`] goes down the ladder of what the server takes, [`fetch`] reads the calls
+//! A scan from its request to its rows. [`ladder`] goes down the ladder of what the server takes, [`fetch`] reads the calls
 //! of a table, [`pages`] one list, row by row; [`scan`] is what the consumer sees of it.
 
 pub(crate) mod continuity;
 pub(crate) mod fetch;
+pub(crate) mod ladder;
 pub(crate) mod location;
 pub(crate) mod missing;
-pub(crate) mod negotiate;
 pub(crate) mod pages;
 pub(crate) mod parameters;
 pub(crate) mod portions;

@@ -1,9 +1,17 @@
-//! What is done where the server does not take what it is asked: names are looked up, conditions and `$select` are taken
-//! back as far as they must be, and what was found out is remembered (`learnt.rs`).
+//! The ladder: what a scan does when the server refuses a request. It goes down one rung at a time, and asks again:
 //!
-//! Nothing is taken back that decides rows: conditions are checked again, a field is left out of `$select` only if no
-//! row has it, and else all fields are asked for.
+//! 1. Names: the fields are looked up in the definition and renamed (`metadata/lookup.rs`).
+//! 2. Order: the scan ends as `CannotOrder`, and the executor sorts the rows.
+//! 3. Count and skip: the scan ends as `RowsOnly`, and the executor runs the plan that reads the rows.
+//! 4. `$filter`: the refused fields are left out of it, and the executor's recheck filters.
+//! 5. `$select`: the refused fields that no row has are left out of it; else all fields are asked for.
+//!
+//! What was refused, and for which fields, is remembered in `metadata/learnt.rs`, which all backends share. There each rung
+//! has a topic with an expiry. [`Ladder::as_known`] begins at the rung that the memory tells, and issues the NOTICE; the
+//! failure of a server that may pass by itself is not remembered. No rung changes the rows: what the server does not do,
+//! the executor does.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use acumatica_pushdown::Filter;
@@ -39,10 +47,10 @@ pub(crate) async fn run(site: Arc<Site>, request: ScanRequest, shared: &Shared) 
         Some(renames) => rename::apply(&request, &renames),
         None => request,
     };
-    Negotiation { site: &site, shared, request, vouched: Vec::new(), notes: Vec::new() }.run().await
+    Ladder { site: &site, shared, request, vouched: Vec::new(), notes: Vec::new() }.run().await
 }
 
-struct Negotiation<'a> {
+struct Ladder<'a> {
     site: &'a Arc<Site>,
     shared: &'a Shared,
     /// With the right names.
@@ -53,7 +61,7 @@ struct Negotiation<'a> {
     notes: Vec<Notice>,
 }
 
-impl Negotiation<'_> {
+impl Ladder<'_> {
     async fn run(&mut self) -> Result<()> {
         let mut renamed = false;
         let mut rounds = 0;
@@ -121,6 +129,11 @@ impl Negotiation<'_> {
             let message = format!("the server has refused to filter {}", request.target);
             return Err(Error::new(ErrorKind::RowsOnly, message));
         }
+        if let Some(why) =
+            self.refused_order(&request, &place).or_else(|| self.refused_whole(&request, &place))
+        {
+            return Err(why);
+        }
         request.filter = without(&request, &doubted);
         request.findings = self.findings(&place);
         for (why, fields) in left {
@@ -137,6 +150,21 @@ impl Negotiation<'_> {
             );
         }
         Ok(request)
+    }
+
+    /// The failure of a request in an order that the server is known to refuse.
+    fn refused_order(&self, request: &ScanRequest, place: &str) -> Option<Error> {
+        let known = |field: &String| self.site.learnt.get(Topic::Order, place, field);
+        let why = request.order.iter().find_map(|by| known(&by.field))?;
+        let why = Error::new(ErrorKind::CannotOrder, why);
+        Some(if request.is_final() { rows_only(request, &why) } else { why })
+    }
+
+    /// The failure of a request to count or to skip that the server is known to refuse.
+    fn refused_whole(&self, request: &ScanRequest, place: &str) -> Option<Error> {
+        let topic = request.is_final().then_some(Topic::Whole)?;
+        let why = self.site.learnt.get(topic, place, &whole(request))?;
+        Some(rows_only(request, &Error::new(ErrorKind::RowsOnly, why)))
     }
 
     fn findings(&mut self, place: &str) -> Findings {
@@ -183,6 +211,12 @@ impl Negotiation<'_> {
             return self.as_rows(asked, why);
         }
         if !asked.order.is_empty() && may_be_of_condition(why.kind) {
+            let fields: Vec<&str> = asked.order.iter().map(|by| by.field.as_str()).collect();
+            // Which of several it is about is not known.
+            if let ([_], false) = (fields.as_slice(), why.may_pass) {
+                let place = learnt::place(&asked.target);
+                self.site.learnt.add(Topic::Order, &place, &fields, &told(&why));
+            }
             return Err(Error { kind: ErrorKind::CannotOrder, ..why });
         }
         let mut why = why;
@@ -324,23 +358,20 @@ impl Negotiation<'_> {
     }
 
     /// The count, or the rows behind some, cannot be had: the rows can.
+    ///
+    /// # Errors
+    /// [`ErrorKind::RowsOnly`], or `why` if it is about the rows too.
     fn as_rows(&self, asked: &ScanRequest, why: Error) -> Result<()> {
         if !may_be_of_whole(why.kind) {
             return Err(why);
         }
-        let what = if asked.count { "count" } else { "leave out the first rows of" };
-        let fields: Vec<String> = asked.filter.iter().flat_map(Filter::paths).collect();
-        let order = asked.order.iter().map(|by| &by.field).filter(|field| !fields.contains(field));
-        let all: Vec<String> = fields.iter().chain(order).cloned().collect();
-        let mut hint = "The rows were read and counted here.".to_owned();
-        if !all.is_empty() {
-            let columns = listed(&columns_of(asked, &all));
-            hint += &format!(
-                " Set the option pushdown of {columns} to off if that is why: then the server is not asked."
-            );
+        // The others have a memory of their own, or were no refusals of the server.
+        let is_of_whole =
+            !matches!(why.kind, ErrorKind::CannotOrder | ErrorKind::Doubted | ErrorKind::UnknownField);
+        if is_of_whole && !why.may_pass {
+            self.site.learnt.add(Topic::Whole, &learnt::place(&asked.target), &[whole(asked)], &told(&why));
         }
-        let message = format!("the server could not {what} {}: {why}", asked.target);
-        Err(Error::new(ErrorKind::RowsOnly, message).hint(hint))
+        Err(rows_only(asked, &why))
     }
 
     fn tell_of_filter(&mut self, fields: &[String], why: &str) {
@@ -363,6 +394,37 @@ impl Negotiation<'_> {
     fn tell(&mut self, message: String, hint: String) {
         self.notes.push(Notice { is_warning: false, message, hint });
     }
+}
+
+/// The failure of a request to count or to skip, for the user of the plan that reads the rows.
+fn rows_only(asked: &ScanRequest, why: &Error) -> Error {
+    let what = if asked.count { "count" } else { "leave out the first rows of" };
+    let all = fields_of(asked);
+    let mut hint = "The rows were read and counted here.".to_owned();
+    if !all.is_empty() {
+        let columns = listed(&columns_of(asked, &all));
+        hint += &format!(
+            " Set the option pushdown of {columns} to off if that is why: then the server is not asked."
+        );
+    }
+    let message = format!("the server could not {what} {}: {why}", asked.target);
+    Error::new(ErrorKind::RowsOnly, message).hint(hint)
+}
+
+/// The name of a refusal to count or to skip in the memory. It stands for the very same request, since a refusal may be
+/// about a value, or about the room that the table's own filter leaves.
+fn whole(asked: &ScanRequest) -> String {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(format!("{:?} {:?} {:?}", asked.own_filter, asked.filter, asked.order).as_bytes());
+    format!("{} {:016x}", if asked.count { "count" } else { "skip" }, hasher.finish())
+}
+
+/// The fields of the conditions and of the order.
+fn fields_of(asked: &ScanRequest) -> Vec<String> {
+    let fields: Vec<String> = asked.filter.iter().flat_map(Filter::paths).collect();
+    let order: Vec<String> =
+        asked.order.iter().map(|by| by.field.clone()).filter(|field| !fields.contains(field)).collect();
+    [fields, order].concat()
 }
 
 fn filtered_here(columns: &str) -> String {
