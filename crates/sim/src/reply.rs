@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::data::value::civil;
+use crate::data::calendar::civil;
 
 /// Produces the body of a long answer piece by piece, so that memory stays flat.
 pub trait Source: Send + Sync {

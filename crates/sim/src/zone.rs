@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::data::value::{DAY, civil, days};
+use crate::data::calendar::{DAY, civil, days};
 
 /// One half of the rule behind the last transition: `M3.2.0/2`, the second Sunday of March at two o'clock.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! How one cell comes about: a pure function of the seed, the column and the row number.
 
+use super::calendar::{DAY, civil, days};
 use super::schema::{Table, choice};
-use super::value::{Choice, DAY, Kind, Val, civil, days};
+use super::value::{Choice, Kind, Val};
 use super::words::{Sort, words};
 use super::{Data, INSERTED};
 

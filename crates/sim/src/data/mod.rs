@@ -1,5 +1,6 @@
 //! The deterministic ERP data set: rows are computed when they are read, never stored.
 
+pub mod calendar;
 pub mod generate;
 pub mod german;
 pub mod schema;

@@ -1,6 +1,7 @@
 //! Tokens of `$filter`.
 
-use crate::data::value::{DAY, Val, days, parse_guid};
+use crate::data::calendar::{DAY, days};
+use crate::data::value::{Val, parse_guid};
 use crate::filter::Dialect;
 use crate::zone::TimeZone;
 

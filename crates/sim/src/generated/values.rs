@@ -1,9 +1,10 @@
 //! Random values of the wrapper types: pure functions of seed, place and field.
 
 use super::model::Wrapper;
+use crate::data::calendar::{DAY, days};
 use crate::data::generate::{Rng, mix};
 use crate::data::schema::salt_of;
-use crate::data::value::{Choice, DAY, Style, Val, days};
+use crate::data::value::{Choice, Style, Val};
 use crate::zone::TimeZone;
 
 const CHOICES: &[Choice] = &[
