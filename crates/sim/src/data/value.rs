@@ -400,7 +400,7 @@ fn compare_guid(a: u128, b: u128) -> Ordering {
 
 #[cfg(test)]
 mod tests {
-    use super::super::calendar::days;
+    use crate::data::calendar::days;
     use super::*;
 
     fn json(val: Val, style: Style) -> String {
