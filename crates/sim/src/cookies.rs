@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::data::generate::mix;
+use crate::data::rng::mix;
 use crate::http::Request;
 use crate::reply::{Reply, http_date};
 use crate::session::Session;

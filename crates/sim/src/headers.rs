@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use crate::data::Shown;
-use crate::data::generate::Gen;
+use crate::data::generator::Gen;
 use crate::data::schema::SCHEMA;
 use crate::data::value::compare_text;
 use crate::http::Request;

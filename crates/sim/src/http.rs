@@ -16,7 +16,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming};
 use percent_encoding::percent_decode_str;
 use tokio::sync::mpsc;
 
-use crate::data::schema::salt_of;
+use crate::data::rng::salt_of;
 use crate::faults::{Cut, Interruption, Plan};
 use crate::log::Entry;
 use crate::reply::{Body, Filled, Reply, Source, http_date};

@@ -12,7 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::data::generate::mix;
+use crate::data::rng::mix;
 use crate::http::{Request, parse_form};
 use crate::openid::{self, About};
 use crate::reply::Reply;

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Value, json};
 
 use crate::cookies;
-use crate::data::generate::mix;
-use crate::data::schema::salt_of;
+use crate::data::rng::{mix, salt_of};
 use crate::http::Request;
 use crate::reply::Reply;
 use crate::state::State;

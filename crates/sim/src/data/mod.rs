@@ -1,8 +1,10 @@
 //! The deterministic ERP data set: rows are computed when they are read, never stored.
 
 pub mod calendar;
-pub mod generate;
+mod cells;
+pub mod generator;
 pub mod german;
+pub mod rng;
 pub mod schema;
 pub mod value;
 pub mod words;
@@ -11,8 +13,8 @@ use std::ops::Range;
 use std::sync::{Arc, RwLock};
 use std::time::SystemTime;
 
-use generate::mix;
-use schema::{Hidden, How, Link, Role, SCHEMA, Schema, salt_of};
+use rng::{mix, salt_of};
+use schema::{Hidden, How, Link, Role, SCHEMA, Schema};
 use value::Val;
 
 /// Marks the number of a row that a test inserted through `/__sim/rows`.

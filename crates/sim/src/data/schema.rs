@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::generate::Gen;
+use super::generator::{Gen, choice};
+use super::rng::salt_of;
 use super::value::{Choice, Kind};
 
 /// Whether a field can be part of the single SQL query behind a list (docs/acumatica.md §2, "Optimization").
@@ -128,15 +129,6 @@ pub struct Schema {
 
 pub static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::parse(include_str!("tables.txt")));
 
-/// FNV-1a: names become salts, so that adding a column changes no other.
-pub fn salt_of(parts: &[&str]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    for b in parts.iter().flat_map(|p| p.bytes().chain([b'.'])) {
-        hash = (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
-    }
-    hash
-}
-
 impl Schema {
     pub fn find(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()
@@ -258,12 +250,6 @@ fn header(word: &str, rest: &'static str, names: &HashMap<&'static str, usize>) 
     }
 }
 
-/// `CODE=Label` or just `CODE`.
-pub fn choice(text: &'static str) -> &'static Choice {
-    let (code, label) = text.split_once('=').unwrap_or((text, text));
-    Box::leak(Box::new(Choice { code: code.trim(), label: label.trim() }))
-}
-
 fn block(text: &'static str) -> (&'static Choice, u64) {
     let (name, weight) = text.rsplit_once(':').unwrap_or((text, "1"));
     (choice(name), weight.trim().parse().unwrap_or(1))
@@ -304,7 +290,7 @@ fn column(table: &mut Table, word: &'static str, rest: &'static str, line: &str)
 fn resolve(tables: &mut [Table]) {
     for t in 0..tables.len() {
         for c in 0..tables[t].cols.len() {
-            let bound = tables[t].cols[c].r#gen.bind(tables, t);
+            let bound = bind(&tables[t].cols[c].r#gen, tables, t);
             if let Some(bound) = bound {
                 tables[t].cols[c].r#gen = bound;
             }
@@ -314,6 +300,27 @@ fn resolve(tables: &mut [Table]) {
         for c in 0..tables[t].cols.len() {
             tables[t].cols[c].kind = kind_of(tables, t, c);
         }
+    }
+}
+
+/// The generator with numbers instead of names; `None` if it has no names.
+fn bind(generator: &Gen, tables: &[Table], t: usize) -> Option<Gen> {
+    let table = &tables[t];
+    let col =
+        |of: &Table, name: &str| of.col(name).unwrap_or_else(|| panic!("tables.txt: {}: no {name}", of.name));
+    match *generator {
+        Gen::RefName(link, name) => {
+            let number = table.links.iter().position(|l| l.name == link);
+            let link = number.unwrap_or_else(|| panic!("tables.txt: {}: no link {link}", table.name));
+            Some(Gen::Ref { link, col: col(&tables[table.links[link].to], name) })
+        }
+        Gen::MulNames(a, b, scale) => Some(Gen::Mul(col(table, a), col(table, b), scale)),
+        Gen::SumNames(detail, name) => {
+            let number = table.details.iter().position(|d| d.name == detail);
+            let detail = number.unwrap_or_else(|| panic!("tables.txt: {}: no detail {detail}", table.name));
+            Some(Gen::Sum { detail, col: col(&tables[table.details[detail].child], name) })
+        }
+        _ => None,
     }
 }
 

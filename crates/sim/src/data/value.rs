@@ -400,8 +400,8 @@ fn compare_guid(a: u128, b: u128) -> Ordering {
 
 #[cfg(test)]
 mod tests {
-    use crate::data::calendar::days;
     use super::*;
+    use crate::data::calendar::days;
 
     fn json(val: Val, style: Style) -> String {
         let mut out = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::generate::Rng;
+use super::rng::Rng;
 
 type Text = Cow<'static, str>;
 

@@ -11,8 +11,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::data::generate::mix;
-use crate::data::schema::salt_of;
+use crate::data::rng::{mix, salt_of};
 use crate::data::value::parse_guid;
 use crate::faults::Plan;
 use crate::filter::Dialect;

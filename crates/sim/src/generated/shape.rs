@@ -3,7 +3,7 @@
 use super::model::{Entity, Member, Model, Wrapper};
 use super::values::{Place, is_key, style};
 use crate::config::SwitchedOff;
-use crate::data::schema::salt_of;
+use crate::data::rng::salt_of;
 use crate::data::value::{Val, write_guid, write_int, write_json_text};
 use crate::faults::InStream;
 use crate::filter::lexer::parse_time;

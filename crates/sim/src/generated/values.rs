@@ -2,8 +2,7 @@
 
 use super::model::Wrapper;
 use crate::data::calendar::{DAY, days};
-use crate::data::generate::{Rng, mix};
-use crate::data::schema::salt_of;
+use crate::data::rng::{Rng, mix, salt_of};
 use crate::data::value::{Choice, Style, Val};
 use crate::zone::TimeZone;
 

@@ -3,8 +3,7 @@
 
 use super::shape::{Site, custom_type};
 use super::write::{Context, write_links};
-use crate::data::generate::Rng;
-use crate::data::schema::salt_of;
+use crate::data::rng::{Rng, salt_of};
 use crate::data::schema::{Role, SCHEMA, Table};
 use crate::data::value::{Kind, Val, write_guid, write_json_text};
 
