@@ -176,10 +176,6 @@ pub struct Config {
     /// What the plain set of an inquiry with parameters answers
     #[arg(long, value_enum, default_value = "empty")]
     pub bare_set: BareSet,
-    /// Data access classes named as the vendor names them: up to three sets per class, aliases that belong to another
-    /// class, base types, singletons
-    #[arg(long)]
-    pub real_names: bool,
     /// Entities of contract 4 that answer [] to a list with a condition on a field that is no key, such as
     /// PurchaseOrder,Shipment
     #[arg(long, value_delimiter = ',')]

@@ -38,7 +38,7 @@ impl Column {
 /// # Errors
 /// If there is no such surface or field, or writing fails.
 pub fn dump(config: &Config, name: &str, fields: &[String], out: &mut dyn Write) -> Result<(), String> {
-    let views = Views::new(config);
+    let views = Views::new();
     let tenant = config.tenants.first().ok_or("no tenant")?;
     let data = Data::new(config.seed, config.scale, tenant);
     let (surface, rest) = name.split_once('/').ok_or("SURFACE/NAME expected")?;
@@ -128,7 +128,7 @@ fn from_table(name: &str, fields: &[String], config: &Config) -> Result<Plan, St
 /// # Errors
 /// If writing fails.
 pub fn list(config: &Config, out: &mut dyn Write) -> Result<(), String> {
-    let views = Views::new(config);
+    let views = Views::new();
     let tenant = config.tenants.first().ok_or("no tenant")?;
     let data = Data::new(config.seed, config.scale, tenant);
     let mut lines = Vec::new();

@@ -132,9 +132,7 @@ impl<'a> Call<'a> {
     fn service_document(&self) -> Result<Reply, Reply> {
         let filler =
             (0..self.state.config.dac_filler).filter(|_| self.surface == Surface::Dac).map(filler::name);
-        let most = if self.state.config.real_names { usize::MAX } else { 1 };
-        let sets =
-            self.views().iter().flat_map(|v| v.set_names().take(most).map(|n| (n.to_string(), v.singleton)));
+        let sets = self.views().iter().flat_map(|v| v.set_names().map(|n| (n.to_string(), v.singleton)));
         let names: Vec<(String, bool)> = sets.chain(filler.map(|n| (n, false))).collect();
         let entry = |(name, singleton): &(String, bool)| {
             let kind = if *singleton { "Singleton" } else { "EntitySet" };

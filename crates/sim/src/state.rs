@@ -44,7 +44,7 @@ impl State {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let state = State {
             tenants: tenants.collect(),
-            views: Views::new(&config),
+            views: Views::new(),
             definitions: config.definitions.iter().map(|f| Definition::read(f)).collect::<Result<_, _>>()?,
             users: Mutex::default(),
             secrets: Secrets::default(),

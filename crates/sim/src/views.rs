@@ -3,7 +3,6 @@
 use std::cmp::Ordering;
 use std::sync::OnceLock;
 
-use crate::config::Config;
 use crate::data::schema::{SCHEMA, Schema};
 use crate::data::value::compare;
 use crate::data::value::{Style, Zone};
@@ -46,8 +45,6 @@ pub struct View {
     pub unfilterable: bool,
     /// `px.GetDeletedRecords()` knows it.
     pub tracked: bool,
-    /// It and those behind it are there with `--real-names` only.
-    named: bool,
     /// What the parameters of an inquiry are given to: named after the type (docs/acumatica.md §3.1, §3.2).
     pub import: String,
     pub table: usize,
@@ -115,15 +112,9 @@ fn plain(name: &str) -> String {
 }
 
 impl Views {
-    pub fn new(config: &Config) -> Views {
+    pub fn new() -> Views {
         let text = include_str!("views.txt");
-        let mut views = Views { gis: parse(text, "gi"), dacs: parse(text, "dac") };
-        if !config.real_names {
-            let named = views.dacs.iter().position(|v| v.named).unwrap_or(views.dacs.len());
-            views.dacs.truncate(named);
-            views.dacs.iter_mut().for_each(|v| (v.aliases, v.base) = (vec![v.class.1], None));
-        }
-        views
+        Views { gis: parse(text, "gi"), dacs: parse(text, "dac") }
     }
 
     pub fn gi(&self, name: &str) -> Option<&View> {
@@ -175,7 +166,6 @@ fn header(kind: &str, rest: &'static str, names: &[&str]) -> View {
     let dac = kind == "dac";
     View {
         name: if dac { name.replace('.', "_") } else { name.to_string() },
-        named: flag("named"),
         import: format!("{}_WithParameters", plain(name)),
         aliases: values("alias").collect(),
         class: name.rsplit_once('.').unwrap_or(("", name)),
@@ -249,8 +239,7 @@ mod tests {
 
     #[test]
     fn keys_identify_the_rows_of_every_view() {
-        let config = Config { real_names: true, ..Config::default() };
-        let (views, data) = (Views::new(&config), Data::new(1, 0.1, "Company"));
+        let (views, data) = (Views::new(), Data::new(1, 0.1, "Company"));
         for view in views.gis.iter().chain(&views.dacs) {
             let mut seen = HashSet::new();
             for row in 0..data.count(view.table) {

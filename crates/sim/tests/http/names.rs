@@ -1,16 +1,12 @@
-//! Names and forms as the vendor has them (`--real-names`): docs/acumatica.md §3.
+//! Names and forms as the vendor has them: docs/acumatica.md §3.
 
 use acumatica_sim::{BareSet, Config, Release};
 
 use crate::client::{signed_in, small};
 
-fn real() -> Config {
-    Config { real_names: true, ..small() }
-}
-
 #[test]
 fn parameters_of_v4_belong_to_a_function_of_the_inquirys_own_name() {
-    let (_sim, client) = signed_in(real());
+    let (_sim, client) = signed_in(small());
     let metadata = client.gi("$metadata");
     let metadata = metadata.text();
     for wanted in [
@@ -31,7 +27,7 @@ fn parameters_of_v4_belong_to_a_function_of_the_inquirys_own_name() {
 
 #[test]
 fn parameters_of_v3_are_query_options_without_quotes() {
-    let (_sim, client) = signed_in(Config { release: Release::R2023R2, ..real() });
+    let (_sim, client) = signed_in(Config { release: Release::R2023R2, ..small() });
     let at = |path: &str| client.get(&format!("/odata/Company/{path}"));
     let metadata = at("$metadata");
     let wanted = "<FunctionImport Name=\"InventorybyWarehouse_WithParameters\" \
@@ -50,17 +46,17 @@ fn parameters_of_v3_are_query_options_without_quotes() {
 
 #[test]
 fn the_bare_set_of_an_inquiry_with_parameters_may_show_the_rows_of_its_defaults() {
-    let (_sim, client) = signed_in(Config { bare_set: BareSet::Defaults, ..real() });
+    let (_sim, client) = signed_in(Config { bare_set: BareSet::Defaults, ..small() });
     let rows = client.gi("Inventory by Warehouse").rows();
     assert!(!rows.is_empty());
     assert!(rows.iter().all(|r| r["Warehouse"] == rows[0]["Warehouse"]));
-    let (_sim, client) = signed_in(real());
+    let (_sim, client) = signed_in(small());
     assert_eq!(client.gi("Inventory by Warehouse").rows().len(), 0);
 }
 
 #[test]
 fn a_class_has_up_to_three_sets_and_an_alias_may_be_another_classs() {
-    let (_sim, client) = signed_in(real());
+    let (_sim, client) = signed_in(small());
     let metadata = client.dac("$metadata");
     let metadata = metadata.text();
     for name in ["PX_Objects_SO_SOOrder", "SalesOrder", "SOOrder"] {
@@ -94,7 +90,7 @@ fn a_class_has_up_to_three_sets_and_an_alias_may_be_another_classs() {
 
 #[test]
 fn a_setup_class_is_one_object() {
-    let (_sim, client) = signed_in(real());
+    let (_sim, client) = signed_in(small());
     for name in ["PX_Objects_GL_GLSetup", "GLSetup", "GeneralLedgerPreferences"] {
         let object = client.dac(&format!("{name}?$select=BatchNumberingID")).json();
         assert_eq!(object["BatchNumberingID"], "BATCH");
@@ -105,7 +101,7 @@ fn a_setup_class_is_one_object() {
 
 #[test]
 fn a_derived_class_that_is_not_filterable_refuses_its_own_properties_alone() {
-    let (_sim, client) = signed_in(real());
+    let (_sim, client) = signed_in(small());
     assert_eq!(client.dac("CRLead?$select=ContactID,EMail&$filter=ContactID gt 5&$top=1").rows().len(), 1);
     assert_eq!(client.dac("CRLead?$select=LeadTitle").status, 400);
     assert_eq!(client.dac("CRLead?$filter=LeadTitle eq 'x'").status, 400);
@@ -113,7 +109,7 @@ fn a_derived_class_that_is_not_filterable_refuses_its_own_properties_alone() {
 
 #[test]
 fn deleted_records_are_told_by_class() {
-    let (sim, client) = signed_in(real());
+    let (sim, client) = signed_in(small());
     let id = client.dac("SOOrder?$top=3&$select=NoteID").rows()[2]["NoteID"].clone();
     assert_eq!(client.dac("SOOrder/px.GetDeletedRecords()").rows().len(), 0);
     sim.control().delete_row("SalesOrder", 2).unwrap();
