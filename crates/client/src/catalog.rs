@@ -3,6 +3,7 @@
 /// What a field holds, as far as its definition tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FieldType {
+    /// A text of any length.
     Text,
     /// A drop-down of contract 5, which has a code and a description (`StringSingleSelectValue`).
     Choice,
@@ -10,20 +11,31 @@ pub enum FieldType {
     IntChoice,
     /// Several of such (`StringMultiSelectValue`).
     Choices,
+    /// True or false.
     Bool,
+    /// A whole number of 16 bits.
     Int2,
+    /// A whole number of 32 bits.
     Int4,
+    /// A whole number of 64 bits.
     Int8,
+    /// A binary floating-point number of 32 bits.
     Float4,
+    /// A binary floating-point number of 64 bits.
     Float8,
+    /// A decimal number, whose scale is kept.
     Numeric,
+    /// A day without a time.
     Date,
+    /// A date and a time in UTC or with an offset.
     TimestampTz,
     /// A time of day.
     Time,
     /// A span of time.
     Interval,
+    /// Binary data, sent in base64.
     Bytes,
+    /// A GUID.
     Uuid,
     /// Anything with an inside.
     Json,
@@ -54,12 +66,16 @@ pub struct Entity {
 /// A member of a record, system members such as `id`, `note` and `custom` left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
+    /// As the definition writes it; the server distinguishes case (docs/acumatica.md section 2.2).
     pub name: String,
+    /// A value, a linked record or a detail.
     pub ty: MemberType,
 }
 
+/// What a member of a record is (docs/acumatica.md section 2.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberType {
+    /// A field with one value.
     Value(FieldType),
     /// Another record, of the type named.
     Linked(String),
@@ -78,6 +94,7 @@ pub struct CustomField {
     pub view: String,
     /// Such as `UsrPriority`.
     pub name: String,
+    /// From its `type`, such as `CustomDecimalField` (docs/acumatica.md section 2.1).
     pub ty: FieldType,
 }
 
@@ -123,19 +140,21 @@ pub struct EntitySet {
     pub title: Option<String>,
     /// Names of properties, in order; empty if it has no key.
     pub key: Vec<String>,
+    /// In the order of the document, which for an inquiry is that of its grid.
     pub properties: Vec<Property>,
     /// Of an inquiry that is read by calling a function; read plainly it is silently empty, or has the rows of default
     /// values.
     pub parameters: Vec<Parameter>,
     /// The name of that function, unless another inquiry's has the same.
     pub function: Option<String>,
+    /// Its navigation properties.
     pub relations: Vec<Relation>,
 }
 
 impl EntitySet {
     /// The properties of an inquiry that may not be on its grid. Keys that are not there are appended behind all that
-    /// are, and conditions on them find other rows than those that are read (docs/acumatica.md section 3). A grid may end
-    /// with keys as well, so that some of these may be on it; its first column certainly is.
+    /// are, and conditions on them find other rows than those that are read (docs/acumatica.md section 3). A grid may
+    /// end with keys as well, so that some of these may be on it; its first column certainly is.
     pub fn appended(&self) -> &[Property] {
         let is_key = |property: &Property| self.key.contains(&property.name);
         let last = self.properties.iter().rposition(|property| !is_key(property)).unwrap_or(0);
@@ -143,19 +162,27 @@ impl EntitySet {
     }
 }
 
+/// A column of an inquiry or of a data access class: a `<Property>` of CSDL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Property {
+    /// As in `$select` and `$filter`, case included.
     pub name: String,
+    /// From the type that CSDL declares, such as `Edm.Decimal`.
     pub ty: FieldType,
+    /// Whether CSDL allows NULL. Appended keys can be NULL whatever it says (docs/acumatica.md section 3.3).
     pub nullable: bool,
     /// Whether it can stand in `$filter` and `$select` (`NonFilterableProperties`).
     pub filterable: bool,
+    /// The caption that the document gives it, if any.
     pub title: Option<String>,
 }
 
+/// A parameter of a generic inquiry, as its `FunctionImport` or `Function` declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameter {
+    /// As in the URL of the call.
     pub name: String,
+    /// From the type that CSDL declares; it decides how the value is written in the URL.
     pub ty: FieldType,
     /// Whether the inquiry cannot be called without it.
     pub required: bool,
@@ -164,6 +191,7 @@ pub struct Parameter {
 /// Where a navigation property of a set leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relation {
+    /// The name of the navigation property.
     pub name: String,
     /// Name of the target's set, as in [`EntitySet::name`]; of its type if it has no set.
     pub target: String,

@@ -20,6 +20,7 @@ use crate::seal::Sealer;
 pub struct Secret(SecretString);
 
 impl Secret {
+    /// Copies `text`; the caller wipes the original.
     pub fn new(text: &str) -> Self {
         Self(SecretString::from(text))
     }
@@ -59,16 +60,21 @@ impl<'de> Deserialize<'de> for Secret {
 pub struct Config {
     /// What messages call the server.
     pub server: String,
+    /// The address of the site, to which all requests go.
     pub instance: InstanceUrl,
     /// Login name of the tenant. Needed by OData where the instance has several.
     pub company: Option<String>,
+    /// Which OData interface inquiries are read by.
     pub odata_version: ODataVersion,
+    /// How to sign in, and with what.
     pub credentials: Credentials,
+    /// The branch that sign-ins choose; none leaves it to the default of the user.
     pub branch: Option<String>,
     /// A culture such as `en-US`; it decides how the server words its labels and messages.
     pub locale: Option<String>,
     /// How long the server may be silent.
     pub operation_timeout: Duration,
+    /// Certificates and proxy.
     pub transport: Transport,
     /// How many sessions the cluster may have open on this server.
     pub max_sessions: u32,
@@ -76,6 +82,7 @@ pub struct Config {
     pub basic_sessions: u32,
     /// After how long without a request a session is closed.
     pub idle_logout: Duration,
+    /// Where sessions and tokens are kept for all backends.
     pub state: SharedState,
 }
 
@@ -109,6 +116,7 @@ pub struct Transport {
     pub ca_file: Option<PathBuf>,
     /// Certificate and key, both in PEM, to show to a server that asks for them.
     pub client_identity: Option<(PathBuf, PathBuf)>,
+    /// The HTTP proxy that all requests go through; none connects directly.
     pub proxy: Option<Proxy>,
     /// False accepts any certificate.
     pub verify_certificate: bool,
@@ -120,10 +128,12 @@ impl Default for Transport {
     }
 }
 
+/// An HTTP proxy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Proxy {
     /// `http://host:port`.
     pub url: String,
+    /// User name and password for the proxy.
     pub credentials: Option<(String, Secret)>,
 }
 
@@ -142,9 +152,12 @@ pub enum Credentials {
     OAuthImplicit(Secret),
 }
 
+/// A user of the instance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Login {
+    /// The login name, without the tenant.
     pub username: String,
+    /// The password of that user.
     pub password: Secret,
 }
 
@@ -157,6 +170,7 @@ pub struct App {
     pub client_secret: Option<Secret>,
     /// Separated by spaces.
     pub scope: String,
+    /// The redirect URI, which must be one of those that the application is registered with.
     pub callback_url: String,
 }
 

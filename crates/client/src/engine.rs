@@ -48,12 +48,15 @@ pub struct Engine {
 pub struct Client(Arc<Site>);
 
 impl Client {
+    /// A client of the server that `config` describes. It sends nothing before it is asked to.
+    ///
     /// # Errors
     /// TLS or the shared state cannot be set up. Nothing is sent.
     pub fn new(config: Config) -> Result<Self> {
         Ok(Self(Arc::new(Site::new(config)?)))
     }
 
+    /// The configuration that the client was made with.
     pub fn config(&self) -> &Config {
         &self.0.connection.config
     }
@@ -63,7 +66,7 @@ impl Client {
         self.0.learnt.names(Topic::Absent, &learnt::place(target))
     }
 
-    /// The address at which a person lets this server in.
+    /// Begins an OAuth authorization, and returns the URL of the authorization page, to be opened in a browser.
     ///
     /// # Errors
     /// The strategy has no such thing, or the state cannot be written.

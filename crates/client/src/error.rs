@@ -34,7 +34,7 @@ pub enum ErrorKind {
     Blocked,
     /// No such endpoint, entity, inquiry or DAC.
     NotFound,
-    /// A keyed read met no record. Zero rows, not a failure, for whoever asked by key.
+    /// A request by key found no record. A scan by key takes it for zero rows, not for a failure.
     NoRecord,
     /// A field that the remote table does not have.
     UnknownField,
@@ -80,9 +80,13 @@ pub enum ErrorKind {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
+    /// What the extension chooses the SQLSTATE by.
     pub kind: ErrorKind,
+    /// The primary message: lower case, no full stop.
     pub message: String,
+    /// Further facts, often the words of the server.
     pub detail: Option<String>,
+    /// What the user can do about it: a whole sentence.
     pub hint: Option<String>,
     /// How long the server asked to wait before another attempt.
     pub retry_after: Option<Duration>,
@@ -92,9 +96,11 @@ pub struct Error {
     pub may_be_done: bool,
 }
 
+/// A result whose error is [`Error`] unless told otherwise.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// An error without detail and hint, which is not known to pass.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,

@@ -17,7 +17,9 @@ pub struct InstanceUrl {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
 pub struct UrlError {
+    /// What is wrong with the address: lower case, no full stop.
     pub problem: String,
+    /// How to write it: a whole sentence.
     pub hint: &'static str,
 }
 
@@ -94,9 +96,9 @@ impl InstanceUrl {
 
     /// The same for a link in the answer to the request of `asked`, to which it may be relative (RFC 3986, 5.1.3).
     ///
-    /// Of a link only path and query are taken, so that each request goes to our own origin, and nothing is ever sent in
-    /// the clear. A site that does not know of the TLS or the port mapping before it names itself by the other scheme, or
-    /// by the port that its scheme has by default.
+    /// Of a link only path and query are taken, so that each request goes to our own origin, and nothing is ever sent
+    /// in the clear. A site that does not know of the TLS or the port mapping before it names itself by the other
+    /// scheme, or by the port that its scheme has by default.
     pub fn resolve_from(&self, asked: &Url, link: &str) -> Option<Url> {
         let link = asked.join(link).ok()?;
         let is_http = matches!(link.scheme(), "http" | "https");
@@ -114,6 +116,7 @@ impl InstanceUrl {
         self.endpoint.as_ref().map(|(name, version)| (name.as_str(), version.as_str()))
     }
 
+    /// The host of the site, without the port.
     pub fn host(&self) -> &str {
         self.base.host_str().unwrap_or_default()
     }

@@ -3,6 +3,7 @@
 //! It knows all of Acumatica and nothing of PostgreSQL. An [`Engine`] runs scans on a thread of its
 //! own; a [`Client`] is a server as one user sees it; a [`ScanRequest`] says what to read, and [`Rows`]
 //! brings it, batch by batch, as it arrives. Remote facts come from `docs/acumatica.md`.
+#![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
 pub mod catalog;

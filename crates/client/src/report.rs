@@ -1,4 +1,4 @@
-//! What someone who waits is told meanwhile, and how long they have waited for a session.
+//! Notices for the user while a statement runs, and the time that it has waited for a session.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -10,12 +10,14 @@ use crate::lock;
 /// Wakes the consumer's thread.
 type Waker = Box<dyn Fn() + Send + Sync>;
 
-/// A word to the user while the statement goes on.
+/// A NOTICE or WARNING for the user while the statement runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// Something that needs attention.
+    /// Whether it is a WARNING; otherwise it is a NOTICE.
     pub is_warning: bool,
+    /// Lower case, no full stop.
     pub message: String,
+    /// What the user can do about it; empty if nothing.
     pub hint: String,
 }
 

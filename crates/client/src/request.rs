@@ -36,6 +36,7 @@ pub struct ScanRequest {
     pub table: String,
     /// What statements call it: with its schema, in quotes where it needs them.
     pub relation: String,
+    /// Where the rows are.
     pub target: Target,
     /// The columns wanted, in the order of the cells of a row.
     pub columns: Vec<FieldColumn>,
@@ -62,6 +63,7 @@ pub struct ScanRequest {
     pub offset: u64,
     /// Only how many rows there are is asked for, of data access classes: one row of one whole number, and no columns.
     pub count: bool,
+    /// The headers of each request.
     pub context: Context,
     /// Most rows in one request.
     pub page_size: u32,
@@ -134,7 +136,9 @@ pub struct Findings {
 /// A field that rows are ordered by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
+    /// Remote name of the field.
     pub field: String,
+    /// Whether the largest value comes first (`desc`).
     pub descending: bool,
     /// Rows without a value are to come at the other end than the server has them: first if it goes down, last if it
     /// goes up. Of the first field only; they are asked for apart.
@@ -144,6 +148,7 @@ pub struct Order {
 /// A parameter of an inquiry.
 #[derive(Clone, Debug)]
 pub struct Parameter {
+    /// Remote name, as the call writes it.
     pub name: String,
     /// Which of the columns shows it, by index.
     pub column: Option<usize>,
@@ -151,14 +156,16 @@ pub struct Parameter {
     pub required: bool,
 }
 
-/// In which light the server shows its rows: what goes with each request as a header.
+/// What decides which rows the server shows and how: the headers of each request (docs/acumatica.md section 2.4).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
+    /// Name of the branch (`PX-CbApiBranch`).
     pub branch: Option<String>,
     /// A culture such as `en-US`; it decides how the server words its labels and messages.
     pub locale: Option<String>,
     /// As `2024-12-31`.
     pub business_date: Option<String>,
+    /// Adds archived records (`PX-ApiArchive: SHOW`).
     pub show_archived: bool,
     /// Data access classes only.
     pub show_deleted: bool,
@@ -200,6 +207,7 @@ impl Context {
 /// A set of rows of an instance.
 #[derive(Clone, Debug)]
 pub struct Target {
+    /// The interface that has it.
     pub surface: Surface,
     /// Entity, inquiry or DAC.
     pub name: String,

@@ -17,20 +17,24 @@ use crate::{ColumnDef, ColumnKind, REST, Schema, Table};
 /// A foreign table that there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Existing {
+    /// Local name, unquoted, without its schema.
     pub name: String,
     /// With its schema, in quotes where it needs them.
     pub quoted: String,
     /// In their proper form; `schema` and `endpoint_name` are the server's where the table has none.
     pub options: Vec<(String, String)>,
+    /// In the order of `attnum`.
     pub columns: Vec<ExistingColumn>,
 }
 
 /// A column of a foreign table that there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExistingColumn {
+    /// Local name, unquoted.
     pub name: String,
     /// As `format_type` prints it.
     pub sql_type: String,
+    /// Names and values of its OPTIONS.
     pub options: Vec<(String, String)>,
 }
 
@@ -39,20 +43,28 @@ pub struct ExistingColumn {
 pub struct Change {
     /// Local name.
     pub table: String,
+    /// What kind of difference it is.
     pub kind: ChangeKind,
     /// For people.
     pub change: String,
+    /// The SQL that mends it, or a comment of SQL if nothing needs to be done.
     pub statement: String,
 }
 
 /// What has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChangeKind {
+    /// The instance has something that no table here stands for.
     NewTable,
+    /// The instance no longer has what the table stands for.
     GoneTable,
+    /// The table names another version of the endpoint.
     Version,
+    /// The definition has a field that the table has no column for.
     NewColumn,
+    /// The definition no longer has the field of the column.
     GoneColumn,
+    /// The column has another type than the field asks for.
     Type,
     /// Key, parameter or pushdown.
     Option,
@@ -88,8 +100,8 @@ pub fn diff(
     changes
 }
 
-/// The columns whose field no row had in any scan that the cluster remembers; `absent` gives the paths. The statement is
-/// a comment: the column is right, and the next import would make it again.
+/// The columns whose field no row had in any scan that the cluster remembers; `absent` gives the paths. The statement
+/// is a comment: the column is right, and the next import would make it again.
 pub fn never_seen(existing: &Existing, absent: &[String], quote: &dyn Fn(&str) -> String) -> Vec<Change> {
     let is_absent = |column: &&ExistingColumn| match column.remote() {
         Remote::Field(path) => absent.iter().any(|absent| absent == path),

@@ -5,6 +5,7 @@ use acumatica_client::catalog::{Member, MemberType};
 /// The key of an entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
+    /// Remote names of the fields.
     pub fields: &'static [&'static str],
     /// Whether the order is that of the URL for sure.
     pub order_known: bool,

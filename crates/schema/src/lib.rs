@@ -2,6 +2,7 @@
 //!
 //! It knows the SQL of PostgreSQL and nothing of its C; definitions come in as
 //! [`acumatica_client::catalog`] has them.
+#![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
 mod contract;
@@ -32,10 +33,13 @@ use known::Known;
 /// How definitions become tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// How remote names become names of tables and columns.
     pub case: Case,
     /// Goes in front of the name of every table.
     pub prefix: String,
+    /// What becomes of linked records.
     pub linked: Linked,
+    /// Whether tables also have their details as `jsonb`.
     pub details: Details,
     /// Whether custom fields are all fields that a form has beside its contract, not only customizations.
     pub all_custom: bool,
@@ -43,9 +47,11 @@ pub struct Settings {
     pub keys: bool,
     /// Whether what identifies a record is `NOT NULL`.
     pub not_null: bool,
+    /// Whether tables and columns get a COMMENT with what the instance calls them.
     pub comments: bool,
     /// Whether tables take the padding off codes.
     pub unpad: bool,
+    /// Which fields become columns of type `date`.
     pub days: Days,
     /// Of the fields of a table, by their remote names, whether what they were seen to hold is days.
     pub seen: HashMap<String, HashMap<String, bool>>,
@@ -76,12 +82,14 @@ pub enum Linked {
     Flatten,
     /// One column for all of it.
     Jsonb,
+    /// No column.
     Skip,
 }
 
 /// What becomes of the details of a record, which have tables of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Details {
+    /// No column in the table of the record.
     Skip,
     /// A column for each detail, besides.
     Jsonb,
@@ -104,6 +112,7 @@ pub struct Schema {
 /// A foreign table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
+    /// Local name, unquoted, at most 63 bytes.
     pub name: String,
     /// Such as `SalesOrder`, `SalesOrder/Details` or `AR-Aging by Customer`.
     pub remote: String,
@@ -111,7 +120,9 @@ pub struct Table {
     pub aliases: Vec<String>,
     /// The data access class without its namespace. An alias may be the name of another class.
     pub class: Option<String>,
+    /// What the instance calls it, for COMMENT ON.
     pub comment: Option<String>,
+    /// Names and values for OPTIONS, values unquoted.
     pub options: Vec<(&'static str, String)>,
     /// All that the table can have; [`ColumnDef::included`] tells which it gets.
     pub columns: Vec<ColumnDef>,
@@ -122,11 +133,17 @@ pub struct Table {
 /// A column, or one that there could be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnDef {
+    /// Local name, unquoted, at most 63 bytes.
     pub name: String,
+    /// As `format_type` prints it.
     pub sql_type: &'static str,
+    /// Whether the column is declared NOT NULL.
     pub not_null: bool,
+    /// What the instance calls it, for COMMENT ON.
     pub comment: Option<String>,
+    /// Names and values for OPTIONS, values unquoted.
     pub options: Vec<(&'static str, String)>,
+    /// What it comes from.
     pub kind: ColumnKind,
     /// Whether the settings want it; the others are what a table imported with other settings may have.
     pub included: bool,
@@ -135,6 +152,7 @@ pub struct ColumnDef {
 /// What a column comes from. Where names collide, or a table gets too wide, the earlier kind stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ColumnKind {
+    /// A parameter of an inquiry or of an inquiry form.
     Parameter,
     /// Part of the key of the entity.
     Key,
@@ -148,6 +166,7 @@ pub enum ColumnKind {
     Code,
     /// The note and the files of a record.
     Attached,
+    /// A custom field (docs/acumatica.md section 2.1).
     Custom,
     /// A field of a linked record.
     Flattened,

@@ -7,14 +7,18 @@ use crate::{Schema, Table};
 /// Which tables are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
+    /// Every table.
     All,
+    /// These tables (`LIMIT TO`).
     Only(Vec<String>),
+    /// Every table but these (`EXCEPT`).
     Except(Vec<String>),
 }
 
 /// No table goes by that name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotFound {
+    /// The name as it was asked for.
     pub name: String,
     /// Local names of tables that may have been meant, the closest first.
     pub close: Vec<String>,

@@ -65,7 +65,10 @@ impl Batch {
         self.rows == 0
     }
 
-    /// The cells of row `row`, one per column. Panics if there is no such row.
+    /// The cells of row `row`, one per column.
+    ///
+    /// # Panics
+    /// There is no such row.
     pub fn row(&self, row: usize) -> &[Cell] {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         &self.cells[row * self.columns..][..self.columns]

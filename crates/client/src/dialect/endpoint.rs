@@ -10,7 +10,9 @@ pub const FALLBACK_VERSION: &str = "17.200.001";
 /// Name and version of a contract endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Endpoint {
+    /// Such as `Default`; the server ignores its case (docs/acumatica.md section 2.1).
     pub name: String,
+    /// Such as `24.200.001`.
     pub version: String,
 }
 

@@ -24,10 +24,13 @@ use crate::transport::http::Request;
 /// What came of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
+    /// What was tried, such as `sign-in`; each step has one row.
     pub name: &'static str,
     /// `None` if it was not tried, since one before it failed or there was no need.
     pub ok: Option<bool>,
+    /// What was found, or why it failed or was not tried.
     pub detail: String,
+    /// What to do about a failure.
     pub hint: Option<String>,
 }
 
@@ -88,6 +91,7 @@ impl Steps {
 /// What it asks of the instance beside signing in.
 #[derive(Clone, Debug)]
 pub struct Expected {
+    /// The contract endpoint that the server option names.
     pub endpoint_name: String,
     /// The newest, if unset.
     pub endpoint_version: Option<String>,

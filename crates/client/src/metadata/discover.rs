@@ -37,7 +37,7 @@ pub struct Checked {
     pub days: HashMap<String, DayFields>,
 }
 
-/// Someone who asks.
+/// Reads definitions and lists of an instance, and counts the retries.
 pub(crate) struct Asker {
     site: Arc<Site>,
     report: Arc<Report>,
@@ -231,9 +231,9 @@ impl Asker {
         Ok(set)
     }
 
-    /// What the definitions say of the fields of a table, as far as they are remembered or, `anew`, as they are now; `None`
-    /// if the definition may not be read, does not exist or does not know the table. The caller has no session in use: one
-    /// is needed. Whether it was asked for just now comes with it.
+    /// What the definitions say of the fields of a table, as far as they are remembered or, `anew`, as they are now;
+    /// `None` if the definition may not be read, does not exist or does not know the table. The caller has no session
+    /// in use: one is needed. Whether it was asked for just now comes with it.
     ///
     /// # Errors
     /// The server cannot be asked now.

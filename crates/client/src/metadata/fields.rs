@@ -9,8 +9,8 @@ use tokio::sync::Mutex;
 use crate::catalog::{Contract, EntitySet, MemberType};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long a definition is good for. Before a field is told not to exist, it is asked for again: so this only bounds
-/// how long a field that is gone is still NULL.
+/// How long a definition that was read is used without reading it again. Before a field is told not to exist, it is
+/// asked for again: so this only bounds how long a field that is gone is still NULL.
 const LIFE: Duration = Duration::from_secs(60 * 60);
 /// How long one that could not be read is not asked for again: a role may be granted meanwhile.
 const LIFE_OF_NONE: Duration = Duration::from_secs(10 * 60);
@@ -31,8 +31,8 @@ type Read = (Instant, Option<Arc<Fields>>);
 pub(crate) struct KnownFields(Mutex<HashMap<String, Read>>);
 
 impl KnownFields {
-    /// What there is to say of the table at `place`; `None` if the definition may not be read, does not exist or does not
-    /// know it. Whether it was asked for just now, by `read`, comes with it: `anew` demands that.
+    /// What there is to say of the table at `place`; `None` if the definition may not be read, does not exist or does
+    /// not know it. Whether it was asked for just now, by `read`, comes with it: `anew` demands that.
     ///
     /// # Errors
     /// The server cannot be asked now.

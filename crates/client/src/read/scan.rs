@@ -22,7 +22,9 @@ const MAX_BACKLOG: usize = 32 * 1024 * 1024;
 /// What a scan has cost so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScanStats {
+    /// HTTP requests sent, without those that sign in.
     pub requests: u64,
+    /// Rows decoded, before the executor rechecks them.
     pub rows: u64,
     /// Bytes of answers, after decompression.
     pub bytes: u64,
@@ -83,6 +85,7 @@ impl Rows {
         self.shared.report.wake_with(waker);
     }
 
+    /// What the scan has cost until now; it can be asked for at any time.
     pub fn stats(&self) -> ScanStats {
         self.shared.stats()
     }

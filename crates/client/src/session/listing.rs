@@ -10,23 +10,32 @@ use crate::session::store::{Grant, Store};
 /// A session, or a grant that has none. Times are milliseconds since 1970.
 #[derive(Clone, Debug)]
 pub struct SessionRow {
+    /// The number of the user mapping that it belongs to.
     pub mapping: u32,
+    /// Whether it can be used, and is.
     pub state: SessionState,
+    /// When the session was signed in; none for a grant without a session.
     pub opened: Option<u64>,
+    /// When the last request began or ended.
     pub last_used: Option<u64>,
+    /// How many requests it has served.
     pub requests: Option<u64>,
+    /// When the access token expires; none without a token, or if the server did not say.
     pub access_expires: Option<u64>,
     /// By Acumatica's default life of 30 days.
     pub refresh_expires: Option<u64>,
 }
 
+/// What a session or a grant is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionState {
     /// A request is under way.
     Busy,
+    /// Signed in, and free for a request.
     Idle,
+    /// A backend is signing in.
     SigningIn,
-    /// Somebody was killed while signing in; the server may hold a session that nobody can use.
+    /// A backend was killed while it signed in; the server may hold a session that nobody can use.
     CutOff,
     /// There are tokens, and no session.
     SignedOut,
@@ -35,6 +44,7 @@ pub enum SessionState {
 }
 
 impl SessionState {
+    /// The state as `acumatica_sessions()` shows it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Busy => "busy",

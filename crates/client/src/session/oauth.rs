@@ -57,7 +57,9 @@ impl Token {
 /// What an authorization has brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authorized {
+    /// Login name of the tenant; empty if the configuration names none.
     pub company: String,
+    /// The scopes that were granted, separated by blanks.
     pub scope: String,
     /// Milliseconds since 1970.
     pub access_expires: Option<u64>,
@@ -321,7 +323,7 @@ impl Connection {
     }
 }
 
-/// The address at which a person lets this server in, and the state that will come back with the answer.
+/// The URL of the authorization page, and the state that will come back with the answer.
 /// What is needed to go on is kept for an hour.
 pub(crate) fn begin(config: &Config, store: &Store) -> Result<(String, Secret)> {
     let app = app_of(config)?;

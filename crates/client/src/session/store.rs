@@ -4,17 +4,13 @@
 //! however it dies. State is replaced by renaming, so that it can be read without the lock and is never
 //! half written. All of it is sealed with the cluster's key.
 //!
-//! | file | what it is |
-//! |---|---|
-//! | `queue.M.lock` | held by whoever of user mapping M is next to be given a session |
-//! | `demand.lock` | held by someone who has waited for long enough to be let in by another mapping |
-//! | `sign-in.lock` | held while somebody signs in |
-//! | `session.N`, `session.N.lock` | a session; the lock is held for the length of a request |
-//! | `user.M.lock` | shared by all backends that use user mapping M |
-//! | `grant.M`, `grant.M.lock` | the OAuth tokens of user mapping M; the lock is held while they are renewed |
-//! | `pending.M` | authorizations that were begun for user mapping M |
-//! | `learnt.M`, `learnt.M.lock` | what was learnt of the server for user mapping M; the lock is held while it is written |
-//! | `dropped.M` | user mapping M is no more |
+//! | file | what it is | |---|---| | `queue.M.lock` | held by whoever of user mapping M is next to be given a session |
+//! | `demand.lock` | held by someone who has waited for long enough to be let in by another mapping | | `sign-in.lock`
+//! | held while somebody signs in | | `session.N`, `session.N.lock` | a session; the lock is held for the length of a
+//! request | | `user.M.lock` | shared by all backends that use user mapping M | | `grant.M`, `grant.M.lock` | the OAuth
+//! tokens of user mapping M; the lock is held while they are renewed | | `pending.M` | authorizations that were begun
+//! for user mapping M | | `learnt.M`, `learnt.M.lock` | what was learnt of the server for user mapping M; the lock is
+//! held while it is written | | `dropped.M` | user mapping M is no more |
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -175,12 +171,12 @@ impl Store {
         servers.filter_map(|directory| Self::open(&directory, Arc::clone(sealer)).ok()).collect()
     }
 
-    /// The turn to look for a session. Whoever waits has it before whoever comes back for more.
+    /// Waits for the turn to look for a session; the backends of a mapping have it one after the other.
     pub async fn turn(&self, mapping: u32) -> Result<Held> {
         hold(&self.directory.join(format!("queue.{mapping}.lock"))).await
     }
 
-    /// Has other mappings give way, unless somebody does so already.
+    /// Asks the backends of other mappings to leave their sessions, unless another backend asks already.
     pub fn try_demand(&self) -> Result<Option<Held>> {
         try_hold(&self.directory.join("demand.lock"))
     }

@@ -28,7 +28,7 @@ const FURTHER_SESSION: Duration = Duration::from_millis(10);
 const LEFT_ALONE: u64 = 250;
 /// Who has waited for so long may close the session of another mapping between two of its requests.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// For how long a session is left to somebody like that.
+/// For how long a session is left to a backend that has waited for `PATIENCE`.
 const WAY: Duration = Duration::from_millis(100);
 
 /// What a look at all places finds.
@@ -196,7 +196,8 @@ impl Connection {
         let _ = self.tasks.spawn(async move { connection.logout(&lease).await }).await;
     }
 
-    /// Whether a session of ours is good for what is signed in to in the way `wanted`.
+    /// Whether a session can serve requests that sign in as `wanted`: it is open, and of this user mapping with these
+    /// options.
     fn serves(&self, record: &SessionRecord, wanted: SignIn) -> bool {
         record.open
             && record.mapping == self.config.state.mapping
