@@ -7,6 +7,7 @@
 
 use std::cell::OnceCell;
 use std::io::{Read, Write};
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -43,7 +44,7 @@ type Waker = Box<dyn Fn() + Send + Sync>;
 
 /// The backend's end of a socket pair. It becomes readable when the scan or job has something new.
 #[derive(Debug)]
-struct Alarm(UnixStream);
+struct Alarm(UnixStream, Reserved);
 
 impl Io {
     /// Starts the thread.
@@ -129,7 +130,7 @@ fn poll<T>(next: impl Fn() -> Option<T>, notices: impl Fn() -> Vec<Notice>) -> P
 /// another poll must find what arrived before.
 fn sleep(alarm: &OnceCell<Alarm>, set_waker: impl FnOnce(Waker)) {
     const EVENTS: u32 = pg_sys::WL_LATCH_SET | pg_sys::WL_SOCKET_READABLE | pg_sys::WL_EXIT_ON_PM_DEATH;
-    let Some(Alarm(socket)) = alarm.get() else {
+    let Some(Alarm(socket, _)) = alarm.get() else {
         let (new, waker) = or_raise(Alarm::new());
         set_waker(waker);
         let _ = alarm.set(new);
@@ -168,25 +169,42 @@ impl Alarm {
             .detail(reason.to_string())
             .hint("Raise the limit of open files, or lower max_files_per_process.")
         };
+        let reserved = Reserved::new().map_err(failed)?;
         let (socket, other) = UnixStream::pair().map_err(failed)?;
         for end in [&socket, &other] {
             end.set_nonblocking(true).map_err(failed)?;
         }
-        // SAFETY: both calls only add to a counter, which makes PostgreSQL keep fewer files open, and cannot fail. `drop`
-        // subtracts them.
-        unsafe {
-            pg_sys::ReserveExternalFD();
-            pg_sys::ReserveExternalFD();
-        }
         // The result of the write is ignored: if the socket is full, it is readable already.
-        Ok((Self(socket), Box::new(move || drop((&other).write(&[1])))))
+        Ok((Self(socket, reserved), Box::new(move || drop((&other).write(&[1])))))
     }
 }
 
-impl Drop for Alarm {
+/// The two file descriptors of a socket pair, out of those that PostgreSQL leaves to extensions. It stays on the backend's
+/// thread, which the raw pointer marks.
+#[derive(Debug)]
+struct Reserved(PhantomData<*const ()>);
+
+impl Reserved {
+    fn new() -> std::io::Result<Self> {
+        // SAFETY: both calls only count, on the backend's thread, and do not raise. `drop` subtracts what they add.
+        unsafe {
+            if !pg_sys::AcquireExternalFD() {
+                return Err(std::io::Error::last_os_error());
+            }
+            if !pg_sys::AcquireExternalFD() {
+                let error = std::io::Error::last_os_error();
+                pg_sys::ReleaseExternalFD();
+                return Err(error);
+            }
+        }
+        Ok(Self(PhantomData))
+    }
+}
+
+impl Drop for Reserved {
     fn drop(&mut self) {
-        // SAFETY: both calls only subtract from a counter, to which `new` has added. An `Alarm` never leaves the backend's
-        // thread: its owners are in `OnceCell`s, which are not Sync.
+        // SAFETY: both calls only subtract from the counter to which `new` has added. A `Reserved` is not Send, so this is
+        // the backend's thread.
         unsafe {
             pg_sys::ReleaseExternalFD();
             pg_sys::ReleaseExternalFD();

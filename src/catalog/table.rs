@@ -337,11 +337,15 @@ fn register_callbacks() {
     // SAFETY: PostgreSQL never unloads a library, so the callbacks stay valid.
     unsafe {
         pg_sys::CacheRegisterRelcacheCallback(Some(table_changed), pg_sys::Datum::from(0));
-        pg_sys::CacheRegisterSyscacheCallback(
-            pg_sys::SysCacheIdentifier::FOREIGNSERVEROID as i32,
-            Some(server_changed),
-            pg_sys::Datum::from(0),
-        );
+        // A table keeps the name of its schema, too, whose renaming invalidates no table.
+        for cache in [pg_sys::SysCacheIdentifier::FOREIGNSERVEROID, pg_sys::SysCacheIdentifier::NAMESPACEOID]
+        {
+            pg_sys::CacheRegisterSyscacheCallback(
+                cache as i32,
+                Some(catalog_changed),
+                pg_sys::Datum::from(0),
+            );
+        }
     }
 }
 
@@ -356,10 +360,10 @@ unsafe extern "C-unwind" fn table_changed(_argument: pg_sys::Datum, oid: pg_sys:
     INVALIDATIONS.set(INVALIDATIONS.get() + 1);
 }
 
-/// Called when a foreign server was invalidated. It drops all entries: the hash does not name the server, and reading a
-/// definition again is cheap.
+/// Called when a foreign server or a schema was invalidated. It drops all entries: the hash does not name the object, and
+/// reading a definition again is cheap.
 #[pg_guard]
-unsafe extern "C-unwind" fn server_changed(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {
+unsafe extern "C-unwind" fn catalog_changed(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {
     TABLES.with_borrow_mut(HashMap::clear);
     INVALIDATIONS.set(INVALIDATIONS.get() + 1);
 }

@@ -21,7 +21,7 @@ pub struct Received {
 
 /// The place of a row in its batch and in the scan.
 #[derive(Clone, Copy, Debug)]
-pub struct Position {
+pub struct RowPosition {
     pub index: usize,
     /// From 1 on. An error names a row without a key by it.
     pub number: u64,
@@ -53,10 +53,10 @@ impl Received {
     }
 
     /// The row under the cursor, which moves on. [`Received::advance`] has returned true.
-    pub fn take(&mut self) -> (&Batch, Position) {
+    pub fn take(&mut self) -> (&Batch, RowPosition) {
         self.taken += 1;
         self.row += 1;
-        (&self.batches[self.batch], Position { index: self.row - 1, number: self.taken })
+        (&self.batches[self.batch], RowPosition { index: self.row - 1, number: self.taken })
     }
 
     /// Goes back to the first row; false if it was dropped.

@@ -10,7 +10,7 @@ use pgrx::prelude::*;
 
 use crate::backend::error::Refusal;
 use crate::executor::convert::{Converter, readable};
-use crate::executor::received::Position;
+use crate::executor::received::RowPosition;
 
 /// Stores a row in the slot. An error about a value names the row and the field.
 ///
@@ -21,7 +21,7 @@ pub unsafe fn store(
     columns: &mut [(usize, Converter)],
     request: &ScanRequest,
     batch: &Batch,
-    row: Position,
+    row: RowPosition,
     slot: *mut pg_sys::TupleTableSlot,
 ) {
     let cells = batch.row(row.index);

@@ -26,6 +26,10 @@ enum Position {
     Upper,
 }
 
+impl Position {
+    const COUNT: usize = Self::Upper as usize + 1;
+}
+
 /// The plan of a scan.
 #[derive(Debug, Default, PartialEq)]
 pub struct Plan {
@@ -110,16 +114,21 @@ impl Plan {
     pub unsafe fn to_list(&self) -> *mut pg_sys::List {
         // SAFETY: the functions only allocate in the current context, as the caller allows, and raise if memory is short.
         let list = unsafe {
-            // In the order of `Position`.
-            let parts = [
+            let mut parts = [std::ptr::null_mut(); Position::COUNT];
+            let mut put = |position: Position, part| parts[position as usize] = part;
+            put(
+                Position::Attributes,
                 integers(self.attributes.iter().map(|attribute| i32::from(*attribute))).cast(),
-                number(i64::from(self.limit.unwrap_or(0))),
+            );
+            put(Position::Limit, number(i64::from(self.limit.unwrap_or(0))));
+            put(
+                Position::Arguments,
                 integers(self.arguments.iter().map(|attribute| i32::from(*attribute))).cast(),
-                integers(self.keys.iter().map(|key| key.to_number())).cast(),
-                string(&ascii_json(&self.conditions)),
-                string(&ascii_json(&self.kept)),
-                number(Upper::to_number(self.upper)),
-            ];
+            );
+            put(Position::Keys, integers(self.keys.iter().map(|key| key.to_number())).cast());
+            put(Position::Conditions, string(&ascii_json(&self.conditions)));
+            put(Position::Kept, string(&ascii_json(&self.kept)));
+            put(Position::Upper, number(Upper::to_number(self.upper)));
             parts.into_iter().fold(std::ptr::null_mut(), |list, part| pg_sys::lappend(list, part))
         };
         // In a debug build each plan tests the round trip.

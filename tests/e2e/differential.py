@@ -283,8 +283,9 @@ class Dialect:
         sql = query.steps[0]()
         if foreign[1] or not sql.startswith("SELECT") or self.rng.random() < 0.7:
             return None
-        time.sleep(0.01)  # a request that was dropped may be noted late
-        self.request_log()
+        time.sleep(0.01)
+        while self.request_log():  # a request that was dropped may be noted late
+            time.sleep(0.1)
         result = self.foreign.raw.exec_(f"EXPLAIN (VERBOSE, COSTS OFF) {sql}".encode())
         requests = self.request_log()
         if result.status != psycopg.pq.ExecStatus.TUPLES_OK or requests:
@@ -316,8 +317,7 @@ class Dialect:
                 if changed:
                     break
 
-    def describe(self, query, number):
-        difference, requests = self.both(query)
+    def describe(self, query, number, difference):
         self.shrink(query)
         smaller, requests = self.both(query)
         tables = [table for table in self.tables if name(table.title) in " ".join(step() for step in query.steps)]
@@ -366,7 +366,7 @@ def run(title, seed, most):
         difference = compare(query, foreign, local) or dialect.explain(query, foreign)
         if difference:
             failures.append(difference)
-            print(dialect.describe(query, number), flush=True)
+            print(dialect.describe(query, number, difference), flush=True)
             if len(failures) >= MOST_FAILURES:
                 break
     done = number + 1 if not ONLY else 1

@@ -7,9 +7,10 @@
 //! 5. `$select`: the refused fields that no row has are left out of it; else all fields are asked for.
 //!
 //! What was refused, and for which fields, is remembered in `metadata/learnt.rs`, which all backends share. There each rung
-//! has a topic with an expiry. [`Ladder::as_known`] begins at the rung that the memory tells, and issues the NOTICE; the
-//! failure of a server that may pass by itself is not remembered. No rung changes the rows: what the server does not do,
-//! the executor does.
+//! has a topic with an expiry. [`Ladder::as_known`] begins at the rung that the memory tells, and issues the NOTICE. A failure
+//! that may pass by itself is remembered only if the same request without the blamed part works. No rung changes the rows:
+//! what the server does not do, the executor does. Pages by key have a ladder of their own, of two rungs, for the time of
+//! a scan (`read/pages`).
 
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
@@ -212,8 +213,8 @@ impl Ladder<'_> {
         }
         if !asked.order.is_empty() && may_be_of_condition(why.kind) {
             let fields: Vec<&str> = asked.order.iter().map(|by| by.field.as_str()).collect();
-            // Which of several it is about is not known.
-            if let ([_], false) = (fields.as_slice(), why.may_pass) {
+            // Of several fields, or beside a condition, it is not known what the refusal is about.
+            if let ([_], None, false) = (fields.as_slice(), &asked.filter, why.may_pass) {
                 let place = learnt::place(&asked.target);
                 self.site.learnt.add(Topic::Order, &place, &fields, &told(&why));
             }

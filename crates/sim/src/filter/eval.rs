@@ -1,7 +1,7 @@
 //! A filter bound to columns, and its value on a row.
 //!
 //! Text compares as in SQL Server. OData's rules for null hold: `null ne 5` and `not (null eq 5)` are true, an order
-//! comparison with null is false, a function of null is null, and null is not true (DESIGN.md §4).
+//! comparison with null is false, a function of null is null, and null is not true (docs/acumatica.md).
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
