@@ -4,13 +4,17 @@
 //! however it dies. State is replaced by renaming, so that it can be read without the lock and is never
 //! half written. All of it is sealed with the cluster's key.
 //!
-//! | file | what it is | |---|---| | `queue.M.lock` | held by whoever of user mapping M is next to be given a session |
-//! | `demand.lock` | held by someone who has waited for long enough to be let in by another mapping | | `sign-in.lock`
-//! | held while somebody signs in | | `session.N`, `session.N.lock` | a session; the lock is held for the length of a
-//! request | | `user.M.lock` | shared by all backends that use user mapping M | | `grant.M`, `grant.M.lock` | the OAuth
-//! tokens of user mapping M; the lock is held while they are renewed | | `pending.M` | authorizations that were begun
-//! for user mapping M | | `learnt.M`, `learnt.M.lock` | what was learnt of the server for user mapping M; the lock is
-//! held while it is written | | `dropped.M` | user mapping M is no more |
+//! | file | what it is |
+//! |---|---|
+//! | `queue.M.lock` | held by whoever of user mapping M is next to be given a session |
+//! | `demand.lock` | held by someone who has waited for long enough to be let in by another mapping |
+//! | `sign-in.lock` | held while somebody signs in |
+//! | `session.N`, `session.N.lock` | a session; the lock is held for the length of a request |
+//! | `user.M.lock` | shared by all backends that use user mapping M |
+//! | `grant.M`, `grant.M.lock` | the OAuth tokens of user mapping M; the lock is held while they are renewed |
+//! | `pending.M` | authorizations that were begun for user mapping M |
+//! | `learnt.M`, `learnt.M.lock` | what was learnt of the server for user mapping M; the lock is held while it is written |
+//! | `dropped.M` | user mapping M is no more |
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
