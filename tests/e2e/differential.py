@@ -286,7 +286,10 @@ class Dialect:
         time.sleep(0.01)
         while self.request_log():  # a request that was dropped may be noted late
             time.sleep(0.1)
-        result = self.foreign.raw.exec_(f"EXPLAIN (VERBOSE, COSTS OFF) {sql}".encode())
+        # In the zone of the query: a time in it may be out of range in another.
+        settings = "".join(f"SET LOCAL {setting};" for setting in query.settings)
+        result = self.foreign.raw.exec_(f"BEGIN;{settings}EXPLAIN (VERBOSE, COSTS OFF) {sql}".encode())
+        self.foreign.raw.exec_(b"ROLLBACK")
         requests = self.request_log()
         if result.status != psycopg.pq.ExecStatus.TUPLES_OK or requests:
             return f"EXPLAIN: {result.error_message.decode()} {requests}"
