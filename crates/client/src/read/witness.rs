@@ -88,7 +88,8 @@ pub(crate) async fn check(
     }
     let names = match doubted.is_empty() {
         false => doubted.clone(),
-        true if unkeyed.len() > 1 => vec![shape(&filter)],
+        // `doubted` looks at all of the condition, also at what is not sent of it.
+        true if unkeyed.len() > 1 => request.filter.iter().chain([&filter]).map(shape).collect(),
         true => unkeyed.clone(),
     };
     learnt.add(Topic::Doubt, &place, &names, "");
