@@ -88,8 +88,7 @@ pub(crate) async fn check(
     }
     let names = match doubted.is_empty() {
         false => doubted.clone(),
-        // `doubted` looks at all of the condition, also at what is not sent of it.
-        true if unkeyed.len() > 1 => request.filter.iter().chain([&filter]).map(shape).collect(),
+        true if unkeyed.len() > 1 => shapes(request, &filter),
         true => unkeyed.clone(),
     };
     learnt.add(Topic::Doubt, &place, &names, "");
@@ -126,6 +125,12 @@ fn shape(filter: &Filter) -> String {
     tests.sort();
     tests.dedup();
     tests.join("; ")
+}
+
+/// The names in the memory of fields that are found one by one and not together: [`doubted`] looks at all of the condition,
+/// also at what is not `sent` of it.
+fn shapes(request: &ScanRequest, sent: &Filter) -> Vec<String> {
+    request.filter.iter().chain([sent]).map(shape).collect()
 }
 
 struct Witnesses<'a> {
@@ -295,6 +300,8 @@ fn literal(batch: &Batch, cell: Cell, ty: ColumnType) -> Option<Literal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seal::Sealer;
+    use crate::session::store::Store;
     use acumatica_pushdown::{Field, Slack};
 
     fn test(name: &str, key: bool, test: Test) -> Filter {
@@ -316,6 +323,24 @@ mod tests {
         let filter = Filter::And(vec![test("OrderNbr", true, eq()), test("Status", false, eq())]);
         assert_eq!(unkeyed(&filter), ["Status"]);
         assert_eq!(unkeyed(&test("OrderNbr", true, eq())), [""; 0]);
+    }
+
+    /// Else the scan asks again and again, and ends as an error.
+    #[test]
+    fn what_is_doubted_is_known_again_beside_a_condition_that_is_not_sent() {
+        let directory = tempfile::tempdir().unwrap();
+        let sealer = Arc::new(Sealer::open(&directory.path().join("key")).unwrap());
+        let store = Store::open(&directory.path().join("1/2"), sealer).unwrap();
+        let learnt = Learnt::new(store, 7, "site".to_owned());
+        let nulls = Filter::Or(vec![test("A", false, Test::Null), test("B", false, Test::Null)]);
+        let unsent = test("Note", false, compare(Comparison::Gt, "x"));
+        let mut request = crate::request::tests::request("Form", &[("A", ColumnType::Text)], &[]);
+        request.filter = Some(Filter::And(vec![nulls.clone(), unsent]));
+        assert!(doubted(&request, &learnt).is_empty());
+        learnt.add(Topic::Doubt, &learnt::place(&request.target), &shapes(&request, &nulls), "");
+        assert!(!doubted(&request, &learnt).is_empty());
+        request.filter = Some(nulls);
+        assert!(!doubted(&request, &learnt).is_empty());
     }
 
     #[test]
