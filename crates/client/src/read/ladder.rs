@@ -12,11 +12,11 @@
 //! what the server does not do, the executor does. Pages by key have a ladder of their own, of two rungs, for the time of
 //! a scan (`read/pages`).
 
-use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use acumatica_pushdown::Filter;
 
+use crate::config::digest;
 use crate::decode::{Batch, ColumnType, RowDecoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata::discover::Asker;
@@ -415,9 +415,8 @@ fn rows_only(asked: &ScanRequest, why: &Error) -> Error {
 /// The name of a refusal to count or to skip in the memory. It stands for the very same request, since a refusal may be
 /// about a value, or about the room that the table's own filter leaves.
 fn whole(asked: &ScanRequest) -> String {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(format!("{:?} {:?} {:?}", asked.own_filter, asked.filter, asked.order).as_bytes());
-    format!("{} {:016x}", if asked.count { "count" } else { "skip" }, hasher.finish())
+    let what = if asked.count { "count" } else { "skip" };
+    digest(&[what, &format!("{:?} {:?} {:?}", asked.own_filter, asked.filter, asked.order)])
 }
 
 /// The fields of the conditions and of the order.
