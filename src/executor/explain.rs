@@ -107,8 +107,8 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
     }
 }
 
-/// Expressions whose values are not known before the scan begins. In the address each is a placeholder that
-/// percent-encoding leaves as it is, so that EXPLAIN can show the SQL of the expression, which has spaces.
+/// Expressions whose values are not known before the scan begins. In the address each is a placeholder, in braces that a
+/// path has percent-encoded, so that EXPLAIN can show the SQL of the expression, which has spaces.
 #[derive(Default)]
 struct Placeholders(RefCell<Vec<String>>);
 
@@ -128,7 +128,9 @@ impl Placeholders {
         let known = self.0.borrow();
         let each = known.iter().enumerate();
         each.fold(url, |url, (index, sql)| {
-            url.replace(&format!("{{expression-{index}}}"), &format!("{{{sql}}}"))
+            let shown = format!("{{{sql}}}");
+            url.replace(&format!("{{expression-{index}}}"), &shown)
+                .replace(&format!("%7Bexpression-{index}%7D"), &shown)
         })
     }
 }

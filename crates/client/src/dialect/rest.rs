@@ -229,7 +229,7 @@ fn record(request: &ScanRequest, list: &str, query: String) -> Option<RecordAddr
     let key: Vec<(Vec<String>, String)> =
         key.into_iter().map(|path| value(&path).map(|value| (path, value))).collect::<Option<_>>()?;
     let certain = key.iter().any(|(path, _)| path[0] == "id");
-    let segments: Vec<String> = key.iter().map(|(_, value)| encode_value(value)).collect();
+    let segments: Vec<String> = key.iter().map(|(_, value)| encode_segment(value)).collect();
     (!key.is_empty()).then(|| RecordAddress {
         path: format!("{list}/{}", segments.join("/")),
         query,
@@ -241,11 +241,6 @@ fn record(request: &ScanRequest, list: &str, query: String) -> Option<RecordAddr
 /// Whether a text can stand between the slashes of an address, where `..` has a meaning and spaces at the ends are lost.
 fn is_segment(text: &str) -> bool {
     fits_path(text) && text.trim() == text && !text.starts_with('.') && !text.ends_with('.')
-}
-
-/// Leaves the placeholder of EXPLAIN readable.
-fn encode_value(value: &str) -> String {
-    if value.starts_with('{') { value.to_owned() } else { encode_segment(value) }
 }
 
 /// What queries of a list are made of.
