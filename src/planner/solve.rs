@@ -17,15 +17,17 @@ const INT4_TO_NUMERIC: u32 = 1740;
 const INT8_TO_NUMERIC: u32 = 1781;
 const NUMERIC_TO_DOUBLE: u32 = 1746;
 
-/// The expression that a value is.
+/// The expression that computes a value: the inverses applied in order.
 ///
 /// # Safety
-/// The values are expressions, of numbers if there are inverses.
+/// `value` holds expressions of the current planner run; if it has inverses, of types int2, int4, int8 or numeric. The nodes
+/// made here are allocated in the current memory context, which is the planner's.
 pub unsafe fn built(value: Solved<Expr>) -> Expr {
     if value.inverses.is_empty() {
         return value.of;
     }
-    // SAFETY: as the caller says; what is made of them is palloc'd.
+    // SAFETY: by the caller's guarantee the expressions are of types that `as_numeric` takes, so each function is called with
+    // numerics. The constructors only allocate, and raise if memory is short.
     unsafe {
         let mut built = as_numeric(value.of);
         for inverse in value.inverses {
@@ -54,8 +56,10 @@ pub unsafe fn built(value: Solved<Expr>) -> Expr {
     }
 }
 
+/// # Safety
+/// As for [`built`], without a value.
 unsafe fn zero() -> Expr {
-    // SAFETY: palloc only.
+    // SAFETY: an int4 is passed by value, as its Const says. The constructors only allocate in the planner's context.
     unsafe {
         let datum = pg_sys::Datum::from(0_i32);
         let zero = pg_sys::makeConst(pg_sys::INT4OID, -1, pg_sys::InvalidOid, 4, datum, false, true);
@@ -63,8 +67,10 @@ unsafe fn zero() -> Expr {
     }
 }
 
+/// # Safety
+/// `value` is an expression of type int2, int4, int8 or numeric.
 unsafe fn as_numeric(value: Expr) -> Expr {
-    // SAFETY: an expression of a number.
+    // SAFETY: the function that is called takes the type that `base_type` has found.
     unsafe {
         match base_type(value) {
             pg_sys::INT2OID => call_one(INT2_TO_NUMERIC, value),
@@ -75,21 +81,27 @@ unsafe fn as_numeric(value: Expr) -> Expr {
     }
 }
 
+/// # Safety
+/// `function` takes one argument of the type of `argument`, and returns a numeric.
 unsafe fn call_one(function: u32, argument: Expr) -> Expr {
-    // SAFETY: palloc only.
+    // SAFETY: the list has the one argument that the caller guarantees.
     unsafe { numeric_call(function, pg_sys::lappend(std::ptr::null_mut(), argument.cast())) }
 }
 
+/// # Safety
+/// `function` takes two numerics, as `left` and `right` are, and returns one.
 unsafe fn call(function: u32, left: Expr, right: Expr) -> Expr {
-    // SAFETY: palloc only.
+    // SAFETY: the list has the two arguments that the caller guarantees.
     unsafe {
         let list = pg_sys::lappend(std::ptr::null_mut(), left.cast());
         numeric_call(function, pg_sys::lappend(list, right.cast()))
     }
 }
 
+/// # Safety
+/// `function` takes `arguments`, and returns a numeric.
 unsafe fn numeric_call(function: u32, arguments: *mut pg_sys::List) -> Expr {
-    // SAFETY: palloc only; the function takes these arguments and returns a numeric.
+    // SAFETY: the result type is that of the function, by the caller's guarantee. The constructor only allocates.
     unsafe {
         pg_sys::makeFuncExpr(
             function.into(),
