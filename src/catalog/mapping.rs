@@ -17,7 +17,7 @@ use crate::backend::error::{self, Refusal, or_raise};
 use crate::backend::io::{Io, Running};
 use crate::backend::state;
 use crate::catalog::names::{literal, quoted, role_name};
-use crate::catalog::option::{Object, Options, option_list};
+use crate::catalog::option::{Layers, Object, Options, option_list};
 use crate::catalog::server::Server;
 
 /// A user mapping with valid options.
@@ -96,6 +96,7 @@ impl Mapping {
     /// The client's configuration: the options of the server, and the credentials of this mapping.
     fn config(&self, server: &Server) -> Result<Config, Refusal> {
         let Self { oid, options, .. } = self;
+        let of_server = Layers(&[&server.options]);
         server.check_mapping(options)?;
         let text = |name: &str| options.get(name).unwrap_or_default().to_owned();
         let login = || {
@@ -106,12 +107,11 @@ impl Mapping {
             Ok::<_, Refusal>(App {
                 client_id: text("client_id"),
                 client_secret: secret(server, self, "client_secret")?,
-                scope: server.options.get_or_default("scope").to_owned(),
-                callback_url: server.options.get_or_default("callback_url").to_owned(),
+                scope: of_server.text("scope").unwrap_or_default(),
+                callback_url: of_server.text("callback_url").unwrap_or_default(),
             })
         };
-        let own = |name: &str| server.options.get(name).map(str::to_owned);
-        let file = |name: &str| server.options.get(name).map(PathBuf::from);
+        let file = |name: &str| of_server.get(name).map(PathBuf::from);
         let proxy_credentials = match options.get("proxy_user") {
             Some(user) => secret(server, self, "proxy_password")?.map(|password| (user.to_owned(), password)),
             None => None,
@@ -119,7 +119,7 @@ impl Mapping {
         let config = Config {
             server: server.name.clone(),
             instance: server.instance.clone(),
-            company: own("company"),
+            company: of_server.text("company"),
             odata_version: server.odata_version(),
             credentials: match server.strategy() {
                 "Cookie" => Credentials::Cookie(login()?),
@@ -131,18 +131,18 @@ impl Mapping {
                 }
                 _ => Credentials::Basic(login()?),
             },
-            branch: own("branch"),
-            locale: own("locale"),
-            operation_timeout: Duration::from_secs(server.options.integer("operation_timeout")),
+            branch: of_server.text("branch"),
+            locale: of_server.text("locale"),
+            operation_timeout: Duration::from_secs(of_server.number("operation_timeout")),
             transport: Transport {
                 ca_file: file("ca_file"),
                 client_identity: file("client_cert_file").zip(file("client_key_file")),
-                proxy: own("proxy").map(|url| Proxy { url, credentials: proxy_credentials }),
-                verify_certificate: server.options.get_or_default("verify_certificate") == "true",
+                proxy: of_server.text("proxy").map(|url| Proxy { url, credentials: proxy_credentials }),
+                verify_certificate: of_server.is("verify_certificate"),
             },
-            max_sessions: u32::try_from(server.options.integer("max_sessions")).unwrap_or(1),
-            basic_sessions: u32::try_from(server.options.integer("basic_sessions")).unwrap_or(0),
-            idle_logout: Duration::from_secs(server.options.integer("idle_logout")),
+            max_sessions: of_server.number("max_sessions"),
+            basic_sessions: of_server.number("basic_sessions"),
+            idle_logout: Duration::from_secs(of_server.number("idle_logout")),
             state: SharedState {
                 root: state::root(),
                 directory: state::directory(server.oid),

@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use crate::backend::encoding::from_server;
 use crate::backend::error::{Refusal, or_raise};
 use crate::catalog::names::{quoted, role_name};
-use crate::catalog::option::{Object, Options, option_list, parse_url};
+use crate::catalog::option::{Layers, Object, Options, option_list, parse_url};
 
 /// A foreign server with valid options.
 #[derive(Clone, Debug)]
@@ -49,11 +49,11 @@ impl Server {
 
     /// The name and version of the contract endpoint: options of the object before those of the server. If neither has one,
     /// an endpoint in the server's `url` is used.
-    pub fn endpoint_for<'a>(&'a self, object: &'a Options) -> (&'a str, Option<&'a str>) {
-        let own = |name: &str| object.get(name).or_else(|| self.options.get(name));
-        match (own("endpoint_name"), own("endpoint_version"), self.instance.endpoint()) {
-            (None, None, Some((name, version))) => (name, Some(version)),
-            (name, version, _) => (name.unwrap_or(self.options.get_or_default("endpoint_name")), version),
+    pub fn endpoint_for(&self, object: &Options) -> (String, Option<String>) {
+        let options = Layers(&[object, &self.options]);
+        match (options.given("endpoint_name"), options.given("endpoint_version"), self.instance.endpoint()) {
+            (None, None, Some((name, version))) => (name.to_owned(), Some(version.to_owned())),
+            _ => (options.text("endpoint_name").unwrap_or_default(), options.text("endpoint_version")),
         }
     }
 

@@ -84,14 +84,13 @@ fn text(setting: &Text) -> Option<String> {
     setting.get().map(|text| unsafe { from_server(text.as_ptr()) }).filter(|text| !text.is_empty())
 }
 
-/// The context of a request: the session's settings, else the options that `inherited` returns.
+/// The context of a request: the session's settings, else `options`, those of the table.
 ///
 /// # Errors
 /// `acumatica_fdw.business_date` is not a date.
-pub fn context<'a>(inherited: impl Fn(&str) -> Option<&'a str>) -> Result<Context, Refusal> {
-    let own = |setting: &Text, option: &str| text(setting).or_else(|| inherited(option).map(str::to_owned));
-    let shown = |setting: &GucSetting<bool>, option: &str| setting.get() || inherited(option) == Some("true");
-    let business_date = own(&BUSINESS_DATE, "business_date");
+pub fn context(options: &Context) -> Result<Context, Refusal> {
+    let own = |setting: &Text, option: &Option<String>| text(setting).or_else(|| option.clone());
+    let business_date = own(&BUSINESS_DATE, &options.business_date);
     if let Some(day) = business_date.as_deref().filter(|day| !is_date(day)) {
         return Err(Refusal::new(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -100,10 +99,10 @@ pub fn context<'a>(inherited: impl Fn(&str) -> Option<&'a str>) -> Result<Contex
         .hint("It must be a day such as 2024-12-31."));
     }
     Ok(Context {
-        branch: own(&BRANCH, "branch"),
-        locale: own(&LOCALE, "locale"),
+        branch: own(&BRANCH, &options.branch),
+        locale: own(&LOCALE, &options.locale),
         business_date,
-        show_archived: shown(&SHOW_ARCHIVED, "show_archived"),
-        show_deleted: shown(&SHOW_DELETED, "show_deleted"),
+        show_archived: SHOW_ARCHIVED.get() || options.show_archived,
+        show_deleted: SHOW_DELETED.get() || options.show_deleted,
     })
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use acumatica_client::decode::ColumnType;
-use acumatica_client::{Surface, Target, dialect_of};
+use acumatica_client::{Context, Surface, Target, dialect_of};
 use acumatica_pushdown::{Dialect, Field, Reason};
 use pgrx::PgRelation;
 use pgrx::prelude::*;
@@ -13,7 +13,9 @@ use pgrx::prelude::*;
 use crate::backend::encoding::{from_server, to_server};
 use crate::backend::error::{Refusal, or_raise};
 use crate::catalog::names::quoted;
-use crate::catalog::option::{Object, Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST, option_list, unfit};
+use crate::catalog::option::{
+    Layers, Object, Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST, option_list, unfit,
+};
 use crate::catalog::server::Server;
 use crate::catalog::types;
 
@@ -37,6 +39,7 @@ pub struct Table {
     /// The name with its schema, quoted where SQL requires it.
     pub qualified: String,
     pub server: Server,
+    /// The table's own options as they were given, to compare them with a definition. All else reads the fields below.
     pub options: Options,
     /// The entity, detail, inquiry or class that the table reads.
     pub target: Target,
@@ -44,6 +47,14 @@ pub struct Table {
     pub dialect: Dialect,
     /// The maximum number of rows in a page.
     pub page_size: u32,
+    /// The number of rows that the planner assumes.
+    pub rows: Option<f64>,
+    /// The condition in the server's own syntax that restricts the rows of the table.
+    pub filter: Option<String>,
+    /// The name of the collation that the server sorts text by.
+    collation: Option<String>,
+    /// The branch, locale and so on of its requests, which the settings of a session override.
+    pub context: Context,
     /// The columns that are not dropped, in the order of their attribute numbers.
     pub columns: Vec<Column>,
     /// The key fields in order, with the types that they are decoded to; empty if no column has the option `key`.
@@ -55,17 +66,20 @@ pub struct Table {
 pub struct Column {
     pub attribute: i16,
     pub name: String,
+    /// Its options as they were given, to compare them with a definition. All else reads the fields below.
     pub options: Options,
     /// The path of its field in a record.
     pub path: Vec<String>,
     /// The type that its field is decoded to.
     pub ty: ColumnType,
     /// Its position in the key, from 1.
-    pub key: Option<u64>,
+    pub key: Option<u8>,
     /// Set if the column is a parameter of an inquiry.
     pub parameter: Option<Parameter>,
     /// The field that conditions on the column use, or the reason why none are sent.
     pub field: Result<Field, Reason>,
+    /// The server refuses its field in `$select` (docs/acumatica.md section 3): such a column has pushdown off.
+    pub is_unselectable: bool,
     /// The column's input function may refuse a value that the decoder accepts.
     pub may_refuse: bool,
 }
@@ -103,22 +117,31 @@ impl Table {
         let server = Server::load(server);
         let options = or_raise(Options::check(Object::Table, options));
         let target = or_raise(target(&server, &options));
-        let unpad = inherited(&options, &server, "unpad") == "true";
+        let layers = Layers(&[&options, &server.options]);
         // SAFETY: `relation` keeps the relcache entry open, whose `relname` is a C string.
         let name = unsafe { from_server((*(*relation.as_ptr()).rd_rel).relname.data.as_ptr()) };
         let descriptor = relation.tuple_desc();
         let columns: Vec<Column> = descriptor
             .iter()
             .filter(|attribute| !attribute.attisdropped)
-            .map(|attribute| Column::read(oid, attribute, &target, unpad))
+            .map(|attribute| Column::read(oid, attribute, &target, layers))
             .collect();
         Self {
             oid,
             qualified: qualified(&name, relation.namespace_oid()),
             name,
             dialect: dialect_of(&target, server.odata_version()),
-            page_size: options.get_integer("page_size").unwrap_or_else(|| server.options.integer("page_size"))
-                as u32,
+            page_size: layers.number("page_size"),
+            rows: layers.number_if_any("rows"),
+            filter: layers.text("filter"),
+            collation: layers.text("collation"),
+            context: Context {
+                branch: layers.text("branch"),
+                locale: layers.text("locale"),
+                business_date: layers.text("business_date"),
+                show_archived: layers.is("show_archived"),
+                show_deleted: layers.is("show_deleted"),
+            },
             key: key(&columns),
             columns,
             target,
@@ -127,13 +150,17 @@ impl Table {
         }
     }
 
-    /// The table's own option, else its server's, else the default.
-    pub fn inherited(&self, name: &str) -> &str {
-        inherited(&self.options, &self.server, name)
-    }
-
     pub fn surface(&self) -> Surface {
         self.target.surface
+    }
+
+    /// The value of its option `schema`, its own or the server's.
+    pub fn schema(&self) -> &'static str {
+        match self.target.surface {
+            Surface::Rest => SCHEMA_REST,
+            Surface::GenericInquiry => SCHEMA_ODATA,
+            Surface::Dac => SCHEMA_DAC,
+        }
     }
 
     pub fn column(&self, attribute: i16) -> Option<&Column> {
@@ -145,9 +172,10 @@ impl Table {
         self.columns.iter().filter(|column| column.parameter.is_some())
     }
 
-    /// The collation that the option `collation` says the server sorts text by. Raises if there is no such collation.
+    /// The collation that the option `collation` says the server sorts text by. Raises if there is no such collation. It is
+    /// looked up each time, because the name depends on `search_path`.
     pub fn collation(&self) -> Option<pg_sys::Oid> {
-        let name = to_server(self.options.get("collation")?);
+        let name = to_server(self.collation.as_ref()?);
         // SAFETY: get_collation_oid gets a list of one String node, which is what a collation name is; it raises if there
         // is none.
         unsafe {
@@ -174,12 +202,9 @@ fn qualified(name: &str, namespace: pg_sys::Oid) -> String {
     }
 }
 
-fn inherited<'a>(options: &'a Options, server: &'a Server, name: &str) -> &'a str {
-    options.get(name).unwrap_or_else(|| server.options.get_or_default(name))
-}
-
 fn target(server: &Server, options: &Options) -> Result<Target, Refusal> {
-    let schema = inherited(options, server, "schema");
+    let layers = Layers(&[options, &server.options]);
+    let schema = layers.get("schema").unwrap_or(SCHEMA_REST);
     let (surface, namings): (Surface, &[&str]) = match schema {
         SCHEMA_ODATA => (Surface::GenericInquiry, &["inquiry"]),
         SCHEMA_DAC => (Surface::Dac, &["entity"]),
@@ -211,9 +236,9 @@ fn target(server: &Server, options: &Options) -> Result<Target, Refusal> {
         name: name.to_owned(),
         form,
         detail,
-        endpoint_name: endpoint_name.to_owned(),
-        endpoint_version: endpoint_version.map(str::to_owned),
-        contract: inherited(options, server, "contract").parse().ok(),
+        endpoint_name,
+        endpoint_version,
+        contract: layers.number_if_any("contract"),
         function: options.get("function").map(str::to_owned),
         singleton: options.get("singleton") == Some("true"),
     })
@@ -224,7 +249,7 @@ impl Column {
         table: pg_sys::Oid,
         attribute: &pg_sys::FormData_pg_attribute,
         target: &Target,
-        unpad: bool,
+        outer: Layers,
     ) -> Self {
         // SAFETY: GetForeignColumnOptions returns a list of DefElems, which may be null, or raises.
         let options = unsafe { option_list(pg_sys::GetForeignColumnOptions(table, attribute.attnum)) };
@@ -239,9 +264,7 @@ impl Column {
             refuse_parameter(&name, target);
         }
         let ty = match types::column_type(attribute) {
-            ColumnType::Text if options.get("unpad").map_or(unpad, |own| own == "true") => {
-                ColumnType::Unpadded
-            }
+            ColumnType::Text if Layers(&[&[&options], outer.0].concat()).is("unpad") => ColumnType::Unpadded,
             ty => ty,
         };
         let path = path(target, &options, &name);
@@ -269,17 +292,18 @@ impl Column {
             name,
             path,
             ty,
-            key: options.get_integer("key"),
+            key: options.get("key").and_then(|position| position.parse().ok()),
             parameter,
             field,
+            is_unselectable: target.surface == Surface::Dac && options.get("pushdown") == Some("off"),
             may_refuse: types::may_refuse(attribute),
             options,
         }
     }
 
-    /// Whether the server refuses its field in `$select` (docs/acumatica.md section 3): such a column has pushdown off.
-    pub fn is_unselectable(&self, surface: Surface) -> bool {
-        surface == Surface::Dac && self.options.get("pushdown") == Some("off")
+    /// Its field as messages and requests name it: the path with slashes.
+    pub fn field_name(&self) -> String {
+        self.path.join("/")
     }
 }
 
@@ -312,8 +336,8 @@ fn refuse_parameter(column: &str, target: &Target) -> ! {
 
 /// The key fields, sorted by position. Raises if two columns have the same position.
 fn key(columns: &[Column]) -> Vec<(String, ColumnType)> {
-    let positioned = |column: &Column| Some((column.key?, column.path.join("/"), column.ty));
-    let mut keys: Vec<(u64, String, ColumnType)> = columns.iter().filter_map(positioned).collect();
+    let positioned = |column: &Column| Some((column.key?, column.field_name(), column.ty));
+    let mut keys: Vec<(u8, String, ColumnType)> = columns.iter().filter_map(positioned).collect();
     keys.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
     if let Some([(position, one, _), (_, other, _)]) =
         keys.array_windows().find(|[(one, ..), (other, ..)]| one == other)

@@ -290,10 +290,7 @@ fn acumatica_check(
 > {
     let server = server(name);
     let (endpoint_name, endpoint_version) = server.endpoint_for(&server.options);
-    let expected = Expected {
-        endpoint_name: endpoint_name.to_owned(),
-        endpoint_version: endpoint_version.map(str::to_owned),
-    };
+    let expected = Expected { endpoint_name, endpoint_version };
     let job = Mapping::find(&server, current_user()).and_then(|mapping| {
         with_client(&server, &mapping, |io, client| Ok(io.job(io.engine().check(client, expected))))
     });

@@ -152,10 +152,9 @@ fn groups(foreign_schema: &str) -> Vec<Group> {
         let table = Table::of(&relation);
         // SAFETY: the open table depends on its server, so the server exists.
         unsafe { compat::check_server_usage(table.server.oid, pg_sys::GetUserId()) };
-        let schema = table.inherited("schema").to_owned();
-        let (name, version) = table.server.endpoint_for(&table.options);
+        let schema = table.schema().to_owned();
         let (name, version) = match schema.as_str() {
-            SCHEMA_REST => (name.to_owned(), version.map(str::to_owned)),
+            SCHEMA_REST => (table.target.endpoint_name.clone(), table.target.endpoint_version.clone()),
             _ => (String::new(), None),
         };
         let (existing, not_null) = existing(&relation, &table, foreign_schema);
@@ -219,9 +218,9 @@ fn existing(relation: &PgRelation, table: &Table, foreign_schema: &str) -> (Exis
     });
     let columns = columns.collect();
     let mut options = table.options.clone().into_pairs();
-    for name in ["schema", "endpoint_name"] {
+    for (name, value) in [("schema", table.schema()), ("endpoint_name", &table.target.endpoint_name)] {
         if table.options.get(name).is_none() {
-            options.push((name.to_owned(), table.inherited(name).to_owned()));
+            options.push((name.to_owned(), value.to_owned()));
         }
     }
     let quoted = format!("{}.{}", quoted(foreign_schema), quoted(&table.name));

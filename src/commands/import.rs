@@ -303,8 +303,7 @@ impl Source {
         };
         // SAFETY: GetUserId reads a variable of the backend, which is set while a statement runs.
         let mapping = Mapping::find(&server, unsafe { pg_sys::GetUserId() })?;
-        let (name, version) = server.endpoint_for(options);
-        let (endpoint_name, endpoint_version) = (name.to_owned(), version.map(str::to_owned));
+        let (endpoint_name, endpoint_version) = server.endpoint_for(options);
         Ok(Self { server, mapping, surface, endpoint_name, endpoint_version })
     }
 

@@ -179,8 +179,7 @@ unsafe fn arguments(
     expressions: &[*mut pg_sys::Expr],
 ) -> String {
     let shown = attributes.iter().zip(expressions).filter_map(|(attribute, value)| {
-        let column = table.column(*attribute)?;
-        let name = column.options.get("field").unwrap_or(&column.name);
+        let name = table.column(*attribute)?.field_name();
         // SAFETY: the caller guarantees `node` and `state`, and that `value` is an expression of the plan.
         Some(format!("{name} = {}", unsafe { deparsed(node, state, value.cast()) }))
     });

@@ -24,16 +24,12 @@ pub fn request(table: &Table, plan: &Plan) -> ScanRequest {
             table.columns.iter().filter(wanted).position(|other| other.attribute == column.attribute)
         })?
     };
-    let unselectable = table
-        .columns
-        .iter()
-        .filter(|column| column.is_unselectable(target.surface))
-        .map(|column| column.path.join("/"))
-        .collect();
+    let unselectable =
+        table.columns.iter().filter(|column| column.is_unselectable).map(Column::field_name).collect();
     let parameters = table
         .parameters()
         .map(|column| Parameter {
-            name: column.path.join("/"),
+            name: column.field_name(),
             column: index(column),
             required: column.parameter == Some(table::Parameter::Required),
         })
@@ -62,10 +58,9 @@ pub fn request(table: &Table, plan: &Plan) -> ScanRequest {
             }
         }
     }
-    let own = |name: &str| table.options.get(name).or_else(|| table.server.options.get(name));
-    let mut context = or_raise(setting::context(own));
+    let mut context = or_raise(setting::context(&table.context));
     context.show_deleted &= target.surface == Surface::Dac;
-    let field = |attribute| table.column(attribute).map(|column| column.path.join("/")).unwrap_or_default();
+    let field = |attribute| table.column(attribute).map(Column::field_name).unwrap_or_default();
     ScanRequest {
         table: table.name.clone(),
         relation: table.qualified.clone(),
@@ -78,7 +73,7 @@ pub fn request(table: &Table, plan: &Plan) -> ScanRequest {
         parameters,
         calls: Vec::new(),
         filter: None,
-        own_filter: table.options.get("filter").map(str::to_owned),
+        own_filter: table.filter.clone(),
         order: plan.keys.iter().map(|key| key.order(field(key.attribute))).collect(),
         offset: match plan.upper {
             Some(Upper::Offset(offset)) => offset.into(),

@@ -36,8 +36,8 @@ unsafe extern "C-unwind" fn get_foreign_rel_size(
     unsafe {
         let planned = Planned::new(rel, &relation);
         let analysed = (*rel).tuples;
-        (*rel).tuples = match planned.table.options.get_integer("rows") {
-            Some(rows) => rows as f64,
+        (*rel).tuples = match planned.table.rows {
+            Some(rows) => rows,
             None if analysed > 0.0 => analysed,
             None => DEFAULT_ROWS,
         };

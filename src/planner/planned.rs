@@ -164,7 +164,7 @@ pub unsafe fn attributes(
         table.columns.iter().filter(is_wanted).map(|column| column.attribute).collect();
     if wanted.is_empty() {
         let rank = |column: &&Column| {
-            (column.key.unwrap_or(u64::MAX), column.ty == acumatica_client::decode::ColumnType::Json)
+            (column.key.unwrap_or(u8::MAX), column.ty == acumatica_client::decode::ColumnType::Json)
         };
         wanted.extend(table.columns.iter().min_by_key(rank).map(|column| column.attribute));
     }

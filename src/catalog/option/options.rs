@@ -1,6 +1,7 @@
 //! The options of one catalog object, with aliases resolved and values normalised.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use pgrx::prelude::*;
 
@@ -20,6 +21,49 @@ impl std::fmt::Debug for Options {
     }
 }
 
+/// The default of an option.
+fn default(name: &str) -> Option<&'static str> {
+    OPTIONS.iter().find(|option| option.name == name)?.default
+}
+
+/// Options of several objects, each before those that it falls back to: of a column, its table and the server, or of a
+/// table and the server. Nothing else applies the fall-back.
+#[derive(Clone, Copy)]
+pub struct Layers<'a>(pub &'a [&'a Options]);
+
+impl<'a> Layers<'a> {
+    /// The option's value in the first object that has it.
+    pub fn given(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().find_map(|options| options.get(name))
+    }
+
+    /// As [`Layers::given`], else the option's default.
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.given(name).or_else(|| default(name))
+    }
+
+    /// As [`Layers::get`], owned.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.get(name).map(str::to_owned)
+    }
+
+    /// Whether a boolean option is true.
+    pub fn is(&self, name: &str) -> bool {
+        self.get(name) == Some("true")
+    }
+
+    /// The value of a number option that has a default.
+    pub fn number<T: FromStr>(&self, name: &str) -> T {
+        self.number_if_any(name).unwrap_or_else(|| unreachable!("option \"{name}\" has a default"))
+    }
+
+    /// The value of a number option that has no default, if it is set.
+    pub fn number_if_any<T: FromStr>(&self, name: &str) -> Option<T> {
+        let text = self.get(name)?;
+        Some(text.parse().unwrap_or_else(|_| unreachable!("option \"{name}\" has the number \"{text}\"")))
+    }
+}
+
 impl Options {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
@@ -27,23 +71,11 @@ impl Options {
 
     /// The option's value, else its default.
     pub fn get_or_default(&self, name: &str) -> &str {
-        let default = || OPTIONS.iter().find(|option| option.name == name)?.default;
-        self.get(name).or_else(default).unwrap_or_default()
+        self.get(name).or_else(|| default(name)).unwrap_or_default()
     }
 
     pub fn into_pairs(self) -> Vec<(String, String)> {
         self.0.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-    }
-
-    /// The value of an integer option, if it is set.
-    pub fn get_integer(&self, name: &str) -> Option<u64> {
-        self.get(name)?.parse().ok()
-    }
-
-    /// The value of an integer option, else its default.
-    pub fn integer(&self, name: &str) -> u64 {
-        let text = self.get_or_default(name);
-        text.parse().unwrap_or_else(|_| unreachable!("option \"{name}\" has the integer \"{text}\""))
     }
 
     /// Looks each option up and normalises its value. The options are not checked together.
