@@ -55,6 +55,15 @@ pub fn with_client<R>(
     })
 }
 
+/// Runs `act` with the client of a server and user mapping as it is; `None` if there is none. `act` must not call
+/// PostgreSQL: see [`with_io`].
+pub fn with_known<R>(key: Key, act: impl FnOnce(&Io, &Client) -> R) -> Option<R> {
+    BACKEND.with_borrow(|backend| {
+        let Backend { io, clients } = backend.as_ref()?;
+        Some(act(io, clients.get(&key)?))
+    })
+}
+
 /// Runs `act` with the I/O thread, and starts the thread first if it is not running. `act` must not call PostgreSQL: an
 /// ERROR would unwind through the borrow of `BACKEND`.
 fn with_io<R>(act: impl FnOnce(&Io, &mut HashMap<Key, Client>) -> Result<R, Refusal>) -> Result<R, Refusal> {

@@ -1,4 +1,4 @@
-//! User mappings: their options, their secrets, and the client that a server and a mapping make together.
+//! User mappings: their options, their secrets, and the configuration that a server and a mapping make together.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -6,15 +6,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use acumatica_client::{
-    App, Client, Config, Credentials, Login, Proxy, ScanRequest, Secret, SharedState, Transport,
-};
+use acumatica_client::{App, Config, Credentials, Login, Proxy, Secret, SharedState, Transport};
 use pgrx::prelude::*;
 use zeroize::Zeroizing;
 
-use crate::backend::clients;
 use crate::backend::error::{self, Refusal, or_raise};
-use crate::backend::io::{Io, Running};
 use crate::backend::state;
 use crate::catalog::names::{literal, quoted, role_name};
 use crate::catalog::option::{Layers, Object, Options, option_list};
@@ -94,7 +90,10 @@ impl Mapping {
     }
 
     /// The client's configuration: the options of the server, and the credentials of this mapping.
-    fn config(&self, server: &Server) -> Result<Config, Refusal> {
+    ///
+    /// # Errors
+    /// An option is missing or cannot be used, or a secret cannot be read or unsealed.
+    pub(super) fn config(&self, server: &Server) -> Result<Config, Refusal> {
         let Self { oid, options, .. } = self;
         let of_server = Layers(&[&server.options]);
         server.check_mapping(options)?;
@@ -220,23 +219,4 @@ fn notice_unbound(server: &Server, mapping: &Mapping, name: &str) {
             quoted(&server.name),
         ),
     );
-}
-
-/// Runs `act` with the client of a server and user mapping, made of their current options. `act` must not call PostgreSQL:
-/// see [`clients::with_client`].
-///
-/// # Errors
-/// A client cannot be made of the options, or `act` fails.
-pub fn with_client<R>(
-    server: &Server,
-    mapping: &Mapping,
-    act: impl FnOnce(&Io, &Client) -> Result<R, Refusal>,
-) -> Result<R, Refusal> {
-    clients::with_client((server.oid, mapping.oid), mapping.config(server)?, act)
-}
-
-/// Starts a scan of `request` on `server` with the user mapping of `user`.
-pub fn start_scan(server: &Server, user: pg_sys::Oid, request: ScanRequest) -> Running {
-    let mapping = Mapping::load(server, user);
-    or_raise(with_client(server, &mapping, |io, client| Ok(io.scan(client, request))))
 }

@@ -9,7 +9,7 @@ use crate::catalog::names::{quoted, role_name};
 use crate::catalog::option::{Layers, Object, Options, option_list, parse_url};
 
 /// A foreign server with valid options.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Server {
     pub oid: pg_sys::Oid,
     pub name: String,

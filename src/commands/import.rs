@@ -15,7 +15,8 @@ use pgrx::{PgList, PgTryBuilder};
 
 use crate::backend::encoding::{from_server, to_server, to_server_exactly};
 use crate::backend::error::{Refusal, notice, or_raise};
-use crate::catalog::mapping::{Mapping, with_client};
+use crate::catalog::connection::with_client;
+use crate::catalog::mapping::Mapping;
 use crate::catalog::option::{Object, Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST, option_list};
 use crate::catalog::server::Server;
 use crate::commands::ddl::event;

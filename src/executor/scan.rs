@@ -13,7 +13,7 @@ use pgrx::{PgList, PgMemoryContexts, PgRelation};
 use crate::backend::compat;
 use crate::backend::error::{Refusal, notice, or_raise};
 use crate::backend::io::Running;
-use crate::catalog::mapping;
+use crate::catalog::connection;
 use crate::catalog::table::Table;
 use crate::executor::convert::Converter;
 use crate::executor::received::Received;
@@ -198,7 +198,7 @@ impl Scan {
             return Poll::Ready(None);
         }
         if !self.started {
-            self.running = Some(mapping::start_scan(&self.table.server, self.user, self.request.clone()));
+            self.running = Some(connection::start_scan(&self.table.server, self.user, &self.request));
             self.started = true;
         }
         // This frame owns `running`, so that an error that unwinds it drops the request.

@@ -86,6 +86,12 @@ def issue_5_sealed_text_is_of_no_use_to_other_servers_and_roles():
         db.execute(f"ALTER USER MAPPING FOR PUBLIC SERVER erp OPTIONS (SET password '{mine}')")
         with raises("F0000", 'another role than "public"'):
             count()
+        # A secret is bound to the name of its role, also for a backend that has read it before.
+        db.execute("ALTER ROLE alice RENAME TO carol")
+        with raises("F0000", 'another role than "carol"'):
+            count("rest", alice)
+        db.execute("ALTER ROLE carol RENAME TO alice")
+        assert count("rest", alice) == ROWS
         # By default it is for oneself.
         own = bob.execute("SELECT acumatica_seal('pass-of-admin', 'erp')").fetchone()[0]
         db.execute(f"ALTER USER MAPPING FOR bob SERVER erp OPTIONS (SET password '{own}')")
@@ -186,6 +192,12 @@ def files_hold_secrets_for_those_who_may_read_files():
             server(sim, user=user, auth_strategy=strategy)
             db.execute("GRANT USAGE ON FOREIGN SERVER erp TO alice; GRANT SELECT ON rest, gi TO alice")
             assert count() == ROWS == count("gi", alice)
+            # A file is read at each scan: nothing tells the backend that it has changed.
+            pathlib.Path(directory, "password").write_text("wrong")
+            with raises("28000"):
+                count()
+            pathlib.Path(directory, "password").write_text(ADMIN["password"])
+            assert count() == ROWS
             with raises("42501", '_file"', "pg_read_server_files"):
                 alice.execute(f"CREATE USER MAPPING FOR alice SERVER erp OPTIONS ({options(user)})")
         server(sim, user={**login, "password_file": f"{directory}/none"})

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use pgrx::prelude::*;
 
-use super::definition::{Object, ValueType, invalid};
+use super::definition::{Definition, Object, ValueType, invalid};
 use super::list::{OPTIONS, find};
 use crate::backend::error::Refusal;
 
@@ -72,6 +72,12 @@ impl Options {
     /// The option's value, else its default.
     pub fn get_or_default(&self, name: &str) -> &str {
         self.get(name).or_else(|| default(name)).unwrap_or_default()
+    }
+
+    /// Whether an option names a file, which can change while the options do not.
+    pub fn has_file(&self) -> bool {
+        let is_file = |option: &&Definition| matches!(option.kind, ValueType::File(_));
+        OPTIONS.iter().filter(is_file).any(|option| self.get(option.name).is_some())
     }
 
     pub fn into_pairs(self) -> Vec<(String, String)> {
