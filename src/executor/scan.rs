@@ -214,7 +214,7 @@ impl Scan {
             }
             Poll::Ready(Err(error)) if error.kind == ErrorKind::CannotOrder => {
                 self.count(running.stats());
-                self.drop_order(&error);
+                self.drop_order(error);
                 return self.poll();
             }
             Poll::Ready(next) => or_raise(next.map_err(Refusal::from)),
@@ -255,13 +255,8 @@ impl Scan {
     }
 
     /// Removes the order from the request after the server refused it. The rows are then sorted locally.
-    fn drop_order(&mut self, why: &acumatica_client::Error) {
-        let columns = self.request.order.iter().map(|by| by.field.as_str()).collect::<Vec<_>>().join(", ");
-        notice(
-            format!("the server could not sort {} by {columns}: {why}", self.request.target),
-            "The rows were sorted here. Set the option pushdown of the columns to off: then the server is not asked."
-                .to_owned(),
-        );
+    fn drop_order(&mut self, why: acumatica_client::Error) {
+        notice(why.message, why.hint.unwrap_or_default());
         self.request.order.clear();
         self.reset();
     }

@@ -47,7 +47,7 @@ impl Report {
         self.tell(Notice { is_warning: true, message, hint });
     }
 
-    fn tell(&self, notice: Notice) {
+    pub fn tell(&self, notice: Notice) {
         lock(&self.notices).push(notice);
         self.wake();
     }

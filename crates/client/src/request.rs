@@ -131,6 +131,8 @@ pub struct Findings {
     pub(crate) left_out: Vec<usize>,
     /// The server refuses `$select` here, so it sends all fields.
     pub(crate) whole: bool,
+    /// The keys, by the names of their fields, from which on the server refuses to begin a page.
+    pub(crate) refused_keysets: Vec<String>,
 }
 
 /// A field that rows are ordered by.

@@ -75,33 +75,44 @@ impl Server {
     /// Rows `(Nbr, Status)` of a list that is paged by `$top` and `$skip`.
     fn of_rows(rows: Vec<(String, String)>, manners: Manners, odata: bool) -> Self {
         let log = Arc::new(Mutex::new(Log::default()));
-        let shared = Arc::clone(&log);
-        let server = Self::new(Box::new(move |url, _| {
-            if !url.contains("Thing") {
-                return r#"{"value":[]}"#.to_owned();
-            }
-            let option = |name: &str| {
-                let query = url.split_once('?').map_or("", |(_, query)| query);
-                let value = query.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
-                value.and_then(|value| value.parse::<usize>().ok())
-            };
-            let (skip, top) = (option("$skip").unwrap_or(0), option("$top").unwrap_or(usize::MAX));
-            let (skip, top) = match manners.skip {
-                _ if skip == 0 => (0, top),
-                Skip::Right => (skip, top),
-                Skip::Twice => (skip * 2, top),
-                Skip::Ignored => (0, top),
-                Skip::Nothing => (0, 0),
-                Skip::Late(by) => (skip + by, top),
-            };
-            let count = top.min(manners.cap.unwrap_or(usize::MAX));
-            let mut log = shared.lock().unwrap();
-            log.requests += 1;
-            log.urls.push(url.to_owned());
-            let chosen: Vec<usize> = (0..rows.len()).skip(skip).take(count).collect();
-            let new = chosen.iter().filter(|row| log.sent.insert(**row)).count();
-            log.pages += usize::from(new > 0);
-            let text: Vec<String> = chosen
+        let server = Self::new(answer_of_rows(rows, manners, odata, Arc::clone(&log)));
+        Self { log, ..server }
+    }
+}
+
+/// Answers with rows `(Nbr, Status)` of a list that is paged by `$top` and `$skip`.
+fn answer_of_rows(
+    rows: Vec<(String, String)>,
+    manners: Manners,
+    odata: bool,
+    log: Arc<Mutex<Log>>,
+) -> Box<Answer> {
+    Box::new(move |url, _| {
+        if !url.contains("Thing") {
+            return r#"{"value":[]}"#.to_owned();
+        }
+        let option = |name: &str| {
+            let query = url.split_once('?').map_or("", |(_, query)| query);
+            let value = query.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+            value.and_then(|value| value.parse::<usize>().ok())
+        };
+        let (skip, top) = (option("$skip").unwrap_or(0), option("$top").unwrap_or(usize::MAX));
+        let (skip, top) = match manners.skip {
+            _ if skip == 0 => (0, top),
+            Skip::Right => (skip, top),
+            Skip::Twice => (skip * 2, top),
+            Skip::Ignored => (0, top),
+            Skip::Nothing => (0, 0),
+            Skip::Late(by) => (skip + by, top),
+        };
+        let count = top.min(manners.cap.unwrap_or(usize::MAX));
+        let mut log = log.lock().unwrap();
+        log.requests += 1;
+        log.urls.push(url.to_owned());
+        let chosen: Vec<usize> = (0..rows.len()).skip(skip).take(count).collect();
+        let new = chosen.iter().filter(|row| log.sent.insert(**row)).count();
+        log.pages += usize::from(new > 0);
+        let text: Vec<String> = chosen
                 .iter()
                 .map(|&row| {
                     let (nbr, status) = &rows[row];
@@ -115,17 +126,15 @@ impl Server {
                     )
                 })
                 .collect();
-            let link = match manners.links && skip + chosen.len() < rows.len() && !chosen.is_empty() {
-                true => format!(r#","@odata.nextLink":"/x?$skip={}""#, skip + chosen.len()),
-                false => String::new(),
-            };
-            match odata {
-                true => format!(r#"{{"@odata.context":"x","value":[{}]{link}}}"#, text.join(",")),
-                false => format!("[{}]", text.join(",")),
-            }
-        }));
-        Self { log, ..server }
-    }
+        let link = match manners.links && skip + chosen.len() < rows.len() && !chosen.is_empty() {
+            true => format!(r#","@odata.nextLink":"/x?$skip={}""#, skip + chosen.len()),
+            false => String::new(),
+        };
+        match odata {
+            true => format!(r#"{{"@odata.context":"x","value":[{}]{link}}}"#, text.join(",")),
+            false => format!("[{}]", text.join(",")),
+        }
+    })
 }
 
 fn random_id() -> String {
@@ -157,8 +166,12 @@ fn serve(mut stream: &TcpStream, answer: &Answer, log: &Mutex<Log>) {
             true => METADATA.to_owned(),
             false => answer(&url, before),
         };
+        let (status, body) = match body.strip_prefix(FAILURE) {
+            Some(body) => ("500 Internal Server Error", body.to_owned()),
+            None => ("200 OK", body),
+        };
         let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         if stream.write_all((head + &body).as_bytes()).is_err() {
@@ -166,6 +179,9 @@ fn serve(mut stream: &TcpStream, answer: &Answer, log: &Mutex<Log>) {
         }
     }
 }
+
+/// Begins the text of an answer whose status is 500.
+const FAILURE: &str = "500:";
 
 /// Of an inquiry without a key.
 const METADATA: &str = r#"<edmx:Edmx Version="4.0" xmlns:edmx="http://docs.oasis-open.org/odata/ns/edmx"><edmx:DataServices>
@@ -488,6 +504,53 @@ fn issue_12_3_3_a_page_of_rows_read_before_is_not_the_end() {
     let mut request = request(Surface::GenericInquiry, &["Nbr", "Status"], &["Nbr"]);
     (request.page_size, request.first_page) = (10_000, 256);
     assert_eq!(sorted(reader.read(server.port, request).unwrap()), all);
+}
+
+/// A server of a class that answers a page from a key on by `refusal`. It counts these pages.
+fn without_keyset(rows: Vec<(String, String)>, refusal: &'static str) -> (Server, Arc<AtomicU64>) {
+    let refused = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&refused);
+    let of_rows = answer_of_rows(rows, GOOD, true, Arc::default());
+    let server = Server::new(Box::new(move |url, before| {
+        if url.contains("%20ge%20") {
+            count.fetch_add(1, Ordering::Relaxed);
+            return refusal.to_owned();
+        }
+        of_rows(url, before)
+    }));
+    (server, refused)
+}
+
+#[test]
+fn a_refused_page_by_key_is_remembered_once_the_page_by_position_comes() {
+    let rows = things(57, 0);
+    let (server, refused) = without_keyset(rows.clone(), "");
+    let reader = Reader::new();
+    let request = || request(Surface::Dac, &["Nbr", "Status"], &["Nbr"]);
+    let asked = || refused.swap(0, Ordering::Relaxed);
+    assert_eq!(sorted(reader.read(server.port, request()).unwrap()), texts(&rows));
+    assert!(asked() > 0);
+    assert_eq!(sorted(reader.read(server.port, request()).unwrap()), texts(&rows));
+    assert_eq!(asked(), 0);
+    // Another key may do.
+    let other = self::request(Surface::Dac, &["Nbr", "Status"], &["Status", "Nbr"]);
+    let _ = reader.read(server.port, other);
+    assert!(asked() > 0);
+    // Nothing but the shared memory spares the request.
+    let _ = Reader::new().read(server.port, request()).unwrap();
+    assert!(asked() > 0);
+}
+
+#[test]
+fn a_failure_of_a_page_by_key_that_may_pass_is_not_remembered() {
+    let rows = things(57, 0);
+    let (server, refused) = without_keyset(rows.clone(), "500:{}");
+    let reader = Reader::new();
+    for _ in 0..2 {
+        let request = request(Surface::Dac, &["Nbr", "Status"], &["Nbr"]);
+        assert_eq!(sorted(reader.read(server.port, request).unwrap()), texts(&rows));
+        assert!(refused.swap(0, Ordering::Relaxed) > 0);
+    }
 }
 
 fn manners() -> impl Strategy<Value = Manners> {

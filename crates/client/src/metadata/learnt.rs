@@ -33,8 +33,11 @@ pub(crate) enum Topic {
     /// A field that the server could not filter by. It may have been a bad minute of the server, or a formula that is
     /// mended today, so ten minutes; a scan by another plan is slow, not wrong.
     Filter,
-    /// A field that the server could not sort by: ten minutes, as above.
+    /// An order that the server refused, by the names of its fields, or beside conditions by the request: ten minutes, as
+    /// above.
     Order,
+    /// A key, by the names of its fields, from which on the server refused to begin a page: ten minutes, as above.
+    Keyset,
     /// A count, or a skip of rows, that the server refused by these conditions and in this order: ten minutes, as above.
     Whole,
     /// A field that the server refuses in `$select` and that no row has, or [`Topic::ALL`] where the whole of `$select`
@@ -62,6 +65,7 @@ impl Topic {
         match self {
             Self::Filter => "filter",
             Self::Order => "order",
+            Self::Keyset => "keyset",
             Self::Whole => "whole",
             Self::Select => "select",
             Self::Absent => "absent",
@@ -74,7 +78,9 @@ impl Topic {
     fn life(self) -> Duration {
         const MINUTE: u64 = 60;
         Duration::from_secs(match self {
-            Self::Filter | Self::Order | Self::Whole | Self::Select | Self::Definition => 10 * MINUTE,
+            Self::Filter | Self::Order | Self::Keyset | Self::Whole | Self::Select | Self::Definition => {
+                10 * MINUTE
+            }
             Self::Absent | Self::Witness => 24 * 60 * MINUTE,
             Self::Doubt => 60 * MINUTE,
         })

@@ -5,12 +5,13 @@
 //! 3. Count and skip: the scan ends as `RowsOnly`, and the executor runs the plan that reads the rows.
 //! 4. `$filter`: the refused fields are left out of it, and the executor's recheck filters.
 //! 5. `$select`: the refused fields that no row has are left out of it; else all fields are asked for.
+//! 6. Pages by key: the pages begin at a position instead. `read/pages` goes down this rung in the middle of a list, since
+//!    rows were handed over by then.
 //!
 //! What was refused, and for which fields, is remembered in `metadata/learnt.rs`, which all backends share. There each rung
-//! has a topic with an expiry. [`Ladder::as_known`] begins at the rung that the memory tells, and issues the NOTICE. A failure
-//! that may pass by itself is remembered only if the same request without the blamed part works. No rung changes the rows:
-//! what the server does not do, the executor does. Pages by key have a ladder of their own, of two rungs, for the time of
-//! a scan (`read/pages`).
+//! has a topic with an expiry. [`Ladder::as_known`] begins at the rung that the memory tells. `read/notices.rs` says what the
+//! user is told. A failure that may pass by itself is remembered only if the same request without the blamed part works. No
+//! rung changes the rows: what the server does not do, the executor does.
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use crate::metadata::rename;
 use crate::metadata::site::Site;
 use crate::read::fetch;
 use crate::read::location;
-use crate::read::missing::missing;
+use crate::read::notices::Refused;
 use crate::read::refusal::{self, columns_of, listed, may_be_of_condition, named};
 use crate::read::scan::Shared;
 use crate::read::witness;
@@ -41,14 +42,23 @@ const MOST_PROBES: u32 = 12;
 /// Rows that tell which fields rows have.
 const SAMPLE: u64 = 5;
 
-/// Reads all of it.
+/// Reads the rows of a request, and hands them to `shared`.
+///
+/// # Errors
+/// [`ErrorKind::CannotOrder`] and [`ErrorKind::RowsOnly`] if the executor is to do what the server does not do. Else the scan
+/// failed.
 pub(crate) async fn run(site: Arc<Site>, request: ScanRequest, shared: &Shared) -> Result<()> {
     let _reader = Reader(Arc::clone(&site.connection));
-    let request = match site.renames.get(&request).await {
+    let renamed = match site.renames.get(&request).await {
         Some(renames) => rename::apply(&request, &renames),
-        None => request,
+        None => request.clone(),
     };
-    Ladder { site: &site, shared, request, vouched: Vec::new(), notes: Vec::new() }.run().await
+    let mut ladder = Ladder { site: &site, shared, request: renamed, vouched: Vec::new(), notes: Vec::new() };
+    ladder.run().await.map_err(|why| match why.kind {
+        // By the names that the table has for the fields.
+        ErrorKind::CannotOrder => Refused::Order(&why).ends(&request),
+        _ => why,
+    })
 }
 
 struct Ladder<'a> {
@@ -138,34 +148,27 @@ impl Ladder<'_> {
         request.filter = without(&request, &doubted);
         request.findings = self.findings(&place);
         for (why, fields) in left {
-            self.tell_of_filter(&fields, &why);
+            self.tell(&Refused::Filter(&fields, &why));
         }
         if !doubted.is_empty() {
-            let columns = listed(&columns_of(&self.request, &doubted));
-            self.tell(
-                format!(
-                    "the server is not trusted to filter {} by {columns}: it did not find a row that there is",
-                    self.request.target
-                ),
-                filtered_here(&columns),
-            );
+            self.tell(&Refused::Doubted(&doubted));
         }
         Ok(request)
     }
 
     /// The failure of a request in an order that the server is known to refuse.
     fn refused_order(&self, request: &ScanRequest, place: &str) -> Option<Error> {
-        let known = |field: &String| self.site.learnt.get(Topic::Order, place, field);
-        let why = request.order.iter().find_map(|by| known(&by.field))?;
+        let learnt = &self.site.learnt;
+        let why = orders(request).iter().find_map(|name| learnt.get(Topic::Order, place, name))?;
         let why = Error::new(ErrorKind::CannotOrder, why);
-        Some(if request.is_final() { rows_only(request, &why) } else { why })
+        Some(if request.is_final() { Refused::CountOrSkip(&why).ends(request) } else { why })
     }
 
     /// The failure of a request to count or to skip that the server is known to refuse.
     fn refused_whole(&self, request: &ScanRequest, place: &str) -> Option<Error> {
         let topic = request.is_final().then_some(Topic::Whole)?;
         let why = self.site.learnt.get(topic, place, &whole(request))?;
-        Some(rows_only(request, &Error::new(ErrorKind::RowsOnly, why)))
+        Some(Refused::CountOrSkip(&Error::new(ErrorKind::RowsOnly, why)).ends(request))
     }
 
     fn findings(&mut self, place: &str) -> Findings {
@@ -181,9 +184,9 @@ impl Ladder<'_> {
         let why = learnt.get(Topic::Select, place, Topic::ALL);
         let whole = why.is_some();
         if let Some(why) = why {
-            self.tell_of_select(&why);
+            self.tell(&Refused::Select(&why));
         }
-        Findings { vouched, left_out, whole }
+        Findings { vouched, left_out, whole, refused_keysets: learnt.names(Topic::Keyset, place) }
     }
 
     /// The columns whose fields are missing are NULL.
@@ -191,7 +194,7 @@ impl Ladder<'_> {
         let paths: Vec<String> =
             missing.detail.iter().flat_map(|detail| detail.lines()).map(Into::into).collect();
         if no_definition {
-            self.tell_of_missing(&columns_of(&self.request, &paths));
+            self.tell_now(&Refused::Missing(&paths));
         } else {
             self.site.learnt.add(Topic::Absent, &learnt::place(&self.request.target), &paths, "");
         }
@@ -212,11 +215,9 @@ impl Ladder<'_> {
             return self.as_rows(asked, why);
         }
         if !asked.order.is_empty() && may_be_of_condition(why.kind) {
-            let fields: Vec<&str> = asked.order.iter().map(|by| by.field.as_str()).collect();
-            // Of several fields, or beside a condition, it is not known what the refusal is about.
-            if let ([_], None, false) = (fields.as_slice(), &asked.filter, why.may_pass) {
+            if !why.may_pass {
                 let place = learnt::place(&asked.target);
-                self.site.learnt.add(Topic::Order, &place, &fields, &told(&why));
+                self.site.learnt.add(Topic::Order, &place, &[order(asked)], &told(&why));
             }
             return Err(Error { kind: ErrorKind::CannotOrder, ..why });
         }
@@ -310,9 +311,8 @@ impl Ladder<'_> {
             let refused = if named.is_empty() { self.bisect(&fields, with).await? } else { Some(named) };
             if let Some(refused) = refused {
                 self.site.learnt.add(Topic::Select, &place, &refused, &told(why));
-                let columns = columns_of(asked, &refused);
                 if no_definition {
-                    self.tell_of_missing(&columns);
+                    self.tell_now(&Refused::Missing(&refused));
                 }
                 return Ok(true);
             }
@@ -372,65 +372,50 @@ impl Ladder<'_> {
         if is_of_whole && !why.may_pass {
             self.site.learnt.add(Topic::Whole, &learnt::place(&asked.target), &[whole(asked)], &told(&why));
         }
-        Err(rows_only(asked, &why))
+        Err(Refused::CountOrSkip(&why).ends(asked))
     }
 
-    fn tell_of_filter(&mut self, fields: &[String], why: &str) {
-        let columns = listed(&columns_of(&self.request, fields));
-        let message = format!("the server could not filter {} by {columns}: {why}", self.request.target);
-        self.tell(message, filtered_here(&columns));
+    /// Tells the user once the server has taken the request.
+    fn tell(&mut self, refused: &Refused<'_>) {
+        self.notes.push(refused.notice(&self.request));
     }
 
-    fn tell_of_select(&mut self, why: &str) {
-        let message = format!("the server {why}");
-        self.tell(message, format!("All fields of {} were asked for instead.", self.request.target));
+    fn tell_now(&self, refused: &Refused<'_>) {
+        self.shared.report.tell(refused.notice(&self.request));
     }
-
-    fn tell_of_missing(&self, columns: &[String]) {
-        let (message, hint) = missing(&self.request, columns);
-        self.shared.report.notice(message, hint);
-    }
-
-    /// Tells the user, once the server has taken the request.
-    fn tell(&mut self, message: String, hint: String) {
-        self.notes.push(Notice { is_warning: false, message, hint });
-    }
-}
-
-/// The failure of a request to count or to skip, for the user of the plan that reads the rows.
-fn rows_only(asked: &ScanRequest, why: &Error) -> Error {
-    let what = if asked.count { "count" } else { "leave out the first rows of" };
-    let all = fields_of(asked);
-    let mut hint = "The rows were read and counted here.".to_owned();
-    if !all.is_empty() {
-        let columns = listed(&columns_of(asked, &all));
-        hint += &format!(
-            " Set the option pushdown of {columns} to off if that is why: then the server is not asked."
-        );
-    }
-    let message = format!("the server could not {what} {}: {why}", asked.target);
-    Error::new(ErrorKind::RowsOnly, message).hint(hint)
 }
 
 /// The name of a refusal to count or to skip in the memory. It stands for the very same request, since a refusal may be
-/// about a value, or about the room that the table's own filter leaves.
+/// about a value, or about the space that the table's own filter leaves in the address.
 fn whole(asked: &ScanRequest) -> String {
-    let what = if asked.count { "count" } else { "skip" };
+    same(if asked.count { "count" } else { "skip" }, asked)
+}
+
+/// The name of a refused order in the memory: its fields, if the refusal can be about nothing else. Beside a condition it
+/// may be about the condition, so it stands for the very same request.
+fn order(asked: &ScanRequest) -> String {
+    match (&asked.filter, &asked.own_filter) {
+        (None, None) => order_fields(asked),
+        _ => same("order", asked),
+    }
+}
+
+/// The names in the memory of the orders that a request contains: if the server refuses one of them, it refuses the request.
+fn orders(asked: &ScanRequest) -> Vec<String> {
+    let fields = asked.order.iter().map(|by| by.field.clone());
+    match asked.order.as_slice() {
+        [] => Vec::new(),
+        _ => fields.chain([order_fields(asked), order(asked)]).collect(),
+    }
+}
+
+fn order_fields(asked: &ScanRequest) -> String {
+    let fields: Vec<&str> = asked.order.iter().map(|by| by.field.as_str()).collect();
+    fields.join(", ")
+}
+
+fn same(what: &str, asked: &ScanRequest) -> String {
     digest(&[what, &format!("{:?} {:?} {:?}", asked.own_filter, asked.filter, asked.order)])
-}
-
-/// The fields of the conditions and of the order.
-fn fields_of(asked: &ScanRequest) -> Vec<String> {
-    let fields: Vec<String> = asked.filter.iter().flat_map(Filter::paths).collect();
-    let order: Vec<String> =
-        asked.order.iter().map(|by| by.field.clone()).filter(|field| !fields.contains(field)).collect();
-    [fields, order].concat()
-}
-
-fn filtered_here(columns: &str) -> String {
-    format!(
-        "The rows were filtered here. Set the option pushdown of {columns} to off: then the server is not asked."
-    )
 }
 
 /// What the server said, for one line.
@@ -480,4 +465,52 @@ fn may_be_of_whole(kind: ErrorKind) -> bool {
 fn may_be_written_otherwise(request: &ScanRequest, kind: ErrorKind) -> bool {
     let called = request.target.surface == Surface::GenericInquiry && !request.parameters.is_empty();
     matches!(kind, ErrorKind::UnknownField | ErrorKind::FieldMissing) || kind == ErrorKind::NotFound && called
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Order;
+    use crate::request::tests::{equal, request};
+
+    fn ordered(fields: &[&str]) -> ScanRequest {
+        let by = |field: &&str| Order { field: (*field).into(), descending: false, nulls_apart: false };
+        let mut request = request("X", &[("A", ColumnType::Text)], &[]);
+        request.order = fields.iter().map(by).collect();
+        request
+    }
+
+    /// Whether a request is known to be refused after another was.
+    fn is_known(refused: &ScanRequest, asked: &ScanRequest) -> bool {
+        orders(asked).contains(&order(refused))
+    }
+
+    #[test]
+    fn an_order_is_known_by_its_fields() {
+        assert!(is_known(&ordered(&["A"]), &ordered(&["A"])));
+        assert!(is_known(&ordered(&["A"]), &ordered(&["B", "A"])));
+        assert!(is_known(&ordered(&["A", "B"]), &ordered(&["A", "B"])));
+        // Which of the fields it is about is not known.
+        assert!(!is_known(&ordered(&["A", "B"]), &ordered(&["A"])));
+        assert!(!is_known(&ordered(&["A", "B"]), &ordered(&["B"])));
+        assert!(orders(&ordered(&[])).is_empty());
+    }
+
+    #[test]
+    fn an_order_beside_a_condition_is_known_of_the_same_request() {
+        let beside = |value: &str| ScanRequest { filter: Some(equal("B", value)), ..ordered(&["A"]) };
+        assert!(is_known(&beside("1"), &beside("1")));
+        // The refusal may be about the condition.
+        assert!(!is_known(&beside("1"), &beside("2")) && !is_known(&beside("1"), &ordered(&["A"])));
+        let own = ScanRequest { own_filter: Some("C eq 1".into()), ..ordered(&["A"]) };
+        assert!(is_known(&own, &own) && !is_known(&own, &ordered(&["A"])));
+        // Without a condition it is about the order.
+        assert!(is_known(&ordered(&["A"]), &beside("1")) && is_known(&ordered(&["A"]), &own));
+        assert!(is_known(
+            &ordered(&["A", "B"]),
+            &ScanRequest { order: ordered(&["A", "B"]).order, ..beside("1") }
+        ));
+        // A request that skips rows in the same order is refused too.
+        assert!(is_known(&beside("1"), &ScanRequest { offset: 5, ..beside("1") }));
+    }
 }

@@ -7,6 +7,7 @@ use crate::metadata::discover::Asker;
 use crate::metadata::learnt::{self, Topic};
 use crate::metadata::lookup::{self, Found};
 use crate::metadata::site::Site;
+use crate::read::notices::Refused;
 use crate::read::refusal::{columns_of, listed};
 use crate::report::Report;
 use crate::request::ScanRequest;
@@ -30,8 +31,7 @@ pub(crate) async fn vouch(
             return Err(field_missing(request, columns));
         }
         Found::NoDefinition => {
-            let (message, hint) = missing(request, &columns_of(request, &paths));
-            report.notice(message, hint);
+            report.tell(Refused::Missing(&paths).notice(request));
         }
     }
     Ok(())
@@ -44,20 +44,4 @@ pub(crate) fn field_missing(request: &ScanRequest, columns: &[usize]) -> Error {
     Error::new(ErrorKind::FieldMissing, format!("no row of {} has the field of {names}", request.target))
         .detail(paths.join("\n"))
         .hint(answer::FIELD_HINT)
-}
-
-/// What the user is told of columns that nothing is known of.
-pub(crate) fn missing(request: &ScanRequest, columns: &[String]) -> (String, String) {
-    let (verb, pronoun) = if columns.len() == 1 { ("is", "it") } else { ("are", "they") };
-    (
-        format!(
-            "{} {verb} NULL: no row of {} has {pronoun}, and no definition can be read that tells whether there is \
-             such a field",
-            listed(columns),
-            request.target
-        ),
-        "Check the option \"field\": names are case-sensitive. The fields of features that are switched off are \
-         missing in all rows."
-            .to_owned(),
-    )
 }

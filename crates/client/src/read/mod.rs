@@ -6,6 +6,7 @@ pub(crate) mod fetch;
 pub(crate) mod ladder;
 pub(crate) mod location;
 pub(crate) mod missing;
+pub(crate) mod notices;
 pub(crate) mod pages;
 pub(crate) mod parameters;
 pub(crate) mod portions;

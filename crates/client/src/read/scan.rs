@@ -214,7 +214,7 @@ impl Shared {
 
     fn tell_notes(&self) {
         for note in std::mem::take(&mut *lock(&self.notes)) {
-            self.report.notice(note.message, note.hint);
+            self.report.tell(note);
         }
     }
 

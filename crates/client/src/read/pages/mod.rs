@@ -12,8 +12,9 @@ use acumatica_pushdown::{Dialect, Literal};
 use reqwest::header::HeaderMap;
 
 use crate::decode::{Batch, RowDecoder};
-use crate::dialect::{Content, Listing, Page, from_row};
+use crate::dialect::{Content, KeyField, Listing, Page, from_row};
 use crate::error::{Error, ErrorKind, Result};
+use crate::metadata::learnt::{self, Topic};
 use crate::metadata::site::Site;
 use crate::read::continuity::{self, Continuity, Cut};
 use crate::read::parameters;
@@ -99,14 +100,28 @@ pub(crate) struct ListScan<'a, 'b> {
     again: Option<HashMap<u64, u32>>,
     /// What the server was first seen to do with `$skip`.
     fault: Option<(&'static str, &'static str)>,
-    /// The server has refused to begin a page by a key.
-    no_keyset: bool,
+    keyset: Keyset,
 }
 
 /// The portion of a list that is read, and what the others have brought.
 pub(crate) struct Elsewhere<'a> {
     pub portions: &'a mut Portions,
     pub portion: usize,
+}
+
+/// Whether pages begin from the key of the last row on, or else at its position.
+#[derive(Debug, PartialEq, Eq)]
+enum Keyset {
+    Used,
+    /// The server refused such a page, for this reason. That is remembered once it sends the page by position.
+    Refused(String),
+    Unused,
+}
+
+/// The name of a key in the memory of what the server refused ([`Topic::Keyset`]).
+fn keyset_name(key: &[KeyField]) -> String {
+    let names: Vec<&str> = key.iter().map(|field| field.name.as_str()).collect();
+    names.join(", ")
 }
 
 /// How a page ended.
@@ -148,7 +163,10 @@ impl<'a, 'b> ListScan<'a, 'b> {
             handed_over: false,
             again: None,
             fault: None,
-            no_keyset: false,
+            keyset: match &listing.keyset {
+                Some(key) if !request.findings.refused_keysets.contains(&keyset_name(key)) => Keyset::Used,
+                _ => Keyset::Unused,
+            },
             site,
             request,
             values,
@@ -184,7 +202,7 @@ impl<'a, 'b> ListScan<'a, 'b> {
             self.position -= overlap;
             // Where rows are asked for from a key on, it does not matter how many came before.
             let from = match &listing.keyset {
-                Some(key) if overlap == 1 && !self.no_keyset => {
+                Some(key) if overlap == 1 && self.keyset == Keyset::Used => {
                     from_row(key, &self.decoder.identity_values(), Dialect::Dac)
                 }
                 _ => None,
@@ -201,20 +219,25 @@ impl<'a, 'b> ListScan<'a, 'b> {
             let url = self.site.connection.url(from.as_ref().unwrap_or(&listing.page(page)))?;
             let end = match self.page(listing, &url, Some(page), cut).await {
                 Err(error) if from.is_some() && may_be_of_condition(error.kind) => {
-                    self.no_keyset = true;
+                    // A failure that may pass is not blamed on the key.
+                    let why = (!error.may_pass).then(|| error.message.clone());
+                    self.keyset = why.map_or(Keyset::Unused, Keyset::Refused);
                     self.position = behind;
                     self.shared.idle.spend(|| error)?;
                     continue;
                 }
                 end => end?,
             };
+            if !matches!(end, PageEnd::Broken) {
+                self.remember_keyset(listing);
+            }
             let rows = self.position - page.skip;
             let next_link = match end {
                 PageEnd::Done { next_link } => next_link,
                 PageEnd::Gap => {
                     // Whether it is gone or the server has another order than its conditions: from here on by position. The
                     // decoder's last row is now none that was read.
-                    self.no_keyset = true;
+                    self.keyset = Keyset::Unused;
                     Counters::add(&self.shared.stats.retries, 1);
                     let nothing = rows == 0 && self.continuity.awaits_known();
                     let fault = *self.fault.get_or_insert(if nothing { NOTHING } else { ELSEWHERE });
@@ -268,7 +291,9 @@ impl<'a, 'b> ListScan<'a, 'b> {
                     None => self.astray(fault),
                 })?;
                 // The condition on the key may have been ignored.
-                self.no_keyset |= from.is_some();
+                if from.is_some() {
+                    self.keyset = Keyset::Unused;
+                }
                 back = 1;
                 continue;
             }
@@ -296,6 +321,18 @@ impl<'a, 'b> ListScan<'a, 'b> {
             if !(first && short) {
                 self.keep_distance().await;
             }
+        }
+    }
+
+    /// The server has sent a page. If it refused the same page by key, the key is what it refuses.
+    fn remember_keyset(&mut self, listing: &Listing) {
+        if !matches!(self.keyset, Keyset::Refused(_)) {
+            return;
+        }
+        let refused = std::mem::replace(&mut self.keyset, Keyset::Unused);
+        if let (Keyset::Refused(why), Some(key)) = (refused, &listing.keyset) {
+            let place = learnt::place(&self.request.target);
+            self.site.learnt.add(Topic::Keyset, &place, &[keyset_name(key)], &why);
         }
     }
 
