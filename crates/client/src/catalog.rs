@@ -1,15 +1,15 @@
-//! What an instance says it has: plain data that its own definitions are read into.
+//! The definitions of an instance as plain data.
 
-/// What a field holds, as far as its definition tells.
+/// The type of a field, as far as its definition says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FieldType {
     /// A text of any length.
     Text,
     /// A drop-down of contract 5, which has a code and a description (`StringSingleSelectValue`).
     Choice,
-    /// The same with a number for a code (`IntSingleSelectValue`).
+    /// The same, with a number as code (`IntSingleSelectValue`).
     IntChoice,
-    /// Several of such (`StringMultiSelectValue`).
+    /// Several values of a drop-down (`StringMultiSelectValue`).
     Choices,
     /// True or false.
     Bool,
@@ -37,7 +37,7 @@ pub enum FieldType {
     Bytes,
     /// A GUID.
     Uuid,
-    /// Anything with an inside.
+    /// An object or array.
     Json,
 }
 
@@ -48,7 +48,7 @@ pub struct Contract {
     pub number: u32,
     /// In the order of the definition.
     pub entities: Vec<Entity>,
-    /// The types of records and of what is in them, by name.
+    /// The members of the types of records and of nested records, by the name of the type.
     pub types: std::collections::HashMap<String, Vec<Member>>,
 }
 
@@ -57,9 +57,9 @@ pub struct Contract {
 pub struct Entity {
     /// As in the URL.
     pub name: String,
-    /// Of its records; a name in [`Contract::types`].
+    /// The type of its records; a name in [`Contract::types`].
     pub type_name: String,
-    /// What people call it, such as `Sales Orders (SO301000)`.
+    /// The title for people, such as `Sales Orders (SO301000)`.
     pub title: Option<String>,
 }
 
@@ -81,7 +81,7 @@ pub enum MemberType {
     Linked(String),
     /// A detail: records of the type named.
     List(String),
-    /// None that we know; the name that the definition gives it.
+    /// A type that is not known here, by its name in the definition.
     Unknown(String),
 }
 
@@ -103,13 +103,13 @@ pub struct CustomField {
 pub struct Model {
     /// In the order of the document.
     pub sets: Vec<EntitySet>,
-    /// What was left out, and why; for people.
+    /// What was left out, and why, in words for people.
     pub faults: Vec<String>,
 }
 
 impl Model {
-    /// Leaves nothing but the names of the sets that `wanted` knows by none of theirs: the definitions of thousands of
-    /// classes that nobody asked for are large.
+    /// Keeps only the sets with a name that is `wanted`. Of the others only the names stay: the definitions of
+    /// thousands of classes would be large.
     pub fn keep_only(&mut self, wanted: impl Fn(&str) -> bool) {
         for set in &mut self.sets {
             if !std::iter::once(&set.name).chain(&set.aliases).chain(&set.class).any(|name| wanted(name)) {
@@ -136,25 +136,25 @@ pub struct EntitySet {
     pub class: Option<String>,
     /// A setup class: one object and no list.
     pub singleton: bool,
-    /// What people call it.
+    /// The title for people.
     pub title: Option<String>,
     /// Names of properties, in order; empty if it has no key.
     pub key: Vec<String>,
     /// In the order of the document, which for an inquiry is that of its grid.
     pub properties: Vec<Property>,
-    /// Of an inquiry that is read by calling a function; read plainly it is silently empty, or has the rows of default
-    /// values.
+    /// The parameters of an inquiry that is read by calling a function. Without the call it returns no rows, or those
+    /// of default values.
     pub parameters: Vec<Parameter>,
-    /// The name of that function, unless another inquiry's has the same.
+    /// The name of that function, unless another inquiry has a function of the same name.
     pub function: Option<String>,
     /// Its navigation properties.
     pub relations: Vec<Relation>,
 }
 
 impl EntitySet {
-    /// The properties of an inquiry that may not be on its grid. Keys that are not there are appended behind all that
-    /// are, and conditions on them find other rows than those that are read (docs/acumatica.md section 3). A grid may
-    /// end with keys as well, so that some of these may be on it; its first column certainly is.
+    /// The properties of an inquiry that may not be on its grid. Keys that are not on it are appended behind all
+    /// others, and conditions on them find other rows (docs/acumatica.md section 3). A grid may end with keys as well,
+    /// so some of these may be on it; the first column certainly is.
     pub fn appended(&self) -> &[Property] {
         let is_key = |property: &Property| self.key.contains(&property.name);
         let last = self.properties.iter().rposition(|property| !is_key(property)).unwrap_or(0);
@@ -188,7 +188,7 @@ pub struct Parameter {
     pub required: bool,
 }
 
-/// Where a navigation property of a set leads.
+/// The target of a navigation property of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relation {
     /// The name of the navigation property.
@@ -197,12 +197,12 @@ pub struct Relation {
     pub target: String,
     /// Whether it leads to many rows.
     pub many: bool,
-    /// Pairs of a property here and one there; empty if the definition does not tell.
+    /// Pairs of a property here and one of the target; empty if the definition does not say.
     pub columns: Vec<(String, String)>,
 }
 
-/// A name without what people leave out or change when they write it in SQL: case, and all that is no letter or digit,
-/// unless there is nothing else.
+/// A name without case and without characters other than letters and digits, unless nothing else is left. People write
+/// names differently in SQL in these respects.
 pub fn loose(name: &str) -> String {
     let loose: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
     if loose.is_empty() { name.to_owned() } else { loose }

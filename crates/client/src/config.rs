@@ -1,4 +1,4 @@
-//! What a connection needs to know: the instance, the tenant, who signs in, and by which way.
+//! The configuration of a connection: the instance, the tenant, and who signs in, and how.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -42,7 +42,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// For state that is sealed before it is written, and nothing else.
+/// For the state that is sealed before it is written.
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.expose())
@@ -58,44 +58,45 @@ impl<'de> Deserialize<'de> for Secret {
 /// A server and the credentials of one user on it. Two are equal when one client can serve both.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// What messages call the server.
+    /// The name of the server in messages.
     pub server: String,
     /// The address of the site, to which all requests go.
     pub instance: InstanceUrl,
     /// Login name of the tenant. Needed by OData where the instance has several.
     pub company: Option<String>,
-    /// Which OData interface inquiries are read by.
+    /// The OData interface for inquiries.
     pub odata_version: ODataVersion,
-    /// How to sign in, and with what.
+    /// The way to sign in, with its secrets.
     pub credentials: Credentials,
-    /// The branch that sign-ins choose; none leaves it to the default of the user.
+    /// The branch of new sessions; unset, the user's default.
     pub branch: Option<String>,
     /// A culture such as `en-US`; it decides how the server words its labels and messages.
     pub locale: Option<String>,
-    /// How long the server may be silent.
+    /// How long the server may send nothing.
     pub operation_timeout: Duration,
     /// Certificates and proxy.
     pub transport: Transport,
-    /// How many sessions the cluster may have open on this server.
+    /// How many sessions the cluster may open on this server.
     pub max_sessions: u32,
-    /// How many more for OData by HTTP Basic, which count as those of a person (docs/acumatica.md section 4).
+    /// How many further sessions it may open for OData by HTTP Basic. These count as sessions of a person
+    /// (docs/acumatica.md section 4).
     pub basic_sessions: u32,
-    /// After how long without a request a session is closed.
+    /// How long a session may be without requests before it is closed.
     pub idle_logout: Duration,
-    /// Where sessions and tokens are kept for all backends.
+    /// Where sessions and tokens are stored for all backends.
     pub state: SharedState,
 }
 
-/// Where the state of a server is kept that the backends of a cluster share.
+/// Where the backends of a cluster store the state of a server.
 #[derive(Clone, Debug)]
 pub struct SharedState {
-    /// The directory of all servers: below it, a directory for each database, and in that for each server.
+    /// The directory for all servers: it has a directory for each database, with one for each server.
     pub root: PathBuf,
     /// The server's own directory.
     pub directory: PathBuf,
-    /// The user mapping's number, unique for the server.
+    /// The number of the user mapping, unique for the server.
     pub mapping: u32,
-    /// What the state is sealed with.
+    /// Seals the state.
     pub sealer: Arc<Sealer>,
 }
 
@@ -112,11 +113,11 @@ impl PartialEq for SharedState {
 /// How requests reach the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Transport {
-    /// Certificates in PEM that are trusted besides the system's.
+    /// PEM certificates that are trusted in addition to the system's.
     pub ca_file: Option<PathBuf>,
-    /// Certificate and key, both in PEM, to show to a server that asks for them.
+    /// The client certificate and its key, both in PEM.
     pub client_identity: Option<(PathBuf, PathBuf)>,
-    /// The HTTP proxy that all requests go through; none connects directly.
+    /// The HTTP proxy for all requests; unset, connections are direct.
     pub proxy: Option<Proxy>,
     /// False accepts any certificate.
     pub verify_certificate: bool,
@@ -146,9 +147,9 @@ pub enum Credentials {
     Cookie(Login),
     /// OAuth 2.0, resource owner password.
     OAuthPassword(Login, App),
-    /// OAuth 2.0, authorization code with PKCE. A refresh token that was got elsewhere starts it too.
+    /// OAuth 2.0, authorization code with PKCE. It may begin with a refresh token that was obtained elsewhere.
     OAuth(App, Option<Secret>),
-    /// OAuth 2.0, implicit: an access token that was got elsewhere.
+    /// OAuth 2.0, implicit: an access token that was obtained elsewhere.
     OAuthImplicit(Secret),
 }
 
@@ -187,7 +188,7 @@ impl Config {
         Ok(self)
     }
 
-    /// Tells sessions of these options from those of others.
+    /// Identifies the sessions of these options.
     pub(crate) fn session_fingerprint(&self) -> String {
         let mut parts = self.identity();
         parts
@@ -204,8 +205,8 @@ impl Config {
         digest(&parts)
     }
 
-    /// Tells grants for these options from those for others. The client secret is not among them: it
-    /// expires and is replaced, and the grant goes on.
+    /// Identifies the grants for these options. The client secret is not among them: it expires and is replaced, and
+    /// the grant stays valid.
     pub(crate) fn grant_fingerprint(&self) -> String {
         let mut parts = self.identity();
         match &self.credentials {
@@ -232,7 +233,7 @@ impl Config {
     }
 }
 
-/// The tenant that a client ID chooses (docs/acumatica.md section 4).
+/// The tenant that a client ID names (docs/acumatica.md section 4).
 ///
 /// # Errors
 /// It names none, or not the company that the server is configured for.
@@ -275,7 +276,7 @@ pub enum ODataVersion {
     Auto,
     /// Before 2024 R2.
     V3,
-    /// The same on a site of one tenant, whose addresses leave it out.
+    /// Before 2024 R2, on a site of one tenant, whose addresses leave the tenant out.
     V3OneTenant,
     /// 2024 R2 and later.
     V4,

@@ -1,4 +1,4 @@
-//! Text in addresses.
+//! Encodes text for addresses.
 
 pub(crate) use acumatica_pushdown::QUERY;
 use percent_encoding::{AsciiSet, utf8_percent_encode};
@@ -9,15 +9,15 @@ pub(crate) fn encode_segment(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()
 }
 
-/// A segment of a path that is taken for this folder or the one above, also where its dots are encoded (the URL Standard
-/// resolves `%2E` as well): it cannot be asked for.
+/// A segment that means this folder or the parent, even with encoded dots (the URL Standard resolves `%2E` as well): it
+/// cannot be requested.
 pub(crate) fn leaving_segment(path_and_query: &str) -> Option<&str> {
     let path = path_and_query.split(['?', '#']).next().unwrap_or_default();
     path.split(['/', '\\'])
         .find(|segment| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | ".."))
 }
 
-/// Whether a text can be part of the path of an address: IIS refuses some characters there, and takes others for
+/// Whether a text can be part of the path of an address. IIS refuses some characters there, and gives others a meaning.
 /// something else.
 pub(crate) fn fits_path(text: &str) -> bool {
     let is_odd = |c: char| c.is_control() || "/\\%&*:<>?+#\"|".contains(c);

@@ -1,4 +1,4 @@
-//! The thread that does all waiting for the network, and the way in for everyone else.
+//! The thread for all network I/O, and the API for its callers.
 
 use std::fs;
 use std::future::Future;
@@ -33,10 +33,10 @@ use crate::session::sign_out::{SIGN_OUT_PATIENCE, close};
 use crate::session::store::Store;
 use crate::session::upkeep::Reader;
 
-/// Runs scans on one thread of its own. All methods return at once, but for [`Engine::shut_down`].
+/// Runs scans on a thread of its own. All methods return at once, except [`Engine::shut_down`].
 pub struct Engine {
     runtime: Handle,
-    /// True once scans must not send anything more.
+    /// True once scans must not send further requests.
     closing: watch::Sender<bool>,
     /// Dropping it ends the thread.
     stop: oneshot::Sender<()>,
@@ -48,10 +48,10 @@ pub struct Engine {
 pub struct Client(Arc<Site>);
 
 impl Client {
-    /// A client of the server that `config` describes. It sends nothing before it is asked to.
+    /// A client of the server that `config` describes. It sends nothing yet.
     ///
     /// # Errors
-    /// TLS or the shared state cannot be set up. Nothing is sent.
+    /// TLS or the shared state cannot be set up.
     pub fn new(config: Config) -> Result<Self> {
         Ok(Self(Arc::new(Site::new(config)?)))
     }
@@ -61,35 +61,35 @@ impl Client {
         &self.0.connection.config
     }
 
-    /// The fields of a table that its definition has and that no row had in any scan that is remembered.
+    /// The fields of a table that its definition has and that no row had in the scans that are remembered.
     pub fn never_seen(&self, target: &Target) -> Vec<String> {
         self.0.learnt.names(Topic::Absent, &learnt::place(target))
     }
 
-    /// Begins an OAuth authorization, and returns the URL of the authorization page, to be opened in a browser.
+    /// Begins an OAuth authorization, and returns the URL of the authorization page for the browser.
     ///
     /// # Errors
-    /// The strategy has no such thing, or the state cannot be written.
+    /// The way to sign in has no authorization, or the state cannot be written.
     pub fn authorize_url(&self) -> Result<String> {
         oauth::begin(&self.0.connection.config, &self.0.connection.store).map(|(url, _)| url)
     }
 }
 
-/// Something under way whose outcome is awaited. Dropping it ends it, if it can be ended.
+/// A running operation with an outcome. Dropping it stops the operation, if it can be stopped.
 #[derive(Debug)]
 pub struct Job<T> {
     end: Arc<End<T>>,
     task: AbortHandle,
 }
 
-/// Where the outcome of a job is put, and whom it wakes.
+/// The outcome of a job, and the waker of its consumer.
 #[derive(Debug)]
 struct End<T> {
     outcome: Mutex<Option<Result<T>>>,
     report: Arc<Report>,
 }
 
-/// Ends a job as failed if its task ends without an outcome: by a panic, or with the engine.
+/// Ends a job with an error if its task ends without an outcome: by a panic, or with the engine.
 struct EndOfJob<T>(Arc<End<T>>);
 
 impl<T> End<T> {
@@ -106,8 +106,11 @@ impl<T> Drop for EndOfJob<T> {
 }
 
 impl<T> Job<T> {
-    /// The outcome, once; while it is `None`, the waker is called when there is something new. An error if the job
-    /// itself failed.
+    /// The outcome, once; while it is `None`, the waker is called when there is something new.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) if the job ended without an outcome: it panicked, or the engine
+    /// was shut down.
     pub fn poll(&self) -> Option<Result<T>> {
         lock(&self.end.outcome).take()
     }
@@ -117,7 +120,7 @@ impl<T> Job<T> {
         self.end.report.wake_with(waker);
     }
 
-    /// What the user is to be told meanwhile.
+    /// The notices since the last call.
     pub fn take_notices(&self) -> Vec<Notice> {
         self.end.report.take_notices()
     }
@@ -145,9 +148,9 @@ impl Engine {
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("acumatica_fdw io".into()).spawn(move || {
-            // Woken by a message or by the sender's end alike.
+            // Woken by a message, or when the sender is dropped.
             let _ = runtime.block_on(stopped);
-            // A name lookup may hang longer than anybody wants to wait.
+            // A name lookup may take too long to wait for.
             runtime.shutdown_background();
         })?;
         Ok(Self { runtime: handle, closing: watch::Sender::new(false), stop, thread })
@@ -169,7 +172,7 @@ impl Engine {
         Rows::new(shared, task.abort_handle())
     }
 
-    /// Closes the sessions of a server, or of one of its user mappings; the outcome is how many there were.
+    /// Closes the sessions of a server, or of one of its user mappings. The outcome is how many there were.
     ///
     /// # Errors
     /// The shared state cannot be read.
@@ -183,8 +186,7 @@ impl Engine {
         }))
     }
 
-    /// Closes the sessions of servers that are gone, those of a whole database or one, and removes the
-    /// directory of it.
+    /// Closes the sessions of servers that were dropped, alone or with their database, and removes the directory.
     pub fn remove(&self, directory: PathBuf, servers: &[PathBuf], sealer: &Arc<Sealer>) {
         let open = |server: &PathBuf| Store::open(server, Arc::clone(sealer)).ok();
         let stores: Vec<_> = servers.iter().filter_map(open).collect();
@@ -192,32 +194,38 @@ impl Engine {
             for store in stores {
                 close(&store, |_| true, None).await;
             }
-            // What cannot be removed is sealed, and in nobody's way.
+            // Files that cannot be removed are sealed.
             let _ = fs::remove_dir_all(&directory);
         });
     }
 
-    /// Gives up a client whose options have changed or whose mapping is gone, and closes its sessions.
+    /// Closes the sessions of a client whose options have changed or whose mapping was dropped.
     pub fn retire(&self, client: Client) {
         self.runtime.spawn(async move { client.0.connection.retire().await });
     }
 
-    /// Goes the whole way to the server, step by step.
+    /// Checks the connection to the server step by step.
     pub fn check(&self, client: &Client, expected: Expected) -> Job<Vec<Step>> {
         let connection = Arc::clone(&client.0.connection);
         self.job(|report| check::run(connection, expected, report))
     }
 
     /// Finishes an authorization with the address that the browser was sent to, or the code in it.
+    ///
+    /// # Errors
+    /// The outcome is an error if no authorization was begun with the state in the address, if the server refuses the code,
+    /// or if the tokens cannot be written.
     pub fn authorize(&self, client: &Client, answer: String) -> Job<Result<Authorized>> {
         let site = Arc::clone(&client.0);
         self.job(|report| finish(site, answer, report))
     }
 
-    /// The same, with the answer that comes to the callback on this machine from the address returned.
+    /// The same, with the answer that the browser brings to the callback on this machine. The text is the URL of the
+    /// authorization page.
     ///
     /// # Errors
-    /// The callback is elsewhere, or the state cannot be written.
+    /// The callback is on another machine, or the state cannot be written. The outcome is an error if nobody comes to
+    /// the callback within `patience`, or as that of [`Engine::authorize`].
     pub fn authorize_wait(
         &self,
         client: &Client,
@@ -235,11 +243,18 @@ impl Engine {
     }
 
     /// The contract endpoints that the instance lists; empty if it does not.
+    ///
+    /// # Errors
+    /// The outcome is an error if the instance cannot be reached, refuses the sign-in, or if its list cannot be read.
     pub fn endpoints(&self, client: &Client) -> Job<Result<Vec<Endpoint>>> {
         self.ask(client, |asker| async move { asker.endpoints().await })
     }
 
-    /// What an endpoint has; unset, its version is the newest that the instance lists.
+    /// The definition of an endpoint; unset, its version is the newest that the instance lists.
+    ///
+    /// # Errors
+    /// The outcome is an error if the instance cannot be reached, refuses the sign-in, has no such endpoint, or if the
+    /// `swagger.json` cannot be read.
     pub fn contract(
         &self,
         client: &Client,
@@ -253,7 +268,10 @@ impl Engine {
         })
     }
 
-    /// The custom fields of entities, and which of these could not be asked for them.
+    /// The custom fields of entities, and the errors of the entities that could not be asked for them.
+    ///
+    /// # Errors
+    /// The outcome is an error if the instance cannot be reached or refuses the sign-in.
     pub fn custom_fields(
         &self,
         client: &Client,
@@ -263,17 +281,28 @@ impl Engine {
         self.ask(client, |asker| async move { asker.all_custom_fields(&endpoint, &entities).await })
     }
 
-    /// What the instance has of generic inquiries or data access classes.
+    /// The definitions of all generic inquiries or data access classes.
+    ///
+    /// # Errors
+    /// The outcome is an error if the instance cannot be reached, refuses the sign-in, or if the `$metadata` cannot be
+    /// read.
     pub fn model(&self, client: &Client, surface: Surface) -> Job<Result<Model>> {
         self.ask(client, move |asker| async move { asker.definitions(surface).await })
     }
 
     /// Which of the inquiries the user cannot read, and why; the first row of each is asked for.
+    ///
+    /// # Errors
+    /// The outcome is an error if the instance cannot be reached, refuses the sign-in, or does not answer for three inquiries
+    /// in a row.
     pub fn check_inquiries(&self, client: &Client, names: Vec<String>) -> Job<Result<Checked>> {
         self.ask(client, |asker| async move { asker.check_inquiries(&names).await })
     }
 
     /// The content of an attachment, which may have at most `limit` bytes.
+    ///
+    /// # Errors
+    /// The outcome is an error if `href` leads to another site, if there is no such file, or if it is larger.
     pub fn file(&self, client: &Client, href: String, limit: usize) -> Job<Result<Vec<u8>>> {
         self.ask(client, move |asker| async move { asker.file(&href, limit).await })
     }
@@ -313,21 +342,21 @@ impl Engine {
         Job { end, task: task.abort_handle() }
     }
 
-    /// Ends the use of `clients` and the thread. Waits no longer than one sign-out may take, or, for tokens
-    /// that are just being renewed, their `operation_timeout`.
+    /// Leaves the sessions of `clients` and stops the thread. Waits no longer than a sign-out may take, or, while
+    /// tokens are renewed, than their `operation_timeout`.
     pub fn shut_down(self, clients: Vec<Client>) {
-        // A scan that goes on would open the session again that is closed below.
+        // A running scan would open a session again that is closed below.
         self.closing.send_replace(true);
         let renewing = clients.iter().filter(|client| !client.0.connection.renewals.is_empty());
         let renewals =
             renewing.map(|client| client.0.connection.config.operation_timeout).max().unwrap_or_default();
         let (done, finished) = mpsc::channel::<()>();
         self.runtime.spawn(async move {
-            // All at once: a server that hangs must not keep the others from hearing of it.
+            // All at once, so that a server that does not answer does not delay the others.
             join_all(clients.iter().map(|client| client.0.connection.leave())).await;
             drop(done);
         });
-        // An answer never comes: the end of the sender is the message.
+        // No message is sent: the drop of the sender ends the wait.
         let _ = finished.recv_timeout(renewals + SIGN_OUT_PATIENCE);
         drop(self.stop);
         let _ = self.thread.join();
@@ -364,7 +393,7 @@ mod tests {
         assert_eq!(outcome(&job).unwrap_err().kind, ErrorKind::Internal);
         // The thread goes on.
         assert_eq!(outcome(&engine.job(|_| async { 7 })).unwrap(), 7);
-        // Nor does anybody wait for what the end of the engine cuts off.
+        // Nor does anybody wait for a job that the end of the engine stops.
         let job: Job<()> = engine.job(|_| std::future::pending());
         engine.shut_down(Vec::new());
         assert_eq!(job.poll().unwrap().unwrap_err().kind, ErrorKind::Internal);

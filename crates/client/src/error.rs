@@ -1,4 +1,4 @@
-//! The one error type of the crate: what happened, told so that a person can act on it.
+//! The error type of the crate: what happened, in words that tell a person what to do.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 /// What kind of failure an [`Error`] is; the extension maps each to one SQLSTATE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The connection cannot be made as things are: name, TLS.
+    /// The connection cannot be made because of the configuration: host name, TLS.
     Connect,
-    /// The address is there, and nobody answers.
+    /// No server answers at the address.
     Unreachable,
     /// The connection broke, or the body ended early.
     ConnectionLost,
-    /// Nothing came for `operation_timeout`.
+    /// The server sent nothing for `operation_timeout`.
     Timeout,
     /// The site is up but not serving: 408, 425, 502 to 504, 520 to 530.
     Unavailable,
@@ -20,17 +20,17 @@ pub enum ErrorKind {
     Credentials,
     /// The tenant is not the one that was asked for, or there is no such tenant.
     Tenant,
-    /// No answer came to a sign-in that the server may have let in. Not to be repeated.
+    /// No answer came to a sign-in that the server may have accepted. It must not be repeated.
     SignInLost,
     /// The session is no longer known to the server; signing in again may help.
     SessionLost,
-    /// The licence's API sessions are all in use.
+    /// All API sessions of the licence are in use.
     NoSeat,
-    /// Too many requests a minute.
+    /// Too many requests in a minute.
     Throttled,
-    /// Signed in, but without the right to read this.
+    /// The user lacks the right to read this.
     Forbidden,
-    /// Something before the site, such as a firewall, does not let the request pass.
+    /// A firewall or the like does not let the request pass.
     Blocked,
     /// No such endpoint, entity, inquiry or DAC.
     NotFound,
@@ -38,20 +38,21 @@ pub enum ErrorKind {
     NoRecord,
     /// A field that the remote table does not have.
     UnknownField,
-    /// A field that no row has, and that nothing is known of yet. Not told: the definition is asked.
+    /// No row has a field, and nothing is known about it. It is not reported: the definition is read.
     FieldMissing,
-    /// The server found no row by a condition that it does not apply as it is meant. Not told: it is left out.
+    /// The server found no row by a condition that it does not apply as intended. It is not reported: the condition is
+    /// left out.
     Doubted,
     /// An inquiry was asked without a parameter that it needs.
     ParameterMissing,
-    /// A success that says nothing, as when an inquiry is filtered by a formula column.
+    /// A success without content, as when an inquiry is filtered by a formula column.
     Empty,
     /// The server cannot read the fields asked for in one query (`CannotOptimizeException`).
     CannotOptimize,
-    /// The server cannot order the rows as it was asked to. They can be read without.
+    /// The server cannot sort the rows. They can be read without the order.
     CannotOrder,
-    /// The server cannot count the rows, or leave out the first of them. They can be read. With a hint it is to
-    /// be told.
+    /// The server cannot count the rows, or skip the first of them. They can be read. With a hint the error is to be
+    /// reported as a NOTICE.
     RowsOnly,
     /// Any other refusal by the server, in its own words.
     Server,
@@ -59,7 +60,7 @@ pub enum ErrorKind {
     Protocol,
     /// An answer of more bytes than allowed.
     TooLarge,
-    /// The rows changed places between two pages, so that some could be missed.
+    /// Rows moved between two pages, so that some could be missed.
     RowsMoved,
     /// A value that its column cannot hold.
     Value,
@@ -69,7 +70,7 @@ pub enum ErrorKind {
     Key,
     /// The files that the backends share cannot be read or written.
     Storage,
-    /// A defect of ours.
+    /// A bug in this extension.
     Internal,
 }
 
@@ -90,9 +91,9 @@ pub struct Error {
     pub hint: Option<String>,
     /// How long the server asked to wait before another attempt.
     pub retry_after: Option<Duration>,
-    /// A failure of the server that says nothing of the request: it may be a passing one.
+    /// The failure may pass by itself: the server does not blame the request.
     pub may_pass: bool,
-    /// The server may have done what it was asked to, and must not be asked again.
+    /// The server may have executed the request, so it must not be repeated.
     pub may_be_done: bool,
 }
 
@@ -113,26 +114,26 @@ impl Error {
         }
     }
 
-    /// Whether the failure may be one of the thing asked for, though it says nothing of it.
+    /// Whether the failure may concern only the thing that was asked for, although it does not say so.
     pub fn may_be_of_one(&self) -> bool {
         use ErrorKind::*;
         matches!(self.kind, Timeout | Unavailable | Empty | ConnectionLost)
     }
 
-    /// Adds what else is known; an empty text adds nothing.
+    /// Adds details; an empty text adds nothing.
     pub fn detail(mut self, detail: impl fmt::Display) -> Self {
         self.detail = Some(detail.to_string()).filter(|text| !text.is_empty());
         self
     }
 
-    /// Adds what to do about it.
+    /// Adds what the user can do about it.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 }
 
-/// An error with its causes, without the URL: its query may hold business data.
+/// An error with its causes, without the URL, whose query may hold business data.
 pub(crate) fn chain(reason: &reqwest::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut cause = std::error::Error::source(reason);

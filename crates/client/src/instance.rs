@@ -26,13 +26,12 @@ pub struct UrlError {
 const FORM: &str = "Write the address of the site, such as mycompany.acumatica.com or https://host/Site.";
 
 impl InstanceUrl {
-    /// Reads an address as it is found in a browser, in Acumatica's help or in a mail: with or
-    /// without scheme, of the site, of a screen, of an endpoint. Without a scheme it is `https`,
-    /// on this very machine `http`.
+    /// Reads an address from a browser, from Acumatica's help or from a mail: with or without scheme, of the site, of a
+    /// screen, of an endpoint. Without a scheme it is `https`; on this machine `http`.
     ///
     /// # Errors
-    /// Other schemes, user info, no host, or something that is no address at all. Whether plain
-    /// `http` may be used is not judged here: see [`InstanceUrl::is_plain_http`].
+    /// The address has another scheme, user info or no host, or is malformed. Whether plain `http` is allowed is not
+    /// checked here: see [`InstanceUrl::is_plain_http`].
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         let fail = |problem: String, hint| Err(UrlError { problem, hint });
         let text = text.trim();
@@ -89,16 +88,16 @@ impl InstanceUrl {
         format!("{}{rest}", self.base.path())
     }
 
-    /// Where a link leads that the server sent; `None` if that is another site.
+    /// The address of a link that the server sent; `None` if it leads to another site.
     pub fn resolve(&self, link: &str) -> Option<Url> {
         self.resolve_from(&self.base, link)
     }
 
-    /// The same for a link in the answer to the request of `asked`, to which it may be relative (RFC 3986, 5.1.3).
+    /// The same for a link in the answer to the request to `asked`, to which it may be relative (RFC 3986, 5.1.3).
     ///
-    /// Of a link only path and query are taken, so that each request goes to our own origin, and nothing is ever sent
-    /// in the clear. A site that does not know of the TLS or the port mapping before it names itself by the other
-    /// scheme, or by the port that its scheme has by default.
+    /// Only path and query of the link are used, so that each request goes to our own origin, and nothing is ever sent
+    /// in the clear. A site behind a TLS proxy or a port mapping that it does not know writes the other scheme, or the
+    /// default port of its scheme.
     pub fn resolve_from(&self, asked: &Url, link: &str) -> Option<Url> {
         let link = asked.join(link).ok()?;
         let is_http = matches!(link.scheme(), "http" | "https");
@@ -132,12 +131,12 @@ impl InstanceUrl {
         self.base.as_str()
     }
 
-    /// Whether the host is this very machine.
+    /// Whether the host is this machine.
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.base)
     }
 
-    /// Whether what is sent is not protected on its way.
+    /// Whether requests are sent without TLS.
     pub fn is_plain_http(&self) -> bool {
         self.base.scheme() == "http"
     }
@@ -149,7 +148,7 @@ impl fmt::Display for InstanceUrl {
     }
 }
 
-/// Where the application begins and the virtual directory ends.
+/// The end of the virtual directory, where the path of the application begins.
 fn is_inside_site(segment: &str) -> bool {
     const ROOMS: [&str; 11] = [
         "entity",

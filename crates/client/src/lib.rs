@@ -1,9 +1,9 @@
 //! A client of Acumatica's remote interfaces that reads lists of records as typed columns.
 //!
-//! It knows all of Acumatica and nothing of PostgreSQL. An [`Engine`] runs scans on a thread of its
-//! own; a [`Client`] is a server as one user sees it; a [`ScanRequest`] says what to read, and [`Rows`]
-//! brings it, batch by batch, as it arrives. Remote facts come from `docs/acumatica.md`.
-#![warn(missing_docs)]
+//! It knows all of Acumatica and nothing of PostgreSQL. An [`Engine`] runs scans on a thread of its own; a [`Client`]
+//! is a server as one user sees it; a [`ScanRequest`] says what to read, and [`Rows`] returns it in batches, as they
+//! arrive. Remote facts come from `docs/acumatica.md`.
+#![warn(missing_docs, clippy::missing_errors_doc)]
 #![forbid(unsafe_code)]
 
 pub mod catalog;
@@ -77,8 +77,8 @@ pub mod fuzzing {
     }
 }
 
-/// Locks a mutex that is never held across anything that could leave its contents half changed, so that
-/// a panic elsewhere is no reason to fail here too.
+/// Locks a mutex that is never held while its contents are half changed. So a panic of another holder is no reason to
+/// fail.
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

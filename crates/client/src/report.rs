@@ -23,7 +23,7 @@ pub struct Notice {
 
 #[derive(Default)]
 pub(crate) struct Report {
-    /// None as long as the consumer has found all it looked for.
+    /// `None` until the consumer sets one.
     waker: Mutex<Option<Waker>>,
     notices: Mutex<Vec<Notice>>,
     waited_for_session: AtomicU64,
@@ -36,7 +36,7 @@ impl fmt::Debug for Report {
 }
 
 impl Report {
-    /// How long a wait may go on before there is a word about it.
+    /// After how long a wait is reported.
     pub const PATIENCE: Duration = Duration::from_secs(5);
 
     pub fn notice(&self, message: String, hint: String) {
@@ -64,7 +64,7 @@ impl Report {
         Duration::from_micros(self.waited_for_session.load(Ordering::Relaxed))
     }
 
-    /// Has `waker` called from now on.
+    /// Sets the waker.
     pub fn wake_with(&self, waker: impl Fn() + Send + Sync + 'static) {
         *lock(&self.waker) = Some(Box::new(waker));
     }

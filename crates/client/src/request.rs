@@ -1,4 +1,4 @@
-//! What to read: plain data, all that a scan needs to be told.
+//! The request for a scan, as plain data.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub enum Surface {
 }
 
 impl Surface {
-    /// The fields by which a person finds a row: its key, else for an entity its id.
+    /// The fields that name a row in messages: its key, else for an entity its id.
     pub fn row_name(self, key: &[String]) -> Vec<String> {
         match (key, self) {
             ([], Surface::Rest) => vec!["id".to_owned()],
@@ -29,12 +29,12 @@ impl Surface {
     }
 }
 
-/// What to read.
+/// The request for a scan.
 #[derive(Clone, Debug)]
 pub struct ScanRequest {
-    /// What error messages call the table.
+    /// The name of the table in error messages.
     pub table: String,
-    /// What statements call it: with its schema, in quotes where it needs them.
+    /// The name of the table in statements: with its schema, in quotes if needed.
     pub relation: String,
     /// Where the rows are.
     pub target: Target,
@@ -42,26 +42,29 @@ pub struct ScanRequest {
     pub columns: Vec<FieldColumn>,
     /// The fields that the server refuses in `$select` (docs/acumatica.md section 3).
     pub unselectable: Vec<String>,
-    /// What the client finds out of the columns; nothing at first.
+    /// What the client finds out about the columns; empty at first.
     pub findings: Findings,
     /// Remote names of the key, in order; empty if the table does not say.
     pub key: Vec<String>,
-    /// What the fields of the key are decoded to, where columns say so.
+    /// The types that the fields of the key are decoded to, if they have columns.
     pub key_types: Vec<ColumnType>,
-    /// What an inquiry form or a generic inquiry can be told; empty for everything else.
+    /// The parameters of an inquiry form or a generic inquiry; empty for everything else.
     pub parameters: Vec<Parameter>,
-    /// The values of the parameters, in their order: the rows are those of all calls, one after the other.
-    /// What has no parameters is called once, with nothing.
+    /// The values of the parameters for each call, in their order: the rows are those of all calls, one after the
+    /// other. Without parameters there is one call without values.
     pub calls: Vec<Vec<Option<Literal>>>,
-    /// What the server may leave out. The rows must still be checked: it may keep more.
+    /// The rows that the server may leave out are those that do not meet this. The executor must still check the rows:
+    /// the server may send more.
     pub filter: Option<Filter>,
-    /// A condition in the server's own words, which the table stands for: it always applies.
+    /// The table's own condition, in the language of the server. It always applies.
     pub own_filter: Option<String>,
-    /// In which order the rows are to come; OData only. Ties come in that of the key.
+    /// The order of the rows; OData only. Ties are in the order of the key.
     pub order: Vec<Order>,
-    /// So many rows are left out at the beginning. Then, as of `count`, nothing is checked again.
+    /// How many rows are skipped at the beginning. If there are any, the executor does not check the rows, as with
+    /// `count`.
     pub offset: u64,
-    /// Only how many rows there are is asked for, of data access classes: one row of one whole number, and no columns.
+    /// Only the number of rows is requested, of data access classes: the result is one row with one whole number, and
+    /// no columns.
     pub count: bool,
     /// The headers of each request.
     pub context: Context,
@@ -72,13 +75,14 @@ pub struct ScanRequest {
 }
 
 impl ScanRequest {
-    /// Whether the server does more than send rows. Nothing is checked again then, so no condition may be left out.
+    /// Whether the server does more than send rows. The executor does not check the result, so no condition may be left
+    /// out.
     pub(crate) fn is_final(&self) -> bool {
         self.count || self.offset > 0
     }
 
-    /// The rows without a value of the field that they are ordered by, and the others, in the order in which they are
-    /// wanted.
+    /// Two requests, in the order that is wanted: one for the rows in which the field of the order has no value, and
+    /// one for the other rows.
     pub(crate) fn with_nulls_apart(&self, by: &Order) -> Vec<Self> {
         let path = vec![by.field.clone()];
         let column = self.columns.iter().find(|column| column.path == path);
@@ -86,7 +90,7 @@ impl ScanRequest {
         let field = Field { path, ty, vouched: true, key: false };
         let portion = |test, order: &[Order]| {
             let test = Filter::Test(field.clone(), test);
-            // First, so that it is sent.
+            // The first condition, so that it is sent.
             let filter = Filter::And(std::iter::once(test).chain(self.filter.clone()).collect());
             Self { filter: Some(filter), order: order.to_vec(), ..self.clone() }
         };
@@ -99,8 +103,8 @@ impl ScanRequest {
         portions
     }
 
-    /// A value that its column cannot hold, told with all that finds the record in the ERP: `column` is
-    /// its index, `row` what a person would call the row, `value` the beginning of the value.
+    /// The error for a value that its column cannot hold, with what is needed to find the record in the ERP: `column`
+    /// is the index of the column, `row` the name of the row, `value` the beginning of the value.
     pub fn unfit(&self, column: usize, row: &str, value: &str, why: impl fmt::Display) -> Error {
         let FieldColumn { name, path, .. } = &self.columns[column];
         let table = &self.table;
@@ -112,7 +116,7 @@ impl ScanRequest {
         .detail(format!("Row {row}, field \"{}\", value: {value}", path.join("/")))
     }
 
-    /// What to do about a column of days that holds moments.
+    /// The hint for a column of type date that holds timestamps.
     pub(crate) fn as_moment(&self, column: usize) -> String {
         let name = self.columns[column].name.replace('"', "\"\"");
         format!(
@@ -122,7 +126,7 @@ impl ScanRequest {
     }
 }
 
-/// What is known of the columns of a table beyond what it says.
+/// What the client has found out about the columns of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     /// Columns, by index, that are NULL where rows lack their field: the definition has it, or cannot be asked.
@@ -135,15 +139,15 @@ pub struct Findings {
     pub(crate) refused_keysets: Vec<String>,
 }
 
-/// A field that rows are ordered by.
+/// A field of the order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     /// Remote name of the field.
     pub field: String,
     /// Whether the largest value comes first (`desc`).
     pub descending: bool,
-    /// Rows without a value are to come at the other end than the server has them: first if it goes down, last if it
-    /// goes up. Of the first field only; they are asked for apart.
+    /// Rows without a value come at the other end than the server has them: first if descending, last if ascending. For
+    /// the first field only; these rows are requested separately.
     pub nulls_apart: bool,
 }
 
@@ -152,13 +156,14 @@ pub struct Order {
 pub struct Parameter {
     /// Remote name, as the call writes it.
     pub name: String,
-    /// Which of the columns shows it, by index.
+    /// The index of the column that shows it, if there is one.
     pub column: Option<usize>,
-    /// Without it the inquiry has nothing to show.
+    /// Without it the inquiry shows nothing.
     pub required: bool,
 }
 
-/// What decides which rows the server shows and how: the headers of each request (docs/acumatica.md section 2.4).
+/// The context of each request, as its headers (docs/acumatica.md section 2.4). It decides which rows the server shows,
+/// and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
     /// Name of the branch (`PX-CbApiBranch`).
@@ -174,7 +179,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Names and values (docs/acumatica.md section 2).
+    /// The names and values of the headers (docs/acumatica.md section 2).
     pub fn lines(&self) -> Vec<(&'static str, &str)> {
         let shown = |show: bool| show.then_some("SHOW");
         let all = [
@@ -187,8 +192,10 @@ impl Context {
         all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 
+    /// The headers.
+    ///
     /// # Errors
-    /// A value cannot stand in a header.
+    /// A value has a character that a header cannot have.
     pub(crate) fn headers(&self) -> Result<HeaderMap> {
         let mut headers = HeaderMap::new();
         for (name, text) in self.lines() {
@@ -224,7 +231,7 @@ pub struct Target {
     pub endpoint_version: Option<String>,
     /// Contract REST only: 4 or 5; unset, what the version tells.
     pub contract: Option<u32>,
-    /// Generic inquiries only: what is called with parameters; unset, what the definitions say.
+    /// Generic inquiries only: the function that takes the parameters; unset, the one of the definition.
     pub function: Option<String>,
     /// Data access classes only: a setup class, which is one object and no list.
     pub singleton: bool,

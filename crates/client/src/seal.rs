@@ -1,6 +1,6 @@
-//! Secrets at rest: AES-256-GCM under the key of the cluster.
+//! Encryption of stored secrets: AES-256-GCM with the key of the cluster.
 //!
-//! Whoever reads the catalog, a dump or the state files without the key file learns nothing from them.
+//! Without the key file, the catalog, a dump or the state files reveal no secret.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -16,21 +16,21 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What sealed text begins with, then its form: see [`PREFIX`] and [`BOUND`].
+/// The beginning of sealed text, followed by its form: see [`PREFIX`] and [`BOUND`].
 const MARK: &str = "acumatica-sealed:";
-/// Behind it, in base64, nonce (12 bytes), ciphertext and tag (16 bytes).
+/// Followed by base64 of the nonce (12 bytes), ciphertext and tag (16 bytes).
 const PREFIX: &str = "acumatica-sealed:1:";
-/// The same of a secret with the server and role that it is for.
+/// The same for a secret with the server and role that it is for.
 const BOUND: &str = "acumatica-sealed:2:";
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
-/// What a secret is sealed for that a person puts into a user mapping. The first is that of texts that any mapping of any
-/// server opens, which are made no longer.
+/// The purposes of secrets that a person puts into a user mapping. Texts of the first purpose can be opened by any
+/// mapping of any server; no new ones are made.
 const FOR_ANY_MAPPING: &str = "user mapping";
 const FOR_MAPPING: &str = "user mapping of a role for a server";
 
-/// Where a secret may be sent, and for whom: else whoever may create a server could have any sealed text that they can
-/// read sent to a machine of theirs.
+/// The host and role that a secret is for. Without it, whoever may create a server could send any sealed text that they
+/// can read to a machine of theirs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Purpose {
     /// Host and port of the site.
@@ -39,8 +39,8 @@ pub struct Purpose {
     pub role: String,
 }
 
-/// What is sealed: the secret with its purpose. It is not the purpose alone that tells whether it can be opened, so that a
-/// wrong key is not taken for a wrong server.
+/// The plaintext: the secret with its purpose. The purpose alone does not decide whether it can be opened, so that a
+/// wrong key is not reported as a wrong server.
 #[derive(Serialize, Deserialize)]
 struct BoundSecret {
     host: String,
@@ -93,7 +93,7 @@ impl Sealer {
         Ok(sealed.replacen(PREFIX, BOUND, 1))
     }
 
-    /// The secret that stands sealed in a user mapping, and whether any other would open it too.
+    /// The secret in the sealed text of a user mapping, and whether any other mapping could open it.
     ///
     /// # Errors
     /// It was sealed with another key, or for another purpose.
@@ -117,7 +117,7 @@ impl Sealer {
         Ok((bound.secret, false))
     }
 
-    /// Seals for one purpose: what was sealed for another cannot take its place.
+    /// Seals a text for one purpose. A text that was sealed for another purpose cannot replace it.
     pub(crate) fn seal(&self, purpose: &str, plain: &[u8]) -> Result<String> {
         let mut sealed = plain.to_vec();
         let nonce = self
@@ -150,7 +150,7 @@ impl Sealer {
     }
 }
 
-/// Whether a text claims to be sealed.
+/// Whether a text has the form of sealed text.
 pub fn is_sealed(text: &str) -> bool {
     text.trim_start().starts_with(MARK)
 }
@@ -158,7 +158,8 @@ pub fn is_sealed(text: &str) -> bool {
 fn read_key(file: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let file = File::open(file)?;
     let about = file.metadata()?;
-    // As PostgreSQL demands of the server's TLS key: the owner's alone, or root's and readable by a group.
+    // PostgreSQL has the same rule for the TLS key: only the owner may read it, or root owns it and a group may read
+    // it.
     let allowed = if about.uid() == 0 { 0o640 } else { 0o600 };
     if about.mode() & 0o777 & !allowed != 0 {
         return Err(io::Error::new(
@@ -171,7 +172,7 @@ fn read_key(file: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     STANDARD.decode(text.trim()).map(Zeroizing::new).map_err(|_| io::Error::other("it is not in base64"))
 }
 
-/// Several backends may do so at once: the first wins, and all use its key.
+/// Several backends may do so at once: the first one succeeds, and all use its key.
 fn make_key(file: &Path) -> io::Result<()> {
     let mut key = Zeroizing::new([0; KEY_BYTES]);
     rand::fill(&mut *key).map_err(|_| io::Error::other("the system has no random numbers"))?;
@@ -187,7 +188,7 @@ fn make_key(file: &Path) -> io::Result<()> {
     let linked = fs::hard_link(&draft, file);
     fs::remove_file(&draft)?;
     if let Some(directory) = file.parent() {
-        // What is sealed with it will outlive a crash of the machine.
+        // What is sealed with the key survives a crash of the machine, so the key must, too.
         File::open(directory)?.sync_all()?;
     }
     match linked {
@@ -196,7 +197,7 @@ fn make_key(file: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a directory that only its owner can enter, and those above it.
+/// Creates a directory that only its owner can enter, with its parents.
 pub(crate) fn make_directory(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
@@ -262,7 +263,7 @@ mod tests {
             assert!(error.kind == ErrorKind::Key && detail.contains(&format!("another {word}")), "{detail}");
             assert!(!detail.contains("erp:443") || word == "role", "{detail}");
         }
-        // Nor does it become one of the old kind.
+        // Nor can it be changed to the old kind.
         assert!(reveal(&sealer, &sealed.replacen(BOUND, PREFIX, 1)).is_err());
     }
 

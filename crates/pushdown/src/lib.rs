@@ -11,7 +11,7 @@
 //!    superset, or not asked for.
 //! 5. [`print`](print()) writes the filter in the dialect. [`described`] tells before what will be sent and whether it is exact.
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
+#![warn(missing_docs, clippy::missing_errors_doc)]
 
 mod class;
 mod column;

@@ -2,7 +2,7 @@
 //!
 //! It knows the SQL of PostgreSQL and nothing of its C; definitions come in as
 //! [`acumatica_client::catalog`] has them.
-#![warn(missing_docs)]
+#![warn(missing_docs, clippy::missing_errors_doc)]
 #![forbid(unsafe_code)]
 
 mod contract;

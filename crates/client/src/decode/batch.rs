@@ -84,7 +84,7 @@ impl Batch {
         &self.uuids[index as usize]
     }
 
-    /// Bytes that the rows held take up, for flow control. Memory kept for reuse does not count.
+    /// The bytes that the rows take up, for flow control. Memory that is kept for reuse does not count.
     pub fn bytes(&self) -> usize {
         self.arena.len() + size_of_val(&self.cells[..]) + size_of_val(&self.uuids[..])
     }
@@ -97,12 +97,12 @@ impl Batch {
         self.uuids.clear();
     }
 
-    /// Takes back the rows of the record decoded last, with their text; to be called at most once after each.
+    /// Removes the rows of the record decoded last, with their text. To be called at most once for each record.
     pub(crate) fn pop(&mut self) {
         self.roll_back(self.last);
     }
 
-    /// Puts the value that `from` has in a column of one of its rows into that column of `row`.
+    /// Copies the value of a column in a row of `from` into the same column of `row`.
     pub(crate) fn graft(&mut self, row: usize, column: usize, from: &Batch, from_row: usize) {
         let cell = match from.row(from_row)[column] {
             Cell::Text(span) => {
@@ -120,7 +120,7 @@ impl Batch {
         self.cells[row * self.columns + column] = cell;
     }
 
-    /// What follows are the rows of one record.
+    /// Begins a record; the rows that follow belong to it.
     pub(super) fn begin_record(&mut self) -> Mark {
         self.last = self.mark();
         self.last
@@ -131,7 +131,7 @@ impl Batch {
         Mark { rows: *rows, cells: cells.len(), arena: arena.len(), uuids: uuids.len() }
     }
 
-    /// Starts a row of NULLs, which counts only once it is committed.
+    /// Begins a row of NULLs. It counts once it is committed.
     pub(super) fn begin(&mut self, columns: usize) -> Mark {
         assert_eq!(columns, self.columns, "the batch was made for other columns");
         let mark = self.mark();
@@ -144,7 +144,7 @@ impl Batch {
         self.cells[mark.cells..].copy_from_slice(cells);
     }
 
-    /// Moves the cells of the row begun at `mark` to `cells`; it is no row any more, but its text stays.
+    /// Moves the cells of the row begun at `mark` to `cells`, and removes the row; its text stays.
     pub(super) fn take(&mut self, mark: &Mark, cells: &mut Vec<Cell>) {
         cells.clear();
         cells.extend(self.cells.drain(mark.cells..));
@@ -174,7 +174,7 @@ impl Batch {
         })
     }
 
-    /// The cell of whatever `write` appends.
+    /// The cell of the text that `write` appends.
     #[inline(always)]
     pub(super) fn push_with(
         &mut self,

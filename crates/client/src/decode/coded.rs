@@ -1,10 +1,10 @@
-//! Values that are texts in the answer and something else in a column.
+//! Values that are encoded as text in the answer.
 
 use super::ColumnType;
 use super::error::DecodeErrorKind;
 
-/// The bytes that base64 stands for (Edm.Binary), as `byteain` reads them. OData 4 says the alphabet of URLs, servers
-/// write either, and padding may be missing.
+/// Decodes base64 (Edm.Binary) and writes it as `byteain` reads it. OData 4 prescribes the alphabet of URLs; servers
+/// write either one, and may leave out the padding.
 pub(super) fn bytes(text: &[u8], out: &mut String) -> Result<(), DecodeErrorKind> {
     const WRONG: DecodeErrorKind = DecodeErrorKind::Syntax(ColumnType::Bytes);
     let padding = text.iter().rev().take_while(|&&byte| byte == b'=').count();
@@ -20,7 +20,7 @@ pub(super) fn bytes(text: &[u8], out: &mut String) -> Result<(), DecodeErrorKind
         }
         let missing = 4 - group.len();
         bits <<= 6 * missing;
-        // What is cut off is no part of any byte.
+        // The remaining bits belong to no byte.
         if bits & ((1 << (8 * missing)) - 1) != 0 {
             return Err(WRONG);
         }
@@ -44,8 +44,8 @@ fn sextet(digit: u8) -> Option<u32> {
     }))
 }
 
-/// A span of time. What is negative as a whole in ISO 8601 (`-PT8H30M`) is negative part by part in PostgreSQL; what is
-/// written otherwise is left to its input function.
+/// A span of time. If it is negative as a whole in ISO 8601 (`-PT8H30M`), each part of it is negative in PostgreSQL.
+/// Other forms are left to PostgreSQL's input function.
 pub(super) fn interval(text: &[u8], out: &mut String) -> Result<(), DecodeErrorKind> {
     const WRONG: DecodeErrorKind = DecodeErrorKind::Syntax(ColumnType::Interval);
     let text = std::str::from_utf8(text).map_err(|_| WRONG)?;

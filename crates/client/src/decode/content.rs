@@ -1,4 +1,4 @@
-//! What a row says, without what differs between two answers that hold the same row.
+//! Hashes the content of a row, without the parts that differ between two answers with the same row.
 
 use std::hash::Hasher;
 
@@ -10,13 +10,13 @@ use super::scan::{members, peek, skip, space};
 /// section 2). With `without_custom`, its custom fields are left out as well, since requests for different ones are to
 /// find the same record. Ids of files and codes of drop-downs are values, and stay.
 ///
-/// What is no JSON is hashed up to where it stops being some.
+/// Bytes that are no JSON are hashed up to the first error.
 pub(crate) fn content(record: &[u8], without_custom: bool, hasher: &mut impl Hasher) {
     let mut walk = Walk { record, without_custom, hasher };
     let _ = walk.value(space(record, 0), Within::Record, 0);
 }
 
-/// What an object or array is a part of.
+/// The kind of parent of an object or array.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Within {
     Record,
@@ -113,9 +113,9 @@ mod tests {
         assert_ne!(one, hash(&row("a", 1, "OP", "f"), false));
         assert_ne!(one, hash(&row("a", 1, "CL", "g"), false));
         assert_ne!(one, hash(&row("a", 1, "CL", "f").replace("1.0", "2.0"), false));
-        // White space is nothing.
+        // White space does not count.
         assert_eq!(one, hash(&row("a", 1, "CL", "f").replace(", ", ","), false));
-        // A field that is called so.
+        // A field with the name of a system member.
         assert_ne!(hash(r#"{"id":{"value":1}}"#, false), hash(r#"{"id":{"value":2}}"#, false));
     }
 

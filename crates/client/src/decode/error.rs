@@ -51,7 +51,7 @@ pub enum DecodeErrorKind {
     /// Something above the last step of the path is a string, number or boolean.
     #[error("the path of the column leads through a value that is not an object")]
     ThroughScalar,
-    /// The server says in the place of a row why there is none; the value is all of it.
+    /// The server sent an error in the place of a row; the value is all of it.
     #[error("the server reports an error in the place of a row")]
     Reported,
     /// Spans are 32 bits wide.
@@ -80,8 +80,8 @@ pub struct DecodeError {
     pub column: Option<usize>,
     /// What is wrong.
     pub kind: DecodeErrorKind,
-    /// The first 60 characters of the value as it was received, without the quotes of a string; of an error in the
-    /// place of a row, all of it.
+    /// The first 60 characters of the value as it was received, without the quotes of a string; all of an error in the
+    /// place of a row.
     pub value: String,
 }
 
@@ -102,7 +102,7 @@ impl Fault {
     }
 }
 
-/// The first `chars` characters of `bytes`, whatever they are.
+/// The first `chars` characters of `bytes`, which need not be UTF-8.
 pub(super) fn excerpt(bytes: &[u8], chars: usize) -> String {
     let bytes = &bytes[..bytes.len().min(4 * chars)];
     String::from_utf8_lossy(bytes).chars().take(chars).collect()

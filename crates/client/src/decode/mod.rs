@@ -1,7 +1,7 @@
-//! From the bytes of a response to typed columns, without a tree in between.
+//! Decodes the bytes of a response into typed columns, without an intermediate tree.
 //!
-//! [`RowSplitter`] finds the rows in the body while it arrives, [`RowDecoder`] takes the wanted fields out of each row
-//! and appends them to a [`Batch`]. Nothing is kept of what nobody asked for.
+//! [`RowSplitter`] finds the rows in the body while it arrives. [`RowDecoder`] reads the wanted fields of each row and
+//! appends them to a [`Batch`]. Other fields are skipped.
 //!
 //! ```
 //! use acumatica_client::decode::*;
@@ -46,9 +46,9 @@ pub(crate) use time::shows_day;
 pub struct FieldColumn {
     /// For messages only.
     pub name: String,
-    /// The names on the way to the field, such as `["ShipToAddress", "City"]`, in the case of the remote side; `["*"]`
-    /// is the whole row, nothing a column without a field.
+    /// The names on the way to the field, such as `["ShipToAddress", "City"]`, in the case of the remote side. `["*"]`
+    /// is the whole row; an empty path belongs to a column without a field.
     pub path: Vec<String>,
-    /// What to make of the field.
+    /// The type that the field is decoded to.
     pub ty: ColumnType,
 }

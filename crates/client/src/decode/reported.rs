@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value};
 
-/// Names under which a failure is told. Whether an object with one of them is a failure, [`is_report`] says.
+/// Names of members that errors have. [`is_report`] decides whether an object with one of them is an error.
 pub(super) fn is_suspect(name: &str) -> bool {
     const NAMES: [&str; 7] = [
         "error",
@@ -21,7 +21,7 @@ pub(super) fn is_suspect(name: &str) -> bool {
     NAMES.iter().any(|suspect| name.eq_ignore_ascii_case(suspect))
 }
 
-/// Whether an object in the place of a row tells of a failure. `asked` knows the fields that a row was to have.
+/// Whether an object in the place of a row is an error. `asked` knows the fields that were requested.
 #[cold]
 pub(super) fn is_report(object: &[u8], asked: impl Fn(&str) -> bool) -> bool {
     let Ok(Value::Object(members)) = serde_json::from_slice(object) else { return false };
@@ -38,7 +38,7 @@ pub(super) fn is_report(object: &[u8], asked: impl Fn(&str) -> bool) -> bool {
         return true;
     }
     let told = |wanted: &str| named(wanted).is_some_and(|(name, value)| value.is_string() && !asked(name));
-    // The class of an exception is nothing that a row tells, even where the row was begun.
+    // A row does not contain the class of an exception, even if the server had begun to write a row.
     if told("exceptionMessage") && (told("exceptionType") || told("message")) {
         return true;
     }
@@ -46,7 +46,7 @@ pub(super) fn is_report(object: &[u8], asked: impl Fn(&str) -> bool) -> bool {
     if !is_row {
         return members.keys().any(|name| is_suspect(name) && !asked(name));
     }
-    // Fields of the contract REST are objects; a text that is none of the members of each record is no field.
+    // Fields of the contract REST are objects. A text that is no member of every record is no field.
     told("message") && members.values().any(is_field_object)
 }
 
@@ -61,7 +61,7 @@ fn is_odata_error(error: &Map<String, Value>) -> bool {
     (message || code) && !error.contains_key("id")
 }
 
-/// Whether a member is one that rows have and errors have not.
+/// Whether a member is one that rows have and errors do not.
 fn is_of_row(name: &str, value: &Value, asked: &impl Fn(&str) -> bool) -> bool {
     // Members of every record (docs/acumatica.md section 2). An error may have an `id` as well.
     const SYSTEM: [&str; 4] = ["rowNumber", "note", "custom", "_links"];

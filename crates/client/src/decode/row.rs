@@ -1,8 +1,8 @@
-//! The fields of one row, or of the rows that the details of one record are.
+//! Decodes the fields of a row, or of the rows of a record's details.
 //!
-//! The wanted paths form a trie. Its nodes walk the members of the objects they meet, whatever their order; but since
-//! rows of one answer have the same members in the same order, each node first tries the member that followed the last
-//! time, which takes one comparison and no hashing, known and unknown members alike.
+//! The wanted paths form a trie. Its nodes walk the members of the objects they meet, in any order. Since rows of one
+//! answer have the same members in the same order, each node first tries the member that followed the last time. That
+//! takes one comparison and no hashing, for wanted and unwanted members alike.
 
 use super::batch::{Batch, Cell, Mark};
 use super::error::{DecodeError, DecodeErrorKind, Fault, REPORT_CHARS, excerpt};
@@ -13,20 +13,21 @@ use super::{ColumnType, FieldColumn};
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// Names remembered for each object, wanted ones not counted. A stream of ever new names must not fill the memory.
+/// How many names are remembered for each object, wanted ones not counted. Otherwise a stream of new names would fill
+/// the memory.
 const MAX_MEMBERS: usize = 4096;
 
 /// Decodes the rows of one answer into the columns of a [`Batch`].
 pub struct RowDecoder {
     columns: usize,
-    /// The record, then what each step of the detail's path leads to.
+    /// The record, then the object of each step of the detail's path.
     levels: Vec<Fields>,
-    /// Cells that every row has, whatever the server sends: column, type and text.
+    /// Cells with the same value in every row: column, type and text.
     constants: Vec<(usize, ColumnType, String)>,
     identity_bytes: Vec<u8>,
 }
 
-/// What is wanted of one kind of object.
+/// The wanted fields of one kind of object.
 struct Fields {
     /// The trie; the first node is the object.
     nodes: Vec<Node>,
@@ -34,7 +35,7 @@ struct Fields {
     identity: Vec<Option<String>>,
     /// Objects read so far.
     met: u64,
-    /// Whether the object last read had anything that was asked for.
+    /// Whether the object last read had a wanted field.
     hit: bool,
     /// The cells of the object last read, for the rows below it.
     cells: Vec<Cell>,
@@ -45,9 +46,9 @@ struct Fields {
 struct Node {
     sinks: Vec<Sink>,
     children: HashMap<String, usize>,
-    /// All that is filled from further down.
+    /// All sinks that nodes below this one fill.
     below: Vec<Sink>,
-    /// The row in which this node was met last: a second time means a duplicate name.
+    /// The number of the row in which this node was met last; the same row again means a duplicate name.
     met_in: u64,
     /// Members seen so far. The first one stands for the opening brace.
     members: Vec<Member>,
@@ -55,7 +56,7 @@ struct Node {
     index: HashMap<Box<[u8]>, usize>,
 }
 
-/// Who gets a value.
+/// The receiver of a value.
 #[derive(Clone, Copy)]
 enum Sink {
     FieldColumn(usize, ColumnType),
@@ -74,9 +75,9 @@ struct Member {
 
 #[derive(Clone, Copy)]
 enum Target {
-    /// Nobody wants it.
+    /// The member is not wanted.
     Skip,
-    /// The same, but it may be why there are no rows.
+    /// The member is not wanted, but it may be an error in the place of a row.
     Suspect,
     Node(usize),
     /// The `value` of a wrapper around an object: the same node goes on inside.
@@ -116,8 +117,12 @@ impl RowDecoder {
     }
 
     /// Appends the row, a JSON object, to `batch`, which must have been made for as many columns; of a detail, all
-    /// rows that the record has. On error the batch is left as it was; the rest of the record is still read for its
-    /// identity.
+    /// rows that the record has.
+    ///
+    /// # Errors
+    /// A value does not fit the type of its column, the row is no valid JSON object, or the server reports an error in its
+    /// place ([`DecodeErrorKind`](super::DecodeErrorKind)). The batch is left as it was; the rest of the record is still read
+    /// for its identity.
     pub fn decode(&mut self, row: &[u8], batch: &mut Batch) -> Result<(), DecodeError> {
         let start = batch.begin_record();
         let decoded = self.descend(0, row, batch);
@@ -160,29 +165,30 @@ impl RowDecoder {
         Ok(())
     }
 
-    /// The identity fields of the record last decoded, each as its length in four bytes and its text, so that they cannot
-    /// run together; NULL is a value like any other. `None` if one is missing, or if there are none. It is there even after most errors.
+    /// The identity fields of the record last decoded, each as its length in four bytes and its text, so that they
+    /// cannot run together. NULL is a value of its own. `None` if a field is missing, or if there are no identity
+    /// fields. It is available even after most errors.
     pub fn identity(&self) -> Option<&[u8]> {
         Some(&self.identity_bytes[..]).filter(|bytes| !bytes.is_empty())
     }
 
-    /// The same, each as its text; none if one is missing.
+    /// The same fields as texts; empty if one is missing.
     pub fn identity_values(&self) -> Vec<String> {
         let values: Option<Vec<String>> = self.levels[0].identity.iter().cloned().collect();
         values.unwrap_or_default()
     }
 
-    /// Whether the record last decoded had any of the fields asked for, or there are none.
+    /// Whether the record last decoded had a wanted field, or no field is wanted.
     pub fn has_hit(&self) -> bool {
         self.levels[0].hit || self.levels[0].nodes[0].children.is_empty()
     }
 
-    /// The columns that no object so far had the field of, where there were objects that could have had it.
+    /// The columns whose field no object so far had, if there were objects that could have it.
     pub fn never_met(&self) -> impl Iterator<Item = usize> {
         self.levels.iter().filter(|fields| fields.met > 0).flat_map(Fields::never_met)
     }
 
-    /// Whether there has been an object of each kind that columns come from.
+    /// Whether there was an object of each kind that has wanted fields.
     pub fn has_met_all(&self) -> bool {
         self.levels.iter().all(|fields| fields.met > 0 && fields.has_met_all())
     }
@@ -206,13 +212,13 @@ impl RowDecoder {
 /// The object on the way to a detail that a path belongs to, and what is left of the path there.
 pub(crate) fn place<'a>(path: &'a [String], detail: &[String]) -> (usize, &'a [String]) {
     let common = path.iter().zip(detail).take_while(|(one, other)| one == other).count();
-    // The detail itself, as a whole, is a field of the object above it.
+    // The detail as a whole is a field of the object above it.
     let level = common.min(path.len().saturating_sub(1));
     (level, &path[level..])
 }
 
-/// Calls `act` for the object at `range`, or for each one in the array there; for nothing, `null` and `{}`, which is
-/// how REST says "no value", for none.
+/// Calls `act` for the object at `range`, or for each object of the array there. Nothing, `null` and `{}`, by which
+/// REST says "no value", count as no object.
 fn objects(
     row: &[u8],
     range: Range<usize>,
@@ -253,7 +259,7 @@ impl Fields {
 
     fn add(&mut self, path: &[String], sink: Sink) {
         let mut node = 0;
-        // What is meant is all of the object that the rest leads to.
+        // `*` at the end means all of the object that the rest of the path leads to.
         let path = if path.last().is_some_and(|last| last == "*") { &path[..path.len() - 1] } else { path };
         if !path.is_empty() {
             for name in path {
@@ -268,7 +274,7 @@ impl Fields {
         self.nodes[node].sinks.push(sink);
     }
 
-    /// Reads an object into the row begun at `mark`, and tells where the way to the detail goes on.
+    /// Reads an object into the row begun at `mark`. Returns the position of the detail's rows.
     fn fill(
         &mut self,
         row: &[u8],
@@ -328,7 +334,7 @@ impl Fields {
         missing
     }
 
-    /// Whether each object within has come with members at least once.
+    /// Whether each kind of object came with members at least once.
     fn has_met_all(&self) -> bool {
         self.nodes.iter().skip(1).all(|node| node.children.is_empty() || node.is_record())
     }
@@ -344,13 +350,14 @@ impl Node {
         self.members.iter().any(|member| matches!(member.target, Target::Node(target) if target == child))
     }
 
-    /// Whether an object came here that has fields, so that those that it lacks can be told: `null` and `{}` say "no
-    /// value", and in `{"value":null}` there is nothing either.
+    /// Whether an object with fields came here, so that missing fields can be found. `null` and `{}` say "no value",
+    /// and `{"value":null}` holds nothing either.
     fn is_record(&self) -> bool {
         self.members.iter().skip(1).any(|member| !matches!(member.target, Target::Unwrap))
     }
 
-    /// The member at `at` given the one before it, and where its value starts. `is_row` tells the node of the row.
+    /// The member at `at`, given the one before it, and the position of its value. `is_row` says that the node is that
+    /// of the row.
     #[inline(always)]
     fn member(&mut self, row: &[u8], at: usize, before: usize, is_row: bool) -> Result<Step, Fault> {
         let guess = self.members[before].next;
@@ -375,7 +382,7 @@ impl Node {
         let mut name = String::new();
         let wanted = match value::unescape(raw, raw.contains(&b'\\'), &mut name) {
             Ok(()) => self.children.get(&name),
-            // A name that is not even text is none of ours.
+            // A name that is not UTF-8 is not wanted.
             Err(_) => None,
         };
         let target = match wanted {
@@ -395,7 +402,7 @@ impl Node {
     }
 }
 
-/// Where [`Node::member`] got to.
+/// The result of [`Node::member`].
 struct Step {
     member: usize,
     target: Target,
@@ -410,11 +417,11 @@ struct Walk<'a> {
     row: &'a [u8],
     batch: &'a mut Batch,
     mark: &'a Mark,
-    /// Where the way to the detail goes on.
+    /// The position of the detail's rows.
     rows: Option<Range<usize>>,
-    /// The object has a member that errors have.
+    /// The object has a member with the name of an error's.
     suspect: bool,
-    /// It has one that was asked for.
+    /// The object has a wanted member.
     hit: bool,
     /// The first value that did not fit.
     error: Option<DecodeError>,
@@ -471,7 +478,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Gives the value at `at` to those who want it and returns the position behind it.
+    /// Passes the value at `at` to its sinks, and returns the position behind it.
     #[inline(always)]
     fn value(&mut self, node: usize, at: usize) -> Result<usize, Fault> {
         let this = &self.nodes[node];
@@ -501,7 +508,7 @@ impl Walk<'_> {
         Ok(end)
     }
 
-    /// A value that several want, or that is on the way to others.
+    /// A value with several sinks, or on the way to other sinks.
     fn branch(&mut self, node: usize, at: usize) -> Result<usize, Fault> {
         let this = &mut self.nodes[node];
         let mut end = at;
@@ -520,7 +527,7 @@ impl Walk<'_> {
         Ok(end)
     }
 
-    /// A duplicate name: the last one counts, so what the one before gave goes.
+    /// Removes the value of a duplicate name: the last one counts.
     #[cold]
     fn forget(&mut self, node: usize) {
         for &sink in &self.nodes[node].below {
@@ -532,7 +539,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The value at `at` is no object, but paths lead through it.
+    /// The value at `at` is no object, although paths lead through it.
     fn dead_end(&mut self, node: usize, at: usize) -> Result<usize, Fault> {
         let (token, end) = value::token(self.row, at)?;
         let kind = match token {
@@ -571,7 +578,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Notes the first value that does not fit. The walk goes on: the identity may still come.
+    /// Records the first value that does not fit. The walk goes on, because the identity may follow.
     #[cold]
     fn fail(&mut self, sink: Sink, kind: DecodeErrorKind, text: &[u8]) {
         let column = match sink {

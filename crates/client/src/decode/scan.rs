@@ -1,12 +1,12 @@
-//! Finding the ends of JSON values without looking at what is in them.
+//! Finds the ends of JSON values without parsing them.
 //!
-//! Both halves of the decoder rest on this: the splitter finds the end of a row, the row decoder steps over members
-//! nobody asked for. Brackets are counted 64 bytes at a time on bit masks (the way of simdjson), because walking from
-//! quote to quote costs more than the bytes between them: most strings of an ERP are shorter than 20 characters.
+//! The splitter finds the end of a row this way, and the row decoder skips members that are not wanted. Brackets are
+//! counted 64 bytes at a time on bit masks, as simdjson does. Walking from quote to quote costs more: most strings of
+//! an ERP are shorter than 20 characters.
 
 use super::error::{DecodeErrorKind, Fault};
 
-/// Objects and arrays inside each other, the row itself included. Acumatica nests four deep.
+/// The limit for nested objects and arrays, with the row itself. Acumatica nests four deep.
 pub(super) const MAX_DEPTH: u32 = 128;
 
 /// More than [`MAX_DEPTH`] levels.
@@ -58,7 +58,7 @@ impl Nesting {
             let found = match rest.first_chunk() {
                 Some(block) => self.block(block, 64)?,
                 None => {
-                    // Zeroes are nothing to the masks, so a padded block ends in the state of its last real byte.
+                    // Zero bytes do not count in the masks, so a padded block ends in the state of its last real byte.
                     let mut block = [0; 64];
                     block[..rest.len()].copy_from_slice(rest);
                     self.block(&block, rest.len())?
@@ -103,7 +103,7 @@ impl Nesting {
         Ok(None)
     }
 
-    /// The bytes that a backslash takes the meaning from.
+    /// The bytes that a backslash escapes.
     #[inline(always)]
     fn escaped_bits(&mut self, backslashes: u64, len: usize) -> u64 {
         let mut escaped = u64::from(std::mem::take(&mut self.escaped));
@@ -125,7 +125,7 @@ impl Nesting {
 pub(super) fn quote_or_backslash(bytes: &[u8], mut at: usize) -> Option<usize> {
     const LOW: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = LOW << 7;
-    // Most strings end within this, before memchr would have got under way.
+    // Most strings end within these bytes, before memchr would be faster.
     for _ in 0..3 {
         let Some(&eight) = bytes.get(at..)?.first_chunk() else { break };
         let eight = u64::from_le_bytes(eight);
@@ -169,8 +169,7 @@ pub(super) fn peek(bytes: &[u8], at: usize) -> u8 {
     bytes.get(at).copied().unwrap_or(0)
 }
 
-/// The position behind the value that starts at `at`. Its inside is not checked, but for the pairing of the outermost
-/// brackets.
+/// The position behind the value that starts at `at`. Only the pairing of the outermost brackets is checked.
 #[inline(always)]
 pub(super) fn skip(bytes: &[u8], at: usize) -> Result<usize, Fault> {
     match peek(bytes, at) {
@@ -178,7 +177,7 @@ pub(super) fn skip(bytes: &[u8], at: usize) -> Result<usize, Fault> {
             Some((end, _)) => Ok(end + 1),
             None => Err(Fault::malformed("a closing quote", at)),
         },
-        // The usual wrapper is too short to be worth a block.
+        // The usual wrapper is too short for the block scan.
         b'{' if let Some(end) = skip_wrapper(bytes, at) => Ok(end),
         open @ (b'{' | b'[') => skip_nested(bytes, at, open),
         _ => match scalar_len(bytes.get(at..).unwrap_or_default()) {
@@ -271,7 +270,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The plainest statement of what [`Nesting`] does.
+    /// A plain implementation of what [`Nesting`] does, to compare with.
     fn close_slowly(bytes: &[u8]) -> Option<usize> {
         let (mut depth, mut in_string, mut escaped) = (0, false, false);
         for (at, &byte) in bytes.iter().enumerate() {

@@ -1,11 +1,12 @@
-//! Finding the rows in a response body while it arrives.
+//! Finds the rows in a response body while it arrives.
 
 use super::error::excerpt;
 use super::scan::{Nesting, TooDeep, quote_or_backslash, scalar_len, space};
 use super::value::unescape;
 use thiserror::Error;
 
-/// What the envelope may hold beside the rows, and how much of a body without rows is kept for the error message.
+/// The limit for the members of the envelope beside the rows, and for the part of a body without rows that is kept for
+/// the error message, in bytes.
 const ENVELOPE_LIMIT: usize = 64 << 10;
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -24,13 +25,13 @@ pub enum SplitError {
     /// The envelope holds an error beside the rows, so these are not all; up to 64 KiB of it.
     #[error("the server reports an error beside the rows: {0}")]
     Reported(String),
-    /// Something else than an object among the rows; its first 80 characters.
+    /// An element of the rows that is no object; its first 80 characters.
     #[error("a row of the response is not an object: {0}")]
     NotAnObject(String),
     /// The body ends too early.
     #[error("the response is cut off")]
     Truncated,
-    /// The body goes on behind its end; the first 4,096 characters of it.
+    /// The body goes on after its end; the first 4,096 characters of the rest.
     #[error("there is something behind the end of the response: {}", excerpt(.0.as_bytes(), 80))]
     TrailingGarbage(String),
     /// A row of more bytes than allowed.
@@ -42,7 +43,7 @@ pub enum SplitError {
     /// More than 128 objects and arrays inside each other.
     #[error("the response is nested more than 128 levels deep")]
     TooDeep,
-    /// Broken between the rows or in the envelope; what was expected and the first 80 characters of what came.
+    /// Malformed between the rows or in the envelope: what was expected, and the first 80 characters of what came.
     #[error("the response is malformed JSON: expected {expected}, found {found}")]
     Malformed {
         /// What should have come.
@@ -55,34 +56,34 @@ pub enum SplitError {
     EnvelopeTooLarge,
 }
 
-/// What came with the rows.
+/// The members of the envelope beside the rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Envelope {
     /// Where the next page is, as the server wrote it.
     pub next_link: Option<String>,
 }
 
-/// Splits a body into rows. The body is a bare array of objects, or an object whose member `value` is one.
+/// Splits a body into rows. The body is an array of objects, or an object whose member `value` is such an array.
 ///
-/// Feed it with [`push`](Self::push), and after each chunk take rows until there is none. It holds one incomplete row
-/// and one chunk at most, and looks at each byte a fixed number of times however the chunks are cut.
+/// Call [`push`](Self::push) with each chunk, then take rows until there is none. The splitter holds at most one
+/// incomplete row and one chunk, and reads each byte a fixed number of times, however the chunks are cut.
 #[derive(Debug)]
 pub struct RowSplitter {
     buffer: Vec<u8>,
-    /// How far `buffer` has been looked at.
+    /// How far `buffer` has been read.
     at: usize,
-    /// Where the row, name or member begins that is being looked at.
+    /// Where the current row, name or member begins.
     start: usize,
     state: State,
     single: bool,
     max_row_bytes: usize,
-    /// The first part of a body in which no rows have come yet.
+    /// The first part of a body without rows so far.
     head: Option<Vec<u8>>,
     /// Whether the rows are in an envelope.
     enveloped: bool,
-    /// The name of the member being looked at.
+    /// The name of the current member.
     name: String,
-    /// The member being looked at was too large to keep.
+    /// The current member was too large to keep.
     dropped: bool,
     /// The error in the envelope.
     reported: Option<String>,
@@ -110,7 +111,7 @@ enum State {
     End,
 }
 
-/// A value in the envelope of which the end is looked for.
+/// A value in the envelope whose end has not been found yet.
 #[derive(Debug)]
 enum Value {
     String { escaped: bool },
@@ -183,6 +184,9 @@ impl RowSplitter {
     }
 
     /// The next row; `None` if more of the body is needed, or if it has ended.
+    ///
+    /// # Errors
+    /// All of [`SplitError`] but `Empty` and `Truncated`, which show only at the end. The splitter is of no use after an error.
     pub fn next_row(&mut self) -> Result<Option<&[u8]>, SplitError> {
         loop {
             if let State::Row(nesting) = &mut self.state {
@@ -203,7 +207,12 @@ impl RowSplitter {
         }
     }
 
-    /// Call at the end of the body, when there are no more rows. Tells whether it was complete.
+    /// The members of the envelope. To be called at the end of the body, when [`RowSplitter::next_row`] has returned
+    /// `None`.
+    ///
+    /// # Errors
+    /// [`SplitError::Empty`], [`SplitError::NotJson`] and [`SplitError::Truncated`] if the body is not complete, and
+    /// those of [`RowSplitter::next_row`].
     pub fn finish(&mut self) -> Result<Envelope, SplitError> {
         if self.next_row()?.is_some() {
             return Err(SplitError::Truncated);
@@ -216,13 +225,13 @@ impl RowSplitter {
         }
     }
 
-    /// Goes on to the next state, or tells that there is too little in the buffer.
+    /// Goes on to the next state. False if the buffer holds too little for that.
     fn step(&mut self) -> Result<bool, SplitError> {
         if let State::InName(value) | State::InMember(value) = &mut self.state {
             let end = value.end(&self.buffer, self.at).map_err(|TooDeep| SplitError::TooDeep)?;
             self.at = end.unwrap_or(self.buffer.len());
             if self.at - self.start > ENVELOPE_LIMIT {
-                // Only its end matters now, so it must not fill the buffer.
+                // Only the end of the member is needed, so its text is not kept.
                 self.dropped = true;
                 self.start = self.at;
             }
@@ -296,7 +305,7 @@ impl RowSplitter {
                 if rest.starts_with(BOM) {
                     self.at += BOM.len();
                 } else if rest.len() < 4 * 80 {
-                    // Wait for a byte order mark or for enough to show.
+                    // Wait until a byte order mark, or enough text for the error message, has arrived.
                     return Ok(false);
                 } else {
                     return Err(SplitError::NotJson(self.found()));
@@ -346,7 +355,7 @@ impl RowSplitter {
                         .filter(|link| !link.trim().is_empty()),
                 };
             }
-            // Without rows it is for the caller to read, see NoRows.
+            // In a body without rows, the error is part of NoRows.
             "error" | "odata.error" | "@odata.error" | "exceptionMessage" if raw != b"null" => {
                 self.reported = Some(excerpt(raw, ENVELOPE_LIMIT));
             }

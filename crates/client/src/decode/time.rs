@@ -14,13 +14,13 @@ const EPOCH: i32 = 719_163;
 pub(super) struct Written {
     /// The calendar day in days since 1970-01-01, whatever the zone.
     pub days: i32,
-    /// Microseconds since the midnight before, less those that the clock is ahead of UTC; no zone means UTC.
+    /// Microseconds since midnight of that day, minus the clock's offset from UTC. Without a zone, the time is UTC.
     micros: i64,
-    /// Whether the clock shows midnight, whatever the zone.
+    /// Whether the clock shows midnight, in any zone.
     midnight: bool,
 }
 
-/// 1900-01-01 00:00 UTC, which stands for "never" and is written as any zone has it (`1900-01-01T03:00:00+03:00`, the
+/// 1900-01-01 00:00 UTC, which stands for "never". Servers write it in their own zone (`1900-01-01T03:00:00+03:00`, the
 /// vendor's recorded answers).
 const NEVER: i64 = -25_567 * DAY;
 
@@ -30,7 +30,7 @@ impl Written {
         i64::from(self.days) * DAY + self.micros
     }
 
-    /// The day that is written, if nothing but a day is: the server writes a day as midnight of its own zone.
+    /// The day, if the text is a day only: the server writes a day as midnight of its own zone.
     pub(super) fn day(&self) -> Option<i32> {
         match self.instant() {
             NEVER => Some((NEVER / DAY) as i32),
@@ -50,13 +50,13 @@ pub(super) fn parse(text: &[u8], ty: ColumnType) -> Result<Written, DecodeErrorK
     fields.check().ok_or(DecodeErrorKind::OutOfRange(ty))
 }
 
-/// Whether a text is a day, and not a moment; `None` if it is neither, or "never", which both may be.
+/// Whether a text is a day rather than a moment. `None` if it is neither, or "never", which can be both.
 pub(crate) fn shows_day(text: &[u8]) -> Option<bool> {
     let written = parse(text, ColumnType::Date).ok().filter(|written| written.instant() != NEVER)?;
     Some(written.midnight)
 }
 
-/// The numbers of an ISO 8601 text, not yet checked against calendar and clock.
+/// The numbers of an ISO 8601 text, before they are checked against calendar and clock.
 #[derive(Default)]
 struct Fields {
     year: u32,
@@ -72,8 +72,8 @@ struct Fields {
 }
 
 impl Fields {
-    /// The limits are PostgreSQL's: 24:00 exactly and second 60 belong to the next day and minute, and no zone is 16
-    /// hours away.
+    /// Checks the limits of PostgreSQL: 24:00 exactly and second 60 belong to the next day and minute, and an offset is
+    /// less than 16 hours.
     fn check(self) -> Option<Written> {
         let date = NaiveDate::from_ymd_opt(self.year as i32, self.month, self.day)
             .filter(|date| date.year() >= 1)?;

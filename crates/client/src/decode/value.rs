@@ -1,4 +1,4 @@
-//! From one JSON token to one cell.
+//! Converts a JSON token to a cell.
 
 use super::ColumnType;
 use super::batch::{Batch, Cell};
@@ -58,12 +58,12 @@ fn bare(row: &[u8], at: usize) -> Result<(Token<'_>, usize), Fault> {
     }
 }
 
-/// Reads a wrapper. The usual one holds nothing but its value, with no white space; it must not cost a walk.
+/// Reads a wrapper. The usual one holds its value only, without white space, and is read without walking its members.
 #[inline(always)]
 fn wrapped(row: &[u8], at: usize) -> Result<(Token<'_>, usize), Fault> {
     let inside = at + WRAPPER.len();
     if row[at..].starts_with(WRAPPER) && peek(row, inside) != b'{' {
-        // White space, and what is broken, is left to the walk.
+        // Wrappers with white space, and malformed ones, are left to the walk.
         if let Ok((token, end)) = bare(row, inside)
             && peek(row, end) == b'}'
         {
@@ -73,8 +73,8 @@ fn wrapped(row: &[u8], at: usize) -> Result<(Token<'_>, usize), Fault> {
     field_of(row, at, b"value")
 }
 
-/// The member `wanted` of the object at `at`. Without it an object that tells nothing but the type or the error of a
-/// field is a field without value; any other is not ours to guess about.
+/// The member `wanted` of the object at `at`. If it is missing, an object with only the type or the error of a field is
+/// a field without value; other objects are an error.
 fn field_of<'a>(row: &'a [u8], at: usize, wanted: &[u8]) -> Result<(Token<'a>, usize), Fault> {
     let mut found = None;
     let mut foreign = false;
@@ -125,8 +125,8 @@ pub(super) fn cell(token: Token<'_>, ty: ColumnType, batch: &mut Batch) -> Resul
     }
 }
 
-/// The text of a field that identifies its row. NULL, as in the key of an outer join, is a value of its own: the one
-/// text that no field can hold.
+/// The text of an identity field. NULL, as in the key of an outer join, is a value of its own: a text that no field can
+/// hold.
 pub(super) fn identity(token: Token<'_>) -> Result<String, DecodeErrorKind> {
     Ok(match token {
         Token::Null => "\0".to_owned(),
@@ -144,7 +144,7 @@ pub(super) fn identity(token: Token<'_>) -> Result<String, DecodeErrorKind> {
 
 fn from_text(text: &[u8], ty: ColumnType, quoted: bool, batch: &mut Batch) -> Result<Cell, DecodeErrorKind> {
     match ty {
-        // Only numbers come here for Text; Json never does, it is copied as it stands.
+        // For Text only numbers reach this arm; Json is copied elsewhere.
         ColumnType::Numeric | ColumnType::Text | ColumnType::Unpadded | ColumnType::Json => {
             batch.push_text(decimal_text(text, ty)?)
         }
@@ -172,7 +172,7 @@ fn from_text(text: &[u8], ty: ColumnType, quoted: bool, batch: &mut Batch) -> Re
         ColumnType::Bytes => batch.push_with(|arena| coded::bytes(text, arena)),
         ColumnType::Uuid => {
             let digits = text.strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"}")).unwrap_or(text);
-            // The crate takes URNs too, but it is by the length that we tell the two forms we want.
+            // The crate accepts URNs, too. The lengths of the two accepted forms exclude them.
             match uuid::Uuid::try_parse_ascii(digits) {
                 Ok(uuid) if matches!(digits.len(), 32 | 36) => batch.push_uuid(uuid.into_bytes()),
                 _ => Err(DecodeErrorKind::Syntax(ty)),
@@ -186,7 +186,7 @@ struct Decimal<'a> {
     negative: bool,
     whole: &'a [u8],
     fraction: &'a [u8],
-    /// Power of ten; absurd ones saturate.
+    /// The power of ten; it saturates.
     exponent: i64,
 }
 
@@ -268,11 +268,11 @@ fn long_integer(text: &[u8], ty: ColumnType) -> Result<i64, DecodeErrorKind> {
     if decimal.is_zero() {
         return Ok(0);
     }
-    // Digits before this position, counted from the first one, are in front of the decimal point.
+    // Digits before this position, counted from the first one, are before the decimal point.
     let point = (decimal.whole.len() as i64).saturating_add(decimal.exponent);
     let mut value = 0i64;
     let mut push = |digit: u8| {
-        // Towards the negative, where one value more fits.
+        // Computes with negative numbers, since their range has one value more.
         value = value.checked_mul(10).and_then(|value| value.checked_sub(i64::from(digit))).ok_or(())?;
         Ok(())
     };
@@ -307,15 +307,15 @@ fn float(
     }
     let decimal = Decimal::parse(text).ok_or(DecodeErrorKind::Syntax(ty))?;
     let value = parse(decimal_text(text, ty)?).map_err(|_| DecodeErrorKind::Syntax(ty))?;
-    // Like PostgreSQL: neither to infinity nor, silently, to zero.
+    // PostgreSQL refuses such values, too, instead of rounding them to infinity or zero.
     if value.is_infinite() || value == 0.0 && !decimal.is_zero() {
         return Err(DecodeErrorKind::OutOfRange(ty));
     }
     Ok(Cell::Float(value))
 }
 
-/// Appends the text of a string, given what is between its quotes. Control characters other than NUL may stand in it
-/// as they are: JSON forbids it, but nothing is lost by taking them.
+/// Appends the text of a string, given the bytes between its quotes. Control characters other than NUL are accepted as
+/// they are: JSON forbids them, but their meaning is clear.
 #[inline(always)]
 pub(super) fn unescape(raw: &[u8], escaped: bool, out: &mut String) -> Result<(), DecodeErrorKind> {
     if escaped { unescape_slowly(raw, out) } else { push_utf8(raw, out) }
@@ -380,7 +380,7 @@ fn hex(raw: &[u8]) -> Result<(u32, &[u8]), DecodeErrorKind> {
     Ok((value.ok_or(EXPECTED)?, rest))
 }
 
-/// The cell of a value as it stands. No more is checked than a cell demands: `jsonb_in` has to parse it anyway.
+/// The cell of a value as it stands. Only what a cell needs is checked; `jsonb_in` parses it anyway.
 #[inline(always)]
 pub(super) fn json(raw: &[u8], batch: &mut Batch) -> Result<Cell, DecodeErrorKind> {
     match raw {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What old documents call the default, for instances that do not list their endpoints.
+/// The version of the endpoint Default in old documents, for instances that do not list their endpoints.
 pub const FALLBACK_VERSION: &str = "17.200.001";
 
 /// Name and version of a contract endpoint.
@@ -16,18 +16,19 @@ pub struct Endpoint {
     pub version: String,
 }
 
-/// What an instance says of itself.
+/// The answer to the request for the endpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Listed {
-    /// Of Acumatica, such as `25.093.0036`.
+    /// The build of Acumatica, such as `25.093.0036`.
     pub build: Option<String>,
     pub endpoints: Vec<Endpoint>,
 }
 
-/// Reads the list: an envelope, on older builds the bare array.
+/// Reads the list: an object with the list; on older builds an array.
 ///
 /// # Errors
-/// It is neither. To take that for an instance without a list would choose an endpoint that nobody named.
+/// It is neither. It must not count as an instance without a list, since the guessed version could be that of another
+/// endpoint.
 pub(crate) fn parse_list(body: &str) -> Result<Listed> {
     #[derive(Default, Deserialize)]
     struct Version {
@@ -80,7 +81,7 @@ pub(crate) fn newest<'a>(endpoints: &'a [Endpoint], name: &str) -> Result<&'a En
         })
 }
 
-/// Versions compare by number, not by letter: 9.200.001 is older than 24.200.001.
+/// Versions are compared as numbers: 9.200.001 is older than 24.200.001.
 fn version_key(version: &str) -> Vec<u32> {
     version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
 }

@@ -1,5 +1,5 @@
-//! The remote dialects: what a scan looks like as a URL on each surface. What differs between them
-//! stands in one file each; what they share is the [`Listing`].
+//! The remote dialects: the URL of a scan on each surface. Each dialect is in a file of its own; the result of all is a
+//! [`Listing`].
 
 pub(crate) mod endpoint;
 pub(crate) mod odata;
@@ -14,15 +14,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::instance::InstanceUrl;
 use crate::request::{Parameter, ScanRequest, Surface, Target};
 
-/// IIS refuses a query of more than 2,048 characters by default; the rest is for `$top`, `$skip` and
-/// what the server's proxy may add.
+/// The longest query. IIS refuses more than 2,048 characters by default; the rest is for `$top`, `$skip`, and what a
+/// proxy may add.
 const MAX_QUERY: usize = 1_900;
 
 impl Surface {
-    /// Path of the surface below the site, percent-encoded, without a slash at its end.
+    /// The path of the surface below the site, percent-encoded, without a slash at its end.
     ///
     /// # Errors
-    /// The layout names the tenant, and none is known.
+    /// The path has the tenant, and none is configured.
     pub(crate) fn root(self, version: ODataVersion, company: Option<&str>) -> Result<String> {
         let tenant = company.map(encode_segment);
         match (self, version, tenant) {
@@ -38,50 +38,49 @@ impl Surface {
     }
 }
 
-/// The layout of 2024 R2 and later names the tenant.
+/// The error for a layout of 2024 R2 and later, whose paths have the tenant.
 pub(crate) fn company_required() -> Error {
     Error::new(ErrorKind::Definition, "the server option \"company\" is required for OData")
         .hint("Set it to the login name of the tenant: ALTER SERVER … OPTIONS (ADD company …).")
 }
 
-/// A set of rows as its surface lists it; all that is missing to a URL is which page.
+/// The address of a set of rows, without the page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listing {
-    /// Below the site, percent-encoded.
+    /// The path below the site, percent-encoded.
     pub path: String,
     /// `$select=…&$expand=…`, percent-encoded; may be empty.
     pub query: String,
-    /// What is sent by `PUT`; without it the list is got.
+    /// The body of a `PUT`; `None` for a `GET`.
     pub body: Option<String>,
-    /// The condition that the rows meet, as the query has it; empty if there is none.
+    /// The condition in the query; empty if there is none.
     pub filter: String,
-    /// The record that the condition leaves, if it names one by its whole key: path below the site, and the key.
+    /// The record that the condition names by its whole key, if it does.
     pub record: Option<RecordAddress>,
-    /// Custom fields that one request cannot ask for besides the others: the queries that do, of the same rows.
+    /// Custom fields that do not fit into the request: further queries for the same rows.
     pub more: Vec<More>,
-    /// The fields by which a row is known again on another page; empty if there are none.
+    /// The fields by which a row is recognised on another page; empty if there are none.
     pub identity: Vec<Vec<String>>,
-    /// What is kept of each row besides its identity.
+    /// What is remembered of each row besides its identity.
     pub content: Content,
-    /// The columns whose field every row has, by index; objects within a row may be missing.
+    /// The columns whose field every row has, by index. Fields of nested objects may be missing.
     pub expected: Vec<usize>,
-    /// What comes is one record, and no list.
+    /// The answer is one record, not a list.
     pub single: bool,
-    /// Whether `$top` and `$skip` cut the set at places that stay where they are.
+    /// Whether `$top` and `$skip` cut the list in a stable order.
     pub pageable: bool,
-    /// The key by which the rows behind one can be asked for, if they come in its order and conditions on it agree
-    /// with that order.
+    /// The key from which on rows can be requested, if rows come in its order and conditions on it use the same order.
     pub keyset: Option<Vec<KeyField>>,
 }
 
-/// What is kept of the content of rows, to know them again.
+/// What is remembered of the content of rows, to recognise them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// Nothing: the identity is a key that makes them unique.
+    /// Nothing: the identity is a key, which is unique.
     Unneeded,
     /// All of the row: the key need not be unique, as that of an inquiry that joins or groups.
     OfRow,
-    /// What does not change between answers: the identity is an id, which may.
+    /// The content without ids: the identity is an id, which may change with each answer.
     OfRecord,
 }
 
@@ -89,22 +88,22 @@ pub(crate) enum Content {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RecordAddress {
     pub path: String,
-    /// As of the listing, without conditions and order.
+    /// The query of the list, without conditions and order.
     pub query: String,
-    /// What its key must turn out to be: path and text of each field.
+    /// The key that the record must have: path and text of each field.
     pub key: Vec<(Vec<String>, String)>,
-    /// If it is not there, no list need be asked: there is no other way to ask for it.
+    /// If the record is not there, the list need not be read: no other record can meet the condition.
     pub certain: bool,
 }
 
-/// A field of a key whose values can be compared by the server.
+/// A field of a key whose values the server can compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeyField {
     pub name: String,
     pub is_text: bool,
 }
 
-/// Another look at the rows of a listing.
+/// A further request for the rows of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct More {
     /// `$select=…&$custom=…`, percent-encoded.
@@ -113,14 +112,14 @@ pub(crate) struct More {
     pub columns: Vec<usize>,
 }
 
-/// A stretch of rows.
+/// A page by position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Page {
     pub skip: u64,
     pub top: u64,
 }
 
-/// The condition that rows from one on meet, in the order of a key: that row is the first of them. `None` if a value
+/// The condition for the rows from one on, in the order of the key: that row is the first of them. `None` if a value
 /// cannot be written.
 pub(crate) fn from_row(key: &[KeyField], values: &[String], dialect: Dialect) -> Option<String> {
     let literals: Vec<String> = key
@@ -158,7 +157,7 @@ impl Listing {
         url
     }
 
-    /// Path and query of the rows from one on, by a condition on the key; `None` if there is no room for it.
+    /// Path and query of the rows from a key on; `None` if the address would be too long.
     pub fn page_from(&self, from: &str, top: u64) -> Option<String> {
         let own = format!("$filter={}", utf8_percent_encode(&self.filter, QUERY));
         let all =
@@ -173,7 +172,7 @@ impl Listing {
         stands.then(|| self.with(&query).page(Page { skip: 0, top }))
     }
 
-    /// The record by its address, as a listing of its own.
+    /// The address of the record, as a list.
     pub fn of_record(&self, record: &RecordAddress) -> Self {
         Self {
             path: record.path.clone(),
@@ -189,20 +188,20 @@ impl Listing {
         }
     }
 
-    /// Path and query of all rows from one on, below the site, in one piece.
+    /// Path and query of all rows from `skip` on, below the site, in one piece.
     pub fn whole(&self, skip: u64) -> String {
         let separator = if self.query.is_empty() { '?' } else { '&' };
         let skip = if skip > 0 { format!("{separator}$skip={skip}") } else { String::new() };
         self.path_and_query() + &skip
     }
 
-    /// How many rows there are, as a listing of its own.
+    /// The address of the number of rows.
     pub fn counted(&self) -> Self {
         let path = format!("{}/$count", self.path);
         Self { path, ..self.with(&query("", &[("$filter", &self.filter)])) }
     }
 
-    /// The same set with another query.
+    /// The same list with another query.
     pub fn with(&self, query: &str) -> Self {
         Self { query: query.to_owned(), ..self.clone() }
     }
@@ -214,8 +213,8 @@ impl Listing {
     }
 }
 
-/// The conditions that a list can be asked with, the best first: the last one must be sent, since it is the table's own,
-/// the rest need not, since rows are checked again.
+/// The conditions that a list can be sent with, the best first. The last one is the table's own condition, which must
+/// be sent; the others need not be, since PostgreSQL checks the rows.
 pub(crate) fn filters(request: &ScanRequest, dialect: Dialect) -> Vec<String> {
     let asked = request.filter.as_ref().and_then(|filter| print(filter, dialect));
     let own = request.own_filter.as_deref();
@@ -227,11 +226,11 @@ pub(crate) fn fits(query: &str) -> bool {
     query.len() <= MAX_QUERY
 }
 
-/// Joins what is there to a query. A `$select` that would make it too long is left out: the server
-/// then sends all fields, and a field that it does not have shows by its absence.
+/// Joins the options of a query. A `$select` that would make it too long is left out: then the server sends all fields,
+/// and a field that does not exist is missing in the rows.
 pub(crate) fn query(select: &str, others: &[(&str, &str)]) -> String {
     let part = |(name, value): &(&str, &str)| format!("{name}={}", utf8_percent_encode(value, QUERY));
-    // A parameter may be given an empty text.
+    // A parameter may have an empty text.
     let kept = others.iter().filter(|(name, value)| !value.is_empty() || !name.starts_with('$'));
     let rest = kept.map(part).collect::<Vec<_>>().join("&");
     let select = part(&("$select", select));
@@ -243,13 +242,13 @@ pub(crate) fn query(select: &str, others: &[(&str, &str)]) -> String {
     }
 }
 
-/// What stands for the function of an inquiry in a request that is described, where the table does not name it.
+/// The placeholder in EXPLAIN for the function of an inquiry, if the table does not name it.
 const FUNCTION: &str = "<function>";
-/// What stands for the company in a request that is described, where each user's client ID names it.
+/// The placeholder in EXPLAIN for the tenant, if each user's client ID names it.
 pub const OWN_TENANT: &str = "<tenant>";
 
-/// The dialect of the conditions on a set of rows, where the instance need not be asked for its newest endpoint: else the
-/// one that endpoints had for longest.
+/// The dialect of the conditions on a set of rows. If only the instance knows its newest endpoint, the older contract
+/// is assumed.
 pub fn dialect_of(target: &Target, version: ODataVersion) -> Dialect {
     match target.surface {
         Surface::Rest => rest::dialect(target, target.endpoint_version.as_deref().unwrap_or_default()),
@@ -257,7 +256,7 @@ pub fn dialect_of(target: &Target, version: ODataVersion) -> Dialect {
     }
 }
 
-/// What is to be read for one call, in an endpoint whose name and version are known.
+/// The list for one call, in an endpoint whose name and version are known.
 ///
 /// # Errors
 /// The definition of the table does not fit the surface.
@@ -273,8 +272,8 @@ pub(crate) fn rest_listing(
     }
 }
 
-/// The first request of a scan as EXPLAIN shows it, without asking the server for anything. What only
-/// the server knows stands in angle brackets; values that the query is yet to tell, in braces.
+/// The first request of a scan for EXPLAIN. No request is sent: what only the server knows stands in angle brackets,
+/// values that the query computes later in braces.
 ///
 /// # Errors
 /// The definition of the table does not fit the surface.
@@ -332,7 +331,7 @@ mod tests {
             from(["S'O", "5", "x "]).unwrap(),
             "(A gt 'S''O' or (A eq 'S''O' and (B gt 5 or (B eq 5 and C ge 'x '))))"
         );
-        // What has no value, or none that could be written, has no place in the order.
+        // A value that is NULL or cannot be written has no place in the order.
         assert_eq!(from(["\0", "5", "x"]), None);
         assert_eq!(from(["a", "\0", "x"]), None);
         assert_eq!(from(["a", "5.0", "x"]), None);

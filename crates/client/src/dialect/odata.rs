@@ -9,8 +9,8 @@ use crate::encode::{encode_segment, fits_path};
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::{Parameter, ScanRequest, Surface};
 
-/// The list of a generic inquiry or DAC, ordered by `key`. Without a key there is no order in which
-/// pages could follow each other, and the set is read in one piece.
+/// The list of a generic inquiry or DAC, ordered by `key`. Without a key there is no stable order for pages, and the
+/// set is read in one piece.
 ///
 /// # Errors
 /// A column's path leads into another table, or the layout needs a company.
@@ -42,7 +42,7 @@ pub(crate) fn listing(
                 .hint("Paths lead to linked entities, which only tables of schema \"REST\" have."));
             }
         };
-        // What cannot stand in `$select` comes without.
+        // Without `$select` the server sends fields that cannot stand in it.
         everything |= field == "*" || is_unselectable(field) || request.findings.whole;
         if request.findings.left_out.contains(&index) {
             continue;
@@ -62,7 +62,7 @@ pub(crate) fn listing(
     if everything {
         select.clear();
     }
-    // Whether the server shows what it refuses in `$select` is unknown.
+    // It is not known whether the server sends fields that it refuses in `$select`.
     let is_expected = |at: usize| {
         let column = &request.columns[at];
         let known = column.path.iter().any(is_unselectable)
@@ -98,8 +98,8 @@ pub(crate) fn listing(
         filter,
         more: Vec::new(),
         identity: key.iter().map(|field| vec![field.clone()]).collect(),
-        // The key of an inquiry is those of its tables together: NULL behind outer joins, repeated where rows are
-        // grouped (docs/acumatica.md section 3).
+        // The key of an inquiry consists of the keys of its tables: it is NULL behind outer joins, and repeats if rows
+        // are grouped (docs/acumatica.md section 3).
         content: match request.target.surface {
             Surface::GenericInquiry if !key.is_empty() => Content::OfRow,
             _ => Content::Unneeded,
@@ -111,7 +111,7 @@ pub(crate) fn listing(
     })
 }
 
-/// A setup class: one object and no list, so that there is nothing to filter, order or page (docs/acumatica.md section 3).
+/// A setup class: one object, not a list, so that there is no filter, order or page (docs/acumatica.md section 3).
 fn singleton(request: &ScanRequest, version: ODataVersion, company: Option<&str>) -> Result<Listing> {
     if request.own_filter.is_some() {
         let message = format!("the option \"filter\" cannot be used with {}", request.target);
@@ -126,7 +126,7 @@ fn singleton(request: &ScanRequest, version: ODataVersion, company: Option<&str>
     Ok(Listing { single: true, ..listing(&one, version, company, &[], &[])? })
 }
 
-/// The dialect of a surface. Data access classes speak v4 in every layout.
+/// The dialect of a surface. Data access classes use v4 in every layout.
 pub(crate) fn dialect(surface: Surface, version: ODataVersion) -> Dialect {
     match (surface, version) {
         (Surface::Dac, _) => Dialect::Dac,
@@ -135,8 +135,8 @@ pub(crate) fn dialect(surface: Surface, version: ODataVersion) -> Dialect {
     }
 }
 
-/// The key of a data access class by which its pages follow each other. There the server filters and orders by what is
-/// stored; generic inquiries may filter by the label of what they order by its code.
+/// The key from which on pages of a data access class can begin. There the server filters and orders by the stored
+/// value; generic inquiries may filter by a label and order by its code.
 fn keyset(request: &ScanRequest, key: &[String]) -> Option<Vec<KeyField>> {
     let own_order = request.order.is_empty() && request.key == key;
     let is_refused = key.iter().any(|field| request.unselectable.contains(field));
@@ -157,7 +157,7 @@ fn keyset(request: &ScanRequest, key: &[String]) -> Option<Vec<KeyField>> {
 
 /// The row of a data access class that the condition names by its whole key.
 fn record(request: &ScanRequest, list: &str, query: String, dialect: Dialect) -> Option<RecordAddress> {
-    // An address leaves out no row at the beginning.
+    // An address cannot skip rows.
     let asked = request.target.surface == Surface::Dac && request.own_filter.is_none() && !request.is_final();
     let filter = request.filter.as_ref().filter(|_| asked && !request.key.is_empty())?;
     let value = |name: &String| {
@@ -179,9 +179,9 @@ fn record(request: &ScanRequest, list: &str, query: String, dialect: Dialect) ->
     Some(RecordAddress { path: format!("{list}({})", written.join(",")), query, key, certain: false })
 }
 
-/// The last segment of the path, and the query options with the values of parameters. An inquiry that has some is called
-/// by its function, in v4 as OData has it: the values stand in the query under aliases, since IIS does not take every
-/// character in a path. In v3 each parameter is a query option, without quotes, and nothing stands in brackets
+/// The last segment of the path, and the query options with the values of parameters. An inquiry with parameters is
+/// called by its function. In v4 the values stand in the query under aliases, as OData allows, since IIS does not
+/// accept every character in a path. In v3 each parameter is a query option, without quotes and without brackets
 /// (recorded on 2023 R2: docs/acumatica.md section 3).
 fn called(
     request: &ScanRequest,
@@ -220,7 +220,7 @@ fn called(
     Ok((format!("{function}({})", arguments.join(",")), aliases))
 }
 
-/// Ours: whether a server takes it for a value or for none is not known.
+/// Ours: it is not known whether a server reads it as a value or as no value.
 fn empty_value(request: &ScanRequest, parameter: &str) -> Error {
     Error::new(
         ErrorKind::ParameterMissing,
@@ -230,8 +230,8 @@ fn empty_value(request: &ScanRequest, parameter: &str) -> Error {
     .hint("Leave the condition out where the parameter is optional, or give it a value.")
 }
 
-/// The function of an inquiry whose definition does not tell it: it has the name of the type, which drops what the name
-/// of the inquiry may have.
+/// The function of an inquiry whose definition does not name it: it has the name of the type, without the characters
+/// that a type cannot have.
 fn usual_function(inquiry: &str) -> String {
     let kept: String = inquiry.chars().filter(|c| c.is_alphanumeric() || *c == '_').collect();
     format!("{kept}_WithParameters")
@@ -340,7 +340,7 @@ mod tests {
         };
         request.filter = Some(equal("OrderNbr", "O'1"));
         assert_eq!(record(&request).as_deref(), Some("t/T/api/odata/dac/SOOrder(OrderNbr='O''1')"));
-        // There the table's own condition would not apply.
+        // An address would not apply the table's own condition.
         let own = ScanRequest { own_filter: Some("Hold eq true".into()), ..request.clone() };
         assert_eq!(record(&own), None);
         for key in ["", " ", "CUST/1", "a\\b", "5%", "a:b", "A&B", "x\n"] {

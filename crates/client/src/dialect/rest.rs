@@ -10,30 +10,31 @@ use crate::encode::{QUERY, encode_segment, fits_path};
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::{ScanRequest, Target};
 
-/// Members that a record brings, or does not, unasked. In `$select` they are unknown fields.
+/// Members that a record has without being requested. In `$select` they are unknown fields.
 const SYSTEM: [&str; 6] = ["id", "rowNumber", "note", "custom", "error", "_links"];
-/// A member that comes only when expanded, yet is no field.
+/// A member that comes only if it is expanded, although it is no object.
 const FILES: &str = "files";
-/// Where the custom fields of a record are, by view and name.
+/// The member that has the custom fields of a record, by view and name.
 const CUSTOM: &str = "custom";
-/// Where the value of a field is.
+/// The member that has the value of a field.
 const VALUE: &str = "value";
 /// The whole record.
 const WHOLE: &str = "*";
 
-/// Custom fields in one request: asked for very many, the server can return nothing (docs/acumatica.md section 2).
+/// The most custom fields in one request: if very many are requested, the server may return nothing (docs/acumatica.md
+/// section 2).
 const MOST_CUSTOM: usize = 50;
 
-/// Endpoints from this version on speak contract 5, which is OData 4.01.
+/// Endpoints from this version on use contract 5, which is OData 4.01.
 const CONTRACT_5: u32 = 26;
 
-/// What is asked for of one object: fields, and objects or details within it.
+/// The requested fields of one object, and the objects and details within it.
 #[derive(Default)]
 struct Wanted {
-    /// In the order first met; a name once.
+    /// In the order in which they were added, each name once.
     fields: Vec<String>,
     inner: Vec<(String, Wanted)>,
-    /// As a whole, so that its fields are not listed one by one.
+    /// The object is requested as a whole, so its fields are not listed.
     whole: bool,
 }
 
@@ -56,16 +57,16 @@ impl Wanted {
         path.iter().fold(self, |holder, name| holder.object(name))
     }
 
-    /// Nothing of it in particular.
+    /// Whether no field of it is requested.
     fn is_plain(&self) -> bool {
         self.whole || self.fields.is_empty() && self.inner.is_empty()
     }
 }
 
-/// What a request asks for, by the places where it is.
+/// The requested fields, by the objects that have them.
 struct Asked {
     wanted: Wanted,
-    /// Custom fields with their views, and the columns that show them.
+    /// Custom fields with their views, and their columns.
     custom: Vec<(String, usize)>,
     /// The columns whose field every record, or every row of the detail, has.
     expected: Vec<usize>,
@@ -90,13 +91,13 @@ impl Asked {
                     let _ = wanted.at(inner);
                     asked.custom.push((format!("{view}.{name}"), index));
                 }
-                // The code of a drop-down; in a column of type uuid it is the id of a linked entity.
+                // The code of a drop-down. In a column of type uuid it is the id of a linked entity.
                 ("id", [outer @ .., field]) if contract_5 && is_text => {
                     wanted.at(outer).field(field);
                     asked.expected.push(index);
                 }
-                // The codes and labels of a drop-down of several (`StringMultiSelectValue`), whose value is a list: a field,
-                // and nothing that could be expanded.
+                // A drop-down with several values (`StringMultiSelectValue`), as a list of codes and labels. It is a
+                // field, and cannot be expanded.
                 (VALUE, [outer @ .., field]) if contract_5 && column.ty == ColumnType::Json => {
                     let holder = wanted.at(outer);
                     if !request.findings.left_out.contains(&index) {
@@ -136,14 +137,14 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
     // The key must be in the rows: it tells them apart across pages.
     key.iter().for_each(|field| wanted.field(field));
     let (mut select, expand) = select_and_expand(wanted, contract_5, request.findings.whole);
-    // Without a field of the record itself, `$select` would be empty or name only what is expanded.
+    // Without a field of the record, `$select` would be empty, or name only what is expanded.
     if select.is_empty() {
         select.extend(request.key.iter().take(1).cloned());
     }
     if everything {
         select.clear();
     }
-    // A condition need not be sent: it makes room for what must be.
+    // A condition need not be sent: it is left out if the address would be too long.
     let filters = filters(request, dialect(&request.target, version));
     let last = filters.len() - 1;
     let (query, more, filter) = filters
@@ -167,7 +168,7 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
             let parts = Parts { select: &select, key: &key, expand: &expand, filter: "", contract_5 };
             parts.queries(&custom, everything).and_then(|(query, _)| record(request, &path, query))
         }
-        // Several requests for one record would be no gain.
+        // Several requests for one record would save nothing.
         _ => None,
     };
     Ok(Listing {
@@ -177,7 +178,7 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
         body: None,
         filter,
         more,
-        // The id comes whether selected or not, but entities without NoteID get a new one in each answer.
+        // The id comes without being selected, but entities without NoteID get a new one in each answer.
         content: if key.is_empty() { Content::OfRecord } else { Content::Unneeded },
         identity: match key.is_empty() {
             true => vec![vec!["id".to_owned()]],
@@ -186,15 +187,15 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
         expected,
         single: false,
         pageable: true,
-        // In which order records come is documented nowhere.
+        // The order of records is not documented.
         keyset: None,
     })
 }
 
-/// The fields that tell the records apart, if all that the table names are fields of the record itself; else none.
+/// The fields that identify records, if all that the table names are fields of the record itself; else none.
 fn key(request: &ScanRequest) -> Vec<String> {
     let paths = request.key.iter().map(|field| field.split('/').map(str::to_owned).collect::<Vec<_>>());
-    // The key of a detail is that of the record, and what tells its rows apart.
+    // The key of a detail is that of the record with the fields that identify its rows.
     let of_record: Vec<Vec<String>> =
         paths.filter(|path| place(path, &request.target.detail).0 == 0).collect();
     let is_field = |path: &Vec<String>| {
@@ -206,18 +207,18 @@ fn key(request: &ScanRequest) -> Vec<String> {
     }
 }
 
-/// The record that the condition names by its whole key, or by its id. A key is given in the order of the form, which
-/// is not known to be that of the table's: where the record is not found so, the list is asked.
+/// The record that the condition names by its whole key, or by its id. The address has the key in the order of the
+/// form, which may differ from that of the table: if the record is not found, the list is read.
 fn record(request: &ScanRequest, list: &str, query: String) -> Option<RecordAddress> {
     let filter = request.filter.as_ref()?;
     let value = |path: &[String]| match filter.value_of(path)? {
-        // A number could be the key in more than one way: 123 and 000123.
+        // A number could stand for several keys: 123 and 000123.
         Literal::Text(text) if is_segment(text) => Some(text.clone()),
         Literal::Uuid(id) if path == ["id"] => Some(id.clone()),
         Literal::Shown(text) => Some(text.clone()),
         _ => None,
     };
-    // A condition of the table's own could leave the record out.
+    // The table's own condition could exclude the record.
     if request.own_filter.is_some() || request.is_final() {
         return None;
     }
@@ -238,16 +239,16 @@ fn record(request: &ScanRequest, list: &str, query: String) -> Option<RecordAddr
     })
 }
 
-/// Whether a text can stand between the slashes of an address, where `..` has a meaning and spaces at the ends are lost.
+/// Whether a text can be a segment of an address, where `..` has a meaning and outer spaces are lost.
 fn is_segment(text: &str) -> bool {
     fits_path(text) && text.trim() == text && !text.starts_with('.') && !text.ends_with('.')
 }
 
-/// What queries of a list are made of.
+/// The parts of the queries of a list.
 struct Parts<'a> {
     /// Empty for all fields.
     select: &'a [String],
-    /// What records are known by; empty if that is all that they say.
+    /// The fields that identify records; empty if only the content does.
     key: &'a [String],
     expand: &'a str,
     filter: &'a str,
@@ -255,8 +256,8 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// The query of the list, and those for the custom fields that it has no room for. In contract 5 these stand in
-    /// `$select`, and are lost where that is left out: `None` if it would have to be.
+    /// The query of the list, and those for the custom fields that do not fit into it. In contract 5 custom fields
+    /// stand in `$select`, and are lost without it: `None` if it would be too long.
     fn queries(&self, custom: &[(String, usize)], everything: bool) -> Option<(String, Vec<More>)> {
         let stands = |query: &String| !self.contract_5 || query.starts_with("$select=");
         let mut chunks = in_chunks(custom).into_iter().peekable();
@@ -281,7 +282,7 @@ impl Parts<'_> {
     }
 }
 
-/// Custom fields, and the columns that show them, in portions that a request has room for.
+/// Custom fields and their columns, in portions that fit into a request.
 fn in_chunks(custom: &[(String, usize)]) -> Vec<(Vec<&str>, Vec<usize>)> {
     let mut chunks: Vec<(Vec<&str>, Vec<usize>)> = Vec::new();
     let mut length = 0;
@@ -302,8 +303,8 @@ fn in_chunks(custom: &[(String, usize)]) -> Vec<(Vec<&str>, Vec<usize>)> {
     chunks
 }
 
-/// An inquiry form with the values of its parameters. It knows no paging, and its `$select` is of no use: what comes
-/// besides the results is one record.
+/// An inquiry form with the values of its parameters. It has no paging, and `$select` would not help: besides the
+/// results, the answer is one record.
 pub(crate) fn form(
     request: &ScanRequest,
     endpoint: &str,
@@ -343,7 +344,8 @@ pub(crate) fn is_custom(path: &[String]) -> bool {
     matches!(path, [.., kind, _, _] if kind == CUSTOM)
 }
 
-/// As the table says, else by the version, which of Acumatica's own endpoints begins with the year.
+/// Whether an endpoint uses contract 5: by the option of the table, else by the version, which begins with the year in
+/// Acumatica's own endpoints.
 fn is_contract_5(target: &Target, version: &str) -> bool {
     let year = || version.split('.').next()?.parse::<u32>().ok();
     match target.contract {
@@ -357,26 +359,26 @@ pub(crate) fn dialect(target: &Target, version: &str) -> Dialect {
     if is_contract_5(target, version) { Dialect::Contract5 } else { Dialect::Contract4 }
 }
 
-/// `$select` and `$expand`; of what is expanded all fields, if it is to be `whole`.
+/// `$select` and `$expand`; with `whole`, all fields of expanded objects.
 fn select_and_expand(wanted: Wanted, contract_5: bool, whole: bool) -> (Vec<String>, String) {
     if !contract_5 {
         let (mut select, mut expand) = (Vec::new(), Vec::new());
         flat("", &wanted, &mut select, &mut expand);
         return (select, expand.join(","));
     }
-    // OData 4.01, where what is expanded need not be selected too.
+    // In OData 4.01 expanded objects need not be selected too.
     let expand = |all: bool| {
         let inner = wanted.inner.iter().map(|(name, inner)| nested(name, inner, all));
         inner.collect::<Vec<_>>().join(",")
     };
     let narrow = expand(false);
-    // As for `$select` as a whole: fields that would make the address too long are not listed.
+    // Fields that would make the address too long are not listed, as in `$select`.
     let expand = if whole || narrow.len() > MAX_QUERY / 2 { expand(true) } else { narrow };
     (wanted.fields, expand)
 }
 
-/// Contract 4: paths in `$select`, and in `$expand` each object on the way. An expanded detail that
-/// is not in `$select` too is silently empty.
+/// Contract 4: paths in `$select`, and each object on the way in `$expand`. An expanded detail that is not in
+/// `$select`, too, is silently empty.
 fn flat(prefix: &str, wanted: &Wanted, select: &mut Vec<String>, expand: &mut Vec<String>) {
     select.extend(wanted.fields.iter().map(|field| format!("{prefix}{field}")));
     for (name, inner) in &wanted.inner {
@@ -384,7 +386,7 @@ fn flat(prefix: &str, wanted: &Wanted, select: &mut Vec<String>, expand: &mut Ve
         expand.push(path.clone());
         if inner.is_plain() {
             select.push(path.clone());
-            // What lies deeper must still be expanded, but is selected with the whole.
+            // Nested objects must still be expanded, but are selected with the whole object.
             flat(&format!("{path}/"), inner, &mut Vec::new(), expand);
         } else {
             flat(&format!("{path}/"), inner, select, expand);
@@ -482,7 +484,7 @@ mod tests {
         let request = request("Case", &columns, &[]);
         let listing = listing(&request, "Default", "26.200.001").unwrap();
         assert_eq!(listing.query, "$select=Owners,A&$expand=Lines");
-        // Where it is in no row, it is looked up like any other field.
+        // If no row has it, it is looked up like any other field.
         assert_eq!(listing.expected, [0, 1]);
     }
 
@@ -542,7 +544,7 @@ mod tests {
         for key in ["", " A", "A ", "CUST/1", "a\\b", "5%", "A.", ".", "a:b", "A&B", "x\n"] {
             assert_eq!(record(key, None), None, "{key:?}");
         }
-        // There the table's own condition would not apply.
+        // An address would not apply the table's own condition.
         assert_eq!(record("Ab 1", Some("Status eq 'Active'")), None);
     }
 }

@@ -10,24 +10,23 @@ use crate::catalog::{CustomField, FieldType};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata::openapi::simple_type;
 
-/// Records inside each other that are looked into.
+/// How deep records may be nested.
 const MAX_DEPTH: usize = 8;
 const MAX_FIELDS: usize = 10_000;
-/// Of the names of all fields, with those on the way to them.
+/// The limit for the names of all fields, with the names of the links and details that lead to them, in bytes.
 const MAX_BYTES: usize = 4 << 20;
 /// Members of every record that are no records.
 const SYSTEM: [&str; 6] = ["id", "rowNumber", "note", "error", "files", "_links"];
 
-/// Reads the template record of an entity; fields in the order of the document, each once.
+/// Reads the template record of an entity. The fields come in the order of the document, each once.
 ///
-/// Custom fields stand in the record itself, in linked records and in details
-/// (docs/acumatica.md section 2).
+/// Custom fields are members of the record itself, of linked records and of details (docs/acumatica.md section 2).
 ///
 /// # Errors
-/// Not JSON in UTF-8, not a record, or more than 10,000 fields.
+/// The document is not JSON in UTF-8, is no record, or has more than 10,000 fields.
 pub(crate) fn parse(document: &[u8]) -> Result<Vec<CustomField>> {
     let text = document.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(document);
-    // A value that is no record would pass for one without custom fields.
+    // A value that is no record would look like a record without custom fields.
     if !text.trim_ascii_start().starts_with(b"{") {
         return Err(malformed("It is not a JSON object."));
     }
@@ -72,7 +71,7 @@ impl Found {
     }
 }
 
-/// Reads a record, a list of records, or anything else, in which there is nothing to find.
+/// Reads a record or a list of records. Other values have no custom fields.
 struct Record<'f> {
     found: &'f mut Found,
 }

@@ -1,4 +1,4 @@
-//! Goes the whole way to a server step by step, and says how far it comes.
+//! Checks the connection to a server step by step, and reports the outcome of each step.
 
 use std::sync::{Arc, Mutex};
 
@@ -21,12 +21,12 @@ use crate::session::tenant::landed;
 use crate::transport::cookies::CookieJar;
 use crate::transport::http::Request;
 
-/// What came of one step.
+/// The outcome of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// What was tried, such as `sign-in`; each step has one row.
     pub name: &'static str,
-    /// `None` if it was not tried, since one before it failed or there was no need.
+    /// `None` if the step was not tried, because an earlier step failed or it was not needed.
     pub ok: Option<bool>,
     /// What was found, or why it failed or was not tried.
     pub detail: String,
@@ -58,7 +58,7 @@ const ORDER: [&str; 15] = [
 struct Steps(Vec<Step>);
 
 impl Steps {
-    /// Takes note of how a step went; the value of one that went well.
+    /// Records the outcome of a step, and returns the value of one that succeeded.
     fn note<T>(&mut self, name: &'static str, outcome: Result<(T, String)>) -> Option<T> {
         let (ok, detail, hint, value) = match outcome {
             Ok((value, detail)) => (true, detail, None, Some(value)),
@@ -88,17 +88,17 @@ impl Steps {
     }
 }
 
-/// What it asks of the instance beside signing in.
+/// What is asked of the instance besides signing in.
 #[derive(Clone, Debug)]
 pub struct Expected {
     /// The contract endpoint that the server option names.
     pub endpoint_name: String,
-    /// The newest, if unset.
+    /// The version; unset, the newest.
     pub endpoint_version: Option<String>,
 }
 
-/// Never fails: a step that does is a row that says so. Opens a session of its own and closes it; where
-/// the mapping has one open, that is closed first.
+/// Runs all steps. A step that fails is a row that says so, not an error. Opens a session of its own and closes it; if
+/// the mapping has a session open, that is closed first.
 pub(crate) async fn run(connection: Arc<Connection>, expected: Expected, report: Arc<Report>) -> Vec<Step> {
     let mut steps = Steps::default();
     steps.note("url", Ok(((), connection.config.instance.to_string())));
@@ -118,7 +118,7 @@ pub(crate) async fn run(connection: Arc<Connection>, expected: Expected, report:
     steps.finish()
 }
 
-/// The same where the options do not even make a client.
+/// The steps where the options do not even make a client.
 pub fn unusable(instance: &InstanceUrl, error: Error) -> Vec<Step> {
     let mut steps = Steps::default();
     steps.note("url", Ok(((), instance.to_string())));
@@ -142,7 +142,7 @@ async fn contact(connection: &Connection, steps: &mut Steps) -> Option<Listed> {
     let answer = connection.http.send(&jar, Request::get(url.clone(), "the list of endpoints")).await;
     let listed = match answer {
         Ok(answer) => answer.text(LIST_BYTES).await.and_then(|body| parse_list(&body)),
-        // It may want a session for that.
+        // The list of endpoints may need a session.
         Err(error)
             if matches!(error.kind, ErrorKind::SessionLost | ErrorKind::NotFound | ErrorKind::Forbidden) =>
         {
@@ -152,7 +152,7 @@ async fn contact(connection: &Connection, steps: &mut Steps) -> Option<Listed> {
     };
     match &listed {
         _ if url.scheme() == "http" => steps.skip("TLS", "not used: the address begins with http"),
-        // The name is known, so it is the handshake that failed.
+        // The host name was resolved, so the handshake failed.
         Err(error) if error.kind == ErrorKind::Connect => {
             return steps.note("TLS", Err(error.clone()));
         }
@@ -232,7 +232,7 @@ fn signed_in(connection: &Connection) -> String {
     }
 }
 
-/// What only a session can tell.
+/// The steps that need a session.
 async fn session(
     connection: &Arc<Connection>,
     lease: Lease,
@@ -290,7 +290,7 @@ async fn session(
         }
     }
     let open = connection.store.sessions().iter().filter(|(_, record)| record.open).count();
-    // docs/acumatica.md section 5; no interface tells what it is set to.
+    // The limit is in docs/acumatica.md section 5; no interface reports its current value.
     let seats = format!(
         "{open} of max_sessions {} in use by this cluster; the user's own limit is on screen SM201010, 1 by default",
         connection.config.max_sessions
@@ -322,7 +322,7 @@ fn token_life(access: Option<Millis>, refresh: Option<Millis>, by_password: bool
     }
 }
 
-/// The definition of the endpoint is there for everyone who can sign in.
+/// Everyone who can sign in may read the definition of the endpoint.
 async fn read_rest(connection: &Connection, lease: &Lease, name: &str, version: &str) -> Result<String> {
     let path = format!("entity/{}/{}/swagger.json", encode_segment(name), encode_segment(version));
     let url: Url = connection.url(&path)?;
@@ -331,7 +331,8 @@ async fn read_rest(connection: &Connection, lease: &Lease, name: &str, version: 
 }
 
 async fn read_odata(connection: &Arc<Connection>, surface: Surface, report: &Report) -> Result<String> {
-    // A session of the other way of signing in may not be good here: then it takes another.
+    // The surface may not accept a session that was opened by the other way of signing in. Then the second attempt
+    // takes another one.
     for _ in 0..2 {
         let lease = connection.lease(surface, report).await?;
         match connection.probe_odata(&lease, surface).await {
@@ -345,7 +346,7 @@ async fn read_odata(connection: &Arc<Connection>, surface: Surface, report: &Rep
     Err(Error::new(ErrorKind::Forbidden, "the server does not let this user read it"))
 }
 
-/// A request in a session, for the sake of the tenant that its answer names.
+/// Sends a request in a session, because its answer names the tenant.
 pub(crate) async fn tenant(site: &Site, report: &Report) -> Result<()> {
     let connection = &site.connection;
     let lease = connection.lease(Surface::Rest, report).await?;
@@ -354,7 +355,7 @@ pub(crate) async fn tenant(site: &Site, report: &Report) -> Result<()> {
         listed.ok().flatten().map_or_else(|| FALLBACK_VERSION.to_owned(), |endpoint| endpoint.version);
     match read_rest(connection, &lease, "Default", &version).await {
         Err(error) if matches!(error.kind, ErrorKind::Credentials | ErrorKind::Tenant) => Err(error),
-        // Everything else is found, and told, by whoever reads a table.
+        // Other failures are reported when a table is read.
         _ => Ok(()),
     }
 }

@@ -1,5 +1,6 @@
-//! What the definitions say of inquiries and classes, where a table does not say it: which parameters an inquiry has, what
-//! is called with them, which fields the server must not be asked about, and whether a class is one object.
+//! What the definitions say about reading an inquiry or class, if the table does not say it: the parameters of an
+//! inquiry and the function that takes them, the fields that conditions must not use, and whether a class is one
+//! object.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -24,10 +25,10 @@ const LIFE_OF_FAILURE: Duration = Duration::from_secs(60);
 pub(crate) struct Inquiries(Mutex<Option<(Instant, Result<Arc<Model>>)>>);
 
 impl Inquiries {
-    /// The definition of an inquiry; nothing is defined of one that the document does not have.
+    /// The definition of an inquiry; an empty one if the document does not define it.
     ///
     /// # Errors
-    /// There is no document that can be read, as [`is_about_document`] tells, or it could not be asked for.
+    /// The document cannot be read (see [`is_about_document`]), or the server cannot be asked.
     pub async fn find(&self, name: &str, read: impl AsyncFnOnce() -> Result<Model>) -> Result<EntitySet> {
         let mut known = self.0.lock().await;
         let is_good = |(since, model): &(Instant, Result<_>)| {
@@ -47,7 +48,7 @@ impl Inquiries {
     }
 }
 
-/// Whether a failure to read definitions is about these, so that rows may still be read.
+/// Whether a failure to read definitions is about the document, so that rows may still be read.
 pub(crate) fn is_about_document(error: &Error) -> bool {
     use ErrorKind::*;
     matches!(error.kind, Forbidden | NotFound | NoRecord | Server | Protocol | TooLarge | Empty)
@@ -64,13 +65,13 @@ pub(crate) fn needs_definition(request: &ScanRequest) -> bool {
     }
 }
 
-/// What the definition says of reading an inquiry or class.
+/// What the definition says about reading an inquiry or class.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Definition {
     parameters: Vec<String>,
     function: Option<String>,
-    /// Fields that conditions must not be about: of an inquiry [`EntitySet::appended`], of a class those that the server
-    /// refuses, in `$select` as well.
+    /// Fields that conditions must not use: [`EntitySet::appended`] of an inquiry, or the fields that a class refuses,
+    /// in `$select` as well.
     unsent: Vec<String>,
     singleton: bool,
 }
@@ -97,10 +98,10 @@ impl Definition {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// The request as the definition has it.
+    /// Changes the request as the definition demands.
     ///
     /// # Errors
-    /// The inquiry cannot be read so, or what is asked of the server is about a field that it must not be asked about.
+    /// The inquiry cannot be read this way, or the request sorts or counts by a field that conditions must not use.
     pub fn fit<'a>(&self, request: &'a ScanRequest) -> Result<Cow<'a, ScanRequest>> {
         let mut fitted = Cow::Borrowed(request);
         match &self.function {
@@ -134,7 +135,8 @@ impl Definition {
     }
 }
 
-/// Without its parameters an inquiry has no rows, or those of default values, and nothing tells them from all.
+/// The error for an inquiry that is read without its parameters: it returns no rows, or those of default values, and
+/// nothing tells them from all rows.
 fn without_parameters(request: &ScanRequest, names: &[String]) -> Error {
     Error::new(
         ErrorKind::Definition,
@@ -209,7 +211,7 @@ mod tests {
         assert_eq!(called.target.function.as_deref(), Some("X_WithParameters"));
         let shared = EntitySet { function: None, ..with_parameters };
         assert_eq!(fitted(&request, &shared).unwrap_err().kind, ErrorKind::Definition);
-        // What the server does not tell is as the table has it.
+        // Where the definition says nothing, the table decides.
         assert!(fitted(&request, &EntitySet::default()).is_ok());
     }
 
@@ -263,7 +265,7 @@ mod tests {
             };
             runtime.block_on(inquiries.find("X", ask)).map_err(|error| error.kind)
         };
-        // What is about the way there is not remembered.
+        // A failure of the connection is not remembered.
         let lost = || Err(Error::new(ErrorKind::SessionLost, "lost"));
         assert_eq!(find(lost()), Err(ErrorKind::SessionLost));
         let model = Model { sets: vec![set(&["Site"], &[], &[])], faults: Vec::new() };

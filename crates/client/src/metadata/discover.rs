@@ -1,4 +1,4 @@
-//! Asking an instance what it has.
+//! Requests for the definitions, lists and files of an instance.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -25,15 +25,15 @@ use crate::session::connection::LIST_BYTES;
 use crate::transport::http::Request;
 use crate::transport::response::Answer;
 
-/// A definition of an endpoint is 3 MB; more than this is none.
+/// The largest definition that is read, in bytes. Definitions of endpoints have about 3 MB.
 const DEFINITION_BYTES: usize = 64 * 1024 * 1024;
 
-/// What the first rows of inquiries tell.
+/// What the first rows of inquiries show.
 #[derive(Debug, Default)]
 pub struct Checked {
-    /// Those that the user cannot read, and why.
+    /// The inquiries that the user cannot read, with the errors.
     pub refused: Vec<(String, Error)>,
-    /// The fields of the others that hold days, and those that do not.
+    /// The date fields of the other inquiries, and whether they hold days.
     pub days: HashMap<String, DayFields>,
 }
 
@@ -53,8 +53,7 @@ impl Asker {
         Access::new(&self.site.connection, surface, what, &self.report, &self.retries)
     }
 
-    /// The answer to a `GET`, whose body `read` makes something of; all of it is repeated if it fails in a way that
-    /// passes.
+    /// Sends a `GET` and lets `read` parse the body of the answer. Both are repeated if the failure may pass.
     async fn get<T, F>(
         &self,
         surface: Surface,
@@ -189,7 +188,7 @@ impl Asker {
                     days.insert(name.clone(), fields);
                 }
                 Err(error) if is_about_one(&error) => refused.push((name.clone(), error)),
-                // One inquiry may take forever; when all do, it is the server.
+                // A single inquiry may be slow; if several in a row do not answer, the server is at fault.
                 Err(error) if error.may_be_of_one() && in_a_row < 2 => {
                     in_a_row += 1;
                     refused.push((name.clone(), error));
@@ -214,7 +213,7 @@ impl Asker {
         let fits = |name: &str| wanted.is_none_or(|wanted| wanted.contains(&loose(name)));
         let fits = &fits;
         let read = async |answer: Answer| csdl::parse(answer.reader(), fits).await;
-        // It exists as XML only: asked for JSON, the server fails (docs/acumatica.md section 3).
+        // The document exists only as XML. The server fails if it is asked for JSON (docs/acumatica.md section 3).
         self.get_as(surface, &path, "application/xml", "the $metadata of the instance", read).await
     }
 
@@ -307,7 +306,7 @@ impl Asker {
 /// Custom fields by entity.
 pub type CustomFields = HashMap<String, Vec<CustomField>>;
 
-/// Whether a failure is one of the thing asked for, so that others may still be read.
+/// Whether a failure concerns only the thing that was asked for, so that others may still be read.
 fn is_about_one(error: &Error) -> bool {
     use ErrorKind::*;
     matches!(

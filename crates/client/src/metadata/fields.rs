@@ -1,4 +1,4 @@
-//! What the definitions of an instance say of the fields of a table, kept for a while.
+//! What the definitions of an instance say about the fields of a table, kept for a while.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,30 +9,30 @@ use tokio::sync::Mutex;
 use crate::catalog::{Contract, EntitySet, MemberType};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long a definition that was read is used without reading it again. Before a field is told not to exist, it is
-/// asked for again: so this only bounds how long a field that is gone is still NULL.
+/// How long a definition is used without reading it again. Before a field is reported as unknown, the definition is
+/// read again, so this only limits how long a field that was removed stays NULL.
 const LIFE: Duration = Duration::from_secs(60 * 60);
-/// How long one that could not be read is not asked for again: a role may be granted meanwhile.
+/// How long a missing definition is not asked for again. The user may be granted a role meanwhile.
 const LIFE_OF_NONE: Duration = Duration::from_secs(10 * 60);
 
-/// What a list, with its details, or an inquiry consists of.
+/// The fields of an entity with its details, or of an inquiry or class.
 #[derive(Debug)]
 pub(crate) enum Fields {
-    /// The types that can be reached, and the one of the record.
+    /// The types that can be reached, and the name of the record's type.
     Record(Contract, String),
     Row(EntitySet),
 }
 
-/// When the fields were asked for, and which there are, if there is a definition.
+/// When the fields were asked for, and the fields, if there is a definition.
 type Read = (Instant, Option<Arc<Fields>>);
 
-/// The fields known so far, by the tables that they are of.
+/// The fields known so far, by table.
 #[derive(Debug, Default)]
 pub(crate) struct KnownFields(Mutex<HashMap<String, Read>>);
 
 impl KnownFields {
-    /// What there is to say of the table at `place`; `None` if the definition may not be read, does not exist or does
-    /// not know it. Whether it was asked for just now, by `read`, comes with it: `anew` demands that.
+    /// The fields of the table at `place`; `None` if the definition does not exist, may not be read or does not have
+    /// the table. The flag says whether `read` was called just now; `anew` forces that.
     ///
     /// # Errors
     /// The server cannot be asked now.
@@ -59,21 +59,22 @@ impl KnownFields {
     }
 }
 
-/// Whether there is no definition to ask, rather than no server.
+/// Whether the definition does not exist or may not be read. Other failures concern the server.
 fn is_none(error: &Error) -> bool {
     use ErrorKind::*;
     matches!(error.kind, Forbidden | NotFound | Protocol | TooLarge | Server | Empty | Definition | NoRecord)
 }
 
 impl Fields {
-    /// Those of the entity of this name, if the endpoint has it.
+    /// The fields of the entity of this name, if the endpoint has it.
     pub fn of_entity(mut contract: Contract, name: &str) -> Option<Self> {
         let named = |exactly: bool| {
             let is = |other: &str| if exactly { other == name } else { other.eq_ignore_ascii_case(name) };
             contract.entities.iter().find(|entity| is(&entity.name))
         };
         let record = named(true).or_else(|| named(false))?.type_name.clone();
-        // A whole endpoint is large, and each backend has its own.
+        // The definition of a whole endpoint is large, and each backend keeps its own copy, so only the types that the
+        // entity reaches are kept.
         let (mut reached, mut open) = (HashMap::new(), vec![record.clone()]);
         while let Some(name) = open.pop() {
             let Some(members) = contract.types.remove(&name) else { continue };

@@ -1,12 +1,12 @@
-//! What was learnt of a server: conditions that it refuses, fields that it does not send, answers that are not to be
-//! believed. Learnt by one backend, known to all of the user mapping, and forgotten in time.
+//! The memory of a server: the conditions that it refuses, the fields that it does not send, the answers that are not
+//! to be trusted. One backend writes an entry, all backends of the user mapping read it, and it expires.
 //!
-//! It is a memory, not a truth: whoever uses it must be right without it, only slower, and must be right with an entry
-//! that is no longer so, until that expires. Nothing here fails: what cannot be read is not known, what cannot be
-//! written is known to this process alone.
+//! The code that reads an entry must be right without it, only slower. It must also be right with an entry that is out
+//! of date, until that expires. Nothing here fails: a file that cannot be read is an empty memory, and what cannot be
+//! written is known to this process only.
 //!
-//! A look costs one `stat`: the file is read again only when another stands in its place. It is replaced by renaming,
-//! so no lock is needed to read it.
+//! A look-up costs one `stat`: the file is read again only when it was replaced. It is replaced by renaming, so no lock
+//! is needed to read it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -19,46 +19,47 @@ use crate::request::{Surface, Target};
 use crate::session::files::Stamp;
 use crate::session::store::{Millis, Store, now};
 
-/// Entries for one user mapping. The most that a scan needs is one for each column of a table; those that expire first
-/// make room.
+/// The most entries for one user mapping. A scan needs at most one for each column of a table. Entries that expire
+/// first are removed first.
 const MOST_ENTRIES: usize = 4_000;
-/// Of the names and values together.
+/// The most bytes of all names and values together.
 const MOST_BYTES: usize = 512 * 1024;
-/// An entry is written again, for its expiry, only once this part of its life is over: else each scan would write.
+/// An entry is written again, to extend its life, only once this part of its life is over. Otherwise each scan would
+/// write.
 const RENEWAL: u64 = 8;
 
-/// What an entry is about. Each topic has a life of its own.
+/// What an entry is about. Each topic has its own life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Topic {
-    /// A field that the server could not filter by. It may have been a bad minute of the server, or a formula that is
-    /// mended today, so ten minutes; a scan by another plan is slow, not wrong.
+    /// A field that the server could not filter by: ten minutes. The server may have been overloaded, or a formula may
+    /// be corrected soon. Until then the scan is slower, not wrong.
     Filter,
-    /// An order that the server refused, by the names of its fields, or beside conditions by the request: ten minutes, as
-    /// above.
+    /// An order that the server refused: ten minutes. The name is that of its fields, or of the whole request if that
+    /// has conditions.
     Order,
-    /// A key, by the names of its fields, from which on the server refused to begin a page: ten minutes, as above.
+    /// A key from which on the server refused to begin a page, by the names of its fields: ten minutes.
     Keyset,
-    /// A count, or a skip of rows, that the server refused by these conditions and in this order: ten minutes, as above.
+    /// A count, or a skip of rows, that the server refused with these conditions and in this order: ten minutes.
     Whole,
-    /// A field that the server refuses in `$select` and that no row has, or [`Topic::ALL`] where the whole of `$select`
-    /// is refused. Rights and features that change it change rarely; ten minutes, as above.
+    /// A field that the server refuses in `$select` and that no row has, or [`Topic::ALL`] if the server refuses
+    /// `$select` as a whole: ten minutes. Rights and features, which decide this, change rarely.
     Select,
-    /// A field that the definition has and no row had. It only spares the question to the definition, which the row
-    /// decides anyway: a day.
+    /// A field that the definition has and no row had: a day. The entry only saves a request for the definition;
+    /// whether the field is NULL is decided by the rows.
     Absent,
-    /// Whether the server finds a row by conditions of one shape: `yes`, or the fields that it does not. It is in the
-    /// nature of a form, which changes with a new release: a day.
+    /// That the server finds a row by conditions of this shape: a day. It depends on the form, which changes with a
+    /// release.
     Witness,
-    /// The same where no row was there to ask for, or the fields were not found: an hour, since a row that was
-    /// deleted meanwhile looks like it.
+    /// Fields, or a shape of conditions, by which the server did not find a row that exists: an hour, since a row that
+    /// was deleted meanwhile has the same effect.
     Doubt,
-    /// What the definition of an inquiry says of reading it: ten minutes, since inquiries are changed while people use
-    /// them. One that has got parameters since is read as if it had none until then.
+    /// What the definition of an inquiry says about reading it: ten minutes, since inquiries are changed while people
+    /// use them. An inquiry that gets parameters is read as if it had none until then.
     Definition,
 }
 
 impl Topic {
-    /// In place of a name: all of them.
+    /// Stands in place of a name for all fields.
     pub const ALL: &'static str = "*";
 
     fn name(self) -> &'static str {
@@ -87,7 +88,7 @@ impl Topic {
     }
 }
 
-/// What entries are of: a table of the server, whichever foreign tables show it or one of its details.
+/// The name of a table of the server. Foreign tables that show the same entity, or a detail of it, share its entries.
 pub(crate) fn place(target: &Target) -> String {
     let name = &target.name;
     match target.surface {
@@ -106,25 +107,25 @@ struct Entry {
     value: String,
 }
 
-/// By topic, by place, by name.
+/// Entries by topic, place and name.
 type Entries = BTreeMap<String, BTreeMap<String, BTreeMap<String, Entry>>>;
 
-/// The file.
+/// The content of the file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Memory {
-    /// The site and tenant that it was learnt of: a server can be given another address.
+    /// The site and tenant that the entries are about. A server can be given another address.
     of: String,
     entries: Entries,
 }
 
-/// What this process last read.
+/// What this process has read last.
 #[derive(Debug, Default)]
 struct Known {
     stamp: Option<Stamp>,
     entries: Arc<Entries>,
 }
 
-/// What is known of a server, for one user mapping: what a user may see differs.
+/// What is known about a server, for one user mapping: what a user may see differs.
 #[derive(Debug)]
 pub(crate) struct Learnt {
     store: Arc<Store>,
@@ -145,7 +146,7 @@ impl Learnt {
         (entry.until > now()).then(|| entry.value.clone())
     }
 
-    /// The names that something is known under.
+    /// The names that have an entry.
     pub fn names(&self, topic: Topic, place: &str) -> Vec<String> {
         let (entries, now) = (self.entries(), now());
         let known = entries.get(topic.name()).and_then(|places| places.get(place));
@@ -175,7 +176,7 @@ impl Learnt {
         });
     }
 
-    /// Forgets what is known under the names.
+    /// Removes the entries of these names.
     pub fn forget<N: AsRef<str>>(&self, topic: Topic, place: &str, names: &[N]) {
         let known = self.entries();
         let known = known.get(topic.name()).and_then(|places| places.get(place));
@@ -193,7 +194,7 @@ impl Learnt {
     fn entries(&self) -> Arc<Entries> {
         let mut known = lock(&self.known);
         let stamp = self.store.learnt_stamp(self.mapping);
-        // Without a file, what there is could not be written.
+        // Without a file, the entries could not be written and are those of this process.
         if let Some(stamp) = stamp.filter(|stamp| known.stamp.as_ref() != Some(stamp)) {
             let memory = self.store.learnt::<Memory>(self.mapping).unwrap_or_default();
             let entries = if memory.of == self.of { memory.entries } else { Entries::default() };
@@ -203,7 +204,7 @@ impl Learnt {
     }
 
     fn change(&self, change: impl FnOnce(&mut Entries)) {
-        // Another backend may write at the same time: the later one must know what the earlier has written.
+        // Another backend may write at the same time. The later one must read what the earlier one has written.
         let _turn = self.store.hold_learnt(self.mapping);
         let mut entries = Entries::clone(&self.entries());
         change(&mut entries);
@@ -215,7 +216,7 @@ impl Learnt {
     }
 }
 
-/// Drops what has expired, then what expires first, until the rest is small enough.
+/// Removes entries that have expired, then those that expire first, until the rest is small enough.
 fn bound(entries: &mut Entries) {
     let now = now();
     let mut lives: Vec<(Millis, usize)> = Vec::new();
@@ -236,7 +237,7 @@ fn bound(entries: &mut Entries) {
     });
     let kept = room.count();
     let oldest = lives.get(kept).map_or(0, |(until, _)| *until);
-    // What was learnt at once expires at once.
+    // Entries that were written together expire together.
     let mut ties = lives[..kept].iter().filter(|(until, _)| *until == oldest).count();
     for places in entries.values_mut() {
         for names in places.values_mut() {
@@ -301,7 +302,7 @@ mod tests {
         let until = memory.entries()["filter"]["x"]["A"].until;
         let minutes = |until: Millis| (until - now()).div_ceil(60_000);
         assert_eq!(minutes(until), 10);
-        // What is as good as new is not written again.
+        // An entry that is nearly new is not written again.
         memory.add(Topic::Filter, "x", &["A"], "");
         assert_eq!(memory.entries()["filter"]["x"]["A"].until, until);
     }
@@ -337,7 +338,7 @@ mod tests {
         let names: Vec<String> = (0..MOST_ENTRIES + 100).map(|i| format!("F{i}")).collect();
         memory.add(Topic::Filter, "x", &["A"], "");
         memory.add(Topic::Absent, "x", &names, "");
-        // Those that expire first make room.
+        // Entries that expire first are removed first.
         assert_eq!(memory.names(Topic::Absent, "x").len(), MOST_ENTRIES);
         assert!(memory.names(Topic::Filter, "x").is_empty());
         memory.add(Topic::Witness, "x", &["y".repeat(MOST_BYTES)], "");

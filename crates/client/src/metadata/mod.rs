@@ -1,5 +1,5 @@
-//! What an instance has and what its definitions say: asked for with [`discover`], read by a parser for each document, and
-//! kept in a [`site::Site`], with what was learnt of the server otherwise ([`learnt`]).
+//! The definitions of an instance and what was learnt of it: [`discover`] requests them, a parser for each document
+//! reads them, a [`site::Site`] keeps them. [`learnt`] is the memory of refusals.
 
 pub(crate) mod adhoc;
 pub(crate) mod check;

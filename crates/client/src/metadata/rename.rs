@@ -1,7 +1,7 @@
-//! The remote names of fields that a table calls otherwise: whoever writes a table by hand writes `order_nbr`.
+//! The remote names of fields that a table writes differently: people who create a table by hand write `order_nbr`.
 //!
-//! Nothing is looked up as long as the names are right. When the server does not know one, the definitions of the
-//! instance tell what was meant, or what there is.
+//! Nothing is looked up as long as the names are right. If the server does not know a name, the definitions of the
+//! instance tell which one was meant, or which fields exist.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::metadata::fields::Fields;
 use crate::request::{ScanRequest, Target};
 
-/// Names as a table has them, and as the server does; empty if all are right.
+/// Names as the table writes them, and as the server does; empty if all are right.
 pub(crate) type Renames = HashMap<Vec<String>, Vec<String>>;
 
 /// The request with the right names.
@@ -41,10 +41,10 @@ pub(crate) fn apply(request: &ScanRequest, renames: &Renames) -> ScanRequest {
     request
 }
 
-/// The names in a request that the definition writes otherwise.
+/// The names in a request that the definition writes differently.
 ///
 /// # Errors
-/// A field is none, under any name; the hint says which are near.
+/// A field does not exist under any name; the hint names similar fields.
 pub(crate) fn renames(definition: &Fields, request: &ScanRequest) -> Result<Renames> {
     let mut renames = Renames::new();
     let parameters: Vec<Vec<String>> =
@@ -114,7 +114,7 @@ fn walk(contract: &Contract, record: &str, path: &[String]) -> Result<Vec<String
             right.extend_from_slice(&path[index..]);
             return Ok(right);
         }
-        // Within a value there is only what the value itself defines, as the id of a drop-down.
+        // A value has no members but those that it defines itself, such as the id of a drop-down.
         let Some(members) = at.and_then(|record| contract.types.get(record)) else {
             right.extend_from_slice(&path[index..]);
             return Ok(right);
@@ -133,10 +133,10 @@ fn walk(contract: &Contract, record: &str, path: &[String]) -> Result<Vec<String
     Ok(right)
 }
 
-/// The name that is meant: the very one, else the only one that is the same but for the way it is written.
+/// The name that is meant: the same one, or the only one that differs in nothing but case and separators.
 ///
 /// # Errors
-/// None is; those that are near.
+/// There is none; the error holds the similar names.
 fn best<'a>(names: impl Iterator<Item = &'a str> + Clone, wanted: &str) -> Result<String, Vec<String>> {
     if let Some(name) = names.clone().find(|name| *name == wanted) {
         return Ok(name.to_owned());
@@ -181,7 +181,7 @@ impl Known {
         format!("{:?}", request.target)
     }
 
-    /// Those for a request that hold all that it needs.
+    /// The renames for a request, if they cover all fields that it needs.
     pub async fn get(&self, request: &ScanRequest) -> Option<Arc<Renames>> {
         self.0.lock().await.get(&Self::place(request)).cloned()
     }

@@ -1,4 +1,4 @@
-//! What the rows of a check show of their dates.
+//! What the rows that a check reads show about dates.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::decode::shows_day;
 
-/// Of the fields that show dates with times: whether all of them are midnight, and so days.
+/// The fields that show dates with times, and whether all of these are midnight, so that the field holds days.
 pub type DayFields = HashMap<String, bool>;
 
-/// What the rows of an answer show; nothing where it cannot be read.
+/// The date fields in an answer; none if it cannot be read.
 pub(crate) fn day_fields(body: &[u8]) -> DayFields {
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     let answer = serde_json::from_slice(body).unwrap_or(Value::Null);

@@ -6,14 +6,14 @@ use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Bytes of a name; what is longer is none that anyone has given.
+/// The longest name that is kept, in bytes. A longer one is no name of a set.
 const LONGEST_NAME: usize = 1000;
 
-/// The names of the sets. OData v4 has them as JSON, `{"value":[{"name":…}]}`; v3 as Atom, unless `$format=json` is asked
-/// for and heeded (docs/acumatica.md 3.1, recorded on 2019 R2).
+/// The names of the sets. OData v4 writes them as JSON, `{"value":[{"name":…}]}`; v3 as Atom, unless the server honours
+/// `$format=json` (docs/acumatica.md 3.1, recorded on 2019 R2).
 ///
 /// # Errors
-/// It is neither.
+/// The document is neither.
 pub(crate) fn parse(body: &[u8]) -> Result<Vec<String>> {
     let names = match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'<') => atom(body),
@@ -44,8 +44,8 @@ fn json(body: &[u8]) -> Result<Vec<String>, String> {
     Ok(service.value.into_iter().filter(is_set).map(|set| set.name).collect())
 }
 
-/// `<service><workspace><collection href="Stock%20Items"><title>Stock Items</title></collection>…`: the address is what
-/// the set is asked by, the title is what people read.
+/// `<service><workspace><collection href="Stock%20Items"><title>Stock Items</title></collection>…`: requests use the
+/// address of the set, people read its title.
 fn atom(body: &[u8]) -> Result<Vec<String>, String> {
     let mut reader = Reader::from_reader(body);
     let mut names = Vec::new();

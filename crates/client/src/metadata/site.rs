@@ -1,4 +1,4 @@
-//! What is known of the instance behind a connection: asked for once, and kept.
+//! What is known about the instance behind a connection: requested once and kept.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::session::connection::{Connection, LIST_BYTES};
 use crate::session::lease::Lease;
 use crate::transport::http::Request;
 
-/// A connection, and what its server has said so far.
+/// A connection, and what its server has answered so far.
 #[derive(Debug)]
 pub(crate) struct Site {
     pub connection: Arc<Connection>,
@@ -84,17 +84,17 @@ impl Site {
         let root = surface
             .root(self.connection.odata_version(lease).await?, self.connection.config.company.as_deref())?;
         let url = self.connection.url(&format!("{root}/$metadata"))?;
-        // It exists as XML only: asked for JSON, the server fails.
+        // The document exists only as XML. The server fails if it is asked for JSON.
         let request = Request::get(url, "the $metadata of the instance").accept("application/xml");
         let document = self.connection.send(lease, surface, request).await?;
         csdl::parse(document.reader(), wanted).await
     }
 
-    /// The endpoint by this name in the newest version that the instance lists, or `None` if the
-    /// instance does not say what it has.
+    /// The endpoint of this name in the newest version that the instance lists; `None` if the instance does not list
+    /// its endpoints.
     ///
     /// # Errors
-    /// The instance lists its endpoints, and this is none of them.
+    /// The instance lists its endpoints, and this is not among them.
     pub async fn newest_endpoint(&self, lease: &Lease, name: &str) -> Result<Option<Endpoint>> {
         let endpoints = self.endpoints(lease).await?;
         if endpoints.is_empty() {
@@ -120,7 +120,8 @@ impl Site {
         Ok(listed)
     }
 
-    /// The version of an endpoint of an instance that does not say which it has. That it is a guess is told once.
+    /// The version that is assumed for an endpoint of an instance that does not list them. A NOTICE says once that it
+    /// is a guess.
     pub fn guessed_version(&self, report: &Report) -> &'static str {
         if !self.told_guess.swap(true, Ordering::Relaxed) {
             report.notice(
@@ -135,7 +136,7 @@ impl Site {
     }
 }
 
-/// A name that the server gives to one class, while another class is called so.
+/// The error for a name that is the set of one class and also the name of another class.
 fn ambiguous(name: &str, set: &str, class: &str) -> Error {
     Error::new(ErrorKind::Definition, format!("the name \"{name}\" stands for two data access classes"))
         .detail(format!(

@@ -1,32 +1,31 @@
-//! Whether the pages of a scan fit together.
+//! Checks whether the pages of a scan fit together.
 //!
-//! Pages are cut by position (`$skip`), so a row inserted or deleted before the cut while the scan
-//! runs moves all later rows by one place: an insert repeats a row, a delete silently loses one. Each
-//! page therefore begins one row *before* its first new row. If that row is known, nothing was lost;
-//! rows known already are dropped; if it is unknown, the page began too late and is asked for again
-//! from further back.
+//! Pages are cut by position (`$skip`), so a row inserted or deleted before the cut while the scan runs moves all later
+//! rows by one: an insert repeats a row, a delete silently loses one. Each page therefore begins one row *before* its
+//! first new row. If that row is known, nothing was lost, and known rows are dropped. If it is unknown, the page began
+//! too late and is requested again from further back.
 //!
-//! A row is known by its key. Without one it is known by its `id` where ids stay what they are, else by what it says:
-//! entities without NoteID get a new `id` in each answer (docs/acumatica.md section 2). Which of the two holds shows where
-//! a page begins with a row that was read before.
+//! A row is known by its key. Without a key it is known by its `id` if ids stay the same, else by its content: entities
+//! without NoteID get a new `id` in each answer (docs/acumatica.md section 2). Which of the two holds is seen when a
+//! page begins with a row that was read before.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a scan knows of the rows it has had.
+/// The rows that a scan has read.
 #[derive(Debug, Default)]
 pub(crate) struct Continuity {
     by: By,
-    /// Of identities only a hash is kept: nine bytes a row, and a mistake once in 10^6 scans of 10^7
-    /// rows, which would end in an error, not in wrong rows.
+    /// Hashes of the identities: nine bytes for each row. Two rows have the same hash once in 10^6 scans of 10^7 rows,
+    /// and the result is an error, not wrong rows.
     seen: HashSet<u64>,
-    /// What rows without a key say.
+    /// Hashes of the contents of rows without a key.
     contents: HashSet<u64>,
-    /// Two rows say the same.
+    /// Two rows have the same content.
     repeats: bool,
-    /// A row was known again by its id.
+    /// A row was recognised by its id.
     ids_stay: bool,
     hasher: RandomState,
     /// The last row of the page before.
@@ -35,28 +34,28 @@ pub(crate) struct Continuity {
     previous: Option<Mark>,
     /// The row that the next page is to begin with, if it overlaps by one.
     last: Option<Mark>,
-    /// The first row of all.
+    /// The first row of the list.
     first: Option<Mark>,
-    /// What the page under way began with.
+    /// The first row of the current page.
     began: Option<Mark>,
-    /// Whether that was the last row of the page before, or the first of all.
+    /// Whether that was the last row of the page before, or the first row of the list.
     at_last: bool,
     at_first: bool,
     page: PageState,
-    /// Two rows with one identity stood side by side.
+    /// Two adjacent rows had the same identity.
     ambiguous: bool,
-    /// A row had no identity: nothing can be said from then on.
+    /// A row had no identity: from then on nothing can be checked.
     blind: bool,
 }
 
-/// What a row is known by.
+/// What identifies a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum By {
     #[default]
     Key,
-    /// An id, which may turn out to be another in each answer.
+    /// An id, which may change with each answer.
     Id,
-    /// What it says, since ids are others in each answer.
+    /// The content of the row, since ids change with each answer.
     Content,
 }
 
@@ -69,14 +68,14 @@ struct Mark {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum PageState {
-    /// Rows are to be new: the first page, and pages that the server itself cut.
+    /// Rows must be new: on the first page, and on pages that the server cut.
     #[default]
     AllNew,
     /// The next row is the first of a page that overlaps the one before.
     First,
-    /// Rows before the anchor.
+    /// Rows before the anchor row.
     Overlap,
-    /// Rows after the anchor.
+    /// Rows after the anchor row.
     Beyond,
 }
 
@@ -85,9 +84,9 @@ enum PageState {
 pub(crate) enum Cut {
     /// Behind all rows delivered.
     Fresh,
-    /// Among the rows delivered: its first row is to be known.
+    /// Among the rows delivered: its first row must be known.
     Overlap,
-    /// At the very first row, again: before it nothing can be missing.
+    /// At the first row of the list again: nothing can be missing before it.
     Start,
 }
 
@@ -112,7 +111,7 @@ impl Continuity {
         self.blind || self.anchor.is_some()
     }
 
-    /// Whether a page was to begin with a known row, and none has come.
+    /// Whether the page had to begin with a known row, and no row has come.
     pub fn awaits_known(&self) -> bool {
         self.page == PageState::First
     }
@@ -122,17 +121,17 @@ impl Continuity {
         self.at_last
     }
 
-    /// Whether the page began with the very first row.
+    /// Whether the page began with the first row of the list.
     pub fn began_at_first(&self) -> bool {
         self.at_first
     }
 
-    /// Whether ids are the same in each answer, as far as has been seen.
+    /// Whether ids have been the same in each answer so far.
     pub fn ids_stay(&self) -> bool {
         self.ids_stay && self.by == By::Id
     }
 
-    /// A page begins.
+    /// Begins a page.
     pub fn begin_page(&mut self, cut: Cut) {
         self.page = match cut {
             Cut::Fresh => PageState::AllNew,
@@ -144,8 +143,8 @@ impl Continuity {
         (self.at_last, self.at_first) = (false, false);
     }
 
-    /// A page was read, wholly or up to where it broke. Its last row is the new anchor, unless it ended
-    /// among the rows before the old one.
+    /// Ends a page that was read completely or up to a failure. Its last row is the new anchor, unless that is before
+    /// the old one.
     pub fn end_page(&mut self) {
         if matches!(self.page, PageState::AllNew | PageState::Beyond) {
             self.anchor = self.previous.or(self.anchor);
@@ -156,10 +155,11 @@ impl Continuity {
         self.first = self.first.or(self.began);
     }
 
-    /// Judges the next row of the page. `content` is a hash of what it says, where that may be needed to know it again.
+    /// Judges the next row of the page. `content` is a hash of its content, if that may be needed to recognise it.
     ///
     /// # Errors
-    /// The order itself changed, so that rows could be missing anywhere; or rows without a key cannot be told apart.
+    /// The order itself has changed, so that rows could be missing anywhere; or rows without a key cannot be
+    /// distinguished.
     pub fn row(&mut self, identity: Option<&[u8]>, content: Option<u64>) -> Result<Verdict> {
         let Some(identity) = identity.filter(|_| !self.blind) else {
             self.blind = true;
@@ -192,7 +192,7 @@ impl Continuity {
                 self.ambiguous = true;
                 return Ok(Verdict::New);
             }
-            // Within the first page nothing can have moved.
+            // On the first page rows cannot have moved.
             PageState::AllNew if known && self.anchor.is_none() => {
                 self.ambiguous = true;
                 return Ok(Verdict::New);
@@ -201,7 +201,7 @@ impl Continuity {
                 self.check_pageable()?;
                 return Err(moved());
             }
-            // Whether it is new or was read before with other values, nothing tells.
+            // It cannot be known whether the row is new or has other values than before.
             PageState::Overlap if !known && self.by != By::Key => return Err(moved()),
             _ => {}
         }
@@ -214,13 +214,13 @@ impl Continuity {
         Ok(if known { Verdict::Known } else { Verdict::New })
     }
 
-    /// A row that should have been read before shows whether ids stay.
+    /// A row that must have been read before shows whether ids stay the same.
     fn judge_ids(&mut self, row: Mark) -> Result<()> {
         if self.seen.contains(&row.identity) {
             self.ids_stay = true;
         } else if self.contents.contains(&row.content) {
             self.by = By::Content;
-            // Which of them it is cannot be told, nor, where other ids have stayed, whether it is one of them.
+            // If contents repeat, or if other ids have stayed the same, it is not known which row this is.
             if self.repeats || self.ids_stay {
                 self.ambiguous = true;
                 return Err(ambiguous());
@@ -240,7 +240,7 @@ impl Continuity {
     /// To be called once a page other than the first has brought rows.
     ///
     /// # Errors
-    /// Rows cannot be told apart, so nothing says whether the pages fit together.
+    /// Rows cannot be distinguished, so it is not known whether the pages fit together.
     pub fn check_pageable(&self) -> Result<()> {
         match (self.ambiguous, self.blind) {
             (false, false) => Ok(()),
@@ -269,7 +269,7 @@ fn bad_key(message: &str, detail: &str) -> Error {
         )
 }
 
-/// Rows are no longer where they were, or what they were.
+/// The error for rows that have moved or changed.
 pub(crate) fn moved() -> Error {
     Error::new(ErrorKind::RowsMoved, "rows changed places on the server while they were read")
         .detail("A row came a second time, so others may be missing.")
@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn an_insert_before_the_cut_repeats_rows_which_are_dropped() {
         assert_eq!(page(&mut after("abc"), Cut::Overlap, "bcde").unwrap(), [Known, Known, New, New]);
-        // The inserted row itself may come along.
+        // The inserted row may come as well.
         assert_eq!(page(&mut after("abc"), Cut::Overlap, "bxcd").unwrap(), [Known, New, Known, New]);
     }
 
@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn the_anchor_stays_until_it_is_met_again() {
         let mut continuity = after("abcdef");
-        // Stepped back, and the page ends, or breaks, before the anchor.
+        // The page begins further back and ends, or breaks, before the anchor.
         assert_eq!(page(&mut continuity, Cut::Overlap, "bc").unwrap(), [Known, Known]);
         assert_eq!(page(&mut continuity, Cut::Overlap, "cdefg").unwrap(), [Known, Known, Known, Known, New]);
         assert_eq!(page(&mut continuity, Cut::Overlap, "gh").unwrap(), [Known, New]);
@@ -353,7 +353,7 @@ mod tests {
     fn a_key_that_is_not_unique_forbids_paging() {
         let continuity = after("abbc");
         assert_eq!(continuity.check_pageable().unwrap_err().kind, ErrorKind::Definition);
-        // The second half of such a pair may stand right behind the cut.
+        // The second row of such a pair may be just after the cut.
         let mut continuity = after("ab");
         assert_eq!(page(&mut continuity, Cut::Overlap, "bb").unwrap(), [Known, New]);
         assert!(continuity.check_pageable().is_err());
@@ -395,9 +395,9 @@ mod tests {
         assert!(continuity.began_at_last());
         assert_eq!(page_of(&mut continuity, Cut::Overlap, &[("z", 4)]).unwrap(), [Known]);
         assert!(continuity.began_at_last() && !continuity.ids_stay());
-        // What was not read before is a gap, as by key.
+        // A row that was not read before is a gap, as with keys.
         assert_eq!(page_of(&mut continuity, Cut::Overlap, &[("z", 7)]).unwrap(), [Gap]);
-        // A row among those read before that says something else may be one of them.
+        // A row with another content, among those read before, may be one of them.
         let error = page_of(&mut continuity, Cut::Overlap, &[("z", 2), ("z2", 9)]).unwrap_err();
         assert_eq!(error.kind, ErrorKind::RowsMoved);
     }

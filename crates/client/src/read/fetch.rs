@@ -1,4 +1,4 @@
-//! What is asked for a scan, of which place, and in how many requests.
+//! Sends the requests for a scan: finds the place of the list, reads by key or in portions.
 
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ async fn run_call(call: Call<'_>, access: &mut Access<'_>) -> Result<()> {
     {
         return Ok(());
     }
-    // Rows that are in two portions can only be told by their identity.
+    // Only an identity shows that a row is in two portions.
     let portions = match &request.filter {
         Some(filter) if !listing.identity.is_empty() => filter.clone().portions(place.dialect(request)),
         _ => Vec::new(),
@@ -91,8 +91,8 @@ async fn run_call(call: Call<'_>, access: &mut Access<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Reads the record that a condition names by its whole key; false if it is to be looked for in the list. That is
-/// always right, and one request instead of two.
+/// Reads the record that a condition names by its whole key. False if it must be looked for in the list, which is
+/// always right; the address saves a request.
 async fn by_address(
     call: Call<'_>,
     listing: &Listing,
@@ -127,7 +127,7 @@ async fn by_address(
     Ok(is_it)
 }
 
-/// Reads the rows of a list, but those that are `elsewhere`.
+/// Reads the rows of a list, without those that are `elsewhere`.
 async fn scan_list(
     call: Call<'_>,
     listing: &Listing,
@@ -150,7 +150,7 @@ async fn scan_list(
     scan.check_empty(listing, place.dialect(call.request)).await
 }
 
-/// That the server is asked all that it was to be asked: nothing is checked again.
+/// Checks that the server can do all that the request asks, since PostgreSQL does not check the result.
 fn check_final(request: &ScanRequest, listing: &Listing, dialect: Dialect) -> Result<()> {
     let is_exact = request.filter.as_ref().is_none_or(|filter| filter.is_exact(dialect));
     if !is_exact || !(request.count || listing.pageable) {
@@ -163,7 +163,7 @@ fn check_final(request: &ScanRequest, listing: &Listing, dialect: Dialect) -> Re
     Err(Error::new(ErrorKind::Server, "the conditions find no room in an address"))
 }
 
-/// How many rows there are.
+/// Requests the number of rows.
 async fn count(
     request: &ScanRequest,
     listing: &Listing,
@@ -171,7 +171,7 @@ async fn count(
     access: &mut Access<'_>,
     shared: &Shared,
 ) -> Result<()> {
-    // What was found out so far needed a session; the count gets one that is alive.
+    // The requests so far may have used up the lease; the count takes a new one.
     drop(lease);
     let body = supplement::body(&listing.counted().path_and_query(), request, access, &shared.stats).await?;
     let text = String::from_utf8_lossy(&body);

@@ -35,11 +35,11 @@ use crate::report::Notice;
 use crate::request::{Findings, ScanRequest, Surface};
 use crate::session::upkeep::Reader;
 
-/// How often something is taken back before the failure is told.
+/// How many times something is taken back before the failure is reported.
 const MOST_ROUNDS: u32 = 5;
-/// Requests to find out which fields a refusal is about.
+/// The most requests to find out which fields the server refuses.
 const MOST_PROBES: u32 = 12;
-/// Rows that tell which fields rows have.
+/// How many rows are read to find out which fields rows have.
 const SAMPLE: u64 = 5;
 
 /// Reads the rows of a request, and hands them to `shared`.
@@ -55,7 +55,7 @@ pub(crate) async fn run(site: Arc<Site>, request: ScanRequest, shared: &Shared) 
     };
     let mut ladder = Ladder { site: &site, shared, request: renamed, vouched: Vec::new(), notes: Vec::new() };
     ladder.run().await.map_err(|why| match why.kind {
-        // By the names that the table has for the fields.
+        // The notice names the fields as the table does.
         ErrorKind::CannotOrder => Refused::Order(&why).ends(&request),
         _ => why,
     })
@@ -64,11 +64,11 @@ pub(crate) async fn run(site: Arc<Site>, request: ScanRequest, shared: &Shared) 
 struct Ladder<'a> {
     site: &'a Arc<Site>,
     shared: &'a Shared,
-    /// With the right names.
+    /// The request with the right names.
     request: ScanRequest,
-    /// Columns that need no definition, by index.
+    /// Columns that are NULL without asking the definition, by index.
     vouched: Vec<usize>,
-    /// What the user is to be told of the request under way.
+    /// The notices about the current request.
     notes: Vec<Notice>,
 }
 
@@ -89,7 +89,7 @@ impl Ladder<'_> {
                 return Err(refusal::unreadable(&asked, why));
             }
             match why.kind {
-                // The memory tells now what is not to be asked.
+                // The memory now says which conditions must not be sent.
                 ErrorKind::Doubted if !asked.is_final() => {}
                 kind if may_be_written_otherwise(&asked, kind) => {
                     match lookup::find(&self.asker(), &self.request).await? {
@@ -116,7 +116,7 @@ impl Ladder<'_> {
         Asker::new(Arc::clone(self.site), Arc::clone(&self.shared.report))
     }
 
-    /// The request without what the server is known not to take.
+    /// The request without the parts that the server is known to refuse.
     ///
     /// # Errors
     /// [`ErrorKind::RowsOnly`] if nothing may be left out of it.
@@ -136,7 +136,7 @@ impl Ladder<'_> {
         let mut request = ScanRequest { filter: without(&self.request, &refused), ..self.request.clone() };
         let doubted = witness::doubted(&request, learnt);
         if request.is_final() && !(refused.is_empty() && doubted.is_empty()) {
-            // The scan of the rows tells.
+            // The scan that reads the rows issues the notice.
             let message = format!("the server has refused to filter {}", request.target);
             return Err(Error::new(ErrorKind::RowsOnly, message));
         }
@@ -156,7 +156,7 @@ impl Ladder<'_> {
         Ok(request)
     }
 
-    /// The failure of a request in an order that the server is known to refuse.
+    /// The error for a request in an order that the server is known to refuse.
     fn refused_order(&self, request: &ScanRequest, place: &str) -> Option<Error> {
         let learnt = &self.site.learnt;
         let why = orders(request).iter().find_map(|name| learnt.get(Topic::Order, place, name))?;
@@ -164,7 +164,7 @@ impl Ladder<'_> {
         Some(if request.is_final() { Refused::CountOrSkip(&why).ends(request) } else { why })
     }
 
-    /// The failure of a request to count or to skip that the server is known to refuse.
+    /// The error for a count or a skip that the server is known to refuse.
     fn refused_whole(&self, request: &ScanRequest, place: &str) -> Option<Error> {
         let topic = request.is_final().then_some(Topic::Whole)?;
         let why = self.site.learnt.get(topic, place, &whole(request))?;
@@ -189,7 +189,7 @@ impl Ladder<'_> {
         Findings { vouched, left_out, whole, refused_keysets: learnt.names(Topic::Keyset, place) }
     }
 
-    /// The columns whose fields are missing are NULL.
+    /// Treats the columns whose fields are missing as NULL.
     fn vouch_for(&mut self, missing: &Error, no_definition: bool) {
         let paths: Vec<String> =
             missing.detail.iter().flat_map(|detail| detail.lines()).map(Into::into).collect();
@@ -203,10 +203,10 @@ impl Ladder<'_> {
         self.vouched.extend(missing.map(|(index, _)| index));
     }
 
-    /// Finds out what of a request the server refuses, and remembers it.
+    /// Finds out which part of a request the server refuses, and remembers it.
     ///
     /// # Errors
-    /// It is none of the things that can be taken back.
+    /// `why`, if no part of the request can be taken back.
     async fn take_back(&mut self, asked: &ScanRequest, why: Error, no_definition: bool) -> Result<()> {
         if asked.target.form {
             return Err(why);
@@ -224,7 +224,7 @@ impl Ladder<'_> {
         let mut why = why;
         if asked.filter.is_some() {
             let Some(refusal) = self.refusal(&ScanRequest { filter: None, ..asked.clone() }).await? else {
-                // It may have passed in the meantime.
+                // The failure may have passed meanwhile.
                 if why.may_pass && self.takes(asked).await? {
                     return Ok(());
                 }
@@ -238,15 +238,15 @@ impl Ladder<'_> {
         Ok(())
     }
 
-    /// Whether the server takes a request that it refused otherwise.
+    /// Whether the server accepts a variant of the request.
     async fn takes(&self, request: &ScanRequest) -> Result<bool> {
         Ok(self.refusal(request).await?.is_none())
     }
 
-    /// What the server has against a request.
+    /// The server's refusal of a request; `None` if it accepts it.
     ///
     /// # Errors
-    /// It fails for another reason.
+    /// The request fails for another reason.
     async fn refusal(&self, request: &ScanRequest) -> Result<Option<Error>> {
         match self.sample(request, 1).await {
             Ok(_) => Ok(None),
@@ -255,12 +255,12 @@ impl Ladder<'_> {
         }
     }
 
-    /// The beginning of the list; its rows are not looked at.
+    /// Reads the beginning of the list.
     async fn sample(&self, request: &ScanRequest, rows: u64) -> Result<Vec<Vec<u8>>> {
         location::beginning(self.site, request, rows, self.shared).await
     }
 
-    /// The server takes the request without its conditions: those that it refuses are left out.
+    /// The server accepts the request without conditions. Remembers those that it refuses.
     async fn take_back_filter(&mut self, asked: &ScanRequest, why: &Error) -> Result<()> {
         let Some(filter) = &asked.filter else { return Ok(()) };
         let fields = filter.paths();
@@ -281,7 +281,8 @@ impl Ladder<'_> {
         Ok(())
     }
 
-    /// The server refuses the request without conditions too. Whether it takes it with less in `$select`, or without.
+    /// The server refuses the request without conditions, too. Whether it accepts it with fewer fields in `$select`, or
+    /// without `$select`.
     async fn take_back_select(
         &mut self,
         asked: &ScanRequest,
@@ -305,7 +306,7 @@ impl Ladder<'_> {
                 left_out.map(|(&index, _)| index).chain(plain.findings.left_out.iter().copied()).collect();
             ScanRequest { findings: Findings { left_out, ..plain.findings.clone() }, ..plain.clone() }
         };
-        // Without those that no row has, what is left may be taken.
+        // The server may accept the fields that rows have.
         if !fields.is_empty() && !rows.is_empty() && self.takes(&with(&[])).await? {
             let named = named(&fields, why);
             let refused = if named.is_empty() { self.bisect(&fields, with).await? } else { Some(named) };
@@ -325,15 +326,15 @@ impl Ladder<'_> {
         Ok(true)
     }
 
-    /// Those of some things that the server refuses, which it takes if none of them is in the request. `with` makes
-    /// the request that has only the given ones. `None` if that would take too many requests.
+    /// The items that the server refuses, if it accepts the request without all of them. `with` makes a request that
+    /// contains only the given items. `None` if too many requests would be needed.
     async fn bisect(
         &self,
         all: &[String],
         with: impl Fn(&[String]) -> ScanRequest,
     ) -> Result<Option<Vec<String>>> {
         let (mut refused, mut probes) = (Vec::new(), 0);
-        // Each of these is known to be refused.
+        // Each of these groups is refused.
         let mut open = vec![all.to_vec()];
         while let Some(group) = open.pop() {
             if let [one] = group.as_slice() {
@@ -350,7 +351,7 @@ impl Ladder<'_> {
                 open.push(first.to_vec());
                 probes += 1;
             }
-            // If the server takes one half, it refuses the other.
+            // If the server accepts one half, it refuses the other.
             if takes_first || !self.takes(&with(second)).await? {
                 open.push(second.to_vec());
             }
@@ -358,15 +359,15 @@ impl Ladder<'_> {
         Ok(Some(refused))
     }
 
-    /// The count, or the rows behind some, cannot be had: the rows can.
+    /// The server cannot count or skip: the executor is to read the rows.
     ///
     /// # Errors
-    /// [`ErrorKind::RowsOnly`], or `why` if it is about the rows too.
+    /// [`ErrorKind::RowsOnly`], or `why` if reading the rows would fail as well.
     fn as_rows(&self, asked: &ScanRequest, why: Error) -> Result<()> {
         if !may_be_of_whole(why.kind) {
             return Err(why);
         }
-        // The others have a memory of their own, or were no refusals of the server.
+        // The other failures have their own memory, or are no refusals of the server.
         let is_of_whole =
             !matches!(why.kind, ErrorKind::CannotOrder | ErrorKind::Doubted | ErrorKind::UnknownField);
         if is_of_whole && !why.may_pass {
@@ -418,7 +419,7 @@ fn same(what: &str, asked: &ScanRequest) -> String {
     digest(&[what, &format!("{:?} {:?} {:?}", asked.own_filter, asked.filter, asked.order)])
 }
 
-/// What the server said, for one line.
+/// The server's message in one line.
 fn told(why: &Error) -> String {
     why.message.clone()
 }
@@ -430,7 +431,7 @@ fn without(request: &ScanRequest, fields: &[String]) -> Option<Filter> {
 
 /// The columns whose field none of the rows has.
 fn absent(request: &ScanRequest, rows: &[Vec<u8>]) -> Vec<usize> {
-    // The values do not matter, and must not fail.
+    // The values do not matter, and decoding them must not fail.
     let mut columns = request.columns.clone();
     columns.iter_mut().for_each(|column| column.ty = ColumnType::Json);
     let mut decoder = RowDecoder::of_detail(&columns, &[], &request.target.detail);
@@ -447,7 +448,7 @@ fn is_refusal(kind: ErrorKind) -> bool {
     kind == ErrorKind::UnknownField || may_be_of_condition(kind)
 }
 
-/// Whether a failure to do something with all rows may be none to read them.
+/// Whether the rows may be readable although the server failed to count or to skip.
 fn may_be_of_whole(kind: ErrorKind) -> bool {
     may_be_of_condition(kind)
         || matches!(
@@ -460,8 +461,8 @@ fn may_be_of_whole(kind: ErrorKind) -> bool {
         )
 }
 
-/// Whether a failure may come from names that the table writes otherwise: a function whose parameters have other names
-/// is not found.
+/// Whether a failure may come from names that the table writes differently: a function whose parameters have other
+/// names is not found.
 fn may_be_written_otherwise(request: &ScanRequest, kind: ErrorKind) -> bool {
     let called = request.target.surface == Surface::GenericInquiry && !request.parameters.is_empty();
     matches!(kind, ErrorKind::UnknownField | ErrorKind::FieldMissing) || kind == ErrorKind::NotFound && called

@@ -1,4 +1,4 @@
-//! Where a list is, as far as only the instance knows it, and its beginning.
+//! Finds the address of a list, as far as only the instance knows it, and reads its beginning.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::session::connection::Connection;
 use crate::session::lease::Lease;
 use crate::transport::answer;
 
-/// What only the instance knows of where a list is.
+/// The parts of a list's address that only the instance knows.
 pub(crate) enum Location {
     Rest { endpoint: String, version: String },
     OData { version: ODataVersion, key: Vec<String> },
@@ -50,8 +50,8 @@ impl Location {
     }
 }
 
-/// Finds out what only the instance knows: version, layout, key, and what the definition of an inquiry changes in the
-/// request.
+/// Asks the instance for what only it knows: the version, the layout, the key, and the changes of the request that the
+/// definition of an inquiry demands.
 pub(crate) async fn resolve<'a>(
     site: &Site,
     lease: &Lease,
@@ -102,7 +102,7 @@ pub(crate) async fn resolve<'a>(
     Ok((odata(key), request))
 }
 
-/// The first rows of a list, as they come.
+/// The first rows of a list, as JSON.
 pub(crate) async fn beginning(
     site: &Arc<Site>,
     request: &ScanRequest,

@@ -1,4 +1,4 @@
-//! Fields that no row has: NULL, or written otherwise.
+//! Fields that no row has: they are NULL, or have another name.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::transport::answer;
 /// Finds out whether columns that no row has are NULL. The caller has no session in use.
 ///
 /// # Errors
-/// One is written otherwise, or does not exist.
+/// A field has another name, or does not exist.
 pub(crate) async fn vouch(
     site: &Arc<Site>,
     request: &ScanRequest,
@@ -37,7 +37,7 @@ pub(crate) async fn vouch(
     Ok(())
 }
 
-/// What is to be looked up: the fields of columns, a line each.
+/// The error that makes the ladder look up fields; its detail has one field in each line.
 pub(crate) fn field_missing(request: &ScanRequest, columns: &[usize]) -> Error {
     let paths: Vec<String> = columns.iter().map(|&column| request.columns[column].path.join("/")).collect();
     let names = listed(&columns_of(request, &paths));

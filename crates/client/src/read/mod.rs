@@ -1,5 +1,5 @@
-//! A scan from its request to its rows. [`ladder`] goes down the ladder of what the server takes, [`fetch`] reads the calls
-//! of a table, [`pages`] one list, row by row; [`scan`] is what the consumer sees of it.
+//! A scan from its request to its rows. [`ladder`] takes back what the server refuses, [`fetch`] reads the calls of a
+//! table, [`pages`] reads one list row by row, and [`scan`] is the consumer's side.
 
 pub(crate) mod continuity;
 pub(crate) mod fetch;

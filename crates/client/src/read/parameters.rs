@@ -1,4 +1,4 @@
-//! Parameters of inquiries: which are needed, and whether the server took them.
+//! Parameters of inquiries: which are required, and whether the server applied them.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -11,10 +11,10 @@ use crate::decode::{Batch, Cell, ColumnType, FieldColumn, RowDecoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::{Parameter, ScanRequest};
 
-/// Before a generic inquiry is called: it cannot be without what it needs.
+/// Checks the parameters before a call of a generic inquiry.
 ///
 /// # Errors
-/// A required parameter has no value. A form is asked all the same, since it may have a default.
+/// A required parameter has no value. A form is called all the same, since the parameter may have a default.
 pub(crate) fn check_given(request: &ScanRequest, call: &[Option<Literal>]) -> Result<()> {
     match missing(request, call) {
         Some(parameter) if !request.target.form => Err(required(request, &[parameter])),
@@ -22,10 +22,10 @@ pub(crate) fn check_given(request: &ScanRequest, call: &[Option<Literal>]) -> Re
     }
 }
 
-/// After a form has shown nothing: without a parameter that it needs, it says nothing of that.
+/// Checks the parameters after a form has shown no rows, since it does not report a missing parameter.
 ///
 /// # Errors
-/// A required parameter, or any parameter at all, was not given.
+/// A required parameter, or every parameter, has no value.
 pub(crate) fn check_empty(request: &ScanRequest, call: &[Option<Literal>]) -> Result<()> {
     let all: Vec<&Parameter> = request.parameters.iter().collect();
     match missing(request, call) {
@@ -53,7 +53,7 @@ fn required(request: &ScanRequest, missing: &[&Parameter]) -> Error {
         .hint(format!("Set {which} in WHERE, as column = value, column IN (…), or by joining on the column."))
 }
 
-/// A decoder for the rows of one call: the columns of parameters hold what the call was given.
+/// A decoder for the rows of one call. The columns of parameters hold the values of the call.
 pub(crate) fn decoder(
     request: &ScanRequest,
     call: &[Option<Literal>],
@@ -83,11 +83,11 @@ pub(crate) fn decoder(
     decoder
 }
 
-/// Whether a form shows the parameters as they were given: what it does not know it ignores (docs/acumatica.md section
-/// 2), and the results would be those of other parameters.
+/// Checks that a form shows the values of the call: it ignores parameters that it does not know (docs/acumatica.md
+/// section 2), and its results would be those of other values.
 ///
 /// # Errors
-/// One is missing in the answer, or another value stands there.
+/// A parameter is missing in the answer, or has another value.
 pub(crate) fn check_echo(request: &ScanRequest, call: &[Option<Literal>], record: &[u8]) -> Result<()> {
     let unreadable = |reason: &dyn Display| {
         Error::new(ErrorKind::Protocol, format!("could not read the parameters of {}", request.target))
@@ -126,7 +126,7 @@ pub(crate) fn check_echo(request: &ScanRequest, call: &[Option<Literal>], record
         let mut constant = RowDecoder::new(&[column(Vec::new())], &[]);
         constant.set_constant(0, ty, text);
         constant.decode(b"{}", &mut sent).map_err(|error| unreadable(&error))?;
-        // Only the field: the results beside it may be many.
+        // Only this field is decoded, since the results beside it may be many.
         let field_alone = format!("{{\"field\":{field}}}");
         let mut echo = RowDecoder::new(&[column(vec!["field".to_owned()])], &[]);
         echo.decode(field_alone.as_bytes(), &mut shown).map_err(|error| unreadable(&error))?;
@@ -145,7 +145,7 @@ pub(crate) fn check_echo(request: &ScanRequest, call: &[Option<Literal>], record
     Ok(())
 }
 
-/// What a form says beside a parameter that it did not accept.
+/// The error that a form shows beside a parameter.
 fn refusal(field: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
     struct Field {
@@ -155,7 +155,7 @@ fn refusal(field: &RawValue) -> Option<String> {
     Some(error).filter(|text| !text.is_empty())
 }
 
-/// What a form shows for a parameter, if that is a text.
+/// The value that a form shows for a parameter, if it is a text.
 fn shown_text(field: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -168,8 +168,9 @@ fn shown_text(field: &RawValue) -> Option<String> {
     }
 }
 
-/// Whether a form shows the day that it was given, which is midnight in the zone of the site: `6/7/2016` is shown as
-/// `2016-06-07T00:00:00+03:00` (the vendor's recorded answers). Of a moment this is asked only if it is midnight too.
+/// Whether a form shows the given day as midnight in the zone of the site: `6/7/2016` is shown as
+/// `2016-06-07T00:00:00+03:00` (the vendor's recorded answers). A timestamp is compared in this way only if it is
+/// midnight.
 fn is_same_day(given: &Literal, shown: &str) -> bool {
     let (day, time) = match given {
         Literal::Date(day) => (day.as_str(), ""),
@@ -188,7 +189,7 @@ fn is_same_day(given: &Literal, shown: &str) -> bool {
     })
 }
 
-/// Text as SQL Server compares it, without case and the spaces at its end; numbers by value.
+/// Compares text as SQL Server does, without case and trailing spaces; compares numbers by value.
 fn same(sent: &Batch, shown: &Batch) -> bool {
     match (sent.row(0)[0], shown.row(0)[0]) {
         (Cell::Text(one), Cell::Text(other)) => {
@@ -256,7 +257,7 @@ mod tests {
         assert_eq!(check(TimestampTz, moment("2016-06-06T21:00:00"), "2016-06-07T00:00:00+03:00"), Ok(()));
         assert_eq!(check(TimestampTz, moment("2016-06-07T10:00:00"), "2016-06-07T00:00:00+03:00"), other);
         assert_eq!(check(TimestampTz, moment("2016-06-07T00:00:00"), "2016-06-06T00:00:00-05:00"), other);
-        // In the body there is no zone that the site could turn it into another day by.
+        // The body has no zone, so the site cannot turn the day into another one.
         assert_eq!(day().json(), r#""2016-06-07T00:00:00""#);
     }
 

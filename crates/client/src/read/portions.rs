@@ -1,4 +1,4 @@
-//! What the portions of a list have brought: a row that meets the conditions of two of them is to come once.
+//! The rows of the portions of a list. A row that meets the conditions of two portions must come once.
 
 use std::collections::HashMap;
 
@@ -9,13 +9,13 @@ use crate::read::continuity;
 #[derive(Debug, Default)]
 pub(crate) struct Portions {
     rows: HashMap<Vec<u8>, Origin>,
-    /// The portion that rows without a key came in, by what they say.
+    /// The portion of each row without a key, by content.
     contents: HashMap<u64, usize>,
     /// Whether ids are the same in each answer; unknown before a row has come twice.
     ids_stay: Option<bool>,
 }
 
-/// Where a row came.
+/// The portion of a row, and its content.
 #[derive(Debug)]
 struct Origin {
     portion: usize,
@@ -25,17 +25,17 @@ struct Origin {
 }
 
 impl Portions {
-    /// Whether another portion has brought a row of this key. That of an inquiry `may_repeat`.
+    /// Whether another portion has brought a row with this key. Keys of an inquiry `may_repeat`.
     ///
     /// # Errors
-    /// Nothing tells it from another row, or it has changed meanwhile.
+    /// The row cannot be distinguished from another one, or it has changed meanwhile.
     pub fn judge(&mut self, portion: usize, key: &[u8], content: u64, may_repeat: bool) -> Result<bool> {
         let Some(known) = self.rows.get_mut(key) else {
             self.rows.insert(key.to_owned(), Origin { portion, content, repeats: false });
             return Ok(false);
         };
         if known.portion == portion {
-            // Within a portion the same row is known by its place.
+            // Rows within a portion are distinguished by their position.
             known.repeats = true;
             return if may_repeat { Ok(false) } else { Err(continuity::ambiguous()) };
         }
@@ -46,10 +46,10 @@ impl Portions {
         }
     }
 
-    /// Whether another portion has brought a record, of which there is an id, and what it says.
+    /// Whether another portion has brought the record with this id and content.
     ///
     /// # Errors
-    /// Another portion has brought one that says the same, and ids tell nothing.
+    /// Another portion has brought a record with the same content, and ids change.
     pub fn judge_record(&mut self, portion: usize, id: &[u8], content: u64) -> Result<bool> {
         match self.rows.get(id) {
             Some(known) if known.portion != portion => return Ok(true),
@@ -69,12 +69,12 @@ impl Portions {
         !self.rows.is_empty()
     }
 
-    /// Whether ids were seen to stay in a portion.
+    /// Records whether ids stayed the same in a portion.
     pub fn ids_stay(&mut self, stay: bool) {
         self.ids_stay = Some(stay && self.ids_stay != Some(false));
     }
 
-    /// A portion is read again from the beginning.
+    /// Removes the rows of a portion that is read again.
     pub fn forget(&mut self, portion: usize) {
         self.rows.retain(|_, origin| origin.portion != portion);
         self.contents.retain(|_, first| *first != portion);
@@ -91,7 +91,7 @@ mod tests {
         assert!(!portions.judge_record(0, b"a", 1).unwrap());
         portions.ids_stay(true);
         assert!(portions.judge_record(1, b"a", 1).unwrap());
-        // Another one that says the same.
+        // Another record with the same content.
         assert!(!portions.judge_record(1, b"b", 1).unwrap());
     }
 

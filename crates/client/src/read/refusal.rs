@@ -1,4 +1,4 @@
-//! What a server refuses: which condition or column it is about.
+//! Finds out which condition or column a refusal of the server is about.
 
 use crate::error::{Error, ErrorKind};
 use crate::request::ScanRequest;
@@ -8,14 +8,14 @@ pub(crate) fn may_be_of_condition(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Empty | ErrorKind::CannotOptimize | ErrorKind::Server)
 }
 
-/// The fields among some that a refusal names; none if it names none of them.
+/// Those of `fields` that a refusal names.
 pub(crate) fn named(fields: &[String], error: &Error) -> Vec<String> {
     let words = words(error);
     fields.iter().filter(|field| words.iter().any(|word| is_named(field, word))).cloned().collect()
 }
 
-/// Whether a field is meant, or within one that is, or holds one that is: paths are written with dots
-/// (docs/acumatica.md section 2), and a name alone may be that of a field within a linked entity.
+/// Whether a word names the field, or a part of it, or an object that has it. The words are paths with dots
+/// (docs/acumatica.md section 2); a single name may be that of a field in a linked entity.
 fn is_named(field: &str, word: &str) -> bool {
     let dotted = field.replace('/', ".");
     let within = |whole: &str, part: &str| {
@@ -26,7 +26,7 @@ fn is_named(field: &str, word: &str) -> bool {
         || !word.contains('.') && field.rsplit('/').next().is_some_and(|name| name == word)
 }
 
-/// The columns that show some fields, or else the fields.
+/// The columns of some fields; a field without a column stands for itself.
 pub(crate) fn columns_of(request: &ScanRequest, fields: &[String]) -> Vec<String> {
     let column = |field: &String| {
         let column = request.columns.iter().find(|column| column.path.join("/") == *field);
@@ -40,7 +40,7 @@ pub(crate) fn listed(columns: &[String]) -> String {
     format!("column{} {}", if names.len() == 1 { "" } else { "s" }, names.join(", "))
 }
 
-/// A list that the server cannot put together: the error names the columns that are to be left out.
+/// The error for a list that the server cannot read: the hint names the columns to leave out.
 pub(crate) fn unreadable(request: &ScanRequest, error: Error) -> Error {
     let fields: Vec<String> = request.columns.iter().map(|column| column.path.join("/")).collect();
     let columns = columns_of(request, &named(&fields, &error));
@@ -60,8 +60,8 @@ pub(crate) fn unreadable(request: &ScanRequest, error: Error) -> Error {
     }
 }
 
-/// The fields that a refusal names: in `… The following fields cause the error: Adjust.DisplayRefNbr: View Filter has BQL
-/// delegate` what stands before a colon, of other refusals what stands in quotes. `There is a BqlDelegate in view
+/// The fields that a refusal names: in `… The following fields cause the error: Adjust.DisplayRefNbr: View Filter has
+/// BQL delegate` the words before a colon, in other refusals the words in quotes. `There is a BqlDelegate in view
 /// Features` names none.
 fn words(error: &Error) -> Vec<&str> {
     let text = error.detail.as_deref().unwrap_or_default();

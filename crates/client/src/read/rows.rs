@@ -1,4 +1,4 @@
-//! Rows as they come, and what is told of those that cannot be read.
+//! Rows as JSON, and the errors for rows that cannot be read.
 
 use crate::decode::{
     self, Batch, Cell, ColumnType, DecodeError, FieldColumn, RowDecoder, RowSplitter, SplitError,
@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::request::ScanRequest;
 use crate::transport::answer;
 
-/// A larger row than this is not one of an ERP.
+/// The largest row in bytes. A larger one does not come from an ERP.
 pub(crate) const MAX_ROW_BYTES: usize = 256 * 1024 * 1024;
 
 /// The rows of the body of a list.
@@ -21,7 +21,7 @@ pub(crate) fn rows_of(body: &[u8]) -> Option<Vec<Vec<u8>>> {
     splitter.finish().ok().map(|_| rows)
 }
 
-/// A body that is not a list of rows.
+/// The error for a body that is not a list of rows.
 pub(crate) fn misshapen(what: &str, error: SplitError) -> Error {
     match error {
         SplitError::Empty => answer::empty(what),
@@ -36,7 +36,7 @@ pub(crate) fn misshapen(what: &str, error: SplitError) -> Error {
     }
 }
 
-/// A value that its column cannot hold.
+/// The error for a value that its column cannot hold.
 pub(crate) fn unfit(request: &ScanRequest, row: &[u8], position: u64, error: DecodeError) -> Error {
     if error.kind == decode::DecodeErrorKind::Reported {
         return answer::reported(&request.target.to_string(), &error.value);
@@ -52,7 +52,7 @@ pub(crate) fn unfit(request: &ScanRequest, row: &[u8], position: u64, error: Dec
     Error { hint, ..request.unfit(column, &row_key(request, row, position), &error.value, error.kind) }
 }
 
-/// What a person would call the row: its key, else its id, else its place.
+/// The name of a row in messages: its key, else its id, else its position.
 fn row_key(request: &ScanRequest, row: &[u8], position: u64) -> String {
     let fields = request.target.surface.row_name(&request.key);
     if fields.is_empty() {

@@ -1,4 +1,4 @@
-//! A scan as its consumer sees it: batches of rows as they come.
+//! A scan from its consumer's side: batches of rows as they arrive.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,8 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::lock;
 use crate::report::{Notice, Report};
 
-/// How many bytes of rows may wait for the consumer before the server is made to wait. Pages are
-/// sized to stay below it; what cannot be paged is held back by TCP.
+/// How many bytes of rows may wait for the consumer before reading stops. Pages are sized to stay below it; for answers
+/// that cannot be paged, TCP makes the server wait.
 const MAX_BACKLOG: usize = 32 * 1024 * 1024;
 
 /// What a scan has cost so far.
@@ -30,7 +30,7 @@ pub struct ScanStats {
     pub bytes: u64,
     /// Requests and sign-ins repeated, because they failed, a session was lost or rows had moved.
     pub retries: u64,
-    /// How long other queries had all the sessions.
+    /// How long the scan has waited for a session.
     pub session_wait: Duration,
 }
 
@@ -56,11 +56,11 @@ impl Rows {
         Self { shared, task }
     }
 
-    /// The next batch, if there is one: `Ok(None)` is the end of the rows. While it is `None`, the waker is called once
-    /// there is something new.
+    /// The next batch, if there is one; `Ok(None)` is the end of the rows. After `None`, the waker is called once there
+    /// is something new.
     ///
     /// # Errors
-    /// Why the scan failed. The rows before it are good, but not all.
+    /// Why the scan failed. The rows before it are right, but not complete.
     pub fn poll(&self) -> Option<Result<Option<Batch>>> {
         let mut queue = self.shared.queue();
         if let Some(batch) = queue.batches.pop_front() {
@@ -79,18 +79,18 @@ impl Rows {
         None
     }
 
-    /// Has `waker` called on the engine's thread whenever there is something new after a poll that found nothing. It
-    /// must not block. What was there before is not told of: poll once more.
+    /// Sets the waker, which is called on the engine's thread when there is something new after a poll that returned
+    /// `None`. It must not block. It is not called for earlier events: poll once more after setting it.
     pub fn wake_with(&self, waker: impl Fn() + Send + Sync + 'static) {
         self.shared.report.wake_with(waker);
     }
 
-    /// What the scan has cost until now; it can be asked for at any time.
+    /// The statistics of the scan so far. They can be read at any time.
     pub fn stats(&self) -> ScanStats {
         self.shared.stats()
     }
 
-    /// What the user is to be told meanwhile. The waker is called when there is something.
+    /// The notices since the last call. The waker is called when there is one.
     pub fn take_notices(&self) -> Vec<Notice> {
         self.shared.report.take_notices()
     }
@@ -102,34 +102,35 @@ impl Drop for Rows {
     }
 }
 
-/// What the two ends of a scan share.
+/// The state that both ends of a scan share.
 pub(crate) struct Shared {
     queue: Mutex<Queue>,
-    /// The consumer took a batch, or began to wait for one.
+    /// Signalled when the consumer takes a batch or begins to wait for one.
     taken: Notify,
     pub report: Arc<Report>,
     pub stats: Counters,
     pub idle: Idle,
-    /// What is to be told once the server has taken the request: by then it is so.
+    /// Notices to issue once the server has accepted the request.
     notes: Mutex<Vec<Notice>>,
 }
 
-/// The requests of a scan that brought nothing new: pages that begin elsewhere than they were to, and what was asked
-/// again otherwise. Whatever they are for, they are limited together.
+/// Limits the requests of a scan that bring no new rows: pages that begin elsewhere than asked, and repeated requests.
+/// All of them are counted together.
 #[derive(Debug, Default)]
 pub(crate) struct Idle {
     spent: AtomicU64,
-    /// With new rows.
+    /// The number of pages with new rows.
     pages: AtomicU64,
 }
 
 impl Idle {
-    /// With the first request of a list and the one that shows its end, these are twelve.
+    /// The most such requests. With the first request of a list and the one that shows its end, these are twelve.
     const MOST: u64 = 10;
-    /// So many pages with new rows make up for one request without.
+    /// How many pages with new rows make up for one request without.
     const PAGES: u64 = 4;
 
-    /// A page has brought new rows behind known ones: on long scans of a busy table pages begin elsewhere now and then.
+    /// Records a page with new rows behind known ones. On long scans of a busy table, pages begin elsewhere now and
+    /// then.
     pub fn refill(&self) {
         if self.pages.fetch_add(1, Ordering::Relaxed) % Self::PAGES == Self::PAGES - 1 {
             let _ =
@@ -137,7 +138,7 @@ impl Idle {
         }
     }
 
-    /// One more.
+    /// Records a request without new rows.
     ///
     /// # Errors
     /// `why`, if it is one too many.
@@ -154,9 +155,9 @@ struct Queue {
     batches: VecDeque<Batch>,
     bytes: usize,
     end: Option<Result<()>>,
-    /// The consumer found nothing and sleeps.
+    /// The consumer has found no batch and sleeps.
     waiting: bool,
-    /// There were rows.
+    /// A batch was delivered.
     begun: bool,
 }
 
@@ -182,7 +183,7 @@ impl Shared {
         ScanStats { session_wait: self.report.session_wait(), ..self.stats.read() }
     }
 
-    /// Hands over a batch.
+    /// Delivers a batch to the consumer.
     pub fn deliver(&self, batch: Batch) {
         self.tell_notes();
         let mut queue = self.queue();
@@ -207,7 +208,8 @@ impl Shared {
         self.wake(queue);
     }
 
-    /// What is to be told once there are rows, or the end of them; in place of what was.
+    /// Replaces the notices to issue once the server has accepted the request, which its first rows or the end of them
+    /// show.
     pub fn note(&self, notes: Vec<Notice>) {
         *lock(&self.notes) = notes;
     }
@@ -218,12 +220,12 @@ impl Shared {
         }
     }
 
-    /// Whether the consumer sleeps for want of rows.
+    /// Whether the consumer sleeps because there are no rows.
     pub fn starving(&self) -> bool {
         self.queue().waiting
     }
 
-    /// Waits until the consumer sleeps for want of rows.
+    /// Waits until the consumer sleeps because there are no rows.
     pub async fn demand(&self) {
         self.until(|queue| queue.waiting).await;
     }
@@ -248,7 +250,7 @@ impl Shared {
             if condition(&self.queue()) {
                 return;
             }
-            // A permit is stored if the consumer acts between the look above and here.
+            // A permit is stored if the consumer acts between the check above and this line.
             self.taken.notified().await;
         }
     }
@@ -266,7 +268,7 @@ impl Shared {
     }
 }
 
-/// Ends a scan as failed if its task ends without saying how: a panic.
+/// Ends a scan with an error if its task panics.
 pub(crate) struct EndGuard(pub Arc<Shared>);
 
 impl Drop for EndGuard {
@@ -275,7 +277,7 @@ impl Drop for EndGuard {
     }
 }
 
-/// Work on the thread ended without an outcome.
+/// The error for work on the thread that ended without an outcome.
 pub(crate) fn failed() -> Error {
     Error::new(ErrorKind::Internal, "the thread that talks to the server failed")
         .hint("Please report this, with the server log around this time.")

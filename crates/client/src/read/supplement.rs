@@ -1,4 +1,4 @@
-//! The rest of the rows of a page: what one request could not ask for besides the others.
+//! Requests the custom fields that did not fit into the request for a page.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
@@ -14,16 +14,16 @@ use crate::session::access::Access;
 use crate::transport::answer;
 use crate::transport::http::Request;
 
-/// The records of a page whose rows wait for the rest.
+/// The records of a page whose rows wait for custom fields.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     records: Vec<Waiting>,
     by_identity: HashMap<Vec<u8>, usize>,
-    /// Of records whose ids may be others in the next answer. None of several that say the same.
+    /// Records whose ids may change with the next answer, by content. `None` for several with the same content.
     by_content: HashMap<u64, Option<usize>>,
 }
 
-/// Where in the batch the rows of a record are.
+/// The rows of a record in the batch.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     first: usize,
@@ -32,7 +32,7 @@ struct Waiting {
 }
 
 impl Pending {
-    /// A record was decoded into the rows from `first` on.
+    /// Adds a record, which was decoded into the rows from `first` on.
     pub fn add(&mut self, identity: Option<&[u8]>, content: Option<u64>, first: usize, rows: usize) {
         let record = self.records.len();
         self.records.push(Waiting { first, rows, filled: false });
@@ -45,7 +45,7 @@ impl Pending {
     /// The record that came again.
     ///
     /// # Errors
-    /// It may be one of several.
+    /// It may be one of several with the same content.
     fn find(&self, identity: Option<&[u8]>, content: Option<u64>) -> Result<Option<usize>> {
         if let Some(record) = identity.and_then(|identity| self.by_identity.get(identity)) {
             return Ok(Some(*record));
@@ -57,10 +57,10 @@ impl Pending {
         }
     }
 
-    /// Fills in what is missing in `batch`, by asking for the same stretch of rows again.
+    /// Fills in the missing columns of `batch` by requesting the same rows again.
     ///
     /// # Errors
-    /// The server fails, or the rows are no longer the same.
+    /// The server fails, or the rows have changed.
     pub async fn complete(
         &mut self,
         batch: &mut Batch,
@@ -82,8 +82,8 @@ impl Pending {
     }
 }
 
-/// After a request for custom fields has brought no row: with very many of them that can mean nothing
-/// (docs/acumatica.md section 2), so a row is asked for without any.
+/// Checks an empty answer to a request for custom fields: with very many of them, the server may return nothing
+/// although there are rows (docs/acumatica.md section 2), so a row is requested without any.
 ///
 /// # Errors
 /// There are rows, or the server fails.
@@ -117,7 +117,7 @@ pub(crate) async fn check_none(
     splitter.finish().map(|_| ()).map_err(|error| misshapen(&what, error))
 }
 
-/// The body of one more request for a page.
+/// The body of a further request for a page.
 async fn again(
     listing: &Listing,
     page: Page,
@@ -128,7 +128,7 @@ async fn again(
     body(&listing.page(page), request, access, counters).await
 }
 
-/// The body of an answer to a request besides those of the list.
+/// The body of a request other than that for the list.
 pub(crate) async fn body(
     rest: &str,
     request: &ScanRequest,
@@ -205,7 +205,7 @@ impl Pending {
     }
 }
 
-/// Nothing tells which record custom fields are of.
+/// The error if custom fields cannot be assigned to a record.
 fn alike() -> Error {
     Error::new(ErrorKind::Definition, "custom fields cannot be told to be of one record or another")
         .detail("Two records say the same, and the server gives them new ids in each answer.")

@@ -1,9 +1,9 @@
-//! Whether an answer without rows is to be believed.
+//! Checks whether an answer without rows is right.
 //!
-//! Contract REST answers `[]` to conditions on fields that are no key, on some forms (docs/acumatica.md section 2:
-//! PurchaseOrder, Shipment, PhysicalInventoryCount). So before such an answer counts, the server must have found a
-//! witness: a row that is read without the condition, and asked for by a condition of the same shape that it meets. An
-//! answer with rows needs none, nor does one to conditions on keys alone.
+//! On some forms contract REST answers `[]` to conditions on fields that are no key (docs/acumatica.md section 2:
+//! PurchaseOrder, Shipment, PhysicalInventoryCount). So before such an answer counts, the server must find a witness: a
+//! row that was read without the condition, by a condition of the same shape that the row meets. An answer with rows
+//! needs no witness, nor does one to conditions on keys alone.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use crate::read::refusal::{columns_of, listed, may_be_of_condition};
 use crate::read::scan::Shared;
 use crate::request::{Findings, ScanRequest, Surface};
 
-/// Rows that are looked through for values, if the first row has none.
+/// How many rows are searched for values, if the first row has none.
 const ROWS: u64 = 100;
 
-/// The fields that the server is not to be asked about in this request.
+/// The fields that conditions of this request must not use.
 pub(crate) fn doubted(request: &ScanRequest, learnt: &Learnt) -> Vec<String> {
     let Some(filter) = request.filter.as_ref().filter(|_| request.target.surface == Surface::Rest) else {
         return Vec::new();
@@ -32,7 +32,7 @@ pub(crate) fn doubted(request: &ScanRequest, learnt: &Learnt) -> Vec<String> {
     }
     let is_known = |name: &String| known.contains(name);
     let mut doubted: Vec<String> = unkeyed(filter).into_iter().filter(is_known).collect();
-    // Those that are found one by one and not together: one of them is asked about.
+    // If the server finds a row by each field alone but not by all together, one field is sent.
     let rest = filter.without(&|path| doubted.contains(&path.join("/")));
     if let Some(rest) = rest.filter(|rest| is_known(&shape(rest))) {
         doubted.extend(unkeyed(&rest).into_iter().skip(1));
@@ -40,10 +40,10 @@ pub(crate) fn doubted(request: &ScanRequest, learnt: &Learnt) -> Vec<String> {
     doubted
 }
 
-/// Judges that a list has no rows.
+/// Checks an answer without rows.
 ///
 /// # Errors
-/// [`ErrorKind::Doubted`] if that is not to be believed; then the memory tells which fields not to ask about.
+/// [`ErrorKind::Doubted`] if the answer is not trusted. Then the memory has the fields that conditions must not use.
 pub(crate) async fn check(
     site: &Arc<Site>,
     request: &ScanRequest,
@@ -73,7 +73,7 @@ pub(crate) async fn check(
         learnt.add(Topic::Witness, &place, &[shape(&filter)], "");
         return Ok(());
     }
-    // Which of them is it?
+    // Tests the fields one by one.
     let mut doubted = Vec::new();
     for field in unkeyed.iter().filter(|_| unkeyed.len() > 1) {
         let alone = filter.without(&|path| path.join("/") != *field);
@@ -98,7 +98,7 @@ pub(crate) async fn check(
     Err(Error::new(ErrorKind::Doubted, message))
 }
 
-/// What of the condition the server was asked.
+/// The part of the condition that was sent.
 fn sent(request: &ScanRequest, dialect: Dialect) -> Option<Filter> {
     let parts = request.filter.as_ref()?.conjuncts().iter();
     let sent: Vec<Filter> = parts.filter(|part| print(part, dialect).is_some()).cloned().collect();
@@ -117,7 +117,7 @@ fn unkeyed(filter: &Filter) -> Vec<String> {
     fields
 }
 
-/// What is asked of which fields, whatever the values.
+/// The fields and operators of a condition, without values.
 fn shape(filter: &Filter) -> String {
     let mut tests = Vec::new();
     filter
@@ -127,8 +127,8 @@ fn shape(filter: &Filter) -> String {
     tests.join("; ")
 }
 
-/// The names in the memory of fields that are found one by one and not together: [`doubted`] looks at all of the condition,
-/// also at what is not `sent` of it.
+/// The names in the memory of conditions that the server does not apply together: [`doubted`] reads the whole
+/// condition, with the parts that are not sent.
 fn shapes(request: &ScanRequest, sent: &Filter) -> Vec<String> {
     request.filter.iter().chain([sent]).map(shape).collect()
 }
@@ -140,11 +140,11 @@ struct Witnesses<'a> {
     shared: &'a Shared,
 }
 
-/// A row by the values of some fields.
+/// The values of some fields of a row.
 type Row = Vec<(Vec<String>, Option<Literal>)>;
 
 impl Witnesses<'_> {
-    /// Rows of the table, as far as a condition is about them.
+    /// Rows of the table, reduced to the fields of a condition.
     async fn rows(&self, filter: &Filter, most: u64) -> Result<Vec<Row>> {
         let mut columns: Vec<FieldColumn> = Vec::new();
         filter.each_test(&mut |field, _| {
@@ -163,7 +163,7 @@ impl Witnesses<'_> {
         };
         let rows = match location::beginning(self.site, &sample, most, self.shared).await {
             Ok(rows) => rows,
-            // A row that cannot be had is no witness.
+            // A row that cannot be read is no witness.
             Err(error) if may_be_of_condition(error.kind) || error.kind == ErrorKind::UnknownField => {
                 return Ok(vec![Vec::new()]);
             }
@@ -183,14 +183,14 @@ impl Witnesses<'_> {
         Ok(rows.iter().filter_map(decode).collect())
     }
 
-    /// The condition that one of the rows meets, in the shape of another.
+    /// A condition that one of the rows meets, in the shape of `filter`.
     fn by(&self, filter: &Filter, rows: &[Row]) -> Option<Filter> {
         let can_be_asked =
             |witness: &Filter| witness.conjuncts().iter().all(|part| print(part, self.dialect).is_some());
         rows.iter().filter_map(|row| met_by(filter, row)).find(can_be_asked)
     }
 
-    /// Whether the server finds a row by a condition that one meets.
+    /// Whether the server finds a row by `witness`, which an existing row meets.
     async fn finds(&self, witness: &Filter) -> Result<bool> {
         let columns = self.request.key.first().map(|key| FieldColumn {
             name: key.clone(),
@@ -219,7 +219,7 @@ impl Witnesses<'_> {
     }
 }
 
-/// A condition in the shape of another that a row meets; `None` if it cannot be made.
+/// A condition in the shape of `filter` that a row meets; `None` if there is none.
 fn met_by(filter: &Filter, row: &Row) -> Option<Filter> {
     match filter {
         Filter::And(parts) => {
@@ -274,7 +274,7 @@ fn test_met_by(test: &Test, own: Option<&Literal>) -> Option<Test> {
     }
 }
 
-/// A decoded value as it is sent.
+/// A decoded value as a literal for the server.
 fn literal(batch: &Batch, cell: Cell, ty: ColumnType) -> Option<Literal> {
     match cell {
         Cell::Null => None,
@@ -325,7 +325,7 @@ mod tests {
         assert_eq!(unkeyed(&test("OrderNbr", true, eq())), [""; 0]);
     }
 
-    /// Else the scan asks again and again, and ends as an error.
+    /// Otherwise the scan would repeat the request and end with an error.
     #[test]
     fn what_is_doubted_is_known_again_beside_a_condition_that_is_not_sent() {
         let directory = tempfile::tempdir().unwrap();
@@ -372,7 +372,7 @@ mod tests {
         );
         assert_eq!(parts[1], test("Date", false, compare(Comparison::Ge, "2019")));
         assert_eq!(parts[2], test("Status", false, compare(Comparison::Ne, "Open")));
-        // A row that has no value, or the very value, is no witness.
+        // A row without a value, or with the same value, is no witness.
         let null = row(&[("Vendor", None), ("Date", Some("1")), ("Status", Some("x")), ("Hold", Some("1"))]);
         assert_eq!(met_by(&filter, &null), None);
         let open =

@@ -1,4 +1,4 @@
-//! What is done about failures before they are told: sessions are opened and given up, and what passes is waited for.
+//! Retries: sessions are opened and given up, and failures that may pass are waited for, before a failure is reported.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,24 +10,23 @@ use crate::session::connection::Connection;
 use crate::session::lease::Lease;
 use crate::transport::retry::Retry;
 
-/// Sessions that were lost one after the other, though others had opened them, before it is not put down
-/// to chance any more.
+/// How many sessions may be lost in a row, although other queries opened them, before the loss is reported.
 const LOST_WITHOUT_ROWS: u32 = 16;
 
-/// The way to the server of one who asks for something.
+/// Access to the server for one operation.
 pub(crate) struct Access<'a> {
     pub connection: &'a Arc<Connection>,
     surface: Surface,
     pub what: &'a str,
     report: &'a Report,
     retries: &'a AtomicU64,
-    /// Sessions, since the last row.
+    /// The sessions lost since the last row.
     lost: u32,
     retry: Retry,
 }
 
 impl<'a> Access<'a> {
-    /// `what` is asked for, in words for messages; `retries` counts what is repeated.
+    /// `what` names the thing that is asked for in messages; `retries` counts the repetitions.
     pub fn new(
         connection: &'a Arc<Connection>,
         surface: Surface,
@@ -39,10 +38,10 @@ impl<'a> Access<'a> {
         Self { connection, surface, what, report, retries, lost: 0, retry }
     }
 
-    /// The outcome of `act`, once it succeeds, and the session that it did so in, which `act` gives back.
+    /// Calls `act` with a session until it succeeds. Returns its value and the session, which `act` gives back.
     ///
     /// # Errors
-    /// It fails in a way that does not pass.
+    /// `act` fails, and the failure does not pass.
     pub async fn ask<T, F>(&mut self, act: impl Fn(Lease) -> F) -> Result<(Lease, T)>
     where
         F: Future<Output = (Lease, Result<T>)>,
@@ -58,7 +57,7 @@ impl<'a> Access<'a> {
         }
     }
 
-    /// A session, as soon as the server and other queries leave one.
+    /// A session, once the server and the other queries leave one free.
     pub async fn open(&mut self) -> Result<Lease> {
         loop {
             match self.connection.lease(self.surface, self.report).await {
@@ -69,20 +68,19 @@ impl<'a> Access<'a> {
         }
     }
 
-    /// Waits out a failure that passes.
+    /// Waits after a failure that may pass.
     ///
     /// # Errors
-    /// It does not.
+    /// `error`, if it does not pass.
     pub async fn pause(&mut self, error: Error) -> Result<()> {
         self.retry.pause(error, self.report).await
     }
 
-    /// Deals with a failed request, so that it can be sent again: a lost session is given up, a failure
-    /// that passes is waited for.
+    /// Handles a failed request so that it can be sent again: gives up a lost session, waits if the failure may pass.
     ///
     /// # Errors
-    /// It does not pass. If the server does not accept a session that was opened just now, the user, not
-    /// the session, lacks something; that session is closed again.
+    /// The failure does not pass. If the server refuses a session that was opened just now, the user lacks a right;
+    /// then the session is closed again.
     pub async fn recover(&mut self, lease: Lease, error: Error) -> Result<()> {
         let connection = self.connection;
         self.retries.fetch_add(1, Ordering::Relaxed);
@@ -96,7 +94,7 @@ impl<'a> Access<'a> {
                 return self.pause(error).await;
             }
             _ => {
-                // Others need not wait for our pause.
+                // Other queries can use the session during the pause.
                 drop(lease);
                 return self.pause(error).await;
             }
@@ -124,8 +122,8 @@ impl<'a> Access<'a> {
 }
 
 impl Connection {
-    /// Why a server refuses a session or token that it gave out just now: if the clocks differ, that is
-    /// it; otherwise `error`.
+    /// The error for a session or token that the server refuses although it is new: that of the clocks if they differ,
+    /// otherwise `error`.
     fn unless_clock(&self, error: Error) -> Error {
         let Some(offset) = self.http.clock_offset() else { return error };
         let (minutes, direction) = ((offset.abs() + 30) / 60, if offset > 0 { "behind" } else { "ahead of" });

@@ -1,4 +1,4 @@
-//! The loopback listener that an authorization in the browser comes back to.
+//! The loopback listener for the callback of an authorization in the browser.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -18,8 +18,8 @@ use crate::config::Secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock;
 
-/// Waits until the browser is sent to `callback` with `state`, and returns the address that it asked for.
-/// Any page may send a browser here: without the state it is not the answer.
+/// Waits until the browser calls `callback` with `state`, and returns the address that it requested. Any web page may
+/// send a browser here; without the state, the request is ignored.
 pub(crate) async fn wait(callback: &Url, state: &Secret, patience: Duration) -> Result<String> {
     let port = callback.port_or_known_default().unwrap_or(80);
     let failed = |reason: std::io::Error| {
@@ -28,7 +28,7 @@ pub(crate) async fn wait(callback: &Url, state: &Secret, patience: Duration) -> 
             .hint("Another program may use the port, or another session may be waiting. Choose another port: it stands \
                    in callback_url and on screen SM303010.")
     };
-    // Browsers take localhost for either; where there is no IPv6, one is enough.
+    // Browsers resolve localhost to IPv4 or IPv6. Without IPv6, one listener is enough.
     let first = TcpListener::bind(("127.0.0.1", port)).await.map_err(failed)?;
     let second = TcpListener::bind(("::1", port)).await.ok();
     let (answer, answered) = oneshot::channel();
@@ -77,7 +77,7 @@ async fn serve(
             .any(|(name, value)| name == "state" && value == state.expose());
     let (status, text) = if is_answer {
         if let Some(answer) = lock(&answer).take() {
-            // Nobody waits any more: the statement was cancelled.
+            // The statement was cancelled, so nobody receives the answer.
             let _ = answer.send(format!("{callback}?{query}"));
         }
         (StatusCode::OK, "The answer has reached PostgreSQL. You can close this page; psql says how it went.")

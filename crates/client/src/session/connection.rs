@@ -1,4 +1,4 @@
-//! One server as one user sees it: what all requests of a process to it have in common.
+//! A server as one user sees it: the state that all requests of this process to it share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
@@ -17,29 +17,29 @@ use crate::session::lease::Lease;
 use crate::session::store::{SignIn, Store};
 use crate::transport::http::{Authorization, Http};
 
-/// Lists of endpoints and inquiries are small; what is larger is something else.
+/// The largest list of endpoints or inquiries that is read, in bytes. Such lists are small.
 pub(crate) const LIST_BYTES: usize = 8 * 1024 * 1024;
 
-/// One server as one user sees it.
+/// A server as one user sees it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub config: Config,
     pub http: Http,
     pub store: Arc<Store>,
     pub fingerprint: String,
-    /// What makes this process a user of the mapping's sessions, from the first request on.
+    /// The lock that makes this process a user of the mapping's sessions, from the first request on.
     pub membership: AsyncMutex<Option<Held>>,
-    /// What must not be cut off: sign-ins, renewals of tokens, sign-outs.
+    /// Tasks that a cancel must not stop: sign-ins, renewals of tokens, sign-outs.
     pub tasks: TaskTracker,
-    /// Of these, requests for tokens: what they bring replaces what they have used up.
+    /// The requests for tokens among them: the new tokens replace those that the request has used up.
     pub renewals: TaskTracker,
-    /// An access token that the server did not take.
+    /// An access token that the server refused.
     pub refused_token: Mutex<Option<Secret>>,
-    /// Until when no further session is tried, since the licence had no seat for one.
+    /// Until when no further session is opened, because the licence had no seat for one. Milliseconds since 1970.
     pub crowded_until: AtomicU64,
     /// The OData layout of the instance, once it is known.
     pub odata_version: OnceCell<ODataVersion>,
-    /// Whether the tenant of the session that was used last is not proven, and whether that was told.
+    /// Whether the tenant of the session used last is not proven, and whether the user was told so.
     pub unproven: AtomicBool,
     pub told_unproven: AtomicBool,
 }

@@ -9,35 +9,35 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind, Result};
 use crate::transport::retry::jitter;
 
-/// How long someone who waits for a lock sleeps between two looks, at first and at most.
+/// How long a waiter sleeps between two attempts to lock a file, at first and at most.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 const LAST_LOOK: Duration = Duration::from_millis(20);
 
-/// A lock that is held as long as this lives.
+/// A lock, held as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct Held(#[expect(dead_code, reason = "it is open, and so locked")] File);
 
-/// Tells a file from what stood in its place before.
+/// Identifies a version of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp(u64, i64, i64);
 
 impl Stamp {
-    /// That of the file that is there now, if there is one.
+    /// The stamp of the file that is there now, if there is one.
     pub fn of(path: &Path) -> Option<Self> {
         let about = fs::metadata(path).ok()?;
         Some(Self(about.ino(), about.mtime(), about.mtime_nsec()))
     }
 }
 
-/// Whether state must outlive a crash of the machine. Sessions need not: they only cost a seat until the
-/// server closes them.
+/// Whether a file must survive a crash of the machine. Those of sessions need not: a lost session costs a seat until
+/// the server closes it.
 #[derive(PartialEq)]
 pub(crate) enum Durable {
     Yes,
     No,
 }
 
-/// Puts another content in the place of a file, so that a reader sees the one or the other.
+/// Replaces the content of a file. A reader sees either the old or the new content.
 pub(crate) fn replace(path: &Path, content: &[u8], durable: Durable) -> io::Result<()> {
     let draft = path.with_added_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
@@ -54,18 +54,18 @@ pub(crate) fn replace(path: &Path, content: &[u8], durable: Durable) -> io::Resu
     Ok(())
 }
 
-/// The lock on a file, unless somebody has it.
+/// The lock on a file, unless another process holds it.
 pub(crate) fn try_hold(path: &Path) -> Result<Option<Held>> {
     lock(path, File::try_lock)
 }
 
-/// The lock on a file, as soon as nobody has it.
+/// The lock on a file, once no other process holds it.
 pub(crate) async fn hold(path: &Path) -> Result<Held> {
     poll(|| try_hold(path)).await
 }
 
-/// The lock on a file, once others have given it back. It blocks the thread: for locks that are held no longer than it
-/// takes to write a file.
+/// The lock on a file. It blocks the thread until other processes release the lock, so it is for locks that are held
+/// only while a file is written.
 pub(crate) fn block(path: &Path) -> Result<Held> {
     let file = open_lock(path)?;
     file.lock().map_err(|reason| inaccessible(path, reason))?;
@@ -77,7 +77,7 @@ fn open_lock(path: &Path) -> Result<File> {
     file.map_err(|reason| inaccessible(path, reason))
 }
 
-/// A lock on a file, taken as `how` says, unless somebody else has it.
+/// A lock on a file, taken as `how` says, unless another process holds it.
 pub(crate) fn lock(path: &Path, how: fn(&File) -> Result<(), TryLockError>) -> Result<Option<Held>> {
     let file = open_lock(path)?;
     match how(&file) {
@@ -87,7 +87,7 @@ pub(crate) fn lock(path: &Path, how: fn(&File) -> Result<(), TryLockError>) -> R
     }
 }
 
-/// Looks again and again until there is something. To sleep in the lock itself could not be cancelled.
+/// Calls `look` repeatedly until it returns a value. A blocking lock could not be cancelled.
 pub(crate) async fn poll<T>(mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let mut pause = FIRST_LOOK;
     loop {
@@ -100,7 +100,7 @@ pub(crate) async fn poll<T>(mut look: impl FnMut() -> Result<Option<T>>) -> Resu
 }
 
 pub(crate) fn inaccessible(path: &Path, reason: io::Error) -> Error {
-    // Not the whole path: where the data directory is concerns superusers alone.
+    // Only the end of the path is shown: the location of the data directory is for superusers.
     let name: PathBuf = path.components().rev().take(3).collect::<Vec<_>>().into_iter().rev().collect();
     Error::new(ErrorKind::Storage, format!("could not access \"acumatica_fdw/{}\"", name.display())).detail(reason).hint(
         "The sessions of the cluster are kept there. It must be writable for the user that runs PostgreSQL.",

@@ -1,4 +1,4 @@
-//! A session as it is lent for the length of a request.
+//! The lease of a session for one request.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -9,16 +9,16 @@ use crate::lock;
 use crate::session::store::{self, SessionRecord, Slot};
 use crate::transport::cookies::CookieJar;
 
-/// A session for the length of a request. Nobody else uses it meanwhile; dropping it gives it back.
+/// A session for one request. Nobody else uses it meanwhile; dropping the lease gives it back.
 #[derive(Debug)]
 pub(crate) struct Lease {
     slot: Slot,
     record: Mutex<SessionRecord>,
     pub jar: Mutex<CookieJar>,
     pub token: Option<Secret>,
-    /// Signed in, or given its token, just now: if the server refuses it, another will fare no better.
+    /// The session or its token is new. If the server refuses it, another one would not help.
     pub fresh: bool,
-    /// In this lease.
+    /// The requests sent with this lease.
     pub requests: AtomicU64,
     closed: AtomicBool,
 }
@@ -52,17 +52,17 @@ impl Lease {
         self.slot.write(&record)
     }
 
-    /// What the cookie says that names the tenant, if there is one.
+    /// The value of the cookie that names the tenant, if there is one.
     pub fn tenant_cookie(&self) -> Option<Vec<u8>> {
         lock(&self.jar).get("CompanyID").filter(|value| !value.is_empty())
     }
 
-    /// Nobody knows whether the server has opened a session; the place stays marked.
+    /// Gives up a sign-in of which it is not known whether it opened a session. The slot stays marked.
     pub fn abandon(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    /// The server no longer has the session.
+    /// Records that the server no longer has the session.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         self.slot.clear();
@@ -72,7 +72,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if !*self.closed.get_mut() {
-            // If it fails, the next user goes on with slightly older cookies.
+            // If it fails, the next user has slightly older cookies.
             let _ = self.save();
         }
     }

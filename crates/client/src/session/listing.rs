@@ -1,4 +1,4 @@
-//! The sessions and grants of a server as a table: no secrets.
+//! The sessions and grants of a server as rows, without secrets.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use crate::error::Result;
 use crate::seal::Sealer;
 use crate::session::store::{Grant, Store};
 
-/// A session, or a grant that has none. Times are milliseconds since 1970.
+/// A session, or a grant without a session. Times are milliseconds since 1970.
 #[derive(Clone, Debug)]
 pub struct SessionRow {
-    /// The number of the user mapping that it belongs to.
+    /// The number of the user mapping.
     pub mapping: u32,
-    /// Whether it can be used, and is.
+    /// Whether it can be used, and is in use.
     pub state: SessionState,
     /// When the session was signed in; none for a grant without a session.
     pub opened: Option<u64>,
@@ -22,11 +22,11 @@ pub struct SessionRow {
     pub requests: Option<u64>,
     /// When the access token expires; none without a token, or if the server did not say.
     pub access_expires: Option<u64>,
-    /// By Acumatica's default life of 30 days.
+    /// When the refresh token expires, by Acumatica's default life of 30 days.
     pub refresh_expires: Option<u64>,
 }
 
-/// What a session or a grant is doing.
+/// The state of a session or grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionState {
     /// A request is under way.
@@ -39,7 +39,7 @@ pub enum SessionState {
     CutOff,
     /// There are tokens, and no session.
     SignedOut,
-    /// The tokens are of no more use.
+    /// The server refuses the tokens.
     AuthorizationEnded,
 }
 
@@ -57,10 +57,10 @@ impl SessionState {
     }
 }
 
-/// What there is in the directory of a server; nothing if there is none.
+/// The sessions and grants in the directory of a server; none if it does not exist.
 ///
 /// # Errors
-/// It cannot be read.
+/// The directory cannot be read.
 pub fn sessions(directory: &Path, sealer: &Arc<Sealer>) -> Result<Vec<SessionRow>> {
     if !directory.exists() {
         return Ok(Vec::new());

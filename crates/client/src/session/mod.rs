@@ -1,5 +1,6 @@
-//! Sessions and grants: shared by all backends of the cluster through files, lent for a request at a time, and always given
-//! back. [`turns`] says who is lent which, [`sign_in`] and [`sign_out`] open and close them, [`upkeep`] closes what is due.
+//! Sessions and grants. The backends of a cluster share them through files; a request takes a lease of one and gives it
+//! back. [`turns`] chooses the session, [`sign_in`] and [`sign_out`] open and close sessions, [`upkeep`] closes those
+//! that are due.
 
 pub(crate) mod access;
 pub(crate) mod callback;

@@ -1,7 +1,7 @@
-//! OAuth 2.0: how access tokens are got, kept and renewed (docs/acumatica.md section 4).
+//! OAuth 2.0: obtains, stores and renews access tokens (docs/acumatica.md section 4).
 //!
-//! A refresh token is dead once it was used, so its successor is written to disk before anybody uses
-//! the access token that came with it, by one process at a time, outside of any transaction.
+//! A refresh token can be used once. So one process at a time renews, outside of any transaction, and writes the new
+//! refresh token to disk before anybody uses the access token that came with it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,9 +28,9 @@ use crate::transport::token_answer::{self, Reading, UNEXPLAINED, WEB_PAGE};
 
 /// A token is renewed this long before it expires, in milliseconds.
 const RENEW_AHEAD: Millis = 60_000;
-/// How long after the sign-in refresh tokens end, as Acumatica does by default.
+/// How long after the sign-in refresh tokens expire, by Acumatica's default.
 const REFRESH_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long a browser may take to come back.
+/// How long an authorization waits for the browser to come back, in milliseconds.
 const AUTHORIZATION_LIFE: Millis = 60 * 60 * 1000;
 /// How many authorizations may be open at once for a user mapping.
 const MOST_PENDING: usize = 8;
@@ -38,13 +38,13 @@ const MOST_PENDING: usize = 8;
 type Client = BasicClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
 type Failure = RequestTokenError<Error, BasicErrorResponse>;
 
-/// An access token to send.
+/// An access token for requests.
 #[derive(Clone)]
 pub(crate) struct Token {
     pub secret: Secret,
-    /// Which grant it is of.
+    /// The id of its grant.
     pub grant: String,
-    /// Got from the server just now.
+    /// It came from the server just now.
     pub fresh: bool,
 }
 
@@ -54,7 +54,7 @@ impl Token {
     }
 }
 
-/// What an authorization has brought.
+/// The outcome of an authorization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authorized {
     /// Login name of the tenant; empty if the configuration names none.
@@ -72,14 +72,14 @@ impl Grant {
         self.refresh_token.as_ref().map(|_| self.authorized + REFRESH_LIFE.as_millis() as Millis)
     }
 
-    /// Whether the access token need not be renewed yet. One that cannot be is used to its end.
+    /// Whether the access token need not be renewed yet. One without a refresh token is used until it expires.
     fn is_fresh(&self) -> bool {
         let ahead = if self.refresh_token.is_some() { RENEW_AHEAD } else { 0 };
         self.access_expires.is_none_or(|expires| expires > now() + ahead)
     }
 }
 
-/// When an access token expires, if it is one that says so (a JWT).
+/// When an access token expires, if it is a JWT that says so.
 pub(crate) fn expiry(token: &Secret) -> Option<Millis> {
     let payload = token.expose().split('.').nth(1)?;
     let claims = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
@@ -88,8 +88,8 @@ pub(crate) fn expiry(token: &Secret) -> Option<Millis> {
 }
 
 impl Connection {
-    /// An access token that is good for at least another minute, unless it cannot be renewed. Concurrent
-    /// callers of all backends share one renewal, which goes on even if its caller is dropped.
+    /// An access token that is valid for at least another minute, unless it cannot be renewed. Concurrent callers of
+    /// all backends share one renewal, which goes on even if its caller is dropped.
     pub async fn token(self: &Arc<Self>) -> Result<Token> {
         let refused = lock(&self.refused_token).clone();
         if let Credentials::OAuthImplicit(token) = &self.config.credentials {
@@ -104,7 +104,7 @@ impl Connection {
         let connection = Arc::clone(self);
         let task = self.renewals.spawn(async move {
             let _one_at_a_time = connection.store.hold_grant(connection.config.state.mapping).await?;
-            // Another backend may have been quicker.
+            // Another backend may have renewed it meanwhile.
             match connection.usable_grant(&refused)? {
                 Some(grant) => Ok(Token::of(grant, false)),
                 None => connection.renew().await.map(|grant| Token::of(grant, true)),
@@ -127,13 +127,13 @@ impl Connection {
         Ok(usable.then_some(grant))
     }
 
-    /// The grant for the options as they are now.
+    /// The grant for the current options.
     fn own_grant(&self) -> Result<Option<Grant>> {
         let grant = self.store.grant(self.config.state.mapping)?;
         Ok(grant.filter(|grant| grant.fingerprint == self.config.grant_fingerprint()))
     }
 
-    /// Gets a new access token and keeps what came with it. The caller holds the grant's lock.
+    /// Requests a new access token and stores the grant. The caller holds the grant's lock.
     async fn renew(&self) -> Result<Grant> {
         let last = self.own_grant()?;
         let (app, seed) = match &self.config.credentials {
@@ -174,16 +174,17 @@ impl Connection {
                         ))),
                     }
                 }
-                // The refresh token itself: another one may do, or the user is asked.
+                // The server refused the refresh token itself: another one may be valid, or the user must authorize
+                // again.
                 Err(failure) if is_of_grant(&failure) => refused = Some(failure),
                 Err(failure) => return Err(refusal(&self.config, app, last.as_ref(), failure)),
             }
         }
-        // The user may have changed; with the password at hand there is no need to ask.
+        // The user's password signs in again without asking the user.
         let asks = !matches!(self.config.credentials, Credentials::OAuthPassword(..));
         if let Some(failure) = refused.filter(|_| asks) {
             let words = words_of(&failure);
-            // A page may be that of a proxy, which has not asked the server.
+            // A web page may come from a proxy that did not ask the server.
             if let Some(grant) = known.filter(|_| code_of(&failure) != Some(WEB_PAGE)) {
                 let ended = Grant { ended: Some(words.clone()), ..grant.clone() };
                 self.store.save_grant(self.config.state.mapping, &ended)?;
@@ -217,7 +218,7 @@ impl Connection {
         }
     }
 
-    /// Writes down an answer that cannot be read, which has used up a token.
+    /// Stores an answer that cannot be parsed; the request for it has used up a token.
     fn keep_unread(&self, known: Option<&Grant>, used: &Secret, answer: &Secret) -> Result<()> {
         let unread = Some(answer.clone());
         let grant = match known {
@@ -238,7 +239,7 @@ impl Connection {
         self.store.save_grant(self.config.state.mapping, &grant)
     }
 
-    /// Writes down what the server gave before it is used.
+    /// Stores the tokens before they are used.
     fn keep(&self, app: &App, answer: &BasicTokenResponse, last: Option<&Grant>) -> Result<Grant> {
         let scope = answer
             .scopes()
@@ -249,7 +250,7 @@ impl Connection {
             id: last.map_or_else(|| id_of(&access_token), |grant| grant.id.clone()),
             fingerprint: self.config.grant_fingerprint(),
             access_expires: lives.or_else(|| expiry(&access_token)),
-            // A server that does not rotate sends none.
+            // A server that does not rotate refresh tokens sends none.
             refresh_token: answer
                 .refresh_token()
                 .map(|token| Secret::new(token.secret()))
@@ -265,11 +266,11 @@ impl Connection {
         Ok(grant)
     }
 
-    /// Finishes what [`begin`] began: `answer` is the address that the browser was sent to, or the code
-    /// in it.
+    /// Finishes an authorization that [`begin`] began. `answer` is the address that the browser was sent to, or the
+    /// code in it.
     pub async fn authorize(self: Arc<Self>, answer: String) -> Result<Authorized> {
         let connection = Arc::clone(&self);
-        // A code can be used once; a cancel must not come between its use and the writing.
+        // A code can be used once, so a cancel must not stop the task before the tokens are stored.
         let task = self.renewals.spawn(async move { connection.redeem(&answer).await });
         task.await.unwrap_or_else(|reason| {
             Err(Error::new(ErrorKind::Internal, "the authorization failed unexpectedly").detail(reason))
@@ -283,7 +284,7 @@ impl Connection {
         let mut pending = still_open(self.store.pending(mapping)?);
         let begun = match &state {
             Some(state) => pending.iter().position(|pending| pending.state.expose() == state),
-            // A code alone was taken out of an address by a person.
+            // A code without a state was copied out of an address by a person.
             None => pending.len().checked_sub(1),
         };
         let Some(begun) = begun else { return Err(nothing_begun(&self.config.server, state.is_some())) };
@@ -310,7 +311,7 @@ impl Connection {
             self.keep(app, &answer, None)?
         };
         self.store.change_pending(mapping, |pending| pending.retain(|other| other.state != begun.state))?;
-        // Those of the grant before.
+        // The sessions of the previous grant.
         let outdated =
             |record: &SessionRecord| record.mapping == mapping && record.grant.as_ref() != Some(&grant.id);
         close(&self.store, outdated, Some(self)).await;
@@ -323,8 +324,7 @@ impl Connection {
     }
 }
 
-/// The URL of the authorization page, and the state that will come back with the answer.
-/// What is needed to go on is kept for an hour.
+/// The URL of the authorization page, and the state that comes back with the answer. The verifier is kept for an hour.
 pub(crate) fn begin(config: &Config, store: &Store) -> Result<(String, Secret)> {
     let app = app_of(config)?;
     let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
@@ -346,7 +346,7 @@ pub(crate) fn begin(config: &Config, store: &Store) -> Result<(String, Secret)> 
     Ok((url.into(), state))
 }
 
-/// Tells the grant that began with a token from others.
+/// The id of the grant that began with this token.
 fn id_of(first: &Secret) -> String {
     digest(&[first.expose()])
 }
@@ -387,7 +387,7 @@ fn scopes(app: &App) -> Vec<Scope> {
     app.scope.split_whitespace().map(|word| Scope::new(word.to_owned())).collect()
 }
 
-/// The code, and the state that came with it, from an address or alone.
+/// The code and its state, from an address or from the code alone.
 fn read_answer(answer: &str) -> Result<(String, Option<String>)> {
     let answer = answer.trim();
     if !answer.contains("code=") && !answer.contains("error=") {
@@ -401,7 +401,7 @@ fn read_answer(answer: &str) -> Result<(String, Option<String>)> {
     let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     let get = |wanted: &str| pairs.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
     match (get("code"), get("error")) {
-        // An address without one may be anybody's.
+        // An address without a state may come from another site.
         (Some(code), _) => Ok((code, Some(get("state").unwrap_or_default()))),
         (None, error) => {
             let words: Vec<String> = error.into_iter().chain(get("error_description")).collect();
@@ -412,7 +412,7 @@ fn read_answer(answer: &str) -> Result<(String, Option<String>)> {
     }
 }
 
-/// The address that a loopback listener is to answer, if the callback is one.
+/// The address for a loopback listener, if the callback is on this machine.
 pub(crate) fn loopback(app: &App) -> Result<Url> {
     let url = Url::parse(&app.callback_url).ok();
     let on_this_machine = |url: &Url| {
@@ -428,7 +428,7 @@ fn is_invalid_grant(failure: &Failure) -> bool {
     matches!(failure, RequestTokenError::ServerResponse(answer) if *answer.error() == BasicErrorResponseType::InvalidGrant)
 }
 
-/// The tokens of an answer that was kept since it could not be read, if it can be now.
+/// The tokens of a stored answer, if it can be parsed now.
 fn understood(answer: &Secret) -> Option<Vec<u8>> {
     match token_answer::read(StatusCode::OK, answer.expose().as_bytes()) {
         Reading::Tokens(json) => Some(json),
@@ -443,8 +443,8 @@ fn code_of(failure: &Failure) -> Option<&str> {
     }
 }
 
-/// Whether a refusal is one of the refresh token, and not of the application: any that the server does not put down to
-/// the latter.
+/// Whether the server refused the refresh token rather than the application: every refusal that does not name the
+/// application.
 fn is_of_grant(failure: &Failure) -> bool {
     use BasicErrorResponseType::{InvalidClient, InvalidScope, UnauthorizedClient, UnsupportedGrantType};
     match failure {
@@ -460,7 +460,7 @@ fn unreadable() -> Error {
     Error::new(ErrorKind::Protocol, "could not read the server's answer to a request for an access token")
 }
 
-/// What the server says, without anything that could be a token.
+/// The server's words, without anything that could be a token.
 fn words_of(failure: &Failure) -> String {
     match failure {
         RequestTokenError::ServerResponse(answer) => {
@@ -474,7 +474,7 @@ fn words_of(failure: &Failure) -> String {
     }
 }
 
-/// A refusal that is not about the grant.
+/// The error for a refusal that is not about the grant.
 fn refusal(config: &Config, app: &App, last: Option<&Grant>, failure: Failure) -> Error {
     let words = words_of(&failure);
     let told = |message: &str| Error::new(ErrorKind::Credentials, message).detail(&words);
@@ -530,7 +530,7 @@ fn authorization_ended(server: &str, words: &str) -> Error {
         .hint(authorize_hint(server))
 }
 
-/// An access token that cannot be renewed.
+/// The error for an expired access token that cannot be renewed.
 fn access_ended(config: &Config, token: &Secret) -> Error {
     let error = Error::new(
         ErrorKind::Credentials,

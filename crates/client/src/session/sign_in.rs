@@ -1,8 +1,8 @@
 //! Signing in.
 //!
-//! A trial licence has two API sessions, so opening one is never left to chance: signing in runs in
-//! a task of its own that a cancelled scan does not cancel. If it were dropped between request and
-//! answer, the server would have opened a session whose cookies nobody ever saw.
+//! A trial licence has two API sessions, so no session may be lost. Signing in runs in a task of its own that a
+//! cancelled scan does not cancel. If it were dropped between request and answer, the server would have opened a
+//! session whose cookies nobody has.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::transport::http::Request;
 use crate::transport::retry::Repeat;
 
 impl Connection {
-    /// Signs in at a vacant place, in a task of its own.
+    /// Signs in at a vacant slot, in a task of its own.
     pub async fn open(self: &Arc<Self>, slot: Slot, turn: Held, surface: Surface) -> Result<Lease> {
         let connection = Arc::clone(self);
         let task = self.tasks.spawn(async move {
@@ -37,7 +37,7 @@ impl Connection {
     async fn open_at(self: &Arc<Self>, slot: Slot, surface: Surface) -> Result<Lease> {
         let before = slot.read();
         if let Some(record) = &before {
-            // Seats are scarce: what was there gives its own back first.
+            // Seats are scarce, so the previous session of the slot is closed first.
             self.sign_out(record).await;
         }
         self.tidy().await;
@@ -78,7 +78,7 @@ impl Connection {
                          the query again. If the site is slow to start, raise the server option \"operation_timeout\".",
                     ));
             }
-            // It may have failed after the server had opened the session.
+            // The failure may have come after the server had opened the session.
             self.logout(&lease).await;
             return Err(match cut_off {
                 Some(record) if error.kind == ErrorKind::NoSeat => {
@@ -103,7 +103,7 @@ impl Connection {
             // HTTP Basic: the first answer opens the session and brings its cookies.
             SignIn::Basic => {
                 let version = self.probe_odata(lease, surface).await.map_err(credentials)?;
-                // Known already if another session was there before.
+                // The version is known already if there was a session before.
                 let _ = self.odata_version.set(version);
             }
             // The first request opens the session.
@@ -118,7 +118,7 @@ impl Connection {
             let Token { secret, grant, fresh } = self.token().await?;
             let other = lease.record().grant.as_ref().is_some_and(|before| *before != grant);
             if other && !lock(&lease.jar).is_empty() {
-                // The session of the grant before would keep its seat.
+                // The session of the previous grant would keep its seat.
                 let record =
                     SessionRecord { cookies: lock(&lease.jar).cookies().clone(), ..lease.record().clone() };
                 self.sign_out(&record).await;
@@ -148,13 +148,14 @@ impl Connection {
         let url = self.url("entity/auth/login")?;
         let request = Request::post(Repeat::Once, url, "the sign-in", Some(body.to_string()));
         let answer = self.http.send(&lease.jar, request).await;
-        // After no answer, `open_at` gives up. After that of a gateway or of a site that fails it is tried again: what it
-        // may have opened holds a seat for ten minutes at worst, and a site that is just being started is the usual reason.
+        // After no answer, `open_at` gives up. After an answer of a gateway, or of a site that fails, the sign-in is
+        // repeated: a session that it may have opened holds a seat for ten minutes at most, and usually the site is
+        // only starting.
         answer.map(drop).map_err(|error| Error { may_be_done: false, ..error })
     }
 }
 
-/// While signing in, an unknown session means an unknown user.
+/// The error of a sign-in: the code for an unknown session means an unknown user then.
 fn credentials(error: Error) -> Error {
     match error.kind {
         ErrorKind::SessionLost => answer::bad_credentials(error.detail.as_deref().unwrap_or_default()),

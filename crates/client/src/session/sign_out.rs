@@ -1,4 +1,4 @@
-//! Giving sessions back: a seat of the licence is held until the server is told, or for ten minutes.
+//! Closes sessions. A session holds a seat of the licence until the server is told, or for ten minutes.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,8 +24,7 @@ impl Connection {
         sign_out(&self.store, record, Some(self)).await;
     }
 
-    /// Failures are of no use to anyone here: the server closes what it is not asked to close after
-    /// some minutes.
+    /// Signs out. Failures are ignored: the server closes the session itself after some minutes.
     pub async fn logout(&self, lease: &Lease) {
         let record = SessionRecord { cookies: lock(&lease.jar).cookies().clone(), ..lease.record().clone() };
         sign_out(&self.store, &record, Some(self)).await;
@@ -33,7 +32,7 @@ impl Connection {
     }
 }
 
-/// Closes all sessions that fit, waiting for those that are in use; says how many there were.
+/// Closes all sessions that fit, and waits for those that are in use. Returns how many there were.
 pub(crate) async fn close(
     store: &Arc<Store>,
     fits: impl Fn(&SessionRecord) -> bool,
@@ -41,7 +40,7 @@ pub(crate) async fn close(
 ) -> usize {
     let mut closed = 0;
     for (index, record) in store.sessions().into_iter().filter(|(_, record)| fits(record)) {
-        // A scan that comes back for more would always be quicker.
+        // The turn keeps scans from taking the session again before it is closed.
         let Ok(turn) = store.turn(record.mapping).await else { continue };
         let slot = store.slot(index).await;
         drop(turn);
@@ -56,11 +55,10 @@ pub(crate) async fn close(
     closed
 }
 
-/// Signs out of a session whose place is held, over `connection` if it leads to the same server in the
-/// same way.
+/// Signs out of a session whose slot is held, over `connection` if that is to the same server with the same options.
 pub(crate) async fn sign_out(store: &Store, record: &SessionRecord, connection: Option<&Connection>) {
     let jar = Mutex::new(CookieJar::new(record.cookies.clone()));
-    // Another grant's token, or one that is no longer good, would only get in the way of the cookies.
+    // The token of another grant, or one that has expired, must not be sent with the cookies.
     let good = |grant: &Grant| {
         record.grant.as_ref() == Some(&grant.id) && grant.access_expires.is_none_or(|at| at > store::now())
     };
@@ -72,7 +70,7 @@ pub(crate) async fn sign_out(store: &Store, record: &SessionRecord, connection: 
         let instance = InstanceUrl::parse(&record.instance)
             .map_err(|error| Error::new(ErrorKind::Internal, error.problem))?;
         let url = absolute(&instance, "entity/auth/logout")?;
-        // The implicit flow's token stands in the mapping alone.
+        // The token of the implicit flow is stored in the mapping only.
         let own = connection.filter(|connection| connection.config.state.mapping == record.mapping);
         let given = own.and_then(|connection| match &connection.config.credentials {
             Credentials::OAuthImplicit(token) if record.how == SignIn::Bearer => Some(token),

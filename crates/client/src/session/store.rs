@@ -1,8 +1,8 @@
-//! What the backends of a cluster share of one server: its sessions and grants, in files.
+//! The state of one server that the backends of a cluster share: its sessions and grants, in files.
 //!
-//! A lock is an `flock` on a file of its own, so that the kernel releases it when its holder dies,
-//! however it dies. State is replaced by renaming, so that it can be read without the lock and is never
-//! half written. All of it is sealed with the cluster's key.
+//! A lock is an `flock` on a file of its own, so that the kernel releases it when its holder dies. State is replaced by
+//! renaming, so that it can be read without the lock and is never half written. All of it is sealed with the cluster's
+//! key.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -33,7 +33,7 @@ use crate::error::{ErrorKind, Result};
 use crate::seal::{Sealer, make_directory};
 use crate::session::files::{self, Durable, Held, Stamp, hold, inaccessible, lock, poll, replace, try_hold};
 
-/// After how many milliseconds the server closes a session that nobody uses (docs/acumatica.md section 5).
+/// After how many milliseconds the server closes a session without requests (docs/acumatica.md section 5).
 const ABANDONED: Millis = 600_000;
 
 /// Milliseconds since 1970.
@@ -55,86 +55,86 @@ pub(crate) enum SignIn {
     Bearer,
 }
 
-/// How the tenant of a session is known, if no cookie says it.
+/// How the tenant of a session was proven, if no cookie names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Proof {
-    /// The sign-in page names it.
+    /// The sign-in page names the tenant.
     SignInPage,
-    /// An address that names it has answered.
+    /// An address that names the tenant has answered.
     Address,
-    /// The client ID names it, and the server takes no other ID than its own.
+    /// The client ID names the tenant, and the server accepts no other tenant's ID.
     ClientId,
-    /// It is not.
+    /// The tenant is not proven.
     None,
 }
 
-/// A session as it is shared.
+/// A session as the backends share it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SessionRecord {
     pub mapping: u32,
-    /// Of the options it was opened with.
+    /// The fingerprint of the options it was opened with.
     pub fingerprint: String,
     pub how: SignIn,
-    /// The cookies are known. Otherwise a sign-in is under way, or was cut off.
+    /// The cookies are known. If false, a sign-in is under way or was cut off.
     pub open: bool,
     pub cookies: BTreeMap<String, Zeroizing<String>>,
-    /// Whether the surface that is signed in to another way takes it too, once that is known.
+    /// Whether the session works for the surface with the other way of signing in, once that is known.
     pub elsewhere: Option<bool>,
-    /// How its tenant is known, once that has been looked at.
+    /// How its tenant was proven, once that was checked.
     #[serde(default)]
     pub tenant: Option<Proof>,
-    /// When a sign-in at this place was cut off, if so. What it may have opened nobody can use or close.
+    /// When a sign-in for this slot was cut off, if it was. Nobody can use or close the session that it may have
+    /// opened.
     pub lost_seat: Option<Millis>,
-    /// Whose session it is, with OAuth.
+    /// The grant of the session, with OAuth.
     pub grant: Option<String>,
     pub opened: Millis,
     pub last_used: Millis,
     pub requests: u64,
-    /// What it takes to sign out without the catalog, which may no longer have the server.
+    /// What a sign-out needs if the catalog no longer has the server.
     pub instance: String,
     pub transport: Transport,
 }
 
 impl SessionRecord {
-    /// Whether a sign-in was cut off here, unless its place is held: then it is under way.
+    /// Whether a sign-in for this slot was cut off. If the slot is held, the sign-in is still under way.
     pub fn is_cut_off(&self) -> bool {
         !self.open && now() < self.opened + ABANDONED
     }
 
-    /// Whether a seat is still taken that a sign-in before this one has lost.
+    /// Whether a session that an earlier sign-in lost still takes a seat.
     pub fn lost_seat(&self) -> bool {
         self.lost_seat.is_some_and(|at| now() < at + ABANDONED)
     }
 }
 
-/// What OAuth gave a user mapping.
+/// The tokens that OAuth gave a user mapping.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Grant {
-    /// Tells it from others; renewals do not change it.
+    /// Identifies the grant; renewals do not change it.
     pub id: String,
-    /// Of the options it was given for.
+    /// The fingerprint of the options it was given for.
     pub fingerprint: String,
     pub access_token: Secret,
-    /// When it was known to expire; `None` if the server did not say.
+    /// When the access token expires; `None` if the server did not say.
     pub access_expires: Option<Millis>,
     pub refresh_token: Option<Secret>,
-    /// When the user was signed in for it. A renewal does not change that: unless the application is set
-    /// to sliding expiration, refresh tokens end a fixed time after it.
+    /// When the user signed in for it. A renewal does not change that: unless the application is set to sliding
+    /// expiration, refresh tokens expire a fixed time after it.
     pub authorized: Millis,
-    /// What was granted, if it is not what was asked for.
+    /// The granted scopes, if they differ from the requested ones.
     pub scope: Option<String>,
-    /// Why it is of no more use, in the server's words.
+    /// Why the server refuses the grant, in its words.
     pub ended: Option<String>,
-    /// An answer to a renewal that could not be read. The token that was used for it may be dead, so that this is where
-    /// its successor is.
+    /// The answer to a renewal that could not be parsed. The refresh token that was sent may be used up, and its
+    /// successor is in this answer.
     #[serde(default)]
     pub unread: Option<Secret>,
-    /// The client secret that it was last renewed with: one that has worked does not turn wrong, it
-    /// expires.
+    /// The client secret of the last renewal. A secret that has worked cannot be wrong, only expired.
     pub client_secret: Option<Secret>,
 }
 
-/// An authorization that was begun and waits for the browser to come back.
+/// An authorization that was begun and waits for the browser.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Pending {
     pub state: Secret,
@@ -147,12 +147,12 @@ pub(crate) struct Pending {
 pub(crate) struct Store {
     directory: PathBuf,
     sealer: Arc<Sealer>,
-    /// What sessions are sealed for. It names this very directory: in a copy, such as a standby's, they
-    /// are not usable, since two clusters must not share one.
+    /// The purpose that sessions are sealed for. It names this directory, so that a copy of it, such as a standby's,
+    /// cannot use them: two clusters must not share a session.
     session_purpose: String,
 }
 
-/// A session's place, locked.
+/// The slot of a session, locked.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub index: u32,
@@ -161,7 +161,7 @@ pub(crate) struct Slot {
 }
 
 impl Store {
-    /// Opens the state below `directory`, which is made if need be, mode 0700.
+    /// Opens the state below `directory`, which is created with mode 0700 if it does not exist.
     pub fn open(directory: &Path, sealer: Arc<Sealer>) -> Result<Arc<Self>> {
         let about = make_directory(directory).and_then(|()| fs::metadata(directory));
         let about = about.map_err(|reason| inaccessible(directory, reason))?;
@@ -169,18 +169,18 @@ impl Store {
         Ok(Arc::new(Self { directory: directory.to_owned(), sealer, session_purpose }))
     }
 
-    /// The state of all servers of all databases.
+    /// The states of all servers of all databases.
     pub fn all(root: &Path, sealer: &Arc<Sealer>) -> Vec<Arc<Self>> {
         let servers = directories(root).into_iter().flat_map(|database| directories(&database));
         servers.filter_map(|directory| Self::open(&directory, Arc::clone(sealer)).ok()).collect()
     }
 
-    /// Waits for the turn to look for a session; the backends of a mapping have it one after the other.
+    /// Waits for the turn to choose a session. The backends of a mapping take turns one after the other.
     pub async fn turn(&self, mapping: u32) -> Result<Held> {
         hold(&self.directory.join(format!("queue.{mapping}.lock"))).await
     }
 
-    /// Asks the backends of other mappings to leave their sessions, unless another backend asks already.
+    /// Demands a session from the backends of other mappings, unless another backend does so already.
     pub fn try_demand(&self) -> Result<Option<Held>> {
         try_hold(&self.directory.join("demand.lock"))
     }
@@ -189,30 +189,31 @@ impl Store {
         Ok(lock(&self.directory.join("demand.lock"), File::try_lock_shared)?.is_none())
     }
 
-    /// The turn to sign in, unless somebody does so already.
+    /// The turn to sign in, unless another backend is signing in.
     pub fn try_sign_in(&self) -> Result<Option<Held>> {
         try_hold(&self.directory.join("sign-in.lock"))
     }
 
-    /// The place of a session, unless somebody uses it just now.
+    /// The slot of a session, unless it is in use.
     pub fn try_slot(self: &Arc<Self>, index: u32) -> Result<Option<Slot>> {
         let lock = try_hold(&self.directory.join(format!("session.{index}.lock")))?;
         Ok(lock.map(|lock| Slot { index, store: Arc::clone(self), _lock: lock }))
     }
 
-    /// The same, as soon as nobody uses it.
+    /// The slot of a session, once it is not in use.
     pub async fn slot(self: &Arc<Self>, index: u32) -> Result<Slot> {
         let lock = hold(&self.directory.join(format!("session.{index}.lock"))).await?;
         Ok(Slot { index, store: Arc::clone(self), _lock: lock })
     }
 
-    /// What is known of a session, whoever uses it.
+    /// The record of a session, whether it is in use or not.
     pub fn peek(&self, index: u32) -> Option<SessionRecord> {
-        // One that cannot be read is nobody's: of another key, a copy, or of another version of ours.
+        // A record that cannot be read is ignored: it was sealed with another key, copied, or written by another
+        // version.
         self.read(&format!("session.{index}"), &self.session_purpose).ok().flatten()
     }
 
-    /// All sessions by their places.
+    /// All sessions by slot.
     pub fn sessions(&self) -> Vec<(u32, SessionRecord)> {
         self.numbered("session.").filter_map(|index| Some((index, self.peek(index)?))).collect()
     }
@@ -231,13 +232,13 @@ impl Store {
         numbers.into_iter()
     }
 
-    /// Takes part in the use of a user mapping.
+    /// Joins the users of a user mapping.
     pub async fn join(&self, mapping: u32) -> Result<Held> {
         let path = self.directory.join(format!("user.{mapping}.lock"));
         poll(|| lock(&path, File::try_lock_shared)).await
     }
 
-    /// Whether nobody uses a user mapping. Who holds the answer keeps others from beginning to.
+    /// The proof that no backend uses a user mapping, if so. As long as it is held, no backend can join.
     pub fn unused(&self, mapping: u32) -> Result<Option<Held>> {
         try_hold(&self.directory.join(format!("user.{mapping}.lock")))
     }
@@ -246,14 +247,14 @@ impl Store {
         hold(&self.directory.join(format!("grant.{mapping}.lock"))).await
     }
 
-    /// Tokens that the cluster's key does not open are none.
+    /// Tokens that were sealed with another key are ignored.
     pub fn grant(&self, mapping: u32) -> Result<Option<Grant>> {
         openable(self.read(&format!("grant.{mapping}"), "grant"))
     }
 
     pub fn save_grant(&self, mapping: u32, grant: &Grant) -> Result<()> {
         if self.is_dropped(mapping) {
-            // For the scan that is still under way.
+            // A scan of the dropped mapping is still under way.
             return Ok(());
         }
         self.write(&format!("grant.{mapping}"), "grant", grant, Durable::Yes)
@@ -263,7 +264,7 @@ impl Store {
         Ok(openable(self.read(&format!("pending.{mapping}"), "pending"))?.unwrap_or_default())
     }
 
-    /// Changes what is pending. The lock is held for no longer than that.
+    /// Changes the pending authorizations. The lock is held only meanwhile.
     pub fn change_pending(&self, mapping: u32, change: impl FnOnce(&mut Vec<Pending>)) -> Result<()> {
         let path = self.directory.join(format!("pending.{mapping}.lock"));
         let _turn = files::block(&path)?;
@@ -272,22 +273,22 @@ impl Store {
         self.write(&format!("pending.{mapping}"), "pending", &pending, Durable::No)
     }
 
-    /// What was learnt for a user mapping, as far as it can be read.
+    /// The memory of a user mapping, as far as it can be read.
     pub fn learnt<T: DeserializeOwned>(&self, mapping: u32) -> Option<T> {
         self.read(&format!("learnt.{mapping}"), "learnt").ok().flatten()
     }
 
-    /// Tells that memory from another in its place.
+    /// Identifies the version of the memory.
     pub fn learnt_stamp(&self, mapping: u32) -> Option<Stamp> {
         Stamp::of(&self.directory.join(format!("learnt.{mapping}")))
     }
 
-    /// The turn to change that memory, for no longer than that; none if there cannot be one.
+    /// The lock for changing the memory; `None` if it cannot be locked.
     pub fn hold_learnt(&self, mapping: u32) -> Option<Held> {
         files::block(&self.directory.join(format!("learnt.{mapping}.lock"))).ok()
     }
 
-    /// Saves that memory, if it can be saved.
+    /// Saves the memory, if that is possible.
     pub fn save_learnt<T: Serialize>(&self, mapping: u32, memory: &T) {
         if !self.is_dropped(mapping) {
             let _ = self.write(&format!("learnt.{mapping}"), "learnt", memory, Durable::No);
@@ -301,17 +302,17 @@ impl Store {
             .any(|kind| directory.join(format!("{kind}.{mapping}.lock")).exists())
     }
 
-    /// Whether a user mapping is no more.
+    /// Whether a user mapping was dropped.
     pub fn is_dropped(&self, mapping: u32) -> bool {
         self.directory.join(format!("dropped.{mapping}")).exists()
     }
 
-    /// Forgets what OAuth gave a user mapping that was dropped.
+    /// Removes the tokens of a user mapping that was dropped.
     pub fn forget(&self, mapping: u32) {
-        // If it cannot be marked, a session opened from now on lasts until it is idle.
+        // If the mark cannot be created, a session opened from now on stays open until it is idle for too long.
         let _ = File::create(self.directory.join(format!("dropped.{mapping}")));
         for name in ["grant", "pending", "learnt"] {
-            // What is not there need not be removed.
+            // The file need not exist.
             let _ = fs::remove_file(self.directory.join(format!("{name}.{mapping}")));
         }
     }
@@ -366,7 +367,7 @@ impl Slot {
     }
 
     pub fn clear(&self) {
-        // What is not there need not be removed.
+        // The file need not exist.
         let _ = fs::remove_file(self.store.directory.join(format!("session.{}", self.index)));
     }
 }

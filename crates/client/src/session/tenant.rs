@@ -1,8 +1,8 @@
-//! Whether a session is in the tenant that was asked for (docs/acumatica.md section 4).
+//! Checks that a session is in the tenant that was asked for (docs/acumatica.md section 4).
 //!
-//! A site of one tenant accepts any name and says nothing. Where it names the tenant in a cookie, that is compared with
-//! each answer. Where not, it is proven once for each session: by the sign-in page, by an address that names the tenant,
-//! or by the client ID. What cannot be proven is told.
+//! A site with one tenant accepts any name without an error. If a cookie names the tenant, it is compared with each
+//! answer. If not, the tenant is proven once for each session: by the sign-in page, by an address that names the
+//! tenant, or by the client ID. If it cannot be proven, the user gets a WARNING.
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
@@ -24,26 +24,26 @@ use crate::transport::http::{PAGE, Request};
 
 use crate::session::store::Proof;
 
-/// How long the sign-in page may take: nobody waits for it but us.
+/// How long the sign-in page may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the sign-in page of a site says of its tenants.
+/// What the sign-in page of a site says about its tenants.
 #[derive(Debug, PartialEq, Eq)]
 enum Page {
-    /// There is one, by this name.
+    /// There is one, with this name.
     One(String),
-    /// One of these is to be chosen.
+    /// The user chooses one of these.
     Several(Vec<String>),
     /// It does not say.
     Silent,
 }
 
 impl Connection {
-    /// That a session is in the tenant asked for. `addressed` if an address that names the tenant has just answered;
-    /// `at_rest` if no answer is being read, so that the session can be used to find out.
+    /// Checks the tenant of a session. `addressed` says that an address that names the tenant has just answered;
+    /// `at_rest`, that no answer is being read, so that the session can be used for the check.
     ///
     /// # Errors
-    /// It is in another one.
+    /// The session is in another tenant.
     pub async fn check_tenant(&self, lease: &Lease, addressed: bool, at_rest: bool) -> Result<()> {
         let Some(wanted) = &self.config.company else { return Ok(()) };
         if let Some(cookie) = lease.tenant_cookie() {
@@ -75,7 +75,7 @@ impl Connection {
         match &page {
             Some(Page::One(name)) if same_name(name, wanted) => return Ok(Proof::SignInPage),
             Some(Page::One(name)) => return Err(elsewhere(name, wanted)),
-            // Where there are several, an unknown one is refused.
+            // A site with several tenants refuses unknown names.
             Some(Page::Several(names)) if names.iter().any(|name| same_name(name, wanted)) => {
                 return Ok(Proof::SignInPage);
             }
@@ -96,8 +96,8 @@ impl Connection {
         }
     }
 
-    /// Asks at addresses that name the tenant. That there is nothing is a proof too, if the site is one that has such
-    /// addresses, and if it is not only a part of it that can be reached, as through a proxy.
+    /// Requests addresses that name the tenant. A missing one proves that there is no such tenant, if the release has
+    /// such addresses, and if more of the site than a proxy lets through can be reached.
     async fn prove_by_address(
         &self,
         lease: &Lease,
@@ -105,7 +105,7 @@ impl Connection {
         all_is_reached: bool,
     ) -> Result<Option<Proof>> {
         const WHAT: &str = "the list of inquiries or data access classes";
-        // A copy: what comes of this is nothing to the session.
+        // A copy, so that the answers do not change the session.
         let jar = Mutex::new(lock(&lease.jar).clone());
         let ask = async |path: &str| self.http.send(&jar, Request::get(self.url(path)?, WHAT)).await;
         let root = |version| Surface::GenericInquiry.root(version, Some(wanted));
@@ -128,11 +128,11 @@ impl Connection {
                 false => Ok(None),
             };
         }
-        // Whether an older site of one tenant has this is not known, so its absence says nothing.
+        // It is not known whether an older site of one tenant has this address, so a failure proves nothing.
         Ok(ask(&root(ODataVersion::V3)?).await.is_ok().then_some(Proof::Address))
     }
 
-    /// The page on which people sign in, read as a stranger: with a session it would end that.
+    /// The sign-in page, requested without the session: with it, the page would end the session.
     async fn sign_in_page(&self) -> Option<Page> {
         let jar = Mutex::new(CookieJar::default());
         let request = Request::get(self.url("Frames/Login.aspx").ok()?, "the sign-in page").accept(PAGE);
@@ -141,7 +141,7 @@ impl Connection {
         Some(read_page(&page))
     }
 
-    /// Tells, once, that nobody knows which tenant the rows are from.
+    /// Issues the WARNING that the tenant is not proven, once.
     pub fn tell_unproven(&self, report: &Report) {
         if !self.unproven.load(Ordering::Relaxed) || self.told_unproven.swap(true, Ordering::Relaxed) {
             return;
@@ -176,7 +176,7 @@ fn same_name(one: &str, other: &str) -> bool {
     one.trim().to_lowercase() == other.trim().to_lowercase()
 }
 
-/// Whether the value of a cookie, as it came, stands for a name. It may be quoted and encoded in whichever way.
+/// Whether the value of a cookie is this name. It may be quoted and encoded in any way.
 fn is_same(cookie: &[u8], wanted: &str) -> bool {
     let bare = unquoted(cookie);
     let spaced: Vec<u8> = bare.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
@@ -185,17 +185,17 @@ fn is_same(cookie: &[u8], wanted: &str) -> bool {
     readings.iter().any(|bytes| same_name(&text(bytes), wanted))
 }
 
-/// The tenant that a session is in, if a cookie says so.
+/// The tenant of a session, if a cookie names it.
 pub(crate) fn landed(lease: &Lease) -> Option<String> {
     lease.tenant_cookie().map(|cookie| readable(&cookie))
 }
 
-/// The value of a cookie as a person reads it.
+/// The value of a cookie for messages.
 fn readable(cookie: &[u8]) -> String {
     text(&percent_decode(&unquoted(cookie)).collect::<Vec<u8>>())
 }
 
-/// RFC 6265 lets a value stand in quotes, within which some servers escape.
+/// Removes quotes, within which some servers escape characters (RFC 6265 allows the quotes).
 fn unquoted(cookie: &[u8]) -> Vec<u8> {
     let Some(inner) = cookie.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
         return cookie.to_vec();
@@ -219,7 +219,7 @@ fn text(bytes: &[u8]) -> String {
     }
 }
 
-/// The hidden field `txtSingleCompany`, or the list to choose from.
+/// Reads the hidden field `txtSingleCompany`, or the list of tenants.
 fn read_page(html: &str) -> Page {
     let named = |tag: &str, part: &str| {
         ["id", "name"]
@@ -251,7 +251,7 @@ fn read_page(html: &str) -> Page {
     if names.is_empty() { Page::Silent } else { Page::Several(names) }
 }
 
-/// The tags by a name, each with what follows it.
+/// The tags with this name, each with the text that follows it.
 fn tags<'a>(html: &'a str, name: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
     let opening = format!("<{name}");
     let lower = html.to_ascii_lowercase();
@@ -276,7 +276,7 @@ fn tags<'a>(html: &'a str, name: &str) -> impl Iterator<Item = (&'a str, &'a str
     })
 }
 
-/// An attribute of a tag, whichever way it is quoted.
+/// The value of a tag's attribute, with any quotes or none.
 fn attribute(tag: &str, wanted: &str) -> Option<String> {
     let mut rest = tag.trim_start();
     while !rest.is_empty() {

@@ -1,7 +1,7 @@
-//! Which session a request is lent, and who waits for whom.
+//! Chooses the session for a request, and the order of those who wait.
 //!
-//! Users of one mapping have their turns in the order of the queue. Users of another mapping are left
-//! alone with the session that they are using, but not for longer than [`PATIENCE`].
+//! Users of one mapping take turns in the order of the queue. A session of another mapping that is in use is left
+//! alone, but not for longer than [`PATIENCE`].
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,45 +19,43 @@ use crate::session::lease::Lease;
 use crate::session::sign_out::sign_out;
 use crate::session::store::{self, Proof, SessionRecord, SignIn, Slot, Store};
 
-/// For how many milliseconds sessions that are open are shared before another is tried again, after the
-/// licence had no seat for it.
+/// For how many milliseconds the open sessions are shared, after the licence had no seat for another one.
 const CROWDED: u64 = 30_000;
-/// A further session is opened only if those of one's own stay in use for so long.
+/// A further session is opened only if all sessions of the mapping stay in use for this long.
 const FURTHER_SESSION: Duration = Duration::from_millis(10);
-/// For how many milliseconds a session of another mapping must not have been used to be closed for us.
+/// How many milliseconds a session of another mapping must be unused before it may be closed for this one.
 const LEFT_ALONE: u64 = 250;
-/// Who has waited for so long may close the session of another mapping between two of its requests.
+/// Whoever has waited this long may close the session of another mapping between two of its requests.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// For how long a session is left to a backend that has waited for `PATIENCE`.
 const WAY: Duration = Duration::from_millis(100);
 
-/// What a look at all places finds.
+/// The result of looking at all slots.
 enum Found {
     /// A session that can be used.
     Session(Slot, Box<SessionRecord>),
-    /// A place where one may be opened. Nobody else signs in to the server meanwhile, so that a crash
-    /// costs one seat at most.
+    /// A slot for a new session. Nobody else signs in to the server meanwhile, so that a crash costs one seat at most.
     Vacancy(Slot, Held),
 }
 
-/// How good a place is, the best first.
+/// The rank of a slot, the best one first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Usable,
-    /// Signed in to in the other way.
+    /// A session of the other way of signing in.
     UsablePerhaps,
     Empty,
-    /// Of options that have changed, or of no use for this surface.
+    /// A session of changed options, or one that this surface refuses.
     Outdated,
-    /// Last used then.
+    /// Of another mapping, with the time of its last use.
     Others(u64),
     CutOff,
 }
 
 impl Connection {
-    /// A session to send a request for `surface` with: an open one that nobody uses, else a new one if
-    /// there may be more, else the next one that is given back. A sign-in goes on even if its caller is
-    /// dropped, and others find its session.
+    /// A session for a request to `surface`: an open one that is not in use, else a new one if `max_sessions` allows
+    /// it, else the next one that is given back. A sign-in goes on even if its caller is dropped; then others find its
+    /// session.
     pub async fn lease(self: &Arc<Self>, surface: Surface, report: &Report) -> Result<Lease> {
         self.join().await?;
         let lease = self.session(surface, report).await?;
@@ -81,7 +79,7 @@ impl Connection {
             match self.open(slot, turn, surface).await {
                 Err(error) if error.kind == ErrorKind::NoSeat => {
                     if self.store.sessions().iter().any(|(_, record)| self.serves(record, wanted)) {
-                        // The licence has fewer seats than `max_sessions`: share what there is.
+                        // The licence has fewer seats than `max_sessions`, so the open sessions are shared.
                         self.crowded_until.store(store::now() + CROWDED, Ordering::Relaxed);
                     } else if !self.make_room().await {
                         return Err(error);
@@ -92,7 +90,7 @@ impl Connection {
         }
     }
 
-    /// Waits for the turn, then for a session or a place for one.
+    /// Waits for the turn, then for a session or a slot for a new one.
     async fn choose(&self, wanted: SignIn, report: &Report) -> Result<Found> {
         let since = Instant::now();
         let mut choice = pin!(async {
@@ -154,7 +152,7 @@ impl Connection {
         }
         let may_take = |rank: Rank, index: u32| match rank {
             Rank::Empty | Rank::CutOff if index >= self.config.max_sessions => true,
-            // A lost seat counts as taken, unless there would be no session at all.
+            // A lost seat counts as taken, unless no session is open at all.
             Rank::Empty | Rank::CutOff => held + lost < self.config.max_sessions || held == 0,
             Rank::Others(last_used) => waited >= PATIENCE || now.saturating_sub(last_used) >= LEFT_ALONE,
             Rank::Usable | Rank::UsablePerhaps | Rank::Outdated => true,
@@ -165,12 +163,12 @@ impl Connection {
             .min_by_key(|(rank, ..)| *rank);
         let Some((rank, slot, record)) = best else { return Ok(None) };
         if let (Rank::Usable | Rank::UsablePerhaps, Some(record)) = (rank, record) {
-            // Somebody else may have waited long enough for this place.
+            // Another backend may have waited long enough for this slot.
             let gives_way = waited < WAY && demand.is_none() && self.store.is_demanded()?;
             return Ok((!gives_way).then(|| Found::Session(slot, Box::new(record))));
         }
         let crowded = now < self.crowded_until.load(Ordering::Relaxed);
-        // A grant has one session, however many places there are.
+        // A grant has one session, however many slots there are.
         let must_share = own_in_use && (crowded || wanted == SignIn::Bearer || waited < FURTHER_SESSION);
         if must_share {
             return Ok(None);
@@ -179,8 +177,8 @@ impl Connection {
         Ok(turn.map(|turn| Found::Vacancy(slot, turn)))
     }
 
-    /// Takes note that the server no longer accepts a session for `surface`, so that the next call of
-    /// [`Connection::lease`] opens another, or brings it a new token.
+    /// Records that the server refuses a session for `surface`, so that the next call of [`Connection::lease`] opens
+    /// another one, or requests a new token.
     pub async fn lost(self: &Arc<Self>, lease: Lease, surface: Surface) {
         let how = lease.record().how;
         if how != self.way_in(surface) && lease.record().elsewhere != Some(true) {
@@ -191,7 +189,7 @@ impl Connection {
             *lock(&self.refused_token) = lease.token.clone();
             return;
         }
-        // If the server knows it after all, it still holds a seat.
+        // If the server still knows the session, it holds a seat.
         let connection = Arc::clone(self);
         let _ = self.tasks.spawn(async move { connection.logout(&lease).await }).await;
     }
@@ -205,8 +203,7 @@ impl Connection {
             && (record.how == wanted || record.elsewhere != Some(false))
     }
 
-    /// Closes one session that this cluster has on the same site for another user or server, and that
-    /// nobody uses just now; false if there is none.
+    /// Closes one unused session of this cluster on the same site for another user or server. False if there is none.
     pub async fn make_room(&self) -> bool {
         let instance = self.config.instance.to_string();
         let takes_a_seat = |record: &SessionRecord| {
@@ -288,7 +285,7 @@ mod tests {
         }
     }
 
-    /// The place that is found after a wait, and whether there is a session at it.
+    /// The slot that is found after a wait, and whether it has a session.
     fn find(by: &Connection, how: SignIn, waited: Duration) -> Option<(u32, bool)> {
         by.look(how, waited, &mut None).unwrap().map(|found| match found {
             Found::Session(slot, _) => (slot.index, true),
@@ -305,7 +302,7 @@ mod tests {
         assert_eq!(find(&own, SignIn::Login, AT_ONCE), Some((0, false)));
         own.store.try_slot(2).unwrap().unwrap().write(&record(&own, SignIn::Login, true)).unwrap();
         assert_eq!(find(&own, SignIn::Login, AT_ONCE), Some((2, true)));
-        // Not one that the surface has refused, nor one of other options.
+        // Sessions that the surface has refused, and those of other options, do not fit.
         let refused = SessionRecord { elsewhere: Some(false), ..record(&own, SignIn::Basic, true) };
         own.store.try_slot(2).unwrap().unwrap().write(&refused).unwrap();
         assert_eq!(find(&own, SignIn::Login, AT_ONCE), Some((0, false)));
@@ -337,7 +334,7 @@ mod tests {
         let seat = own.store.try_slot(0).unwrap().unwrap();
         seat.write(&record(&own, SignIn::Login, true)).unwrap();
         assert_eq!(find(&own, SignIn::Basic, FURTHER_SESSION), Some((1, false)));
-        // REST takes a seat, and has its own.
+        // REST takes a seat, and needs a session of its own.
         assert_eq!(find(&own, SignIn::Login, PATIENCE), None);
         let more = own.store.try_slot(1).unwrap().unwrap();
         more.write(&record(&own, SignIn::Basic, true)).unwrap();
@@ -345,7 +342,7 @@ mod tests {
         drop(more);
         assert_eq!(find(&own, SignIn::Basic, AT_ONCE), Some((1, true)));
         assert_eq!(find(&own, SignIn::Login, PATIENCE), None);
-        // What is free comes first, so that one session does for both.
+        // A free session comes first, so that one session serves both surfaces.
         drop(seat);
         own.store.try_slot(1).unwrap().unwrap().clear();
         assert_eq!(find(&own, SignIn::Basic, AT_ONCE), Some((0, true)));
@@ -405,7 +402,7 @@ mod tests {
         let (own, other) = (by_cookie(root.path(), 1, 2), by_cookie(root.path(), 2, 2));
         let session = SessionRecord { lost_seat: Some(store::now()), ..record(&other, SignIn::Login, true) };
         own.store.try_slot(0).unwrap().unwrap().write(&session).unwrap();
-        // The other place is empty, but its seat is lost.
+        // The other slot is empty, but its seat is lost.
         assert_eq!(find(&own, SignIn::Login, AT_ONCE), None);
         assert_eq!(find(&own, SignIn::Login, PATIENCE), Some((0, false)));
     }
@@ -423,7 +420,7 @@ mod tests {
         let busy = own.store.try_slot(1).unwrap().unwrap();
         assert_eq!(find(&own, SignIn::Login, PATIENCE), None);
         drop(busy);
-        // Both lost: one is tried, and no more.
+        // Both seats are lost: one sign-in is tried, and no more.
         write(1, &record(&own, SignIn::Login, false));
         assert_eq!(find(&own, SignIn::Login, AT_ONCE), Some((0, false)));
         let again = SessionRecord { lost_seat: Some(store::now()), ..record(&own, SignIn::Login, true) };

@@ -1,4 +1,4 @@
-//! Who uses the sessions of a user mapping, and when they are closed.
+//! Keeps track of who uses the sessions of a user mapping, and closes sessions that are due.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,11 +10,11 @@ use crate::session::connection::Connection;
 use crate::session::sign_out::close;
 use crate::session::store::{self, SessionRecord, SignIn};
 
-/// How often a session that is in use is looked at again when it is due to be closed.
+/// How often a session that is due to be closed, but in use, is checked again.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// A scan under way. One that goes on after its user mapping was dropped may have opened the session
-/// again; that is closed when it ends, in whichever way.
+/// A scan under way. A scan that goes on after its user mapping was dropped may open the session again; it is closed
+/// when the scan ends in any way.
 pub(crate) struct Reader(pub Arc<Connection>);
 
 impl Drop for Reader {
@@ -30,8 +30,8 @@ impl Drop for Reader {
 }
 
 impl Connection {
-    /// Becomes a user of the mapping's sessions. The first time, what is left over is closed, and from
-    /// then on what has been idle for too long.
+    /// Joins the users of the mapping's sessions. The first call closes what earlier users have left, and from then on
+    /// sessions that are idle for too long are closed.
     pub async fn join(self: &Arc<Self>) -> Result<()> {
         let mut membership = self.membership.lock().await;
         if membership.is_none() {
@@ -41,8 +41,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Closes the sessions that are due: idle for `idle_logout`, beyond `max_sessions`, or left behind
-    /// by users who are gone.
+    /// Closes the sessions that are due: idle for `idle_logout`, beyond `max_sessions`, or left behind by users that
+    /// are gone.
     pub async fn tidy(&self) {
         for (index, record) in self.store.sessions() {
             let due = |record: &SessionRecord| {
@@ -50,7 +50,7 @@ impl Connection {
                     || index >= self.places(record.how)
                     || record.mapping != self.config.state.mapping
                         && matches!(self.store.unused(record.mapping), Ok(Some(_)));
-                // What is left of a sign-in that was cut off tells of a lost seat, as long as it is lost.
+                // The record of a sign-in that was cut off is kept as long as its seat is lost.
                 needless && !record.is_cut_off()
             };
             if due(&record)
@@ -68,7 +68,7 @@ impl Connection {
         self.config.idle_logout.saturating_sub(idle)
     }
 
-    /// Ends the use of the mapping's sessions; its last user closes them.
+    /// Leaves the users of the mapping's sessions. The last one closes the sessions.
     pub async fn leave(&self) {
         if !self.resign().await {
             return;
@@ -80,7 +80,7 @@ impl Connection {
         self.tidy().await;
     }
 
-    /// Ends the use of sessions of options, or of a key, that are no longer those of the mapping.
+    /// Leaves sessions whose options or key are no longer those of the mapping.
     pub async fn retire(&self) {
         if self.resign().await {
             self.retire_sessions().await;
@@ -102,14 +102,14 @@ impl Connection {
         self.membership.lock().await.take().is_some()
     }
 
-    /// How many places there are for sessions that are signed in to in a way. Those behind `max_sessions` take no seat.
+    /// The number of slots for a way of signing in. Those beyond `max_sessions` take no seat of the licence.
     pub fn places(&self, how: SignIn) -> u32 {
         let more = if how == SignIn::Basic { self.config.basic_sessions } else { 0 };
         self.config.max_sessions.saturating_add(more)
     }
 }
 
-/// Closes sessions as they fall due, for as long as somebody holds the connection.
+/// Closes sessions as they fall due, as long as the connection exists.
 async fn keep_tidy(connection: Weak<Connection>) {
     while let Some(connection) = connection.upgrade() {
         connection.tidy().await;

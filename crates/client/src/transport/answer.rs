@@ -1,5 +1,5 @@
-//! What an answer means. Acumatica says 500 for nearly everything and 200 for some failures
-//! (docs/acumatica.md sections 2, 3 and 5), so every answer is judged by status *and* content here.
+//! Judges answers. Acumatica sends status 500 for nearly every failure and 200 for some (docs/acumatica.md sections 2,
+//! 3 and 5), so every answer is judged by its status *and* its content here.
 
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
@@ -48,17 +48,17 @@ impl ErrorBody {
 pub(crate) const FIELD_HINT: &str = "Check the option \"field\" of the columns: names are case-sensitive. A column of type \
     jsonb is for a linked entity or a list of details, any other for a field, or the path to one within a linked entity.";
 
-/// Judges an answer that is no success. `what` names the thing asked for, `body` is the beginning of
+/// The error for an answer with a failure status. `what` names the thing that was asked for, `body` is the beginning of
 /// its text.
 pub(crate) fn failure(what: &str, status: StatusCode, body: &str) -> Error {
     failure_by(what, status, &HeaderMap::new(), body)
 }
 
-/// The same with the head of the answer.
+/// The same, with the headers of the answer.
 pub(crate) fn failure_by(what: &str, status: StatusCode, headers: &HeaderMap, body: &str) -> Error {
     let body = body.trim_start_matches('\u{feff}');
     let parsed: ErrorBody = serde_json::from_str(body).unwrap_or_default();
-    // What is said of an error of OData is its text already.
+    // The message of an OData error is used already.
     let rejected = if parsed.error.as_ref().is_some_and(|error| !error.is_string()) {
         Vec::new()
     } else {
@@ -85,8 +85,8 @@ pub(crate) fn failure_by(what: &str, status: StatusCode, headers: &HeaderMap, bo
             .hint("Check the name, the endpoint name and version, and the company."),
         429 => told(ErrorKind::Throttled, "the server refused the request: too many requests".into())
             .hint("The licence limits requests a minute (screen SM604000). Try again later."),
-        // 408 and 425 are of the way to the site, as are those of proxies such as Cloudflare's from 520 on. Ours: no source
-        // says that Acumatica itself sends one.
+        // 408 and 425 come from the way to the site, as do those of proxies such as Cloudflare's from 520 on. Ours: no
+        // source says that Acumatica itself sends one.
         408 | 425 | 502..=504 | 520..=530 => {
             told(ErrorKind::Unavailable, format!("the server is not available (HTTP {})", status.as_u16()))
                 .hint("The site may be restarting, which can take minutes. Try again later.")
@@ -98,7 +98,7 @@ pub(crate) fn failure_by(what: &str, status: StatusCode, headers: &HeaderMap, bo
     }
 }
 
-/// What the server's own words or the name of its exception tell, however they came.
+/// The error that the words of the server, or the name of its exception, tell, whatever the status.
 fn by_words(what: &str, words: &str, exception: &str) -> Option<Error> {
     let told = |kind, message: String| Error::new(kind, message).detail(words);
     Some(match () {
@@ -131,7 +131,7 @@ fn by_words(what: &str, words: &str, exception: &str) -> Option<Error> {
     })
 }
 
-/// Judges an error that came in the place of rows, in an answer that is a success by its status.
+/// The error for an error object in the place of rows, in an answer with status 200.
 pub(crate) fn reported(what: &str, body: &str) -> Error {
     let refusal = failure(what, StatusCode::OK, body);
     let kind = match refusal.kind {
@@ -145,12 +145,12 @@ pub(crate) fn reported(what: &str, body: &str) -> Error {
     }
 }
 
-/// Whether a text is an object that tells of a failure.
+/// Whether a text is an object that reports a failure.
 pub(crate) fn is_told(body: &str) -> bool {
     serde_json::from_str::<ErrorBody>(body).is_ok_and(|body| body.text().is_some())
 }
 
-/// An object in the place of a row that is none: it lacks its key, or has nothing of what was asked for.
+/// The error for an object in the place of a row that has no key, or no wanted field.
 pub(crate) fn no_row(what: &str, key: &[Vec<String>], object: &[u8]) -> Error {
     let body = String::from_utf8_lossy(&object[..object.len().min(64 << 10)]);
     if is_told(&body) {
@@ -168,11 +168,11 @@ pub(crate) fn no_row(what: &str, key: &[Vec<String>], object: &[u8]) -> Error {
         )
 }
 
-/// Judges a redirect, which Acumatica uses instead of a status.
+/// The error for a redirect that Acumatica uses instead of a status; `None` for other redirects.
 pub(crate) fn redirect(what: &str, target: &Url) -> Option<Error> {
     let path = target.path().to_ascii_lowercase();
     let path = path.trim_end_matches('/');
-    // 26.x says the latter (docs/acumatica.md section 5).
+    // 26.x uses the latter (docs/acumatica.md section 5).
     if path.ends_with("/error.aspx") || path.ends_with("/ui/error") {
         return Some(error_page(what, target));
     }
@@ -182,7 +182,7 @@ pub(crate) fn redirect(what: &str, target: &Url) -> Option<Error> {
     })
 }
 
-/// The page that a failed request is sent to says in its query why.
+/// The error for a redirect to the error page, whose query has the message.
 fn error_page(what: &str, target: &Url) -> Error {
     let in_fragment = url::form_urlencoded::parse(target.fragment().unwrap_or_default().as_bytes());
     let pairs: Vec<(String, String)> =
@@ -215,8 +215,8 @@ fn error_page(what: &str, target: &Url) -> Error {
     })
 }
 
-/// The server has no session left, for the licence or for the user. The texts are those of HTE, GRP and FG in
-/// docs/acumatica.md section 5; a limit of requests is another thing.
+/// Whether a text says that no session is left, for the licence or for the user. The texts are those of HTE, GRP and FG
+/// in docs/acumatica.md section 5; a limit of requests is something else.
 fn is_of_seats(text: &str) -> bool {
     let lower = text.to_lowercase();
     lower.contains("api login limit")
@@ -230,7 +230,7 @@ fn forbidden(what: &str, words: &str) -> Error {
         .hint("Grant the role of this user access to the form or inquiry in Acumatica (screen SM201025).")
 }
 
-/// The tenant that was asked for is none of the site's.
+/// The error for a tenant that the site does not have.
 fn no_company(words: &str) -> Error {
     Error::new(ErrorKind::Tenant, "the server does not have the company that the option \"company\" names")
         .detail(words)
@@ -240,7 +240,7 @@ fn no_company(words: &str) -> Error {
         )
 }
 
-/// Judges a success that is a web page, where none was asked for.
+/// The error for a web page with status 200 that was not asked for.
 pub(crate) fn page(what: &str, status: StatusCode, headers: &HeaderMap, body: &str) -> Error {
     match page::judge(what, status, headers, body) {
         _ if is_of_seats(body) => no_seat(&page::title(body).unwrap_or_default()),
@@ -249,8 +249,8 @@ pub(crate) fn page(what: &str, status: StatusCode, headers: &HeaderMap, body: &s
     }
 }
 
-/// A success without a body: what a generic inquiry does when asked to filter or sort by a formula
-/// column. Never to be taken for "no rows".
+/// The error for an answer with status 200 and no body: a generic inquiry answers so to a filter or an order by a
+/// formula column. It must never count as "no rows".
 pub(crate) fn empty(what: &str) -> Error {
     Error::new(ErrorKind::Empty, format!("the server sent an empty answer for {what}")).hint(
         "Acumatica does this when a generic inquiry is filtered or sorted by a formula column. \

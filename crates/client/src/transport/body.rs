@@ -1,7 +1,7 @@
-//! The body of an answer, decompressed as it comes.
+//! The body of an answer, decompressed as it arrives.
 //!
-//! reqwest would do that too, but it ends where the first member of a gzip file does, and drops without a word what came
-//! with its end: more members (RFC 1952, 2.2), or what is none.
+//! reqwest decompresses, too, but it ends after the first member of a gzip body, and silently drops the bytes after it:
+//! further members (RFC 1952, 2.2), or bytes that are no gzip.
 
 use std::io;
 
@@ -15,19 +15,19 @@ use tokio_util::io::StreamReader;
 
 use crate::error::{Error, ErrorKind, Result, chain};
 
-/// What is asked for in `Accept-Encoding`.
+/// The value of `Accept-Encoding`.
 pub(crate) const ENCODING: &str = "gzip";
-/// Most of what is decompressed at a time: a small body may be a very large one inside.
+/// The most bytes that are decompressed at a time: a small body may become very large.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 type Raw = StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>;
 
 pub(crate) enum Body {
     Plain(Response),
-    /// Nothing has come yet: where nothing comes at all, that is no broken gzip.
+    /// Nothing has arrived yet. An empty body is no broken gzip.
     Unread(Raw),
     Gzip(Box<GzipDecoder<Raw>>),
-    /// It is encoded as nobody asked for.
+    /// The server used an encoding that was not asked for.
     Strange(String),
     End,
 }
@@ -37,7 +37,7 @@ impl Body {
         let encodings = encodings(response.headers());
         match encodings.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             [] => Self::Plain(response),
-            // Both are the same (RFC 9110, 8.4.1.3).
+            // Both names mean the same (RFC 9110, 8.4.1.3).
             ["gzip" | "x-gzip"] => {
                 let chunks = stream::try_unfold(response, |mut response| async {
                     let chunk = response.chunk().await.map_err(io::Error::other)?;
@@ -49,7 +49,7 @@ impl Body {
         }
     }
 
-    /// How many bytes it has, where that is announced.
+    /// The number of bytes, if it was announced.
     pub fn length(&self) -> Option<usize> {
         match self {
             Self::Plain(response) => response.content_length().and_then(|length| length.try_into().ok()),
@@ -92,7 +92,7 @@ impl Body {
     }
 }
 
-/// What is to be undone, in lower case.
+/// The encodings to undo, in lower case.
 fn encodings(headers: &HeaderMap) -> Vec<String> {
     let values = headers.get_all(CONTENT_ENCODING).iter();
     let names: Vec<String> =
@@ -107,7 +107,7 @@ fn broken(detail: String) -> Error {
         .hint("Run the query again.")
 }
 
-/// Either the connection broke, or what came is not gzip.
+/// The error if the connection broke, or if the bytes are not gzip.
 fn unreadable(reason: io::Error) -> Error {
     if let Some(reason) = reason.get_ref().and_then(|inner| inner.downcast_ref::<reqwest::Error>()) {
         return broken(chain(reason));
@@ -165,7 +165,7 @@ mod tests {
             let bytes: Vec<u8> = members.iter().flat_map(|text| gzip(text)).collect();
             assert_eq!(read_compressed(&bytes), Ok(members.concat()), "{}", members.len());
         }
-        // An answer without a body says nothing wrong.
+        // An empty answer is not broken.
         assert_eq!(read_compressed(b""), Ok(String::new()));
     }
 

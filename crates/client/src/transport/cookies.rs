@@ -1,4 +1,4 @@
-//! The cookies that are a session.
+//! The cookies of a session.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 #[derive(Clone, Default)]
 pub(crate) struct CookieJar(BTreeMap<String, Zeroizing<String>>);
 
-/// Whoever has the cookies has the session.
+/// Whoever has the cookies has the session, so they are not shown.
 impl fmt::Debug for CookieJar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CookieJar(…)")
@@ -31,8 +31,8 @@ impl CookieJar {
         &self.0
     }
 
-    /// Takes over what an answer sets or, by an expiry in the past, removes. The past is what the server
-    /// says it is: our clock may be wrong.
+    /// Stores the cookies that an answer sets, and removes those whose expiry has passed. The expiry is compared with
+    /// the server's time, since the local clock may be wrong.
     pub fn absorb(&mut self, headers: &HeaderMap) {
         let date = headers.get(DATE).and_then(|value| value.to_str().ok());
         let date = date.and_then(|text| DateTime::parse_from_rfc2822(text).ok());
@@ -41,7 +41,7 @@ impl CookieJar {
         for cookie in headers.get_all(SET_COOKIE) {
             let text = Zeroizing::new(characters(cookie.as_bytes()));
             let Ok(cookie) = Cookie::parse(text.as_str()) else { continue };
-            // The one that counts if there are both (RFC 6265, section 5.3).
+            // If there are both, `Max-Age` counts (RFC 6265, section 5.3).
             let expired = match cookie.max_age() {
                 Some(age) => age.is_zero() || age.is_negative(),
                 None => cookie.expires_datetime().is_some_and(|at| at <= now),
@@ -58,7 +58,7 @@ impl CookieJar {
         self.0.is_empty()
     }
 
-    /// The value of a cookie as it came; the case of the name does not matter.
+    /// The value of a cookie as it was received. The case of the name does not matter.
     pub fn get(&self, name: &str) -> Option<Vec<u8>> {
         let named = |other: &&String| other.eq_ignore_ascii_case(name);
         let name = self.0.get_key_value(name).map(|(name, _)| name).or_else(|| self.0.keys().find(named))?;
@@ -136,7 +136,7 @@ mod tests {
         ]);
         assert_eq!(jar.get("companyid").as_deref(), Some(&b"\"My%20Company\""[..]));
         let header = jar.header().unwrap();
-        // The header's text is in UTF-8 here, and stays so.
+        // The header is UTF-8 here, and stays so.
         assert_eq!(
             header.as_bytes(),
             "CompanyID=\"My%20Company\"; Note=S\u{f6}hne+%41; a=b=c; empty=".as_bytes()

@@ -1,4 +1,4 @@
-//! One request and its answer: cookies, time limit, redirects, judgement. No retries, no paging.
+//! Sends one request and judges its answer: cookies, time limit, redirects, failures. Retries and paging are elsewhere.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -28,11 +28,11 @@ use crate::transport::tls;
 use crate::transport::token_answer::{self, Reading};
 
 const MAX_REDIRECTS: usize = 5;
-/// Of an answer.
+/// The most headers of an answer.
 const MAX_HEADERS: usize = 2000;
-/// Accepts a web page.
+/// The media type of a request for a web page.
 pub(crate) const PAGE: &str = "text/html";
-/// Seconds by which two clocks may differ before anybody needs to hear of it.
+/// By how many seconds two clocks may differ before it is reported.
 const CLOCK_TOLERANCE: i64 = 300;
 
 /// The HTTP side of a connection; keeps sockets alive between requests.
@@ -40,16 +40,16 @@ const CLOCK_TOLERANCE: i64 = 300;
 pub(crate) struct Http {
     client: reqwest::Client,
     instance: InstanceUrl,
-    /// What messages call the proxy, if there is one.
+    /// The name of the proxy in messages, if there is one.
     proxy: Option<String>,
     /// Whether there is a client certificate.
     has_identity: bool,
     timeout: Duration,
-    /// Seconds by which the server's clock was ahead of ours when it last said the time.
+    /// By how many seconds the server's clock was ahead of the local one at its last answer.
     clock: AtomicI64,
 }
 
-/// Who a request says it comes from, besides its cookies.
+/// How a request signs in, besides its cookies.
 #[derive(Clone, Copy)]
 pub(crate) enum Authorization<'a> {
     Cookies,
@@ -57,28 +57,29 @@ pub(crate) enum Authorization<'a> {
     Bearer(&'a Secret),
 }
 
-/// What is sent. Its method comes with the word whether it may be sent again: there is no other way to make one.
+/// A request. Each constructor takes the method together with whether it may be repeated; there is no other way to make
+/// one.
 pub(crate) struct Request<'a> {
     method: Method,
     repeat: Repeat,
     url: Url,
-    /// What is asked for, in words for messages: `entity "SalesOrder"`.
+    /// The thing that is asked for, in words for messages: `entity "SalesOrder"`.
     what: &'a str,
     accept: &'static str,
     authorization: Authorization<'a>,
-    /// In place of those that go with every request, where they have the same names.
+    /// Headers that replace those of every request with the same names.
     headers: HeaderMap,
     /// JSON.
     body: Option<String>,
 }
 
 impl<'a> Request<'a> {
-    /// A request that reads: it may be sent again (RFC 9110, 9.2.1).
+    /// A request that reads. It may be repeated (RFC 9110, 9.2.1).
     pub fn get(url: Url, what: &'a str) -> Self {
         Self::new(Method::GET, Repeat::Idempotent, url, what)
     }
 
-    /// A `PUT`. Acumatica takes it for reading and for writing alike, so the caller knows whether it may be sent again.
+    /// A `PUT`. Acumatica uses it for reading and for writing, so the caller says whether it may be repeated.
     pub fn put(repeat: Repeat, url: Url, what: &'a str, json: String) -> Self {
         Self { body: Some(json), ..Self::new(Method::PUT, repeat, url, what) }
     }
@@ -101,7 +102,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The media type that is wanted, in place of JSON.
+    /// The wanted media type, in place of JSON.
     pub fn accept(self, accept: &'static str) -> Self {
         Self { accept, ..self }
     }
@@ -134,8 +135,8 @@ impl Http {
         let builder = reqwest::Client::builder()
             .user_agent(concat!("acumatica_fdw/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)
-            // Ours: no source says that a site sends so many, but proxies add theirs, and some fold them as HTTP allowed
-            // once (RFC 9112, 5.2).
+            // Ours: no source says that a site sends so many, but proxies add theirs, and some fold them, which HTTP
+            // allowed once (RFC 9112, 5.2).
             .http1_max_headers(MAX_HEADERS)
             .http1_allow_obsolete_multiline_headers_in_responses(true)
             // Redirects carry meaning (see `answer::redirect`) and must not leave the origin.
@@ -155,15 +156,15 @@ impl Http {
         })
     }
 
-    /// Sends a request, follows redirects within the origin if it may be sent again, and returns the answer with its
-    /// body unread if it is a success. Cookies of every answer on the way go to `jar`.
+    /// Sends a request, follows redirects within the origin if the request may be repeated, and returns an answer with
+    /// a success status, its body unread. The cookies of every answer go to `jar`.
     ///
-    /// The library sends a request again on its own only where the server had closed the connection before anything of it
-    /// was written.
+    /// The HTTP library repeats a request on its own only if the server had closed the connection before any of it was
+    /// written.
     ///
     /// # Errors
-    /// There is no answer, or it is no success. Of a request that is to be sent once, [`Error::may_be_done`] tells whether
-    /// the server may have acted on it.
+    /// There is no answer, or it is a failure. For a request that must not be repeated, [`Error::may_be_done`] says
+    /// whether the server may have acted on it.
     pub async fn send(&self, jar: &Mutex<CookieJar>, request: Request<'_>) -> Result<Answer> {
         let jar = || lock(jar);
         let Request { method, repeat, mut url, what, accept, authorization, headers, body } = request;
@@ -207,8 +208,8 @@ impl Http {
             if !answer.status.is_success() {
                 let status = answer.status;
                 let failure = self.failure(what, answer).await;
-                // What it refuses it has not done, nor what it says it cannot serve now; a gateway, and a site that fails,
-                // say nothing of that.
+                // A request that the server refuses, or says that it cannot serve now, was not executed. After an
+                // answer of a gateway, or of a site that fails, that is not known.
                 let is_refused = status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE;
                 return Err(if is_refused { failure } else { repeat.broken(failure) });
             }
@@ -283,7 +284,7 @@ impl Http {
         Ok(response)
     }
 
-    /// By how many seconds the server's clock is ahead of ours, if that is worth a word.
+    /// By how many seconds the server's clock is ahead of the local one, if that is more than [`CLOCK_TOLERANCE`].
     pub fn clock_offset(&self) -> Option<i64> {
         Some(self.clock.load(Ordering::Relaxed)).filter(|seconds| seconds.abs() >= CLOCK_TOLERANCE)
     }
@@ -308,10 +309,10 @@ impl Http {
         Error { retry_after, ..failure }
     }
 
-    /// Where an answer to the request of `asked` leads.
+    /// The address that a redirect of the request to `asked` leads to.
     fn redirect_target(&self, what: &str, asked: &Url, headers: &HeaderMap) -> Result<Url> {
         let location = headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        // That an address leads to itself by another origin is said by a site that wants to be asked there.
+        // A site that redirects an address to itself at another origin wants to be asked there.
         let is_here = || asked.join(location).is_ok_and(|link| link.origin() == asked.origin());
         let target = self.instance.resolve_from(asked, location).filter(|url| url != asked || is_here());
         let target = target.filter(|_| !location.is_empty()).ok_or_else(|| {
@@ -325,7 +326,7 @@ impl Http {
         }
     }
 
-    /// Why no answer came at all.
+    /// The error for a request without an answer.
     fn unsent(&self, reason: &reqwest::Error) -> Error {
         let host = self.instance.host();
         let words = chain(reason);
@@ -387,7 +388,7 @@ impl Http {
     }
 }
 
-/// A request that must not be sent again was sent elsewhere by the server.
+/// The error for a redirect of a request that must not be repeated.
 fn not_followed(what: &str, mut target: Url) -> Error {
     target.set_query(None);
     Error::new(ErrorKind::Protocol, format!("the server redirects {what}, which is sent once only"))
@@ -404,8 +405,8 @@ impl<'c> oauth2::AsyncHttpClient<'c> for Http {
     }
 }
 
-/// What is wrong with the head of an answer, by the words of the library that could not read it: trying again brings the
-/// same.
+/// What is wrong with the headers of an answer, by the message of the library that could not read them. Another attempt
+/// would have the same result.
 fn unreadable_head(words: &str) -> Option<&'static str> {
     [
         ("message head is too large", "it has too many headers"),
@@ -428,8 +429,8 @@ mod tests {
     use crate::report::Report;
     use crate::transport::retry::Retry;
 
-    /// Serves one connection for each of the answers, which are sent as they stand; nothing is sent for an empty one. The
-    /// first lines of the requests come by the channel, each with its body.
+    /// Serves one connection for each answer, which is sent as it stands; nothing is sent for an empty one. The channel
+    /// brings the first line of each request with its body.
     fn serve(answers: &[&'static str]) -> (Url, mpsc::Receiver<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let site = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
@@ -460,7 +461,8 @@ mod tests {
     const CUT_OFF: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 20\r\nConnection: close\r\n\r\n[";
     const BROKEN: &str = "";
 
-    /// Sends a request to what [`serve`] serves until it succeeds or is not to be repeated, and says what the server saw.
+    /// Sends a request to what [`serve`] serves until it succeeds or must not be repeated, and returns what the server
+    /// saw.
     fn persist(
         answers: &[&'static str],
         ask: impl Fn(Url) -> Request<'static>,
@@ -538,7 +540,7 @@ mod tests {
             assert!(outcome.is_ok(), "{refusal}");
             assert_eq!(seen, ["post /a {}"; 2], "{refusal}");
         }
-        // A gateway does not know what the server behind it did, nor does anybody after an error.
+        // A gateway does not know what the server behind it did, and after a failure of the site nobody knows.
         for unknown in ["502 Bad Gateway", "504 Gateway Timeout", "500 Internal Server Error"] {
             let (outcome, seen) = persist(&[status(unknown, ""), DONE], once);
             assert!(outcome.unwrap_err().may_be_done, "{unknown}");
@@ -546,7 +548,7 @@ mod tests {
             let (outcome, seen) = persist(&[status(unknown, ""), DONE], |url| Request::get(url, "X"));
             assert!(outcome.is_ok() && seen.len() == 2, "{unknown}");
         }
-        // Nobody listens: nothing was sent.
+        // The connection was refused, so nothing was sent.
         let (site, _) = serve(&[]);
         let instance = InstanceUrl::parse(site.as_str()).unwrap();
         let http =
@@ -577,12 +579,12 @@ mod tests {
             judge("http://erp.example/Site/Frames/Error.aspx?message=API+Login+Limit"),
             Err(ErrorKind::NoSeat)
         );
-        // Nothing is ever sent in the clear.
+        // Nothing is sent in the clear.
         assert_eq!(
             judge("http://erp.example/Site/entity/").as_deref(),
             Ok("https://erp.example/Site/entity/")
         );
-        // That is no way out of a site that only has the other scheme.
+        // A redirect to the other scheme is no way out of a site that has only that scheme.
         assert_eq!(judge("http://erp.example/Site/entity"), Err(ErrorKind::Protocol));
         for other in [
             "https://other.example/Site/Frames/Login.aspx",

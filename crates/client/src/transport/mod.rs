@@ -1,5 +1,5 @@
-//! How one request gets to the server and its answer back: TLS, redirects, cookies, decompression, judgement of failures, and
-//! whether a request may be sent again. It knows no session and no table.
+//! Sends one request to the server and judges the answer: TLS, redirects, cookies, decompression, and whether a request
+//! may be repeated. It knows neither sessions nor tables.
 
 pub(crate) mod answer;
 pub(crate) mod body;

@@ -1,13 +1,13 @@
-//! Web pages in place of an answer: of a firewall, of a proxy, or the site's own. Acumatica answers programs in JSON or
-//! with nothing, so a page is first of all somebody else's, whatever its status says.
+//! Web pages in place of an answer: those of a firewall, of a proxy, or of the site itself. Acumatica answers programs
+//! in JSON or with an empty body, so a page probably comes from something else, whatever its status is.
 
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 
 use crate::error::{Error, ErrorKind};
 
-/// What pages say that ask a visitor to prove to be a person, or that tell a program to go away. Ours: no recording of
-/// an Acumatica site behind one is known; these are the words of the guards that are most in use.
+/// Words of pages that ask a visitor to prove to be a person, or that reject programs. Ours: no recording of an
+/// Acumatica site behind such a guard is known; these are the words of the most common ones.
 const GUARDS: [&str; 26] = [
     // Cloudflare
     "cf-browser-verification",
@@ -43,7 +43,7 @@ const GUARDS: [&str; 26] = [
     "web page blocked",
 ];
 
-/// Whether an answer is a web page, by what it says of itself or by how it begins.
+/// Whether an answer is a web page, by its headers or by its beginning.
 pub(crate) fn is_page(headers: &HeaderMap, body: &str) -> bool {
     let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     declared.to_ascii_lowercase().contains("html") || looks_like_page(body)
@@ -58,21 +58,20 @@ pub(crate) fn looks_like_page(body: &str) -> bool {
         && ["<!doctype html", "<html", "<head", "<title", "<body"].iter().any(|tag| start.contains(tag))
 }
 
-/// What an answer means that is a page, or comes from what stands before the site; `None` if it has to be judged by its
-/// status.
+/// The error for a page, or for an answer of a guard before the site; `None` if its status decides.
 pub(crate) fn judge(what: &str, status: StatusCode, headers: &HeaderMap, body: &str) -> Option<Error> {
-    // What Cloudflare says of a request that it has not passed on.
+    // Headers of a challenge by Cloudflare or AWS WAF: the request was not passed on.
     let challenged = headers.contains_key("cf-mitigated") || headers.contains_key("x-amzn-waf-action");
     let is_page = is_page(headers, body);
     let lower = body.to_ascii_lowercase();
-    // A plain line is what Cloudflare tells to programs.
+    // Cloudflare answers programs with a plain line.
     let in_a_line = body.len() < 80 && lower.trim_start().starts_with("error code: 1");
     let signed = is_page && GUARDS.iter().any(|sign| lower.contains(sign));
     let guarded = challenged
         || match status.as_u16() {
-            // A missing role is told in JSON (docs/acumatica.md section 5).
+            // A missing role is reported in JSON (docs/acumatica.md section 5).
             403 => is_page || in_a_line,
-            // The guard itself says that the site is not there, is down or fails.
+            // With these statuses the guard says that the site is missing, down or failing.
             404 | 500..=502 | 504.. => false,
             _ => signed,
         };
@@ -100,13 +99,13 @@ fn blocked(what: &str, status: StatusCode, body: &str) -> Error {
         )
 }
 
-/// A page that nobody knows.
+/// The error for an unknown page.
 pub(crate) fn stray(what: &str) -> Error {
     Error::new(ErrorKind::Protocol, format!("the server sent a web page instead of {what}"))
         .hint("Check the option \"url\": a proxy, a sign-in page or another site may have answered.")
 }
 
-/// What a page calls itself.
+/// The title of a page.
 pub(crate) fn title(body: &str) -> Option<String> {
     let lower = body.to_ascii_lowercase();
     let start = lower.find("<title")?;
@@ -140,12 +139,12 @@ mod tests {
                 "{status}"
             );
         }
-        // It need not say that it is one.
+        // The headers need not say that it is a page.
         assert_eq!(kind(403, "", &format!("\u{feff}\r\n{CHALLENGE}")), Some(ErrorKind::Blocked));
         let f5 = "<html><head><title>Request Rejected</title></head><body>The requested URL was rejected. Please consult \
                   with your administrator.<br>Your support ID is: 1234</body></html>";
         assert_eq!(kind(200, "text/html", f5), Some(ErrorKind::Blocked));
-        // Any page: what Acumatica refuses it tells in JSON.
+        // Any page: Acumatica reports refusals in JSON.
         assert_eq!(kind(403, "text/html", "<html><body>No.</body></html>"), Some(ErrorKind::Blocked));
         assert_eq!(kind(403, "text/plain; charset=UTF-8", "error code: 1020"), Some(ErrorKind::Blocked));
         assert_eq!(kind(403, "application/json", r#"{"message":"You have insufficient rights"}"#), None);
@@ -158,7 +157,7 @@ mod tests {
         assert_eq!(kind(503, "text/html", down), None);
         let missing = "<!DOCTYPE html><title>404 - File or directory not found.</title>";
         assert_eq!(kind(404, "text/html", missing), None);
-        // A guard that does not reach the site is as good as no site.
+        // A guard that does not reach the site counts as a site that is down.
         let gateway = "<!DOCTYPE html><title>h | 522: Connection timed out</title><p>captcha</p>";
         for status in [500, 502, 504, 522] {
             assert_eq!(kind(status, "text/html", gateway), None, "{status}");

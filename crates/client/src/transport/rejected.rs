@@ -1,11 +1,11 @@
-//! What a server says of a record that it did not accept (status 422, 400): beside the record, beside its fields, and in its
-//! lines.
+//! The messages about a record that a server did not accept (status 422, 400): those of the record, of its fields, and
+//! of its lines.
 
 use serde_json::{Map, Value};
 
-/// More than so many are not read out.
+/// The most messages that are read.
 const MOST: usize = 20;
-/// Objects in objects.
+/// How deep objects may be nested.
 const DEPTH: usize = 5;
 
 /// `{"error":"…","Qty":{"value":…,"error":"…"},"Details":[{…}]}`, as recorded on 2023 R2, and `{"modelState":{"":["…"]}}`
@@ -31,7 +31,7 @@ fn collect(record: &Map<String, Value>, within: &str, depth: usize, told: &mut V
     if depth == 0 || told.len() > MOST {
         return;
     }
-    // What has a value is a field, whose name stands before its error.
+    // An object with a value is a field; its name is put before its error.
     told.extend(error.filter(|text| !text.is_empty()).map(|text| of(within, text)));
     for (name, inner) in record {
         let name = if within.is_empty() { name.clone() } else { format!("{within}/{name}") };

@@ -1,4 +1,4 @@
-//! An answer whose body is still to be read.
+//! An answer whose body has not been read yet.
 
 use std::io;
 use std::time::Duration;
@@ -16,18 +16,18 @@ use crate::transport::page;
 use crate::transport::retry::Repeat;
 use crate::transport::token_answer;
 
-/// How much of an error page is read.
+/// How many bytes of an error page are read.
 const ERROR_BODY_BYTES: usize = 64 * 1024;
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// An answer whose body is still to be read.
+/// An answer whose body has not been read yet.
 pub(crate) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     body: Body,
     timeout: Duration,
     repeat: Repeat,
-    /// What has been looked at already.
+    /// The part of the body that was read to judge it.
     ahead: Option<Bytes>,
 }
 
@@ -49,7 +49,7 @@ impl Answer {
         chunk.map_err(|error| self.repeat.broken(error))
     }
 
-    /// Whether the body is a web page, by its type, or by its beginning where the type does not tell.
+    /// Whether the body is a web page, by its media type, or by its beginning if the type does not decide.
     pub async fn may_be_page(&mut self) -> Result<bool> {
         let declared = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let declared = declared.unwrap_or_default().to_ascii_lowercase();
@@ -105,7 +105,7 @@ impl Answer {
         Ok(bytes)
     }
 
-    /// The body, or what came of it if the connection breaks behind a token that must not be lost.
+    /// The body, or the part before a broken connection if it has a complete token, which must not be lost.
     pub async fn what_comes(mut self, limit: usize) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         loop {
@@ -133,7 +133,7 @@ impl Answer {
         StreamReader::new(Box::pin(chunks))
     }
 
-    /// The beginning of an error's body; what cannot be read is left out.
+    /// The beginning of an error's body; empty if it cannot be read.
     pub async fn beginning(mut self) -> String {
         let mut bytes = Vec::new();
         while bytes.len() < ERROR_BODY_BYTES {
@@ -146,7 +146,7 @@ impl Answer {
     }
 }
 
-/// What a step comes to, unless the server falls silent meanwhile.
+/// The outcome of `step`, unless the server sends nothing for `timeout`.
 pub(crate) async fn within<T>(timeout: Duration, step: impl Future<Output = T>) -> Result<T> {
     tokio::time::timeout(timeout, step).await.map_err(|_| {
         Error::new(ErrorKind::Timeout, format!("the server sent nothing for {} seconds", timeout.as_secs()))

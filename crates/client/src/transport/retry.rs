@@ -1,4 +1,4 @@
-//! Which failures of a read pass by themselves, and how long to wait for that.
+//! Which failures may pass, and how long to wait for that.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
@@ -9,27 +9,28 @@ use crate::report::Report;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Whether a request may be sent again where nobody knows what became of it: after a broken connection, or by a redirect.
+/// Whether a request may be repeated if it is not known whether the server has executed it: after a broken connection,
+/// or by a redirect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
-    /// It changes nothing, or the same however often it is sent (RFC 9110, 9.2.2).
+    /// The request changes nothing, or has the same effect however often it is sent (RFC 9110, 9.2.2).
     Idempotent,
-    /// The server may have done it though no answer says so. It is sent again only if it was surely not done: nothing was
-    /// sent, or the server refused.
+    /// The server may have executed it without an answer. It is repeated only if it certainly was not executed: nothing
+    /// was sent, or the server refused it.
     Once,
 }
 
 impl Repeat {
-    /// A failure after which nobody knows what became of the request.
+    /// The error for a request of which it is not known whether the server has executed it.
     pub fn broken(self, error: Error) -> Error {
         Error { may_be_done: self == Self::Once, ..error }
     }
 }
 
-/// What has been tried since the last progress. What may be done already is not repeated.
+/// The attempts since the last progress. A request that may be executed already is not repeated.
 #[derive(Debug)]
 pub(crate) struct Retry {
-    /// How long one trouble may last.
+    /// For how long attempts may fail in a row.
     budget: Duration,
     since: Option<Instant>,
     attempts: u32,
@@ -42,30 +43,32 @@ impl Retry {
         Self { budget, since: None, attempts: 0, told: false }
     }
 
-    /// There was progress: what comes next is a trouble of its own.
+    /// Records progress: the next failure begins a new series.
     pub fn progress(&mut self) {
         *self = Self::new(self.budget);
     }
 
-    /// Waits before the next attempt: as long as the server says, else longer each time and never all
-    /// clients at once.
+    /// Waits before the next attempt: as long as the server says, else longer each time, by a random part so that
+    /// clients do not come back together.
     ///
     /// # Errors
-    /// `error` itself, if another attempt would meet the same or do the same again, or the budget is used up.
+    /// `error` itself, if another attempt would fail in the same way or execute the request twice, or if the time is
+    /// used up.
     pub async fn pause(&mut self, error: Error, report: &Report) -> Result<()> {
         let most = match error.kind {
             _ if error.may_be_done => 0,
-            // The site restarts, a minute's requests are used up, a seat is taken: all pass with time.
+            // The site restarts, the requests of a minute are used up, or a seat is taken: all of this passes with
+            // time.
             ErrorKind::Unavailable | ErrorKind::Throttled | ErrorKind::NoSeat => u32::MAX,
             ErrorKind::ConnectionLost => 4,
-            // More likely a wrong address than a site that is just being started.
+            // Probably the address is wrong; less likely, the site is starting.
             ErrorKind::Unreachable => 2,
-            // Acumatica says 500 for all: once more, before anything is put down to what was asked.
+            // Acumatica sends 500 for every failure: one more attempt, before the request is blamed.
             _ if error.may_pass => 1,
             _ => 0,
         };
         let since = *self.since.get_or_insert_with(Instant::now);
-        // A server that asks for no pause at all is not taken at its word.
+        // A server that asks for no pause still gets one.
         let pause = error.retry_after.unwrap_or_default().max(backoff(self.attempts));
         if self.attempts >= most || since.elapsed().saturating_add(pause) > self.budget {
             return Err(self.give_up(error, since));
@@ -102,9 +105,9 @@ fn backoff(attempts: u32) -> Duration {
     jitter(FIRST_PAUSE.saturating_mul(1 << attempts.min(16)).min(LONGEST_PAUSE))
 }
 
-/// Between half of a pause and all of it, by chance.
+/// A random duration between half of `longest` and all of it.
 pub(crate) fn jitter(longest: Duration) -> Duration {
-    // The standard library's source of randomness is that of its hash maps.
+    // The standard library's only source of randomness is that of its hash maps.
     let chance = RandomState::new().hash_one(0) as f64 / u64::MAX as f64;
     longest.mul_f64(0.5 + chance / 2.0)
 }

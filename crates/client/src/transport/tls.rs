@@ -1,4 +1,4 @@
-//! Certificates and the proxy: how requests are protected on their way, and what can go wrong there.
+//! Certificates and the proxy of a connection, and the errors of their handshakes.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +29,7 @@ pub(crate) fn configure(mut builder: ClientBuilder, transport: &Transport) -> Re
         builder = builder.tls_danger_accept_invalid_certs(true);
     }
     let Some(proxy) = &transport.proxy else {
-        // What stands in the environment of the server is nobody's wish for this connection.
+        // Proxies of the PostgreSQL server's environment are not meant for this connection.
         return Ok(builder.no_proxy());
     };
     let mut settings = reqwest::Proxy::all(&proxy.url).map_err(|reason| {
@@ -45,7 +45,7 @@ fn read(option: &str, file: &Path) -> Result<Vec<u8>> {
     fs::read(file).map_err(|reason| unfit(option, file, reason.to_string()))
 }
 
-/// Nothing of the file's contents is shown.
+/// The error does not show contents of the file.
 fn unfit(option: &str, file: &Path, reason: String) -> Error {
     Error::new(
         ErrorKind::Definition,
@@ -55,9 +55,9 @@ fn unfit(option: &str, file: &Path, reason: String) -> Error {
     .hint("It must hold PEM, and be readable for the user that runs PostgreSQL.")
 }
 
-/// What a failed handshake means, in rustls's words.
+/// The error for a failed handshake, by the message of rustls.
 pub(crate) fn refusal(host: &str, words: &str, has_identity: bool) -> Option<Error> {
-    // The site's word on our certificate, not ours on the site's.
+    // The alert comes from the site, and is about our certificate.
     if words.contains("received fatal alert") {
         let (message, hint) = if has_identity {
             (

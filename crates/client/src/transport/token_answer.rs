@@ -1,27 +1,27 @@
-//! Answers of the token endpoint as servers and proxies really write them, put into the form of RFC 6749.
+//! Answers of the token endpoint as servers and proxies really write them, converted to the form of RFC 6749.
 //!
-//! A refresh token is dead once it was used, so an answer must not be thrown away for how a number in it is written.
+//! A refresh token can be used once, so an answer must not be lost because of the format of a number in it.
 
 use reqwest::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::transport::page;
 
-/// The error code of an answer of status 4xx that does not say why.
+/// The error code for an answer with status 4xx that gives no reason.
 pub(crate) const UNEXPLAINED: &str = "unexplained";
-/// The same, of one that is a web page: something else than the token endpoint may have answered.
+/// The error code for a web page with status 4xx, which may come from something else than the token endpoint.
 pub(crate) const WEB_PAGE: &str = "web_page";
 
-/// What an answer comes to.
+/// The content of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
     Tokens(Vec<u8>),
     Refusal(Vec<u8>),
-    /// A success that says nothing that we understand.
+    /// A success whose content cannot be read.
     Unreadable,
 }
 
-/// Reads an answer, whatever it calls itself.
+/// Reads an answer, whatever its media type.
 pub(crate) fn read(status: StatusCode, body: &[u8]) -> Reading {
     let members = members(body);
     if let Some(members) = &members {
@@ -42,7 +42,7 @@ pub(crate) fn read(status: StatusCode, body: &[u8]) -> Reading {
     Reading::Refusal(json!({ "error": code, "error_description": words }).to_string().into_bytes())
 }
 
-/// The refresh token in an answer that cannot be read as a whole, if it stands there in full.
+/// The refresh token in an answer that cannot be parsed, if it is complete.
 pub(crate) fn salvaged(body: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(body);
     let at = text.to_ascii_lowercase().find("refresh_token")?;
@@ -50,12 +50,12 @@ pub(crate) fn salvaged(body: &[u8]) -> Option<String> {
     let value = behind.strip_prefix([':', '='])?.trim_start().trim_start_matches('\\');
     let is_of_token = |c: char| c.is_ascii_alphanumeric() || "-._~+/=%".contains(c);
     let value = value.strip_prefix(['"', '\'']).unwrap_or(value);
-    // What ends with the text may have been cut off.
+    // A value at the end of the text may be cut off.
     let end = value.find(|c| !is_of_token(c))?;
     Some(value[..end].to_owned()).filter(|token| !token.is_empty() && token != "null")
 }
 
-/// JSON, or what a form would send; names without case and hyphens.
+/// The members of JSON or of a form; names without case and hyphens.
 fn members(body: &[u8]) -> Option<Map<String, Value>> {
     let text = std::str::from_utf8(body).ok()?.trim_start_matches('\u{feff}').trim();
     let plain = |name: &str| name.replace('-', "_").to_lowercase();
@@ -71,7 +71,7 @@ fn members(body: &[u8]) -> Option<Map<String, Value>> {
 
 fn tokens(members: &Map<String, Value>) -> Option<Value> {
     let text = |name: &str| members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    // There is one kind; a server of another one would say so.
+    // There is one kind; a server with another one would say so.
     let kind = text("token_type").unwrap_or("Bearer");
     let mut tokens = json!({ "access_token": text("access_token")?, "token_type": kind });
     if let Some(token) = text("refresh_token") {
@@ -88,7 +88,7 @@ fn tokens(members: &Map<String, Value>) -> Option<Value> {
 
 fn refusal(members: &Map<String, Value>) -> Option<Value> {
     let error = members.get("error")?;
-    // Some nest it.
+    // Some servers nest it.
     let code = [error, &error["code"], &error["error"]].into_iter().find_map(Value::as_str)?;
     let mut refusal = json!({ "error": code });
     let nested = error["message"].as_str();
@@ -98,7 +98,7 @@ fn refusal(members: &Map<String, Value>) -> Option<Value> {
     Some(refusal)
 }
 
-/// A life in seconds, as a number or as a text that is one.
+/// A lifetime in seconds, as a number or as a text.
 fn seconds(value: &Value) -> Option<u64> {
     let number = match value {
         Value::String(text) => text.trim().parse::<f64>().ok()?,

@@ -1,29 +1,30 @@
-//! What annotations say. They stand in what they are about, or elsewhere with its name as their target.
+//! Annotations. They stand inside the element that they are about, or elsewhere with the name of that element as
+//! target.
 
-/// The annotations that matter.
+/// The annotations that are used.
 #[derive(Clone, Copy)]
 pub(super) enum Term {
     Description,
     OptionalParameter,
     FilterRestrictions,
-    /// Parts of [`Term::FilterRestrictions`].
+    /// Members of the record of [`Term::FilterRestrictions`].
     NonFilterableProperties,
     Filterable,
 }
 
-/// What is said of a type, a set, a property or a parameter.
+/// What the annotations say about a type, a set, a property or a parameter.
 #[derive(Default)]
 pub(super) struct Notes {
     pub title: Option<Box<str>>,
     /// Names of properties.
     pub not_filterable: Vec<Box<str>>,
-    /// Nothing can be filtered by.
+    /// No property can stand in `$filter`.
     pub nothing_filterable: bool,
     pub optional: bool,
 }
 
 impl Notes {
-    /// What is there already counts.
+    /// Adds what the other notes say. What is there already is kept.
     pub(super) fn add(&mut self, other: &Notes) {
         self.title = self.title.take().or_else(|| other.title.clone());
         self.not_filterable.extend(other.not_filterable.iter().cloned());
@@ -32,10 +33,10 @@ impl Notes {
     }
 }
 
-/// The annotation that a document calls so.
+/// The annotation of this name.
 pub(super) fn term(name: &str) -> Option<Term> {
     let (namespace, name) = name.rsplit_once('.')?;
-    // A document can call a vocabulary as it likes, but not with a dot in it.
+    // A document can give a vocabulary any alias that has no dot.
     let is = |vocabulary| namespace == vocabulary || !namespace.contains('.');
     match name {
         "Description" if is("Org.OData.Core.V1") => Some(Term::Description),

@@ -1,4 +1,4 @@
-//! Makes the model of a document that is read to its end.
+//! Makes the model of a document that was read to its end.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,9 +9,10 @@ use super::{Faults, Index, items, malformed, short, shown};
 use crate::catalog::{EntitySet, FieldType, Model, Parameter, Property, Relation};
 use crate::error::Result;
 
-/// Types that derive from each other.
+/// How many types may derive from each other in a row.
 const MAX_BASES: usize = 64;
-/// Names and properties of the sets put together. Types with a common base or set would multiply.
+/// The limit for the names and properties of all sets together, in bytes. Types with a common base, or sets with a
+/// common type, would multiply.
 const MAX_MODEL: usize = 256 << 20;
 
 pub(super) fn model(mut document: Document, wanted: &(dyn Fn(&str) -> bool + Sync)) -> Result<Model> {
@@ -38,7 +39,7 @@ pub(super) fn model(mut document: Document, wanted: &(dyn Fn(&str) -> bool + Syn
     Ok(Model { sets, faults: assembly.faults.0 })
 }
 
-/// Puts the annotations where they belong that stand elsewhere.
+/// Moves annotations that stand elsewhere to the elements that they are about.
 fn apply_annotations(document: &mut Document, types: &Index) {
     let sets: HashMap<Box<str>, usize> =
         document.sets.iter().enumerate().rev().map(|(at, set)| (set.name.clone(), at)).collect();
@@ -46,9 +47,9 @@ fn apply_annotations(document: &mut Document, types: &Index) {
         document.functions.iter().map(|function| function.name.clone()).collect();
     let mut fields: HashMap<(Box<str>, Box<str>), Notes> = HashMap::new();
     for (target, notes) in std::mem::take(&mut document.elsewhere) {
-        // A part is of a type, of a function with its types, or of what holds the sets.
+        // The part belongs to a type, to a function with the types of its parameters, or to the container of the sets.
         let (holder, part) = target.split_once('/').unwrap_or((&target, ""));
-        // With the types of its parameters behind it, which may have brackets, as may the name.
+        // The types of the parameters follow the name in brackets. They may have brackets, and so may the name.
         let function = tails(holder).find_map(|name| {
             let ends = name.rmatch_indices('(').take(8).map(|(at, _)| at);
             std::iter::once(name.len()).chain(ends).find_map(|end| functions.get(&name[..end]))
@@ -79,10 +80,10 @@ struct Assembly<'a> {
     associations: Index,
     /// The first set of each type.
     names: HashMap<usize, &'a str>,
-    /// Types that are told of.
+    /// Types that were reported as unknown.
     unknown: HashSet<&'a str>,
     faults: Faults,
-    /// What the model may yet take up.
+    /// How many bytes the model may still take up.
     budget: usize,
 }
 
@@ -119,7 +120,7 @@ impl<'a> Assembly<'a> {
         self.spend(key.iter().map(|name| name.len() + 24).sum())?;
         set.key = key.iter().map(|name| name.to_string()).collect();
         let mut known = HashSet::new();
-        // What is said of a class holds for what it inherits, too: whether it does on the server is not known.
+        // An annotation of a class is applied to inherited properties, too. Whether the server does so is not known.
         let of_class = group.sets.iter().any(|set| set.notes.nothing_filterable);
         let mut nothing_filterable: Vec<bool> = types()
             .scan(of_class, |nothing, ty| {
@@ -157,7 +158,7 @@ impl<'a> Assembly<'a> {
         Ok(())
     }
 
-    /// A type and what it derives from.
+    /// A type and the types that it derives from.
     fn lineage(&self, ty: usize) -> Vec<usize> {
         let base = |&ty: &usize| self.types.find(self.document.types[ty].base.as_deref()?);
         let mut lineage = vec![ty];
@@ -188,7 +189,7 @@ impl<'a> Assembly<'a> {
         ty
     }
 
-    /// `None` if the document does not say where it leads.
+    /// `None` if the document does not say where the navigation leads.
     fn relation(&mut self, navigation: &'a Navigation) -> Result<Option<Relation>> {
         let (type_name, many, columns) = match &navigation.role {
             Some(role) => {

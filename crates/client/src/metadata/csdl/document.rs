@@ -1,6 +1,6 @@
-//! What is collected of a document, element by element.
+//! Collects what is needed from a document, element by element.
 //!
-//! Elements stand inside each other, so what an open one is about is always the last of its list.
+//! Elements are nested, so the object of an open element is always the last one in its list.
 
 use quick_xml::events::{BytesStart, Event};
 
@@ -9,13 +9,14 @@ use super::{Faults, MAX_NAME, cut, edm, malformed, reader, shown};
 use crate::catalog::FieldType;
 use crate::error::Result;
 
-/// Properties and whatever else is kept.
+/// The limit for properties and all other parts that are kept.
 const MAX_PARTS: usize = 2_000_000;
-/// Types, sets, functions and associations.
+/// The limit for types, sets, functions and associations.
 pub(super) const MAX_HOLDERS: usize = 200_000;
-/// Elements inside each other.
+/// How deep elements may be nested.
 pub(super) const MAX_DEPTH: usize = 200;
-/// What the import of an inquiry with parameters has behind the name of its type (docs/acumatica.md section 3).
+/// The suffix that the import of an inquiry with parameters has behind the name of its type (docs/acumatica.md section
+/// 3).
 pub(super) const FUNCTION: &str = "_WithParameters";
 
 #[derive(Default)]
@@ -24,17 +25,17 @@ pub(super) struct Document {
     pub sets: Vec<Set>,
     pub functions: Vec<Function>,
     pub associations: Vec<Association>,
-    /// Annotations that stand elsewhere than what they are about, with their target.
+    /// Annotations that stand outside of the element that they are about, with the name of that element.
     pub elsewhere: Vec<(Box<str>, Notes)>,
     pub faults: Faults,
-    /// There was an element.
+    /// An element was read.
     begun: bool,
     /// The elements that are open.
     pub open: Vec<Element>,
     namespace: Box<str>,
-    /// Of the element that is [`Element::Text`].
+    /// The text of the open [`Element::Text`].
     text: String,
-    /// What there is so far, in parts.
+    /// The number of parts so far.
     parts: usize,
 }
 
@@ -47,7 +48,7 @@ pub(super) enum Element {
     Property,
     Navigation,
     Association,
-    /// Of the end at this place.
+    /// A property of the end of an association, by the index of the end.
     Role(usize),
     Set,
     Function,
@@ -58,7 +59,7 @@ pub(super) enum Element {
 }
 
 pub(super) struct Type {
-    /// With its namespace.
+    /// The name with its namespace.
     pub name: Box<str>,
     /// What a property of this type holds.
     pub value: FieldType,
@@ -72,7 +73,7 @@ pub(super) struct Type {
 /// A property or a parameter.
 pub(super) struct Field {
     pub name: Box<str>,
-    /// One that OData knows, or else the name.
+    /// The type, if OData defines it, or else its name.
     pub ty: std::result::Result<FieldType, Box<str>>,
     pub nullable: bool,
     pub notes: Notes,
@@ -80,19 +81,19 @@ pub(super) struct Field {
 
 pub(super) struct Navigation {
     pub name: Box<str>,
-    /// A type in v4, an association in v3.
+    /// The target: a type in v4, an association in v3.
     pub to: Box<str>,
-    /// v3.
+    /// In v3, the role of the target in the association.
     pub role: Option<Box<str>>,
-    /// Pairs of a property here and one there; v4.
+    /// In v4, pairs of a property here and one of the target.
     pub columns: Vec<(Box<str>, Box<str>)>,
 }
 
-/// v3.
+/// An association of v3.
 pub(super) struct Association {
-    /// With its namespace.
+    /// The name with its namespace.
     pub name: Box<str>,
-    /// Two.
+    /// The two ends.
     pub ends: Vec<End>,
 }
 
@@ -106,21 +107,21 @@ pub(super) struct End {
 pub(super) struct Set {
     pub name: Box<str>,
     pub type_name: Box<str>,
-    /// It is one object and no list.
+    /// The set is one object, not a list.
     pub singleton: bool,
     pub notes: Notes,
 }
 
 /// A function or the import of one.
 pub(super) struct Function {
-    /// As it is written; that of an import is the one that is called.
+    /// The name as the document writes it; that of an import is the one that requests call.
     pub name: Box<str>,
     pub parameters: Vec<Field>,
     pub returns: Option<Box<str>>,
     pub import: Option<Import>,
 }
 
-/// What an import says. Those of v3 are functions by themselves, and have the parameters inside.
+/// An import of a function. Those of v3 are functions themselves, and hold the parameters.
 #[derive(Default)]
 pub(super) struct Import {
     /// The function that an import of v4 stands for, with its namespace.
@@ -158,8 +159,10 @@ impl Document {
         Ok(())
     }
 
+    /// Checks that the document is complete.
+    ///
     /// # Errors
-    /// This is not the end of a document.
+    /// It ends too early.
     pub(super) fn end(&self) -> Result<()> {
         match self.open.len() {
             _ if !self.begun => Err(malformed("It is not XML.")),
@@ -171,7 +174,7 @@ impl Document {
     fn enter(&mut self, tag: &BytesStart<'_>) -> Result<Element> {
         let name = tag.local_name();
         let name: &str = name.as_ref();
-        // The parser keeps the names of what is open.
+        // The parser keeps the names of open elements in memory.
         if tag.name().as_ref().len() > MAX_NAME {
             return Err(malformed("It has an element with a name of more than 1,000 bytes."));
         }
@@ -258,7 +261,7 @@ impl Document {
             ("Function" | "FunctionImport", _) => {
                 let name = self.name(tag, "Name")?;
                 let is = |value: Option<String>| value.is_some_and(|text| text.trim() == "true");
-                // What belongs to a row or changes something reads no inquiry.
+                // A function that is bound to a row, or that changes something, is not the reading of an inquiry.
                 if is(self.attribute(tag, "IsBound")) || is(self.attribute(tag, "IsSideEffecting")) {
                     return None;
                 }
@@ -305,7 +308,7 @@ impl Document {
                 Some(Element::Annotation(term))
             }
             ("Record" | "Collection", Element::Annotation(_)) => Some(parent),
-            // An annotation of an annotation says nothing.
+            // Annotations of annotations are ignored.
             ("Annotation", Element::Annotation(_)) => None,
             ("Annotation", _) => {
                 let term = term(&self.attribute(tag, "Term")?)?;
@@ -318,7 +321,7 @@ impl Document {
         }
     }
 
-    /// Keeps what the annotation that is open says.
+    /// Stores what the open annotation says.
     fn annotate(&mut self, term: Term, text: &str) {
         let Some(notes) = self.annotated() else { return };
         match (term, text.trim()) {
@@ -330,7 +333,7 @@ impl Document {
         }
     }
 
-    /// What the annotation that is open is about.
+    /// The notes of the element that the open annotation is about.
     fn annotated(&mut self) -> Option<&mut Notes> {
         let is_inside = |element: &&Element| matches!(element, Element::Annotation(_) | Element::Text(_));
         Some(match self.open.iter().rev().find(|element| !is_inside(element))? {
@@ -389,21 +392,21 @@ impl Document {
         None
     }
 
-    /// The name of what is declared, with the namespace.
+    /// The name of a declared element with its namespace.
     fn qualified(&mut self, tag: &BytesStart<'_>) -> Option<Box<str>> {
         let name = self.name(tag, "Name")?;
         Some(format!("{}.{name}", self.namespace).into())
     }
 }
 
-/// What stands before the suffix that the functions of inquiries have.
+/// The part of a function's name before the suffix that functions of inquiries have.
 pub(super) fn before_suffix(function: &str) -> Option<&str> {
     let (name, suffix) = function.split_at_checked(function.len().checked_sub(FUNCTION.len())?)?;
     (!name.is_empty() && suffix.eq_ignore_ascii_case(FUNCTION)).then_some(name)
 }
 
-/// The parts of a name behind its dots, the longest first, and at the very first all of it. The name of an inquiry may
-/// have dots too, so that what is the namespace shows only in what there is.
+/// The name itself, then what follows each of its dots, the longest first. The name of an inquiry may contain dots, so
+/// the namespace can be found only by comparing with the names that exist.
 pub(super) fn tails(name: &str) -> impl Iterator<Item = &str> {
     std::iter::once(name).chain(name.match_indices('.').take(8).map(|(at, _)| &name[at + 1..]))
 }

@@ -1,7 +1,7 @@
-//! OData `$metadata`: what generic inquiries and data access classes are (docs/acumatica.md section 3).
+//! OData `$metadata`: the definitions of generic inquiries and data access classes (docs/acumatica.md section 3).
 //!
-//! The document is read as it arrives ([`reader`]), in two steps: what may matter is collected ([`document`]), since
-//! types come before the sets that use them; then the sets that are wanted are put together ([`assemble`]).
+//! The document is read as it arrives ([`reader`]), in two steps. [`document`] collects everything that may be needed,
+//! since types come before the sets that use them; [`assemble`] makes the sets that are wanted.
 
 mod annotations;
 mod assemble;
@@ -20,17 +20,17 @@ use tokio::io::AsyncBufRead;
 use crate::catalog::{EntitySet, FieldType, Model};
 use crate::error::{Error, ErrorKind, Result};
 
-/// In bytes; no remote name comes near.
+/// The longest name in bytes. No known remote name comes near it.
 const MAX_NAME: usize = 1_000;
 const MAX_FAULTS: usize = 1_000;
 
-/// Reads the document; sets are kept if one of their names, full or short, is `wanted`.
+/// Reads the document. A set is kept if one of its names, full or short, is `wanted`.
 ///
-/// Names may hold what CSDL and even XML forbid (docs/acumatica.md section 3): what cannot be
-/// unescaped is taken as it stands. Entities that a document defines are not expanded.
+/// Names may contain what CSDL and even XML forbid (docs/acumatica.md section 3); text that cannot be unescaped is kept
+/// as it stands. Entities that a document defines are not expanded.
 ///
 /// # Errors
-/// Not OData's XML in UTF-8, larger than any document known, or not to be read to its end.
+/// The document is not OData's XML in UTF-8, is larger than the limits, or breaks off.
 pub(crate) async fn parse(
     document: impl AsyncBufRead + Unpin,
     wanted: &(dyn Fn(&str) -> bool + Sync),
@@ -47,7 +47,7 @@ pub(crate) async fn parse(
     assemble::model(document, wanted)
 }
 
-/// The class of this name, where the set of the name is one of another class: nobody knows which is meant.
+/// The class of this name, if there is also a set of this name for another class: it is not known which one is meant.
 pub(crate) fn rival<'a>(model: &'a Model, name: &str) -> Option<&'a EntitySet> {
     let found = find(model, name)?;
     let is = |set: &&EntitySet| set.class.as_deref().is_some_and(|class| class.eq_ignore_ascii_case(name));
@@ -57,7 +57,7 @@ pub(crate) fn rival<'a>(model: &'a Model, name: &str) -> Option<&'a EntitySet> {
     model.sets.iter().find(is)
 }
 
-/// The set of this name: exactly, else without regard to case.
+/// The set of this name, with the same case if there is one.
 pub(crate) fn find<'a>(model: &'a Model, name: &str) -> Option<&'a EntitySet> {
     let named = |fits: &dyn Fn(&str) -> bool| {
         let by_name = model.sets.iter().find(|set| fits(&set.name));
@@ -93,7 +93,7 @@ fn items(name: &str) -> Option<&str> {
     name.strip_prefix("Collection(")?.strip_suffix(')')
 }
 
-/// A type of OData's own; without `Edm.` as v3 may have it.
+/// A type of OData itself; v3 may leave out `Edm.`.
 fn edm(name: &str) -> Option<FieldType> {
     if items(name).is_some() {
         return Some(FieldType::Json);
@@ -110,7 +110,8 @@ fn edm(name: &str) -> Option<FieldType> {
         "Date" => FieldType::Date,
         "DateTime" | "DateTimeOffset" => FieldType::TimestampTz,
         "TimeOfDay" => FieldType::Time,
-        // Of version 3 and of version 4; both are written as ISO 8601 has them (`PT8H`), which interval reads.
+        // `Time` is of version 3, `Duration` of version 4. Both are written as ISO 8601 durations (`PT8H`), which
+        // interval reads.
         "Time" | "Duration" => FieldType::Interval,
         "Binary" => FieldType::Bytes,
         "Stream" => FieldType::Text,
@@ -121,7 +122,7 @@ fn edm(name: &str) -> Option<FieldType> {
     })
 }
 
-/// What was left out, and why; for people.
+/// What was left out, and why, in words for people.
 #[derive(Default)]
 struct Faults(Vec<String>);
 
@@ -133,7 +134,7 @@ impl Faults {
     }
 }
 
-/// Where what a document declares is in its list, by the name with the namespace and by the name alone.
+/// The index of each declared element in its list, by the name with the namespace and by the name alone.
 struct Index(HashMap<Box<str>, usize>);
 
 impl Index {
@@ -146,7 +147,7 @@ impl Index {
         Self(places)
     }
 
-    /// By the full name, else by the name alone: documents call a namespace by other names too.
+    /// Looks for the full name first, then for the name alone: documents use aliases of namespaces.
     fn find(&self, name: &str) -> Option<usize> {
         let name = items(name).unwrap_or(name);
         self.0.get(name).or_else(|| self.0.get(short(name))).copied()

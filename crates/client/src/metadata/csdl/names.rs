@@ -1,4 +1,4 @@
-//! The sets that there are, with all their names and the parameters that they are read with.
+//! The sets of a document with all their names and parameters.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -6,17 +6,17 @@ use std::collections::{HashMap, HashSet};
 use super::document::{Document, FUNCTION, Field, Function, Set, before_suffix, tails};
 use super::{Faults, Index, items, short, shown};
 
-/// A set that is to be.
+/// A set under construction.
 pub(super) struct Group<'a> {
-    /// The first one is that of the class, else the longest.
+    /// The names of the set: that of the class first, else the longest.
     pub names: Vec<&'a str>,
     /// The class without its namespace, if it is one.
     pub class: Option<&'a str>,
     pub sets: Vec<&'a Set>,
     pub ty: Option<usize>,
-    /// With whether they are required.
+    /// The parameters, and whether they are required.
     pub parameters: Vec<(&'a Field, bool)>,
-    /// What is called with them, if there are any and the name is no other's.
+    /// The function that takes the parameters, if there are any and no other inquiry has a function of this name.
     pub function: Option<String>,
 }
 
@@ -33,12 +33,12 @@ pub(super) fn groups<'a>(
     groups
 }
 
-/// The sets, those joined that are one class under several names: one has the full name of the type, such as
-/// `PX_Objects_SO_SOOrder`, and whatever else is of that type is an alias, which may be named like another class
-/// (docs/acumatica.md section 3). Where none has that name, a long and a short name for the same type are joined.
+/// The sets, with the sets of one class joined to one. One of these has the full name of the type, such as
+/// `PX_Objects_SO_SOOrder`; each other set of the type is an alias, which may have the name of another class
+/// (docs/acumatica.md section 3). If no set has the full name, a long and a short name of one type are joined.
 ///
-/// Two inquiries can have one type, too, since spaces and hyphens are missing in its name: that two sets
-/// have one is not enough.
+/// Two inquiries can have the same type, too, since its name leaves out spaces and hyphens: that two sets have one type
+/// is not enough.
 fn joined<'a>(document: &'a Document, types: &Index) -> Vec<Group<'a>> {
     let mut sets: HashMap<&str, (usize, Option<usize>)> = HashMap::new();
     for (at, set) in document.sets.iter().enumerate() {
@@ -47,7 +47,7 @@ fn joined<'a>(document: &'a Document, types: &Index) -> Vec<Group<'a>> {
     let mut taken = vec![false; document.sets.len()];
     let mut groups = classes(document, &sets, &mut taken);
     let mut order: Vec<(usize, Option<usize>)> = sets.values().copied().collect();
-    // The longest name of a type comes first, and takes in the others.
+    // The set with the longest name of a type comes first, and takes the names of the others.
     order.sort_by_key(|&(at, _)| (Reverse(document.sets[at].name.len()), at));
     for (at, ty) in order {
         if std::mem::replace(&mut taken[at], true) {
@@ -63,7 +63,7 @@ fn joined<'a>(document: &'a Document, types: &Index) -> Vec<Group<'a>> {
     groups.into_iter().map(|(_, group)| group).collect()
 }
 
-/// The classes among the sets, each with all its names, by the place of its first one.
+/// The classes among the sets, each with all its names, by the index of its first set.
 fn classes<'a>(
     document: &'a Document,
     sets: &HashMap<&str, (usize, Option<usize>)>,
@@ -71,7 +71,7 @@ fn classes<'a>(
 ) -> Vec<(Option<usize>, Group<'a>)> {
     let mut all: Vec<(usize, usize)> = sets.values().filter_map(|&(at, ty)| Some((at, ty?))).collect();
     all.sort_unstable();
-    // A setup class is one object; whether a class may have that and a list as well is unknown.
+    // A setup class is one object. Whether a class may have both an object and a list is unknown.
     let key = |at: usize, ty| (ty, document.sets[at].singleton);
     let is_full = |&(at, ty): &(usize, usize)| {
         let (set, class) = (&document.sets[at].name, &document.types[ty].name);
@@ -102,7 +102,7 @@ impl<'a> Group<'a> {
     }
 }
 
-/// Gives the parameters of functions to the sets that they belong to, with the name that is called.
+/// Assigns the parameters and the name of each function to the sets that it belongs to.
 fn add_parameters<'a>(
     groups: &mut Vec<Group<'a>>,
     document: &'a Document,
@@ -123,7 +123,7 @@ fn add_parameters<'a>(
             && let (Some(name), Some(ty)) = (before_suffix(&call.import.name), ty)
             && !places.by_type.contains_key(&ty)
         {
-            // An inquiry without a set: there is only the call.
+            // An inquiry without a set can only be called.
             let (names, sets) = (vec![name], Vec::new());
             let (class, parameters, function) = (None, Vec::new(), None);
             let group = Group { names, class, sets, ty: Some(ty), parameters, function };
@@ -146,7 +146,7 @@ fn add_parameters<'a>(
     leave_out_shared(groups, faults);
 }
 
-/// A name that stands for the functions of two inquiries calls one of them, and nobody knows which.
+/// Leaves out a name that belongs to the functions of two inquiries, since it is not known which one it calls.
 fn leave_out_shared(groups: &mut [Group<'_>], faults: &mut Faults) {
     let mut uses: HashMap<String, usize> = HashMap::new();
     for name in groups.iter().filter_map(|group| group.function.as_ref()) {
@@ -164,14 +164,14 @@ fn leave_out_shared(groups: &mut [Group<'_>], faults: &mut Faults) {
     }
 }
 
-/// What can be called, and the functions that it stands for.
+/// A name that can be called, and the functions that it stands for.
 struct Call<'a> {
     import: &'a Function,
     overloads: Vec<&'a Function>,
 }
 
 impl Call<'_> {
-    /// What is called. A function that nothing imports can only be called by the name that others have.
+    /// The name that requests call. A function without an import can only be called by its own name.
     fn name(&self) -> String {
         let Function { name, returns, import, .. } = self.import;
         match (import, before_suffix(name), returns.as_deref()) {
@@ -181,7 +181,7 @@ impl Call<'_> {
     }
 }
 
-/// What can be called, what has the usual suffix first; each function once.
+/// The calls, those with the usual suffix first; each function once.
 fn calls(document: &Document) -> Vec<Call<'_>> {
     let mut functions: HashMap<&str, Vec<&Function>> = HashMap::new();
     for function in document.functions.iter().filter(|function| function.import.is_none()) {
@@ -211,7 +211,7 @@ fn calls(document: &Document) -> Vec<Call<'_>> {
     calls
 }
 
-/// Where sets are in the list of groups.
+/// Finds groups by the names of their sets.
 struct Places<'a> {
     by_name: HashMap<&'a str, usize>,
     /// Without regard to case.
@@ -241,8 +241,8 @@ impl<'a> Places<'a> {
         self.by_name.get(name).or_else(|| self.by_loose_name.get(&name.to_lowercase())).copied()
     }
 
-    /// The groups that a call may be about: the set that it names, else the one that it is named after, which is also
-    /// what the function of an inquiry is; else all sets of the type that it is named after.
+    /// The groups that a call may belong to: the set that it names; else the set that has its name; else all sets of
+    /// the type that has its name.
     fn of(&self, call: &Call<'_>, ty: Option<(usize, &str)>) -> Vec<usize> {
         let Function { name, import, .. } = call.import;
         let set = import.as_ref().and_then(|import| import.set.as_deref());
@@ -260,7 +260,7 @@ impl<'a> Places<'a> {
     }
 }
 
-/// The parameters of functions that differ in nothing else; required is what all of them require.
+/// The parameters of overloads. A parameter is required if all overloads require it.
 fn parameters<'a>(overloads: &[&'a Function]) -> Vec<(&'a Field, bool)> {
     let mut parameters: Vec<(&Field, usize)> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
@@ -274,7 +274,7 @@ fn parameters<'a>(overloads: &[&'a Function]) -> Vec<(&'a Field, bool)> {
     parameters.into_iter().map(|(parameter, count)| (parameter, count >= overloads.len())).collect()
 }
 
-/// Adds what is behind the last `_` or `.` of a name, unless that says more than one set.
+/// Adds what follows the last `_` or `.` of a name as a short name, unless several sets would have it.
 fn add_short_names(groups: &mut [Group<'_>]) {
     let short = |name| tails_of(name).next().filter(|tail| tail.starts_with(char::is_alphabetic));
     let mut uses: HashMap<String, usize> = HashMap::new();
@@ -290,7 +290,7 @@ fn add_short_names(groups: &mut [Group<'_>]) {
     }
 }
 
-/// What is behind the last few `_` and `.` of a name, the longest at the end.
+/// What follows the last `_` or `.` of a name, then the one before it, and so on: the longest comes last.
 fn tails_of(name: &str) -> impl Iterator<Item = &str> {
     name.rmatch_indices(['_', '.']).take(8).map(|(at, _)| &name[at + 1..])
 }

@@ -1,4 +1,4 @@
-//! The XML of the document, event by event, and never more of it in memory than one event of a bounded length.
+//! Reads the XML of the document event by event. No more than one event, of limited length, is in memory.
 
 use quick_xml::escape::{EscapeError, resolve_predefined_entity};
 use quick_xml::events::{BytesRef, BytesStart, Event};
@@ -8,9 +8,9 @@ use tokio::io::{AsyncBufRead, AsyncReadExt, Take};
 use super::{Faults, malformed, shown};
 use crate::error::{Error, Result};
 
-/// Ten times the largest document known.
+/// The largest document in bytes: ten times the largest one known.
 const MAX_DOCUMENT: u64 = 256 << 20;
-/// A tag, a text or a comment.
+/// The largest tag, text or comment in bytes.
 pub(super) const MAX_EVENT: u64 = 1 << 20;
 
 pub(super) struct Source<R> {
@@ -49,7 +49,7 @@ impl<R: AsyncBufRead + Unpin> Source<R> {
     }
 }
 
-/// A document that could not be read to its end: the connection says why, if it was that.
+/// The error for a document that breaks off. If the connection broke, that error is used.
 fn unread(reason: quick_xml::Error) -> Error {
     let cause = match &reason {
         quick_xml::Error::Io(io) => io.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).cloned(),
@@ -58,7 +58,7 @@ fn unread(reason: quick_xml::Error) -> Error {
     cause.unwrap_or_else(|| malformed(reason))
 }
 
-/// The value of an attribute; as it stands if it cannot be unescaped.
+/// The value of an attribute, as it stands if it cannot be unescaped.
 pub(super) fn attribute(tag: &BytesStart<'_>, name: &str, faults: &mut Faults) -> Option<String> {
     let mut attributes = tag.attributes();
     attributes.with_checks(false);

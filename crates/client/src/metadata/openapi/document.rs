@@ -1,4 +1,4 @@
-//! Where a definition has its parts: the schemas, and what the requests of each entity bring and take.
+//! The parts of a definition: the schemas, and the bodies and answers of the requests for each entity.
 
 use std::collections::HashMap;
 
@@ -45,7 +45,7 @@ pub(super) struct Tag {
 
 impl Member for Answer {}
 impl Member for Path {
-    /// The paths of one segment are those of entities.
+    /// Paths of one segment are those of entities.
     fn name(path: &str) -> Option<&str> {
         path.strip_prefix('/').filter(|name| !name.is_empty() && !name.contains(['/', '{']))
     }
@@ -63,7 +63,7 @@ struct Operation {
     /// OpenAPI 3.
     #[serde(rename = "requestBody")]
     body: Option<Answer>,
-    /// Swagger 2.0 has the body here.
+    /// The body in Swagger 2.0.
     parameters: Option<Vec<Answer>>,
 }
 
@@ -72,7 +72,7 @@ struct Operation {
 #[serde(from = "AnswerText")]
 pub(super) struct Answer(Option<Type>);
 
-/// The name of a schema, or of the answer elsewhere that tells.
+/// The name of a schema, or of a response that is defined elsewhere.
 enum Type {
     Record(Box<str>),
     Answer(Box<str>),
@@ -82,7 +82,7 @@ enum Type {
 struct AnswerText {
     #[serde(rename = "$ref")]
     reference: Option<String>,
-    /// Swagger 2.0, and of a media type in OpenAPI 3.
+    /// In Swagger 2.0, and in a media type of OpenAPI 3.
     schema: Option<Shape>,
     /// OpenAPI 3, by media type.
     content: Option<Named<Answer>>,
@@ -109,7 +109,8 @@ fn record(shape: Shape) -> Option<Type> {
 }
 
 impl Path {
-    /// Names of schemas that the records of the entity may have: of its list, of what is put, and of the answer to it.
+    /// Names of schemas that the records of the entity may have: in its list, in the body of its PUT, and in the answer
+    /// to that.
     pub(super) fn types<'a>(
         &'a self,
         answers: &'a HashMap<Box<str>, Answer>,

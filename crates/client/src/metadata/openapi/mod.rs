@@ -1,8 +1,8 @@
 //! The definition of a contract endpoint: `GET /entity/{Endpoint}/{Version}/swagger.json`.
 //!
 //! Swagger 2.0 and OpenAPI 3 hold the same schemas in different places ([`document`]). Each schema is reduced to a
-//! [`shape`] while it is read, so that a document of megabytes takes up little more than its names; then the entities
-//! are found, and what their members hold ([`schemas`]).
+//! [`shape`] while it is read, so that the memory for a document of megabytes is little more than its names.
+//! [`schemas`] then finds the entities and the types of their members.
 
 mod document;
 mod named;
@@ -19,14 +19,14 @@ use percent_encoding::percent_decode_str;
 use crate::catalog::{Contract, Entity, FieldType};
 use crate::error::{Error, ErrorKind, Result};
 
-/// In bytes; no remote name comes near.
+/// The longest name in bytes. No known remote name comes near it.
 const MAX_NAME: usize = 1_000;
 
 /// Reads the definition of an endpoint.
 ///
 /// # Errors
-/// Not JSON in UTF-8, without entities, or so entangled that it would take up much more memory than
-/// the document.
+/// The document is not JSON in UTF-8, has no entities, or its schemas include each other so often that the types would
+/// need much more memory than the document.
 pub(crate) fn parse(document: &[u8]) -> Result<Contract> {
     let text = document.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(document);
     let document: document::Document = serde_json::from_slice(text).map_err(malformed)?;
@@ -58,7 +58,7 @@ pub(crate) fn parse(document: &[u8]) -> Result<Contract> {
     Ok(Contract { number, entities, types })
 }
 
-/// What a wrapper holds by the first word of its name: `Decimal` of `DecimalValue` and of
+/// The type of a wrapper's value by the first word of the wrapper's name: `Decimal` of `DecimalValue` and of
 /// `CustomDecimalField` (docs/acumatica.md section 2). Case does not matter.
 pub(crate) fn simple_type(word: &str) -> Option<FieldType> {
     const WORDS: [(&str, FieldType); 11] = [

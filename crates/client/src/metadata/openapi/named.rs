@@ -1,4 +1,4 @@
-//! The members of an object of JSON, as far as they are kept.
+//! The members of a JSON object that are kept.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,4 +1,4 @@
-//! Which schemas are records, and what their members hold.
+//! Finds the schemas that are records, and the types of their members.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,9 +8,9 @@ use super::{malformed, simple_type};
 use crate::catalog::{Entity, FieldType, Member, MemberType};
 use crate::error::Result;
 
-/// References that lead to a reference, and records that derive from each other.
+/// The limit for references to references, and for records that derive from each other in a row.
 const MAX_HOPS: usize = 8;
-/// What every record derives from.
+/// The schema that every record derives from.
 const ROOT: &str = "Entity";
 /// Members of every record that are no fields (docs/acumatica.md section 2). Case matters: `ID` is a field.
 const SYSTEM: [&str; 8] =
@@ -20,7 +20,7 @@ pub(super) struct Schemas<'a> {
     shapes: &'a HashMap<Box<str>, Shape>,
     /// Names of the schemas that derive from [`ROOT`].
     records: HashSet<&'a str>,
-    /// What may yet be looked at and built. Schemas that include each other crosswise would multiply.
+    /// How many schemas may still be visited and built. Schemas that include each other crosswise would multiply.
     budget: usize,
 }
 
@@ -36,7 +36,7 @@ impl<'a> Schemas<'a> {
         Ok(())
     }
 
-    /// The type of an entity's records: one that its path tells, else the type of the same name.
+    /// The type of an entity's records: the one that its path names, else the type of the same name.
     pub(super) fn entity_type(
         &mut self,
         name: &str,
@@ -51,7 +51,7 @@ impl<'a> Schemas<'a> {
         Ok(None)
     }
 
-    /// All records, and all types that entities and records lead to.
+    /// All records, and all types that entities and records refer to.
     pub(super) fn types(&mut self, entities: &[Entity]) -> Result<HashMap<String, Vec<Member>>> {
         let mut types = HashMap::new();
         let mut waiting: Vec<String> = self.records.iter().map(|&name| name.to_owned()).collect();
@@ -88,7 +88,7 @@ impl<'a> Schemas<'a> {
         Ok(members)
     }
 
-    /// The members of a schema with those that it includes, each name once; the last one counts.
+    /// The members of a schema, with those of the schemas that it includes. Each name comes once; the last one counts.
     fn members_of(&mut self, name: &str) -> Result<Vec<(&'a str, &'a Shape)>> {
         let (mut included, mut seen) = (Vec::new(), HashSet::new());
         let mut waiting: Vec<&'a Shape> = self.shapes.get(name).into_iter().collect();
@@ -151,7 +151,7 @@ impl<'a> Schemas<'a> {
             Shape::Value(FieldType::Json) => None,
             Shape::Value(ty) => Some(*ty),
             Shape::Ref(name) => self.wrapped(self.shapes.get(name)?, hops.checked_sub(1)?),
-            // Several of what a drop-down offers.
+            // The values of a drop-down of several.
             Shape::Array(items) => match self.wrapped(items, hops.checked_sub(1)?)? {
                 FieldType::Choice | FieldType::IntChoice => Some(FieldType::Choices),
                 _ => None,

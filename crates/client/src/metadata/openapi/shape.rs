@@ -1,4 +1,4 @@
-//! A schema, as far as it matters here.
+//! A schema, reduced to what is needed.
 
 use std::fmt;
 
@@ -11,14 +11,14 @@ use super::{MAX_NAME, cut, unescape};
 use crate::catalog::FieldType;
 
 pub(super) enum Shape {
-    /// It says nothing of its own.
+    /// The schema says nothing itself.
     Empty,
     Value(FieldType),
     /// A schema of the same document, by name.
     Ref(Box<str>),
     Array(Box<Shape>),
     Object(Box<Object>),
-    /// What we do not know, by the name it has there.
+    /// A type that is not known here, by its name in the document.
     Other(Box<str>),
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Object {
 impl Member for Shape {}
 
 impl Shape {
-    /// The schemas whose members it has too.
+    /// The schemas whose members it includes.
     pub(super) fn bases(&self) -> &[Box<str>] {
         match self {
             Self::Ref(name) => std::slice::from_ref(name),
@@ -81,7 +81,7 @@ impl TypeKeyword {
         };
         let mut names = names.iter().filter(|name| *name != "null");
         let name = names.next()?;
-        // More than one: none that a column has.
+        // A column cannot have more than one type.
         Some(if names.next().is_none() { name } else { "(several)" })
     }
 }
@@ -103,7 +103,7 @@ impl From<Keywords> for Shape {
         }
         parts.retain(|part| !matches!(part, Self::Empty));
         if parts.len() > 1 {
-            // `{"type": "object"}` next to what tells more.
+            // `{"type": "object"}` beside parts that say more.
             parts.retain(|part| !matches!(part, Self::Value(FieldType::Json)));
         }
         if members.is_empty() && parts.len() == 1 {
@@ -147,7 +147,7 @@ fn scalar(kind: &str, format: Option<&str>) -> Option<FieldType> {
         ("integer", "int16") => FieldType::Int2,
         ("integer", "int32") => FieldType::Int4,
         ("integer", _) => FieldType::Int8,
-        // Definitions say "double" of decimals, too.
+        // Definitions write "double" for decimals, too.
         ("number", _) => FieldType::Numeric,
         _ => return None,
     })
@@ -171,7 +171,7 @@ impl<'de> Deserialize<'de> for Shape {
                 f.write_str("a schema")
             }
 
-            /// A schema that everything or nothing fits.
+            /// A boolean schema: everything or nothing fits it.
             fn visit_bool<E>(self, _: bool) -> Result<Shape, E> {
                 Ok(Shape::Empty)
             }

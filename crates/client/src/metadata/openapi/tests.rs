@@ -123,7 +123,7 @@ fn issue_2_7_drop_downs_are_schemas_of_their_own() {
     assert_eq!(of("StringSingleSelectValue"), MemberType::Value(FieldType::Choice));
     assert_eq!(of("IntSingleSelectValue"), MemberType::Value(FieldType::IntChoice));
     assert_eq!(of("StringMultiSelectValue"), MemberType::Value(FieldType::Choices));
-    // What a record can be moved to by an action is no field of it.
+    // Actions of a record's workflow are no field.
     let actions = r#""M":{"type":"string"},"_workflowActions":{"type":"object","additionalProperties":{"type":"string"}}"#;
     let contract = parse(order(actions, "").as_bytes()).unwrap();
     assert!(contract.types.values().flatten().all(|member| member.name != "_workflowActions"));
@@ -134,7 +134,7 @@ fn records_and_lists_of_them() {
     let (line, note) = (|| "Line".to_owned(), || "Note".to_owned());
     let (to_line, to_note) = (reference("Line"), reference("Note"));
     assert_eq!(member(&to_line), MemberType::Linked(line()));
-    // It derives from nothing, but has members.
+    // It derives from no schema, but has members.
     assert_eq!(member(&to_note), MemberType::Linked(note()));
     assert_eq!(member(&format!(r#"{{"type":"array","items":{to_line}}}"#)), MemberType::List(line()));
     let nullable = format!(r#"{{"type":"array","nullable":true,"items":{{"allOf":[{to_note}]}}}}"#);

@@ -1,4 +1,4 @@
-//! One answer of a list: its rows are decoded, and told from those that are known, as they arrive.
+//! Reads one answer of a list: decodes its rows as they arrive, and drops those that are known.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
@@ -20,8 +20,8 @@ use crate::transport::http::Request;
 use crate::transport::retry::Repeat;
 
 impl ListScan<'_, '_> {
-    /// One answer. A failure that passes is waited for where the scan can go on behind the rows it has
-    /// had: in pages of our own anywhere, in those of the server before their first row.
+    /// Reads one answer. If a failure may pass, it waits, provided that the scan can go on behind the rows it has: in
+    /// pages by position anywhere, in those of the server only before their first row.
     pub(super) async fn page(
         &mut self,
         listing: &Listing,
@@ -41,18 +41,18 @@ impl ListScan<'_, '_> {
         let lease = self.lease.take();
         let end = match end {
             Err(error) if page.is_some() || self.position == begin => {
-                // A pause must not keep back the rows that are there.
+                // Rows that have arrived are delivered before the pause.
                 if listing.more.is_empty() && self.is_settled(listing) {
                     self.hand_over();
                 }
                 match lease {
                     Some(lease) => self.access.recover(lease, error).await?,
-                    // Given back in the middle of the answer, which has broken since.
+                    // The lease was given back in the middle of the answer, and the answer broke after that.
                     None => self.access.pause(error).await?,
                 }
                 PageEnd::Broken
             }
-            // What follows asks for a session of its own, and this one may be the only one.
+            // The next request takes a session of its own, and this one may be the only one.
             end => {
                 drop(lease);
                 end?
@@ -67,7 +67,7 @@ impl ListScan<'_, '_> {
         Ok(end)
     }
 
-    /// `position` follows row by row, so that it is right wherever the answer breaks.
+    /// Counts `position` row by row, so that it is right wherever the answer breaks.
     async fn answer(&mut self, listing: &Listing, url: &Url, page: Option<Page>) -> Result<PageEnd> {
         let stats = &self.shared.stats;
         Counters::add(&stats.requests, 1);
@@ -76,7 +76,7 @@ impl ListScan<'_, '_> {
             return Err(Error::new(ErrorKind::Internal, "a request needs a session"));
         };
         let request = match &listing.body {
-            // An inquiry form is asked by PUT, which saves nothing (docs/acumatica.md section 2).
+            // An inquiry form is called by PUT, which saves nothing (docs/acumatica.md section 2).
             Some(body) => Request::put(Repeat::Idempotent, url.clone(), self.what, body.clone()),
             None => Request::get(url.clone(), self.what),
         };
@@ -90,8 +90,8 @@ impl ListScan<'_, '_> {
             let chunk = chunk.as_ref();
             Counters::add(&stats.bytes, chunk.len() as u64);
             splitter.push(chunk);
-            // Whether a declared key tells rows apart shows on the first page. If it does not, all are read again, which
-            // rows that were handed over by their key alone would not allow.
+            // The first page shows whether the declared key is unique. If it is not, all rows are read again, which
+            // would not be possible if rows had been delivered by their key alone.
             let may_hand_over = |scan: &Self| {
                 let waits =
                     page.is_some() && listing.content == Content::Unneeded && !scan.continuity.has_begun();
@@ -109,9 +109,9 @@ impl ListScan<'_, '_> {
                 if let Err(error) = self.decoder.decode(row, &mut self.batch) {
                     return Err(unfit(self.request, row, self.position, error));
                 }
-                // Every row has its key, and OData writes even those fields that have no value.
+                // Every row has its key, and OData writes fields without a value, too.
                 let is_row = match listing.identity.is_empty() {
-                    // What a form shows of its parameters is checked below.
+                    // The parameters that a form shows are checked below.
                     true => {
                         self.decoder.has_hit()
                             || listing.body.is_some() && self.values.iter().any(Option::is_some)
@@ -178,7 +178,7 @@ impl ListScan<'_, '_> {
                 // The consumer may itself wait for the session, or not come back for hours.
                 self.lease = None;
                 if page.is_some() {
-                    // No answer is kept waiting in a session that others use.
+                    // An answer must not occupy a session that others use.
                     drop(answer);
                     self.shared.room().await;
                     return Ok(PageEnd::Broken);
@@ -187,14 +187,14 @@ impl ListScan<'_, '_> {
             }
         }
         let envelope = splitter.finish().map_err(|error| misshapen(self.what, error))?;
-        // The rows that the page was to begin with are gone.
+        // The rows that the page had to begin with are gone.
         if self.continuity.awaits_known() && envelope.next_link.is_none() {
             return Ok(PageEnd::Gap);
         }
         Ok(PageEnd::Done { next_link: envelope.next_link })
     }
 
-    /// What the row says, where that is needed.
+    /// The hash of the row's content, if it is needed.
     fn content_of(&self, listing: &Listing, row: &[u8]) -> Option<u64> {
         let mut hasher = DefaultHasher::new();
         match listing.content {
@@ -206,17 +206,17 @@ impl ListScan<'_, '_> {
         Some(hasher.finish())
     }
 
-    /// Whether another portion has brought the row, which the decoder has read just now.
+    /// Whether another portion has brought the row that the decoder has just read.
     ///
     /// # Errors
-    /// Nothing tells it from another row.
+    /// The row cannot be distinguished from another one.
     fn is_elsewhere(&mut self, listing: &Listing, row: &[u8], content: Option<u64>) -> Result<bool> {
         let Some(Elsewhere { portions, portion }) = &mut self.elsewhere else { return Ok(false) };
         let Some(identity) = self.decoder.identity() else { return Err(continuity::no_identity()) };
         if listing.content == Content::OfRecord {
             return portions.judge_record(*portion, identity, content.unwrap_or_default());
         }
-        // The key of a record is its own, but that of an inquiry or class is what its table says.
+        // The key of a record is unique; that of an inquiry or class is declared by the table.
         let content = content.unwrap_or_else(|| match self.request.target.surface {
             Surface::Rest => 0,
             _ => {
@@ -228,8 +228,8 @@ impl ListScan<'_, '_> {
         portions.judge(*portion, identity, content, listing.content == Content::OfRow)
     }
 
-    /// Hands over rows in the middle of an answer. A field that is still to be asked about is asked about behind the page;
-    /// what comes in one piece is asked for again then, unless rows were handed over already.
+    /// Delivers rows in the middle of an answer, unless a field is still to be looked up. That is done after the page.
+    /// An answer in one piece is then requested again, unless rows were delivered already.
     fn hand_over_settled(&mut self, listing: &Listing, in_one_piece: bool) -> Result<()> {
         if self.is_settled(listing) || self.shared.has_begun() {
             self.hand_over();
@@ -240,7 +240,7 @@ impl ListScan<'_, '_> {
     }
 }
 
-/// Whether a row was given before all was read again, as often as it comes.
+/// Whether a row was delivered before all rows were read again. Each delivered row is recognised once.
 fn known_before(again: &mut HashMap<u64, u32>, content: Option<u64>) -> Verdict {
     let Some(content) = content else { return Verdict::New };
     let Some(left) = again.get_mut(&content) else { return Verdict::New };

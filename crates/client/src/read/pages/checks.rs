@@ -1,4 +1,4 @@
-//! What is looked at once rows have come, or none: whether their fields are there, and whether there are none at all.
+//! Checks after rows have arrived, or none: whether the fields are there, and whether an empty list is right.
 
 use acumatica_pushdown::Dialect;
 
@@ -13,9 +13,9 @@ use crate::read::witness;
 use crate::request::Surface;
 
 impl ListScan<'_, '_> {
-    /// A field that no row so far has is NULL if the definition knows it, as one of a feature that is switched off:
+    /// A field that no row so far has is NULL if the definition has it, as a field of a feature that is switched off:
     /// REST sends `{}` and OData `null` for a field without value (docs/acumatica.md section 2). To be called while no
-    /// session is in use: the definition may have to be asked for.
+    /// session is in use, since the definition may have to be requested.
     pub async fn check_fields(&mut self, listing: &Listing) -> Result<()> {
         if self.position == self.request.offset || self.is_settled(listing) {
             return Ok(());
@@ -30,7 +30,7 @@ impl ListScan<'_, '_> {
         Ok(())
     }
 
-    /// Fields that no row had before may be there by now.
+    /// Removes fields from the memory that rows have by now.
     pub fn tell_what_is_there(&self) {
         let vouched = &self.request.findings.vouched;
         if vouched.is_empty() || !self.decoder.has_met_all() {
@@ -42,14 +42,14 @@ impl ListScan<'_, '_> {
         self.site.learnt.forget(Topic::Absent, &learnt::place(&self.request.target), &paths);
     }
 
-    /// The columns whose field was to be in each row, and is in none so far.
+    /// The columns whose field every row should have, and no row so far has.
     pub(super) fn missing(&self, listing: &Listing) -> Vec<usize> {
         let unknown = |index: &usize| listing.expected.contains(index) && !self.vouched.contains(index);
         self.decoder.never_met().filter(unknown).collect()
     }
 
-    /// Whether nothing is missing in the rows so far. Until then none is handed over, so that a field that is written
-    /// otherwise can be looked up and all be read again.
+    /// Whether no field is missing in the rows so far. Until then no row is delivered, so that the field can be looked
+    /// up and all rows be read again.
     pub(super) fn is_settled(&mut self, listing: &Listing) -> bool {
         if self.settled {
             return true;
@@ -59,8 +59,7 @@ impl ListScan<'_, '_> {
         complete
     }
 
-    /// An inquiry with parameters answers without rows or error when none are given: that must not pass
-    /// for an empty one.
+    /// Checks an empty list: an inquiry without its parameters answers without rows and without an error.
     pub async fn check_empty(&mut self, listing: &Listing, dialect: Dialect) -> Result<()> {
         let target = &self.request.target;
         if self.rows > 0 {
@@ -71,7 +70,7 @@ impl ListScan<'_, '_> {
         }
         if target.surface == Surface::Rest && self.position == self.request.offset {
             check_none(self.request, listing, self.access, &self.shared.stats).await?;
-            // Where another portion of the same list of values has rows, the server knows the condition.
+            // If another portion of the same list of values has rows, the server applies the condition.
             let believed = self.elsewhere.as_ref().is_some_and(|elsewhere| elsewhere.portions.has_rows());
             return match believed {
                 true => Ok(()),
@@ -84,7 +83,7 @@ impl ListScan<'_, '_> {
         if !self.request.parameters.is_empty() {
             return parameters::check_empty(self.request, self.values);
         }
-        // Where there are definitions, they have said so before; where there are none, that must not pass in silence.
+        // If there are definitions, they were checked before. If not, the user is told.
         let site = self.site;
         if site.learnt.get(Topic::Definition, &learnt::place(target), Topic::ALL).is_some() {
             return Ok(());
@@ -98,7 +97,7 @@ impl ListScan<'_, '_> {
         Ok(())
     }
 
-    /// Notes what has been learnt of ids once a list has been read.
+    /// Records what the list has shown about ids.
     pub fn end_portion(&mut self) {
         let ids_stay = self.continuity.ids_stay();
         if let Some(elsewhere) = self.elsewhere.as_mut().filter(|_| self.rows > 0) {

@@ -1,6 +1,6 @@
-//! One list of a scan: page after page, each split into rows and decoded as it arrives.
+//! Reads one list of a scan page by page.
 //!
-//! Here stands which page is asked for next; [`arrival`] reads one answer, [`checks`] looks at what there was.
+//! This file chooses the next page; [`arrival`] reads one answer, [`checks`] checks what arrived.
 
 mod arrival;
 mod checks;
@@ -26,21 +26,21 @@ use crate::request::ScanRequest;
 use crate::session::access::Access;
 use crate::session::lease::Lease;
 
-/// A batch is handed over when it is this large, or when the consumer has nothing else to do.
+/// A batch is delivered when it has this many bytes, or when the consumer waits.
 const BATCH_BYTES: usize = 64 * 1024;
-/// A page is asked for in as many rows as decode to about this much, whatever `page_size` allows: two
-/// pages are in memory at a time.
+/// A page has as many rows as decode to about this many bytes, at most `page_size`. Two pages are in memory at a time.
 const PAGE_BYTES: u64 = 8 * 1024 * 1024;
-/// A page that turns out this large is left, and the scan goes on behind it with a smaller one.
+/// A page that becomes this large is abandoned, and the scan goes on behind its rows with a smaller one.
 const OVERSIZED_PAGE: u64 = 4 * PAGE_BYTES;
-/// How much further back a page begins each time rows were found to be missing.
+/// By which factor a page begins further back each time rows were missing.
 const STEP_BACK: u64 = 16;
-/// It begins no more than so many pages further back, as large as the server sends them: each is a request.
+/// By how many pages it begins further back at most, in the size that the server sends: each takes a request.
 const STEP_BACK_PAGES: u64 = 8;
-/// Rows that each page begins further back where rows are gone before it time and again, so that this takes no requests.
+/// How many rows each page overlaps at most if rows before it disappear again and again, so that this takes no further
+/// requests.
 const LONGEST_OVERLAP: u64 = 64;
 
-/// What a server does that does not begin pages where `$skip` says, and how that was seen.
+/// How a server fails to begin pages where `$skip` says, and how that was detected.
 const IGNORED: (&str, &str) =
     ("ignores $skip in the list", "Each page begins with the first row of all, whatever is to be skipped.");
 const NOTHING: (&str, &str) =
@@ -50,17 +50,17 @@ const ELSEWHERE: (&str, &str) = (
     "Time and again a page did not begin with the last row of the one before.",
 );
 
-/// What is read: the rows of a request for one set of values of its parameters.
+/// The rows of a request for one set of values of its parameters.
 #[derive(Clone, Copy)]
 pub(crate) struct Call<'a> {
     pub site: &'a Arc<Site>,
     pub request: &'a ScanRequest,
-    /// Of the parameters, in their order.
+    /// The values of the parameters, in their order.
     pub values: &'a [Option<Literal>],
     pub shared: &'a Shared,
 }
 
-/// The state of a list between rows.
+/// The state of a list between two rows.
 pub(crate) struct ListScan<'a, 'b> {
     site: &'a Arc<Site>,
     request: &'a ScanRequest,
@@ -74,36 +74,36 @@ pub(crate) struct ListScan<'a, 'b> {
     pub decoder: RowDecoder,
     continuity: Continuity,
     batch: Batch,
-    /// Rows of the batch that custom fields are still to be asked for.
+    /// The rows of the batch that wait for custom fields.
     pending: Pending,
-    /// All fields have been met that every row has.
+    /// Rows have had all fields that every row should have.
     settled: bool,
-    /// Columns that are NULL where their field is in no row.
+    /// Columns that are NULL although no row has their field.
     vouched: Vec<usize>,
-    /// Rows of the table that there have been; a record may have many details, or none.
+    /// The rows of the table so far; a record may have many details, or none.
     rows: u64,
-    /// How many rows of the remote order lie behind us.
+    /// How many rows of the list have been read.
     position: u64,
-    /// New rows of the page under way.
+    /// The new rows of the current page.
     page_rows: u64,
     /// Their decoded bytes.
     page_bytes: u64,
-    /// Batches of it that were handed over.
+    /// The batches of the current page that were delivered.
     page_batches: usize,
-    /// Where this is one of several portions of a list.
+    /// The other portions, if this list is one of several.
     pub elsewhere: Option<Elsewhere<'a>>,
-    /// What the rows say that are in the batch or handed over, as long as all may have to be read again.
+    /// The contents of the rows in the batch and of those delivered, as long as all rows may have to be read again.
     given: Vec<u64>,
-    /// Rows of this list have been handed over.
+    /// Rows of this list have been delivered.
     handed_over: bool,
-    /// All is read again in one piece: how often what was given before is still to come.
+    /// While all rows are read again in one piece: how often each delivered row is still to come.
     again: Option<HashMap<u64, u32>>,
-    /// What the server was first seen to do with `$skip`.
+    /// How the server first failed to apply `$skip`.
     fault: Option<(&'static str, &'static str)>,
     keyset: Keyset,
 }
 
-/// The portion of a list that is read, and what the others have brought.
+/// The current portion of a list, and the rows of the others.
 pub(crate) struct Elsewhere<'a> {
     pub portions: &'a mut Portions,
     pub portion: usize,
@@ -126,13 +126,13 @@ fn keyset_name(key: &[KeyField]) -> String {
 
 /// How a page ended.
 enum PageEnd {
-    /// Wholly read.
+    /// It was read completely.
     Done { next_link: Option<String> },
     /// Its first row shows that rows may be missing before it.
     Gap,
-    /// Left in the middle, for its size or for a failure that has passed; go on at `position`.
+    /// It was left in the middle, because of its size or of a failure that has passed; go on at `position`.
     Broken,
-    /// Rows cannot be told apart, or have changed places.
+    /// Rows cannot be distinguished, or have moved.
     Unclear(Error),
 }
 
@@ -179,17 +179,18 @@ impl<'a, 'b> ListScan<'a, 'b> {
         })
     }
 
-    /// Reads a listing that can be cut anywhere, in pages of our own.
+    /// Reads a list in pages by position.
     ///
-    /// A short page proves nothing: whether the server caps pages, and by what, is unknown
-    /// (docs/acumatica.md section 6). So the end is where a page brings nothing but the row that it overlaps by. A next link says that
-    /// there is more, and is not followed: it would be cut by position like our own pages, but without
-    /// the overlap that tells whether the rows have moved.
+    /// A short page proves nothing: it is not known whether and how the server limits pages (docs/acumatica.md section
+    /// 6). So the list ends where a page brings nothing but the row that it overlaps by. A next link says that there is
+    /// more, but it is not followed: the server would cut by position as well, without the overlap that shows whether
+    /// the rows have moved.
     pub async fn pages(&mut self, listing: &Listing) -> Result<()> {
         let mut top = u64::from(self.request.first_page);
-        // How far the next page begins before the rows read, and how far one does where nothing was missing.
+        // How many rows the next page begins before the end of the rows read, and how many a page does if no rows were
+        // missing.
         let (mut back, mut usual, mut gaps) = (1, 1, 0);
-        // The most rows that the server has sent at a time.
+        // The most rows in an answer so far.
         let mut largest = 1;
         loop {
             if let Err(why) = self.continuity.check_pageable() {
@@ -200,7 +201,7 @@ impl<'a, 'b> ListScan<'a, 'b> {
             let read = behind - self.request.offset;
             let overlap = if first { 0 } else { back.min(read) };
             self.position -= overlap;
-            // Where rows are asked for from a key on, it does not matter how many came before.
+            // With a condition on the key, the number of rows before does not matter.
             let from = match &listing.keyset {
                 Some(key) if overlap == 1 && self.keyset == Keyset::Used => {
                     from_row(key, &self.decoder.identity_values(), Dialect::Dac)
@@ -213,8 +214,7 @@ impl<'a, 'b> ListScan<'a, 'b> {
                 _ if overlap == read && from.is_none() => Cut::Start,
                 _ => Cut::Overlap,
             };
-            // `page_size` is the most rows of a request, the overlap among them. A long overlap may take
-            // several pages.
+            // `page_size` limits the rows of a request, including the overlap. A long overlap may take several pages.
             let page = Page { skip: self.position, top: top.max(2) };
             let url = self.site.connection.url(from.as_ref().unwrap_or(&listing.page(page)))?;
             let end = match self.page(listing, &url, Some(page), cut).await {
@@ -235,17 +235,17 @@ impl<'a, 'b> ListScan<'a, 'b> {
             let next_link = match end {
                 PageEnd::Done { next_link } => next_link,
                 PageEnd::Gap => {
-                    // Whether it is gone or the server has another order than its conditions: from here on by position. The
-                    // decoder's last row is now none that was read.
+                    // The row is gone, or the server orders by something else than it compares: from here on pages
+                    // begin by position. The decoder's last row is one that was not read.
                     self.keyset = Keyset::Unused;
                     Counters::add(&self.shared.stats.retries, 1);
                     let nothing = rows == 0 && self.continuity.awaits_known();
                     let fault = *self.fault.get_or_insert(if nothing { NOTHING } else { ELSEWHERE });
-                    // This request, and the one for what it was to bring.
+                    // One for this request, and one for the request that repeats it.
                     self.shared.idle.spend(|| self.astray(fault))?;
                     self.shared.idle.spend(|| self.astray(fault))?;
                     self.position = behind;
-                    // With small pages, many requests would be needed to get through what lies between.
+                    // With small pages, many requests would be needed to read the rows between.
                     back =
                         (back * STEP_BACK).min((page.top - 1).min(largest * STEP_BACK_PAGES).max(back * 2));
                     gaps += 1;
@@ -277,9 +277,9 @@ impl<'a, 'b> ListScan<'a, 'b> {
             largest = rows.max(largest);
             self.check_fields(listing).await?;
             if self.page_rows == 0 {
-                // Only the last row alone shows that nothing is behind it: a page that begins elsewhere may do so because the
-                // server does not skip what it is told to, and one that holds more known rows, behind which a server may
-                // have cut it, lies among those read before.
+                // The end of the list is proven only by a page with the last row alone. A page that begins elsewhere
+                // may do so because the server ignores `$skip`, and one with more known rows, after which the server
+                // may have cut it, lies among those read before.
                 let is_last_alone = rows == 1 && self.continuity.began_at_last();
                 if short && next_link.is_none() && (first || rows == 0 || is_last_alone) {
                     return Ok(());
@@ -290,34 +290,34 @@ impl<'a, 'b> ListScan<'a, 'b> {
                     Some(_) => self.fruitless(),
                     None => self.astray(fault),
                 })?;
-                // The condition on the key may have been ignored.
+                // The server may have ignored the condition on the key.
                 if from.is_some() {
                     self.keyset = Keyset::Unused;
                 }
                 back = 1;
                 continue;
             }
-            // Rows behind known ones are progress. From the beginning again, rows that are all new may be the same ones with
-            // other keys each time, without end.
+            // New rows behind known ones are progress. If the list is read from the beginning again, rows that are all
+            // new may be the same ones with other keys, without end.
             match cut {
                 Cut::Overlap => self.shared.idle.refill(),
                 Cut::Start if rows == self.page_rows => self.shared.idle.spend(|| self.astray(ELSEWHERE))?,
                 _ => {}
             }
             if rows > self.page_rows * 2 {
-                // It was mostly known, as if it had begun elsewhere.
+                // The page had mostly known rows, as if it had begun elsewhere.
                 let fault = self.fault.unwrap_or(ELSEWHERE);
                 self.shared.idle.spend(|| self.astray(fault))?;
             }
             top = self.next_top();
-            // The server may send fewer rows at a time than it is asked for.
+            // The server may send fewer rows at a time than were requested.
             back = usual.min(rows / 2).min(top / 2).max(1);
-            // What cannot be paged is read again, from the beginning if nothing was handed over.
+            // If the list cannot be paged, all rows are read again; from the beginning if none was delivered.
             if self.continuity.check_pageable().is_ok() {
                 self.hand_over();
             }
-            // After a short first page, nearly always the only one, the question whether it is may go out
-            // at once.
+            // A short first page is nearly always the only one. So the request for the end of the list is sent without
+            // waiting for the consumer.
             if !(first && short) {
                 self.keep_distance().await;
             }
@@ -336,8 +336,8 @@ impl<'a, 'b> ListScan<'a, 'b> {
         }
     }
 
-    /// Reads a listing from the beginning in one piece, since its pages cannot be fitted together: one answer is complete
-    /// in itself. Rows that were handed over before are found in it by what they say, as often as they were.
+    /// Reads a list from the beginning in one piece, because its pages do not fit together: one answer is complete.
+    /// Rows that were delivered before are recognised by their content, as often as they were delivered.
     async fn whole(&mut self, listing: &Listing, why: Error) -> Result<()> {
         if self.handed_over && listing.content == Content::Unneeded {
             return Err(why);
@@ -373,13 +373,13 @@ impl<'a, 'b> ListScan<'a, 'b> {
         self.check_whole(listing).await
     }
 
-    /// That the server has not cut short what was asked for in one piece: nothing stands behind its last row.
+    /// Checks that the server has not cut short the answer: no row follows the last one.
     async fn check_whole(&mut self, listing: &Listing) -> Result<()> {
         let Some(skip) = self.position.checked_sub(1).filter(|last| *last >= self.request.offset) else {
             return Ok(());
         };
         self.hand_over();
-        // Rows with the same key may come in another order: any of them may be the last one.
+        // Rows with the same key may come in another order, so any of them may be the last one.
         self.again = Some(std::mem::take(&mut self.given).into_iter().map(|content| (content, 1)).collect());
         let page = Page { skip, top: 2 };
         let url = self.site.connection.url(&listing.page(page))?;
@@ -400,7 +400,7 @@ impl<'a, 'b> ListScan<'a, 'b> {
         }
     }
 
-    /// Reads a listing in one piece, or in those that the server cuts it into.
+    /// Reads a list in one piece, or in the pieces that the server cuts it into.
     pub async fn links(&mut self, listing: &Listing) -> Result<()> {
         self.follow(listing, listing.path_and_query()).await
     }
@@ -439,7 +439,7 @@ impl<'a, 'b> ListScan<'a, 'b> {
         .detail("Answers bring nothing new, and each says that there is more.")
     }
 
-    /// Pages do not begin where they were to.
+    /// The error for pages that begin elsewhere than asked.
     fn astray(&self, (what, detail): (&str, &str)) -> Error {
         Error::new(ErrorKind::Protocol, format!("the server {what} of {}", self.what)).detail(detail).hint(
             "Raise the option \"page_size\" of the table above the number of its rows, or restrict the query, so that \
@@ -447,18 +447,18 @@ impl<'a, 'b> ListScan<'a, 'b> {
         )
     }
 
-    /// Rows of the next page: as many as `page_size` allows and memory likes.
+    /// The number of rows of the next page: as many as `page_size` and the memory allow.
     fn next_top(&self) -> u64 {
         let row_bytes = (self.page_bytes / self.page_rows.max(1)).max(1);
         u64::from(self.request.page_size).min((PAGE_BYTES / row_bytes).max(1))
     }
 
-    /// One page ahead, no more; and none at all until the first page has not sufficed.
+    /// Stays one page ahead of the consumer, and does not read ahead at all while the first page may suffice.
     async fn keep_distance(&self) {
         if self.position - self.request.offset <= u64::from(self.request.first_page) {
             self.shared.demand().await;
         } else {
-            // What is left of the page just read is what the consumer reads while the next one comes.
+            // The consumer reads the rest of the page just read while the next one arrives.
             self.shared.drained_to(self.page_batches.saturating_sub(1)).await;
         }
     }

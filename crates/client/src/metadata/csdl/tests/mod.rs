@@ -346,8 +346,8 @@ fn inquiries_with_parameters_in_v3() {
     assert_eq!(model.sets[0].parameters[0].ty, FieldType::TimestampTz);
 }
 
-/// 3.1, as the vendor's guide shows a document of v4: the function has the inquiry's own name, and what is called has
-/// that of the type.
+/// 3.1, as the vendor's guide shows a document of v4: the function has the inquiry's name, and the import has the name
+/// of the type.
 #[test]
 fn issue_3_1_an_import_of_v4_names_function_and_set() {
     let types = r#"<EntityType Name="DBStock"/><EntityType Name="Rev2Stock"/><Function Name="DB-Stock"><Parameter
@@ -369,7 +369,7 @@ fn issue_3_1_an_import_of_v4_names_function_and_set() {
     assert_eq!(model.faults, [""; 0]);
 }
 
-/// 3.1, as a server of 2024 R1 sent it: the import has the name of the type, and its set says whose it is.
+/// 3.1, as a server of 2024 R1 sent it: the import has the name of the type, and its set says which inquiry it is.
 #[test]
 fn issue_3_1_an_import_of_v3_has_the_name_of_the_type() {
     let types = r#"<EntityType Name="PMProjectSummary"/><EntityType Name="ItemAvailabilityData"/>"#;
@@ -394,7 +394,7 @@ fn issue_3_1_an_import_of_v3_has_the_name_of_the_type() {
     }
 }
 
-/// 3.1: nobody knows which inquiry such a name would call, but neither may be read without parameters.
+/// 3.1: it is not known which inquiry such a name calls, but neither may be read without parameters.
 #[test]
 fn issue_3_1_a_function_that_may_be_of_two_inquiries_is_not_called() {
     let types = r#"<EntityType Name="ART"/><Function Name="AR-T"><Parameter Name="A" Type="Edm.String"/></Function>
@@ -467,7 +467,8 @@ fn issue_2_5_a_class_is_one_set_whatever_it_is_called() {
         ("PX_Objects_AR_ARSetup", Some("ARSetup"), "ARSetup"),
     ];
     assert_eq!(all, expected.map(|(name, class, aliases)| (name, class, aliases.to_owned())));
-    // A class whose name is another one's alias is found for whoever wants it, and told from it.
+    // A class whose name is also the alias of another class is found for whoever wants it, and kept apart from the
+    // other.
     let both = read_some(dac(), &|name| name == "RecognizedRecord").unwrap();
     assert_eq!(both.sets.len(), 2);
     assert_eq!(rival(&both, "recognizedrecord").unwrap().name, "PX_Cloud_RecognizedRecord");
@@ -494,7 +495,8 @@ fn issue_3_8_setup_classes_and_classes_that_cannot_be_filtered() {
         .collect();
     assert_eq!(unfilterable, ["PX_Objects_AR_Customer"]);
     assert!(model.sets[0].properties.iter().all(|property| property.filterable));
-    // Said of the class itself, it is of what it has and inherits, and not of what derives from it.
+    // A note on the class itself is about its own and its inherited properties, not about those of classes that derive
+    // from it.
     let types = r#"<EntityType Name="B"><Property Name="B" Type="Edm.Int32"/></EntityType><EntityType Name="T"
         BaseType="NS.B"><Property Name="T" Type="Edm.Int32"/><Annotation Term="Capabilities.FilterRestrictions"><Record>
         <PropertyValue Property="Filterable"><Bool>false</Bool></PropertyValue></Record></Annotation></EntityType>
@@ -522,7 +524,7 @@ fn issue_3_4_keys_behind_all_other_properties_are_appended() {
     let keys = ["LeadID", "ContactID", "LeadID_2"];
     assert_eq!(appended(&keys, &["LeadID", "Email", "ContactID", "LeadID_2"]), ["ContactID", "LeadID_2"]);
     assert_eq!(appended(&keys, &["ContactID", "LeadID", "LeadID_2", "Email"]), [""; 0]);
-    // Nothing tells which of these are on the grid, but for the first one.
+    // Nothing tells which of these are on the grid, except for the first one.
     assert_eq!(appended(&keys, &["LeadID", "ContactID", "LeadID_2"]), ["ContactID", "LeadID_2"]);
     assert_eq!(appended(&[], &["A", "B"]), [""; 0]);
     assert_eq!(appended(&["K"], &[]), [""; 0]);
