@@ -11,8 +11,8 @@ use pgrx::prelude::*;
 use crate::backend::encoding::{from_server, to_server};
 use crate::backend::error::or_raise;
 use crate::catalog::table::Table;
+use crate::executor::request::request;
 use crate::executor::scan;
-use crate::planner::deparse;
 use crate::planner::parameter;
 use crate::planner::private::Plan;
 use crate::planner::value;
@@ -33,7 +33,7 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
             let relation = scan::relation(node);
             let table = Table::of(&relation);
             let (plan, expressions) = scan::planned(node);
-            let mut request = deparse::request(&table, &plan);
+            let mut request = request(&table, &plan);
             let expressions: Vec<_> = PgList::<pg_sys::Expr>::from_pg(expressions).iter_ptr().collect();
             let unknown = Placeholders::default();
             let text =

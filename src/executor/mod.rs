@@ -1,7 +1,11 @@
 //! The executor: runs scans and turns batches of cells into tuples.
 
+mod arguments;
 pub mod convert;
 pub mod explain;
+mod expression;
 mod received;
+mod request;
 pub mod scan;
 mod slot;
+mod sort;

@@ -15,14 +15,14 @@ use crate::backend::error::{Refusal, notice, or_raise};
 use crate::backend::io::Running;
 use crate::catalog::connection;
 use crate::catalog::table::Table;
+use crate::executor::arguments::Arguments;
 use crate::executor::convert::Converter;
+use crate::executor::expression::Expression;
 use crate::executor::received::Received;
+use crate::executor::request::request;
 use crate::executor::slot::{self, clear};
-use crate::planner::deparse;
-use crate::planner::order::Sorting;
-use crate::planner::parameter::Arguments;
+use crate::executor::sort::Sorting;
 use crate::planner::private::{Key, Plan};
-use crate::planner::value::Expression;
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.BeginForeignScan = Some(begin_foreign_scan);
@@ -92,7 +92,7 @@ impl Scan {
         plan: &Plan,
         runtime: Runtime,
     ) -> Self {
-        let request = deparse::request(&table, plan);
+        let request = request(&table, plan);
         let bigint =
             pg_sys::FormData_pg_attribute { atttypid: pg_sys::INT8OID, atttypmod: -1, ..Default::default() };
         // `setrefs.c` resolves every reference to the count to the first equal entry of the target list.

@@ -1,6 +1,5 @@
 //! The planner: paths, which clauses are shippable, and the plan data for the executor.
 
-pub mod deparse;
 pub mod order;
 pub mod parameter;
 pub mod plan;

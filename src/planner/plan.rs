@@ -5,10 +5,9 @@ use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts, PgRelation};
 
 use crate::backend::compat::{self, Estimate};
-use crate::planner::deparse::FIRST_PAGE;
 use crate::planner::order;
 use crate::planner::parameter::{self, Argument};
-use crate::planner::planned::{Planned, REQUEST_COST, ROW_COST, attributes};
+use crate::planner::planned::{FIRST_PAGE, Planned, REQUEST_COST, ROW_COST, attributes};
 use crate::planner::private::Plan;
 use crate::planner::upper;
 

@@ -1,5 +1,5 @@
 //! The planner's state for a foreign table, in `RelOptInfo.fdw_private`: the table and its classified clauses. Also the
-//! costs of paths.
+//! costs of paths and the size of the first page.
 
 use std::rc::Rc;
 
@@ -16,6 +16,10 @@ use crate::planner::value;
 pub const REQUEST_COST: f64 = 100.0;
 /// The cost of receiving a row, in addition to `cpu_tuple_cost`.
 pub const ROW_COST: f64 = 0.02;
+
+/// The number of rows in the first page if the plan has no limit. Later pages have `page_size` rows. A client that reads
+/// only the first rows gets them quickly.
+pub const FIRST_PAGE: u32 = 256;
 
 /// The planner's state for one foreign table.
 pub struct Planned {

@@ -45,52 +45,6 @@ pub fn sql_type(ty: pg_sys::Oid) -> SqlType {
     }
 }
 
-/// An expression of a plan, initialized by the executor, to be evaluated each time that the scan starts.
-#[derive(Clone, Copy, Debug)]
-pub struct Expression {
-    state: *mut pg_sys::ExprState,
-    ty: pg_sys::Oid,
-    /// The type of the elements, if `ty` is an array type.
-    element: Option<pg_sys::Oid>,
-}
-
-impl Expression {
-    /// Initializes an expression.
-    ///
-    /// # Safety
-    /// BeginForeignScan runs for `node`, in the memory context of the query. `expression` is in the plan of `node`.
-    pub unsafe fn begin(node: *mut pg_sys::ForeignScanState, expression: *mut pg_sys::Expr) -> Self {
-        // SAFETY: the caller guarantees an expression of the node's plan, which lives as long as the node. The state is
-        // allocated in the memory context of the query, so it lives as long too.
-        unsafe {
-            let ty = pg_sys::exprType(expression.cast());
-            Self { state: pg_sys::ExecInitExpr(expression, node.cast()), ty, element: element_type(ty) }
-        }
-    }
-
-    /// Evaluates the expression: one value, or the elements of an array.
-    ///
-    /// # Safety
-    /// `node` is the one that [`Expression::begin`] had, and the executor has not ended it.
-    pub unsafe fn values(&self, node: *mut pg_sys::ForeignScanState) -> Values {
-        // SAFETY: the caller guarantees the node of `begin`, so the state and the node's expression context are alive.
-        // `ExecEvalExpr` is an inline function in C that calls `evalfunc`; the guard turns a longjmp out of it into a
-        // panic. The result is allocated in the per-tuple context, which is not reset before `literals` has copied from
-        // it.
-        unsafe {
-            let context = (*node).ss.ps.ps_ExprContext;
-            let mut is_null = false;
-            let Some(evaluate) = (*self.state).evalfunc else { return Values::null() };
-            let before = pg_sys::MemoryContextSwitchTo((*context).ecxt_per_tuple_memory);
-            let value =
-                pg_sys::ffi::pg_guard_ffi_boundary(|| evaluate(self.state, context, &raw mut is_null));
-            let values = if is_null { Values::null() } else { literals(value, self.ty, self.element) };
-            pg_sys::MemoryContextSwitchTo(before);
-            values
-        }
-    }
-}
-
 /// The value of a constant. For any other expression, a placeholder with what `text` returns for it: EXPLAIN shows it,
 /// as the value is only known when the scan starts.
 ///

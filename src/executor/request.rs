@@ -6,11 +6,9 @@ use acumatica_client::{Findings, Parameter, ScanRequest, Surface};
 use crate::backend::error::or_raise;
 use crate::catalog::setting;
 use crate::catalog::table::{self, Column, Table};
+use crate::planner::planned::FIRST_PAGE;
 use crate::planner::private::{Plan, Upper};
 
-/// The number of rows in the first page if the plan has no limit. Later pages have `page_size` rows. A client that reads
-/// only the first rows gets them quickly.
-pub const FIRST_PAGE: u32 = 256;
 /// The members of a detail row that are not fields.
 const ROW_MEMBERS: [&str; 7] = ["id", "rowNumber", "note", "files", "custom", "error", "*"];
 
