@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ffi::CStr;
 
 use acumatica_client::{OWN_TENANT, describe};
-use acumatica_pushdown::{Reason, described};
+use acumatica_pushdown::{Reason, ScanPlan, described};
 use pgrx::PgList;
 use pgrx::prelude::*;
 
@@ -14,7 +14,6 @@ use crate::catalog::table::Table;
 use crate::executor::request::request;
 use crate::executor::scan;
 use crate::planner::parameter;
-use crate::planner::private::Plan;
 use crate::planner::value;
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
@@ -151,7 +150,7 @@ unsafe fn property(label: &CStr, value: &str, state: *mut pg_sys::ExplainState) 
 /// `quals` is the qual list of the node that `plan` belongs to.
 unsafe fn kept(
     quals: *mut pg_sys::List,
-    plan: &Plan,
+    plan: &ScanPlan,
     refused: &[(usize, Reason)],
 ) -> Vec<(*mut pg_sys::Expr, Reason)> {
     // SAFETY: the caller guarantees a qual list, whose elements are expressions.

@@ -1,19 +1,19 @@
 //! Builds the scan request of a foreign table and a plan.
 
 use acumatica_client::decode::{self, ColumnType};
-use acumatica_client::{Findings, Parameter, ScanRequest, Surface};
+use acumatica_client::{Findings, Order, Parameter, ScanRequest, Surface};
+use acumatica_pushdown::{ScanPlan, Upper};
 
 use crate::backend::error::or_raise;
 use crate::catalog::setting;
 use crate::catalog::table::{self, Column, Table};
 use crate::planner::planned::FIRST_PAGE;
-use crate::planner::private::{Plan, Upper};
 
 /// The members of a detail row that are not fields.
 const ROW_MEMBERS: [&str; 7] = ["id", "rowNumber", "note", "files", "custom", "error", "*"];
 
 /// The request that reads the columns of `plan`. The executor adds the calls and the filter.
-pub fn request(table: &Table, plan: &Plan) -> ScanRequest {
+pub fn request(table: &Table, plan: &ScanPlan) -> ScanRequest {
     let Table { target, .. } = table;
     let wanted = |column: &&Column| plan.attributes.contains(&column.attribute);
     let mut columns: Vec<decode::FieldColumn> = table.columns.iter().filter(wanted).map(decoded).collect();
@@ -72,7 +72,15 @@ pub fn request(table: &Table, plan: &Plan) -> ScanRequest {
         calls: Vec::new(),
         filter: None,
         own_filter: table.filter.clone(),
-        order: plan.keys.iter().map(|key| key.order(field(key.attribute))).collect(),
+        order: plan
+            .sort_keys
+            .iter()
+            .map(|key| Order {
+                field: field(key.attribute),
+                descending: key.descending,
+                nulls_apart: key.nulls_apart,
+            })
+            .collect(),
         offset: match plan.upper {
             Some(Upper::Offset(offset)) => offset.into(),
             _ => 0,

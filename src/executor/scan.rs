@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use acumatica_client::decode::Batch;
 use acumatica_client::{ErrorKind, ScanRequest, ScanStats};
-use acumatica_pushdown::{Condition, Literal, Outcome, outcome};
+use acumatica_pushdown::{Condition, Literal, Outcome, ScanPlan, SortKey, outcome};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts, PgRelation};
 
@@ -22,7 +22,7 @@ use crate::executor::received::Received;
 use crate::executor::request::request;
 use crate::executor::slot::{self, clear};
 use crate::executor::sort::Sorting;
-use crate::planner::private::{Key, Plan};
+use crate::planner::private;
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.BeginForeignScan = Some(begin_foreign_scan);
@@ -89,7 +89,7 @@ impl Scan {
         table: Rc<Table>,
         user: pg_sys::Oid,
         relation: &PgRelation,
-        plan: &Plan,
+        plan: &ScanPlan,
         runtime: Runtime,
     ) -> Self {
         let request = request(&table, plan);
@@ -403,11 +403,11 @@ pub unsafe fn relation(node: *mut pg_sys::ForeignScanState) -> PgRelation {
 ///
 /// # Safety
 /// `node` is a foreign scan node of this wrapper.
-pub unsafe fn planned(node: *mut pg_sys::ForeignScanState) -> (Plan, *mut pg_sys::List) {
+pub unsafe fn planned(node: *mut pg_sys::ForeignScanState) -> (ScanPlan, *mut pg_sys::List) {
     // SAFETY: the plan of a foreign scan node is a `ForeignScan`; this wrapper's planner wrote both lists.
     unsafe {
         let scan: *mut pg_sys::ForeignScan = (*node).ss.ps.plan.cast();
-        (Plan::from_list((*scan).fdw_private), (*scan).fdw_exprs)
+        (private::from_list((*scan).fdw_private), (*scan).fdw_exprs)
     }
 }
 
@@ -430,12 +430,12 @@ unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanSta
             Some(value) => Expression::begin(node, value),
             None => unreachable!("a plan has an expression for each value of its conditions"),
         });
-        let places = |key: &Key| match &plan.upper {
+        let places = |key: &SortKey| match &plan.upper {
             Some(_) => plan.attributes.iter().position(|attribute| *attribute == key.attribute),
             None => Some(key.attribute as usize - 1),
         };
-        let places = plan.keys.iter().filter_map(places).collect();
-        let sorting = Sorting::new(&plan.keys, places, &relation);
+        let places = plan.sort_keys.iter().filter_map(places).collect();
+        let sorting = Sorting::new(&plan.sort_keys, places, &relation);
         let scan = Scan::new(table, user, &relation, &plan, Runtime { arguments, conditions, sorting });
         // An error or a cancel frees the query's memory without calling EndForeignScan. A callback of the context then
         // drops the scan, and with it the request under way.

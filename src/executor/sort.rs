@@ -2,17 +2,17 @@
 
 use std::cmp::Ordering;
 
+use acumatica_pushdown::SortKey;
 use pgrx::PgRelation;
 use pgrx::prelude::*;
 
 use crate::backend::compat;
 use crate::backend::error::Refusal;
-use crate::planner::private::Key;
 
 /// Checks that the rows arrive in the order that the plan relies on, and sorts them locally if the server has refused to.
 #[derive(Debug)]
 pub struct Sorting {
-    keys: Vec<Key>,
+    keys: Vec<SortKey>,
     /// The index of each key in the slot's arrays.
     places: Vec<usize>,
     comparators: Vec<pg_sys::SortSupportData>,
@@ -30,13 +30,13 @@ impl Sorting {
     ///
     /// # Safety
     /// The current memory context and the relation's tuple descriptor outlive the result.
-    pub unsafe fn new(keys: &[Key], places: Vec<usize>, relation: &PgRelation) -> Self {
+    pub unsafe fn new(keys: &[SortKey], places: Vec<usize>, relation: &PgRelation) -> Self {
         let descriptor = relation.tuple_desc();
         // SAFETY: PrepareSortSupportFromOrderingOp allocates in `ssup_cxt`, which outlives the result by the caller's
         // guarantee. The operator is a btree operator of the attribute's type, as it requires.
         unsafe {
             let context = pg_sys::CurrentMemoryContext;
-            let attribute = |key: &Key| descriptor.get(key.attribute as usize - 1);
+            let attribute = |key: &SortKey| descriptor.get(key.attribute as usize - 1);
             let comparators = keys.iter().filter_map(|key| {
                 let mut support = pg_sys::SortSupportData {
                     ssup_cxt: context,
@@ -162,7 +162,7 @@ impl Sorting {
     /// `relation` is the one that `new` was given; the current memory context is the query's.
     pub unsafe fn begin_local(&mut self, relation: &PgRelation) {
         let descriptor = relation.tuple_desc();
-        let attribute = |key: &Key| descriptor.get(key.attribute as usize - 1);
+        let attribute = |key: &SortKey| descriptor.get(key.attribute as usize - 1);
         let mut numbers: Vec<i16> = self.keys.iter().map(|key| key.attribute).collect();
         // SAFETY: the arrays have one element for each key, and operators of the attributes' types. The relation stays open
         // during the query, so its descriptor outlives the sort and the slot, which `restart` ends.
@@ -246,7 +246,7 @@ unsafe fn copied(value: pg_sys::Datum, by_value: bool, length: i32) -> pg_sys::D
 ///
 /// # Safety
 /// `attribute` is that of the key, in an open relation.
-unsafe fn operator(attribute: &pg_sys::FormData_pg_attribute, key: &Key) -> pg_sys::Oid {
+unsafe fn operator(attribute: &pg_sys::FormData_pg_attribute, key: &SortKey) -> pg_sys::Oid {
     // SAFETY: the type of the caller's attribute exists. PostgreSQL never frees an entry of the type cache.
     unsafe {
         let flags = pg_sys::TYPECACHE_LT_OPR | pg_sys::TYPECACHE_GT_OPR;

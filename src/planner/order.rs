@@ -7,13 +7,12 @@
 //! several pages are read in the order of a field that users change, a row could move to a page that was read before.
 
 use acumatica_client::Surface;
-use acumatica_pushdown::TypeCategory;
+use acumatica_pushdown::{SortKey, TypeCategory};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
 use crate::backend::compat;
 use crate::catalog::table::Table;
-use crate::planner::private::Key;
 use crate::planner::value::{self, attribute_of};
 
 /// The sort keys for the longest prefix of `pathkeys` that the server can apply.
@@ -25,14 +24,14 @@ pub unsafe fn keys(
     table: &Table,
     relation: &PgRelation,
     pathkeys: *mut pg_sys::List,
-) -> Vec<Key> {
+) -> Vec<SortKey> {
     let surface = table.surface();
     // REST ignores `$orderby` (docs/acumatica.md section 2).
     if surface == Surface::Rest || pathkeys.is_null() {
         return Vec::new();
     }
     let text = table.collation();
-    let mut keys: Vec<Key> = Vec::new();
+    let mut keys: Vec<SortKey> = Vec::new();
     // SAFETY: the caller guarantees pathkeys of this run; each has an equivalence class of the same run.
     unsafe {
         for pathkey in PgList::<pg_sys::PathKey>::from_pg(pathkeys).iter_ptr() {
@@ -63,7 +62,7 @@ pub unsafe fn keys(
             if nulls_apart && (!keys.is_empty() || is_text) {
                 break;
             }
-            keys.push(Key { attribute: column.attribute, descending, nulls_apart });
+            keys.push(SortKey { attribute: column.attribute, descending, nulls_apart });
             // Values of such a field may differ while those of the column are equal. The server then does not order these
             // rows by the next key, so this key is the last.
             let kind = column.field.as_ref().ok().and_then(|field| TypeCategory::of(field.ty));

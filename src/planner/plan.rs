@@ -1,6 +1,6 @@
 //! The planner's callbacks for base relations: size estimates, paths and the plan. Planning sends no request.
 
-use acumatica_pushdown::Described;
+use acumatica_pushdown::{Described, ScanPlan};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts, PgRelation};
 
@@ -8,7 +8,7 @@ use crate::backend::compat::{self, Estimate};
 use crate::planner::order;
 use crate::planner::parameter::{self, Argument};
 use crate::planner::planned::{FIRST_PAGE, Planned, REQUEST_COST, ROW_COST, attributes};
-use crate::planner::private::Plan;
+use crate::planner::private;
 use crate::planner::upper;
 
 /// Factor on the cost of a row that the server has sorted.
@@ -214,13 +214,13 @@ unsafe extern "C-unwind" fn get_foreign_plan(
             .iter()
             .fold(std::ptr::null_mut(), |list, argument| pg_sys::lappend(list, argument.value.cast()));
         let pathkeys = (*path).path.pathkeys;
-        let keys = order::keys(rel, table, relation, pathkeys);
-        let attributes = attributes((*rel).relid, (*path).path.pathtarget, table, local, &keys);
-        let mut plan = Plan {
+        let sort_keys = order::keys(rel, table, relation, pathkeys);
+        let attributes = attributes((*rel).relid, (*path).path.pathtarget, table, local, &sort_keys);
+        let mut plan = ScanPlan {
             attributes,
-            keys,
+            sort_keys,
             arguments: given.iter().map(|argument| argument.attribute).collect(),
-            ..Plan::default()
+            ..ScanPlan::default()
         };
         let classified = planned.classify(local);
         if let Some(limit) = limit(root, pathkeys) {
@@ -233,13 +233,13 @@ unsafe extern "C-unwind" fn get_foreign_plan(
                 (false, None) => limit.max(FIRST_PAGE),
             });
         }
-        let expressions = plan.add_conditions(classified, values);
+        let expressions = classified.add_to(&mut plan, values);
         pg_sys::make_foreignscan(
             target_list,
             local,
             (*rel).relid,
             expressions,
-            plan.to_list(),
+            private::to_list(&plan),
             std::ptr::null_mut(),
             std::ptr::null_mut(),
             outer_plan,

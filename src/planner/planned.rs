@@ -3,12 +3,11 @@
 
 use std::rc::Rc;
 
-use acumatica_pushdown::{Condition, Described, Reason, Shippable, described};
+use acumatica_pushdown::{Condition, Described, Reason, ScanPlan, Shippable, SortKey, described};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
 use crate::catalog::table::{Column, Table};
-use crate::planner::private::{Key, Plan};
 use crate::planner::term;
 use crate::planner::value;
 
@@ -115,16 +114,12 @@ impl Planned {
     }
 }
 
-impl Plan {
-    /// Stores the classified clauses in the plan. Returns `expressions`, the future `fdw_exprs`, with their values appended.
+impl Classified {
+    /// Stores the clauses in a plan. Returns `expressions`, the future `fdw_exprs`, with their values appended.
     ///
     /// # Safety
     /// The current memory context is that of the planner run, and `expressions` is null or a list in it.
-    pub unsafe fn add_conditions(
-        &mut self,
-        classified: Classified,
-        mut expressions: *mut pg_sys::List,
-    ) -> *mut pg_sys::List {
+    pub unsafe fn add_to(self, plan: &mut ScanPlan, mut expressions: *mut pg_sys::List) -> *mut pg_sys::List {
         let mut index = |expression: *mut pg_sys::Expr| {
             // SAFETY: the caller guarantees null or a list, to which lappend adds in the planner's memory context.
             unsafe {
@@ -132,9 +127,8 @@ impl Plan {
                 (*expressions).length as usize - 1
             }
         };
-        self.conditions =
-            classified.conditions.into_iter().map(|condition| condition.map(&mut index)).collect();
-        self.kept = classified.kept;
+        plan.conditions = self.conditions.into_iter().map(|condition| condition.map(&mut index)).collect();
+        plan.kept = self.kept;
         expressions
     }
 }
@@ -150,7 +144,7 @@ pub unsafe fn attributes(
     target: *mut pg_sys::PathTarget,
     table: &Table,
     local: *mut pg_sys::List,
-    keys: &[Key],
+    keys: &[SortKey],
 ) -> Vec<i16> {
     let mut used = std::ptr::null_mut();
     // SAFETY: the caller guarantees a target and clauses of this run, both made of expressions.

@@ -5,14 +5,14 @@
 //! LIMIT without OFFSET needs no upper path: the executor stops the scan, whose first page is as large as the limit.
 
 use acumatica_client::Surface;
-use acumatica_pushdown::Described;
+use acumatica_pushdown::{Described, ScanPlan, Upper};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
 use crate::backend::compat::{self, Estimate};
 use crate::planner::order;
 use crate::planner::planned::{Classified, Planned, REQUEST_COST, ROW_COST, attributes};
-use crate::planner::private::{Plan, Upper};
+use crate::planner::private;
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.GetForeignUpperPaths = Some(get_foreign_upper_paths);
@@ -121,13 +121,13 @@ unsafe fn add_count_path(
             return;
         }
         let Some(clauses) = exact_clauses(rel, planned) else { return };
-        let plan = Plan { upper: Some(Upper::Count), ..Plan::default() };
+        let plan = ScanPlan { upper: Some(Upper::Count), ..ScanPlan::default() };
         let (none, no_costs) = (std::ptr::null_mut(), std::ptr::null());
         let (plain, simple) = (pg_sys::AggStrategy::AGG_PLAIN, pg_sys::AggSplit::AGGSPLIT_SIMPLE);
         let otherwise =
             pg_sys::create_agg_path(root, output, rows, target, plain, simple, none, none, no_costs, 1.0);
         let estimate = Estimate { rows: 1.0, startup: REQUEST_COST, total: REQUEST_COST + ROW_COST };
-        let private = private(plan, clauses);
+        let private = path_list(plan, clauses);
         let path = compat::create_upper_path(root, output, target, estimate, none, otherwise.cast(), private);
         pg_sys::add_path(output, path.cast());
     }
@@ -185,12 +185,12 @@ unsafe fn add_offset_path(
             return;
         }
         let checked = pg_sys::extract_actual_clauses((*rel).baserestrictinfo, false);
-        let plan = Plan {
+        let plan = ScanPlan {
             attributes: attributes((*rel).relid, (*rel).reltarget, &planned.table, checked, &keys),
             limit,
-            keys,
+            sort_keys: keys,
             upper: Some(Upper::Offset(offset)),
-            ..Plan::default()
+            ..ScanPlan::default()
         };
         let columns = columns(root, (*rel).relid, &relation, &plan.attributes);
         let otherwise = limited(root, rel, columns, pathkeys, output);
@@ -198,22 +198,21 @@ unsafe fn add_offset_path(
         let rows = limit.map_or(left, |limit| left.min(f64::from(limit)));
         let total = REQUEST_COST + rows * (ROW_COST + pg_sys::cpu_tuple_cost);
         let estimate = Estimate { rows, startup: REQUEST_COST, total };
-        let private = private(plan, clauses);
+        let private = path_list(plan, clauses);
         let path = compat::create_upper_path(root, output, target, estimate, pathkeys, otherwise, private);
         pg_sys::add_path(output, path.cast());
     }
 }
 
-/// The `fdw_private` of a path: a list of the `fdw_private` and the `fdw_exprs` of the plan to be made of it.
+/// The `fdw_private` of a path.
 ///
 /// # Safety
 /// The current memory context is the planner's; `clauses` belong to the current planner run.
-unsafe fn private(mut plan: Plan, clauses: Classified) -> *mut pg_sys::List {
+unsafe fn path_list(mut plan: ScanPlan, clauses: Classified) -> *mut pg_sys::List {
     // SAFETY: the lists are allocated in the planner's context, as the caller guarantees, and so live as long as the path.
     unsafe {
-        let expressions = plan.add_conditions(clauses, std::ptr::null_mut());
-        let list = pg_sys::lappend(std::ptr::null_mut(), plan.to_list().cast());
-        pg_sys::lappend(list, expressions.cast())
+        let expressions = clauses.add_to(&mut plan, std::ptr::null_mut());
+        private::to_path_list(&plan, expressions)
     }
 }
 
@@ -309,17 +308,15 @@ pub unsafe fn plan(
     target_list: *mut pg_sys::List,
     otherwise: *mut pg_sys::Plan,
 ) -> *mut pg_sys::ForeignScan {
-    // SAFETY: the caller guarantees a path of this file, so its `fdw_private` is the list that `private` made.
+    // SAFETY: the caller guarantees a path of this file, so its `fdw_private` is the list that `path_list` made.
     unsafe {
-        // An empty list is a null pointer.
-        let kept = PgList::<std::ffi::c_void>::from_pg((*path).fdw_private);
-        let part = |place| kept.get_ptr(place).unwrap_or(std::ptr::null_mut()).cast();
+        let (private, expressions) = private::from_path_list((*path).fdw_private);
         pg_sys::make_foreignscan(
             target_list,
             std::ptr::null_mut(),
             0,
-            part(1),
-            part(0),
+            expressions,
+            private,
             pg_sys::copyObjectImpl((*otherwise).targetlist.cast()).cast(),
             std::ptr::null_mut(),
             otherwise,

@@ -10,6 +10,8 @@
 //! 4. [`class`](class()) says how far the server's answer to each [`Test`] of it can be trusted in a [`Dialect`]: it is exact, a
 //!    superset, or not asked for.
 //! 5. [`print`](print()) writes the filter in the dialect. [`described`] tells before what will be sent and whether it is exact.
+//!
+//! A [`ScanPlan`] carries the conditions, with all else that a scan needs to know, from the planner to the executor.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::missing_errors_doc)]
 
@@ -18,6 +20,7 @@ mod column;
 mod condition;
 mod filter;
 mod literal;
+mod plan;
 mod portions;
 mod print;
 mod reason;
@@ -31,6 +34,7 @@ pub use column::ColumnType;
 pub use condition::{Condition, Described, Outcome, Reading, Values, described, outcome};
 pub use filter::{Anchor, Case, Comparison, Field, Filter, Slack, Test};
 pub use literal::{Literal, plain};
+pub use plan::{ScanPlan, SortKey, Upper};
 pub use print::{QUERY, print, refusal};
 pub use reason::Reason;
 pub use shippable::{Shippable, translate};
