@@ -13,7 +13,6 @@ use crate::backend::error::or_raise;
 use crate::catalog::table::Table;
 use crate::executor::request::request;
 use crate::executor::scan;
-use crate::planner::parameter;
 use crate::planner::value;
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
@@ -60,12 +59,7 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
             }
             let kept = kept((*(*node).ss.ps.plan).qual, &plan, &found.kept);
             // A clause on an inquiry parameter sets the parameter; it does not filter rows, so it is not listed.
-            let relid = (*(*node).ss.ps.plan.cast::<pg_sys::ForeignScan>()).scan.scanrelid;
-            let kept = kept.into_iter().filter(|(clause, _)| {
-                let mut used = std::ptr::null_mut();
-                pg_sys::pull_varattnos(clause.cast(), relid, &mut used);
-                !table.parameters().any(|column| parameter::mentions(used, column.attribute))
-            });
+            let kept = kept.into_iter().filter(|(_, why)| *why != Reason::Parameter);
             let mut lines: *mut pg_sys::List = std::ptr::null_mut();
             for (clause, why) in kept {
                 let line = to_server(&format!("{}: {why}", deparsed(node, state, clause.cast())));

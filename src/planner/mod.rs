@@ -1,5 +1,6 @@
 //! The planner: paths, which clauses are shippable, and the plan data for the executor.
 
+pub mod argument;
 pub mod order;
 pub mod parameter;
 pub mod plan;

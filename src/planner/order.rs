@@ -12,19 +12,20 @@ use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
 use crate::backend::compat;
-use crate::catalog::table::Table;
+use crate::planner::planned::Planned;
 use crate::planner::value::{self, attribute_of};
 
 /// The sort keys for the longest prefix of `pathkeys` that the server can apply.
 ///
 /// # Safety
-/// `rel` and `pathkeys` belong to the current planner run; `table` and `relation` are those of `rel`.
+/// `pathkeys` belong to the current planner run, which is that of `planned`; `relid` and `relation` are its relation.
 pub unsafe fn keys(
-    rel: *mut pg_sys::RelOptInfo,
-    table: &Table,
+    planned: &Planned,
+    relid: pg_sys::Index,
     relation: &PgRelation,
     pathkeys: *mut pg_sys::List,
 ) -> Vec<SortKey> {
+    let table = &planned.table;
     let surface = table.surface();
     // REST ignores `$orderby` (docs/acumatica.md section 2).
     if surface == Surface::Rest || pathkeys.is_null() {
@@ -49,12 +50,12 @@ pub unsafe fn keys(
                     Some(TypeCategory::Text) => text == Some((*class).ec_collation),
                     _ => false,
                 };
-                is_ordered && field.path.len() == 1 && is_member(class, (*rel).relid, column.attribute)
+                is_ordered && field.path.len() == 1 && is_member(class, relid, column.attribute)
             });
             let Some(column) = found.filter(|_| !(*class).ec_has_volatile) else { break };
             let Some(descending) = is_descending(pathkey, relation, column.attribute) else { break };
             let nulls_agree = (*pathkey).pk_nulls_first != descending;
-            let nulls_apart = !nulls_agree && !is_never_null(rel, relation, column.attribute);
+            let nulls_apart = !nulls_agree && !is_never_null(planned, relation, column.attribute);
             let is_text = column
                 .field
                 .as_ref()
@@ -109,31 +110,9 @@ unsafe fn is_descending(
 }
 
 /// Whether a column is NOT NULL, or a clause of the relation removes the rows where it is NULL.
-///
-/// # Safety
-/// `rel` belongs to the current planner run.
-unsafe fn is_never_null(rel: *mut pg_sys::RelOptInfo, relation: &PgRelation, attribute: i16) -> bool {
+fn is_never_null(planned: &Planned, relation: &PgRelation, attribute: i16) -> bool {
     if relation.tuple_desc().get(attribute as usize - 1).is_some_and(|column| column.attnotnull) {
         return true;
     }
-    // SAFETY: the caller guarantees a relation of this run, whose clauses are nodes; each is cast to what its tag says.
-    unsafe {
-        let is_it = |node| attribute_of((*rel).relid, node) == Some(attribute);
-        let clauses = PgList::<pg_sys::RestrictInfo>::from_pg((*rel).baserestrictinfo);
-        clauses.iter_ptr().any(|info| {
-            let clause = (*info).clause;
-            match (*clause.cast::<pg_sys::Node>()).type_ {
-                pg_sys::NodeTag::T_NullTest => {
-                    let test: *mut pg_sys::NullTest = clause.cast();
-                    (*test).nulltesttype == pg_sys::NullTestType::IS_NOT_NULL && is_it((*test).arg)
-                }
-                pg_sys::NodeTag::T_OpExpr => {
-                    let operation: *mut pg_sys::OpExpr = clause.cast();
-                    let arguments = PgList::<pg_sys::Expr>::from_pg((*operation).args);
-                    pg_sys::op_strict((*operation).opno) && arguments.iter_ptr().any(is_it)
-                }
-                _ => false,
-            }
-        })
-    }
+    planned.removes_null(attribute)
 }

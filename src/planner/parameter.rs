@@ -11,124 +11,28 @@ use pgrx::{PgList, PgRelation};
 
 use crate::backend::encoding::from_server;
 use crate::backend::error::Refusal;
-use crate::planner::value::{are_alike, attribute_of, is_deterministic, is_equality};
-
-/// The value that a clause gives a parameter.
-#[derive(Clone, Copy, Debug)]
-pub struct Argument {
-    /// The attribute number of the parameter's column.
-    pub attribute: i16,
-    /// An expression of the column's type or a similar one, or an array of such values.
-    pub value: *mut pg_sys::Expr,
-}
-
-/// The value that `clause` gives a parameter of the relation `relid`; `None` if it gives none.
-///
-/// # Safety
-/// `clause` is an expression of the planner run of `root`.
-pub unsafe fn argument(
-    root: *mut pg_sys::PlannerInfo,
-    relid: pg_sys::Index,
-    parameters: &[i16],
-    clause: *mut pg_sys::Expr,
-) -> Option<Argument> {
-    // SAFETY: the caller guarantees an expression; each node is cast to what its tag says.
-    unsafe {
-        let parameter = |node| column(relid, parameters, node);
-        let boolean = |attribute, truth| {
-            let value = pg_sys::makeBoolConst(truth, false).cast();
-            Some(Argument { attribute, value })
-        };
-        match (*clause.cast::<pg_sys::Node>()).type_ {
-            pg_sys::NodeTag::T_Var => boolean(parameter(clause)?, true),
-            pg_sys::NodeTag::T_BoolExpr => {
-                let not: *mut pg_sys::BoolExpr = clause.cast();
-                let inner = PgList::<pg_sys::Expr>::from_pg((*not).args).get_ptr(0)?;
-                let is_not = (*not).boolop == pg_sys::BoolExprType::NOT_EXPR;
-                if is_not { boolean(parameter(inner)?, false) } else { None }
-            }
-            pg_sys::NodeTag::T_OpExpr => {
-                let operation: *mut pg_sys::OpExpr = clause.cast();
-                let arguments = PgList::<pg_sys::Expr>::from_pg((*operation).args);
-                let (left, right) = (arguments.get_ptr(0)?, arguments.get_ptr(1)?);
-                let (attribute, value, mine) = match (parameter(left), parameter(right)) {
-                    (Some(attribute), None) => (attribute, right, left),
-                    (None, Some(attribute)) => (attribute, left, right),
-                    _ => return None,
-                };
-                let says = is_equality((*operation).opno, left)
-                    && is_deterministic((*operation).inputcollid)
-                    && is_given(root, relid, value);
-                let value = coerced(value, pg_sys::exprType(mine.cast())).filter(|_| says)?;
-                Some(Argument { attribute, value })
-            }
-            pg_sys::NodeTag::T_ScalarArrayOpExpr => {
-                let operation: *mut pg_sys::ScalarArrayOpExpr = clause.cast();
-                let arguments = PgList::<pg_sys::Expr>::from_pg((*operation).args);
-                let (left, value) = (arguments.get_ptr(0)?, arguments.get_ptr(1)?);
-                let attribute = parameter(left)?;
-                let element = pg_sys::get_element_type(pg_sys::exprType(value.cast()));
-                let says = (*operation).useOr
-                    && is_deterministic((*operation).inputcollid)
-                    && is_equality((*operation).opno, left)
-                    && are_alike(pg_sys::exprType(left.cast()), element)
-                    && is_given(root, relid, value);
-                says.then_some(Argument { attribute, value })
-            }
-            _ => None,
-        }
-    }
-}
-
-/// `value`, with an implicit cast if its type cannot be sent for a parameter of type `ty`; `None` if there is no such cast.
-///
-/// # Safety
-/// `value` is an expression of the current planner run.
-unsafe fn coerced(value: *mut pg_sys::Expr, ty: pg_sys::Oid) -> Option<*mut pg_sys::Expr> {
-    // SAFETY: the caller guarantees an expression. coerce_to_target_type needs a ParseState for parameter hooks and error
-    // positions only, so it may be null; the result is null if there is no cast.
-    unsafe {
-        let own = pg_sys::exprType(value.cast());
-        if are_alike(ty, own) {
-            return Some(value);
-        }
-        let coerced = pg_sys::coerce_to_target_type(
-            std::ptr::null_mut(),
-            value.cast(),
-            own,
-            pg_sys::getBaseType(ty),
-            -1,
-            pg_sys::CoercionContext::COERCION_IMPLICIT,
-            pg_sys::CoercionForm::COERCE_IMPLICIT_CAST,
-            -1,
-        );
-        (!coerced.is_null()).then_some(coerced.cast())
-    }
-}
+use crate::planner::argument::{Argument, mentions};
+use crate::planner::planned::Planned;
 
 /// Raises if a clause refers to a parameter that no clause gives a value. Rows show the parameters as they were given, so
 /// such a clause would be true by chance or never.
 ///
 /// # Safety
-/// `clauses` is the list of the clauses that the plan checks on the relation `relid`.
+/// `clauses` is the list of the clauses that the plan checks on the relation of `planned`, in the same planner run.
 pub unsafe fn check_conditions(
-    relid: pg_sys::Index,
+    planned: &Planned,
     relation: &PgRelation,
-    parameters: &[i16],
     given: &[Argument],
     clauses: *mut pg_sys::List,
 ) {
-    // SAFETY: the caller guarantees a list of expressions; only their tags and their Vars are read.
+    // SAFETY: the caller guarantees a list of clauses of this run.
     unsafe {
         for clause in PgList::<pg_sys::Expr>::from_pg(clauses).iter_ptr() {
             if (*clause.cast::<pg_sys::Node>()).type_ == pg_sys::NodeTag::T_NullTest {
                 continue;
             }
-            let mut used = std::ptr::null_mut();
-            pg_sys::pull_varattnos(clause.cast(), relid, &mut used);
-            for attribute in parameters {
-                let is_given = given.iter().any(|argument| argument.attribute == *attribute);
-                if mentions(used, *attribute) && !is_given {
+            for attribute in &planned.clause(clause).mentioned {
+                if !given.iter().any(|argument| argument.attribute == *attribute) {
                     refuse_condition(relation, *attribute);
                 }
             }
@@ -140,47 +44,35 @@ pub unsafe fn check_conditions(
 /// join, or because two inquiries each need a value of the other.
 ///
 /// # Safety
-/// `path` is the path of `rel` that the planner has chosen, in the planner run of `root`.
+/// `path` is the path of `rel`, the relation of `planned`, that the planner has chosen in this run.
 pub unsafe fn check_joins(
-    root: *mut pg_sys::PlannerInfo,
+    planned: &Planned,
     rel: *mut pg_sys::RelOptInfo,
     path: *mut pg_sys::ForeignPath,
     relation: &PgRelation,
-    parameters: &[i16],
     given: &[Argument],
 ) {
     // SAFETY: the caller guarantees structures of one planner run; each is only read, and the sets are copied.
     unsafe {
         let info = (*path).path.param_info;
         let outer = if info.is_null() { std::ptr::null_mut() } else { (*info).ppi_req_outer };
-        for info in join_conditions(root, rel, parameters) {
+        for info in join_conditions(planned, rel) {
             let clause = (*info).clause;
             if (*clause.cast::<pg_sys::Node>()).type_ == pg_sys::NodeTag::T_NullTest {
                 continue;
             }
-            let mut used = std::ptr::null_mut();
-            pg_sys::pull_varattnos(clause.cast(), (*rel).relid, &mut used);
+            let known = planned.clause(clause);
             let needed = pg_sys::bms_del_member(pg_sys::bms_copy((*info).clause_relids), (*rel).relid as i32);
             let is_used = pg_sys::join_clause_is_movable_to(info, rel)
-                && argument(root, (*rel).relid, parameters, clause).is_some()
+                && known.argument.is_some()
                 && pg_sys::bms_is_subset(needed, outer);
             let is_given = |attribute| given.iter().any(|argument| argument.attribute == attribute);
-            let parameter =
-                parameters.iter().find(|&&attribute| mentions(used, attribute) && !is_given(attribute));
+            let parameter = known.mentioned.iter().find(|&&attribute| !is_given(attribute));
             if let (Some(attribute), false) = (parameter, is_used) {
                 refuse_condition(relation, *attribute);
             }
         }
     }
-}
-
-/// Whether a set of attributes made by `pull_varattnos` contains `attribute`.
-///
-/// # Safety
-/// `used` is a valid bitmap set, or null.
-pub unsafe fn mentions(used: *mut pg_sys::Bitmapset, attribute: i16) -> bool {
-    // SAFETY: forwarded; the caller guarantees the set, and the offset makes the number positive.
-    unsafe { pg_sys::bms_is_member(i32::from(attribute) - pg_sys::FirstLowInvalidHeapAttributeNumber, used) }
 }
 
 fn refuse_condition(relation: &PgRelation, attribute: i16) -> ! {
@@ -197,44 +89,17 @@ fn refuse_condition(relation: &PgRelation, attribute: i16) -> ! {
     .raise()
 }
 
-/// The parameter that an expression refers to: a Var, bare or under a RelabelType.
-///
-/// # Safety
-/// `node` is an expression of the current planner run.
-pub unsafe fn column(relid: pg_sys::Index, parameters: &[i16], node: *mut pg_sys::Expr) -> Option<i16> {
-    // SAFETY: forwarded; the caller guarantees an expression.
-    let attribute = unsafe { attribute_of(relid, node) }?;
-    parameters.contains(&attribute).then_some(attribute)
-}
-
-/// Whether a value can be computed before the scan starts: it has no Var of the relation and no volatile function.
-///
-/// # Safety
-/// `value` is an expression of the planner run of `root`.
-unsafe fn is_given(root: *mut pg_sys::PlannerInfo, relid: pg_sys::Index, value: *mut pg_sys::Expr) -> bool {
-    // SAFETY: the caller guarantees an expression of this planner run.
-    unsafe {
-        !pg_sys::bms_is_member(relid as i32, pg_sys::pull_varnos(root, value.cast()))
-            && !pg_sys::contain_volatile_functions(value.cast())
-    }
-}
-
 /// For each join clause that gives a parameter its value, the relations that must be read first.
 ///
 /// # Safety
-/// `rel` is a relation of the planner run of `root`, and `parameters` are its parameters.
-pub unsafe fn outer_relations(
-    root: *mut pg_sys::PlannerInfo,
-    rel: *mut pg_sys::RelOptInfo,
-    parameters: &[i16],
-) -> Vec<pg_sys::Relids> {
+/// `rel` is the relation of `planned` in the current planner run.
+pub unsafe fn outer_relations(planned: &Planned, rel: *mut pg_sys::RelOptInfo) -> Vec<pg_sys::Relids> {
     let mut sets: Vec<pg_sys::Relids> = Vec::new();
     // SAFETY: the caller guarantees a relation of this run. bms_union copies, so the planner's own sets stay unchanged.
     unsafe {
-        let clauses = join_conditions(root, rel, parameters);
-        for info in clauses {
+        for info in join_conditions(planned, rel) {
             if !pg_sys::join_clause_is_movable_to(info, rel)
-                || argument(root, (*rel).relid, parameters, (*info).clause).is_none()
+                || planned.clause((*info).clause).argument.is_none()
             {
                 continue;
             }
@@ -251,21 +116,17 @@ pub unsafe fn outer_relations(
 /// The join clauses that may refer to a parameter, including those implied by equivalence classes.
 ///
 /// # Safety
-/// `rel` belongs to the planner run of `root`.
-unsafe fn join_conditions(
-    root: *mut pg_sys::PlannerInfo,
-    rel: *mut pg_sys::RelOptInfo,
-    parameters: &[i16],
-) -> Vec<*mut pg_sys::RestrictInfo> {
+/// `rel` is the relation of `planned` in the current planner run.
+unsafe fn join_conditions(planned: &Planned, rel: *mut pg_sys::RelOptInfo) -> Vec<*mut pg_sys::RestrictInfo> {
     // SAFETY: the caller guarantees a relation of this run. `wanted` outlives the call that passes it to the callback.
     unsafe {
         let mut clauses: Vec<*mut pg_sys::RestrictInfo> =
             PgList::from_pg((*rel).joininfo).iter_ptr().collect();
         if (*rel).has_eclass_joins {
-            for attribute in parameters {
+            for attribute in &planned.parameters {
                 let mut wanted = Wanted { relid: (*rel).relid, attribute: *attribute };
                 let implied = pg_sys::generate_implied_equalities_for_column(
-                    root,
+                    planned.root,
                     rel,
                     Some(is_member_of_class),
                     (&raw mut wanted).cast(),

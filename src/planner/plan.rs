@@ -5,9 +5,10 @@ use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts, PgRelation};
 
 use crate::backend::compat::{self, Estimate};
+use crate::planner::argument::Argument;
 use crate::planner::order;
-use crate::planner::parameter::{self, Argument};
-use crate::planner::planned::{FIRST_PAGE, Planned, REQUEST_COST, ROW_COST, attributes};
+use crate::planner::parameter;
+use crate::planner::planned::{FIRST_PAGE, Planned, REQUEST_COST, ROW_COST, Restrictions, attributes};
 use crate::planner::private;
 use crate::planner::upper;
 
@@ -33,7 +34,7 @@ unsafe extern "C-unwind" fn get_foreign_rel_size(
     // SAFETY: the planner passes its own structures. `planned` is stored in the memory context of the planner run, which
     // drops it; `rel` lives in the same context, so `fdw_private` does not dangle.
     unsafe {
-        let planned = Planned::new(rel, &relation);
+        let planned = Planned::new(root, rel, &relation);
         let analysed = (*rel).tuples;
         (*rel).tuples = match planned.table.rows {
             Some(rows) => rows,
@@ -55,19 +56,19 @@ unsafe extern "C-unwind" fn get_foreign_paths(
     // SAFETY: the planner passes its own structures, and has called GetForeignRelSize for `rel` before.
     unsafe {
         let planned = Planned::of(rel);
-        let Planned { table, parameters, .. } = planned;
+        let parameters = &planned.parameters;
         let relation = planned.relation();
         let sets = match parameters.is_empty() {
             true => Vec::new(),
-            false => parameter::outer_relations(root, rel, parameters),
+            false => parameter::outer_relations(planned, rel),
         };
         let all = sets.iter().fold((*rel).lateral_relids, |all, set| pg_sys::bms_union(all, *set));
         for outer in std::iter::once((*rel).lateral_relids).chain(sets).chain(std::iter::once(all)) {
             add_scan_path(root, rel, outer, all, std::ptr::null_mut());
         }
-        let keys = order::keys(rel, table, &relation, (*root).query_pathkeys);
+        let keys = order::keys(planned, (*rel).relid, &relation, (*root).query_pathkeys);
         let is_plain = parameters.is_empty() && (*rel).lateral_relids.is_null();
-        if !keys.is_empty() && is_plain && fits_a_page(root, rel, planned) {
+        if !keys.is_empty() && is_plain && fits_a_page(root, planned) {
             let pathkeys = PgList::<std::ffi::c_void>::from_pg((*root).query_pathkeys);
             let wanted = pathkeys.iter_ptr().take(keys.len());
             let wanted = wanted.fold(std::ptr::null_mut(), |list, key| pg_sys::lappend(list, key));
@@ -80,29 +81,20 @@ unsafe extern "C-unwind" fn get_foreign_paths(
 /// every clause is sent.
 ///
 /// # Safety
-/// `root` and `rel` are what the planner passed to GetForeignPaths.
-unsafe fn fits_a_page(
-    root: *mut pg_sys::PlannerInfo,
-    rel: *mut pg_sys::RelOptInfo,
-    planned: &Planned,
-) -> bool {
-    // SAFETY: the caller passes the planner's own `root` and `rel`, whose clauses belong to this planner run.
+/// `root` is what the planner passed to GetForeignPaths.
+unsafe fn fits_a_page(root: *mut pg_sys::PlannerInfo, planned: &Planned) -> bool {
+    // SAFETY: the caller passes the planner's own `root`.
     unsafe {
         let most = f64::from(planned.table.page_size);
         let limit = (*root).limit_tuples;
-        let clauses = pg_sys::extract_actual_clauses((*rel).baserestrictinfo, false);
-        is_alone(root) && limit >= 1.0 && limit <= most && sends_all(planned, clauses)
+        is_alone(root) && limit >= 1.0 && limit <= most && sends_all(planned)
     }
 }
 
 /// Whether every clause is sent, exact or not.
-///
-/// # Safety
-/// As [`Planned::classify`].
-unsafe fn sends_all(planned: &Planned, clauses: *mut pg_sys::List) -> bool {
-    // SAFETY: forwarded; the caller keeps the contract of `classify`.
-    let classified = unsafe { planned.classify(clauses) };
-    classified.kept.is_empty() && planned.described(&classified).kept.is_empty()
+fn sends_all(planned: &Planned) -> bool {
+    let Restrictions { classified, described, .. } = planned.restrictions();
+    classified.kept.is_empty() && described.kept.is_empty()
 }
 
 /// Whether the query reads a single base relation.
@@ -129,7 +121,6 @@ unsafe fn add_scan_path(
     // SAFETY: the caller passes the planner's own structures; the clauses come from them, so they belong to this run.
     unsafe {
         let planned = Planned::of(rel);
-        let parameters = &planned.parameters;
         let info = match outer.is_null() {
             true => std::ptr::null_mut(),
             false => pg_sys::get_baserel_parampathinfo(root, rel, outer),
@@ -140,16 +131,13 @@ unsafe fn add_scan_path(
         if !info.is_null() {
             clauses.extend(PgList::from_pg((*info).ppi_clauses).iter_ptr());
         }
-        let is_given = |info: &*mut pg_sys::RestrictInfo| {
-            parameter::argument(root, (*rel).relid, parameters, (**info).clause).is_some()
-        };
+        let is_given = |info: &*mut pg_sys::RestrictInfo| planned.clause((**info).clause).argument.is_some();
         // The server applies the clauses that are sent, so only the others leave rows to be filtered here. An inquiry
         // with parameters returns just the rows for their values.
         let fetched = if clauses.iter().any(is_given) {
             rows
         } else {
-            let bare = pg_sys::extract_actual_clauses((*rel).baserestrictinfo, false);
-            let sent = planned.classify(bare).sent;
+            let sent = &planned.restrictions().classified.sent;
             let sent = clauses
                 .iter()
                 .filter(|info| sent.contains(&(***info).clause))
@@ -199,23 +187,24 @@ unsafe extern "C-unwind" fn get_foreign_plan(
         }
         let planned = Planned::of(rel);
         let Planned { table, parameters, .. } = planned;
+        let relid = (*rel).relid;
         let relation = &planned.relation();
         // The executor rechecks every clause, also the exact ones. A clause on a parameter is true for each row returned.
         let local = pg_sys::extract_actual_clauses(clauses, false);
         let given: Vec<Argument> = PgList::<pg_sys::Expr>::from_pg(local)
             .iter_ptr()
-            .filter_map(|clause| parameter::argument(root, (*rel).relid, parameters, clause))
+            .filter_map(|clause| planned.clause(clause).argument)
             .collect();
         if !parameters.is_empty() {
-            parameter::check_conditions((*rel).relid, relation, parameters, &given, local);
-            parameter::check_joins(root, rel, path, relation, parameters, &given);
+            parameter::check_conditions(planned, relation, &given, local);
+            parameter::check_joins(planned, rel, path, relation, &given);
         }
         let values = given
             .iter()
             .fold(std::ptr::null_mut(), |list, argument| pg_sys::lappend(list, argument.value.cast()));
         let pathkeys = (*path).path.pathkeys;
-        let sort_keys = order::keys(rel, table, relation, pathkeys);
-        let attributes = attributes((*rel).relid, (*path).path.pathtarget, table, local, &sort_keys);
+        let sort_keys = order::keys(planned, relid, relation, pathkeys);
+        let attributes = attributes(relid, (*path).path.pathtarget, table, local, &sort_keys);
         let mut plan = ScanPlan {
             attributes,
             sort_keys,
@@ -224,7 +213,8 @@ unsafe extern "C-unwind" fn get_foreign_plan(
         };
         let classified = planned.classify(local);
         if let Some(limit) = limit(root, pathkeys) {
-            let Described { filter, exact, .. } = planned.described(&classified);
+            // The scan is the only one of the query, so its clauses are these.
+            let Described { filter, exact, .. } = &planned.restrictions().described;
             plan.limit = Some(match (exact, filter) {
                 // The recheck removes no row.
                 (true, _) => limit,
@@ -237,7 +227,7 @@ unsafe extern "C-unwind" fn get_foreign_plan(
         pg_sys::make_foreignscan(
             target_list,
             local,
-            (*rel).relid,
+            relid,
             expressions,
             private::to_list(&plan),
             std::ptr::null_mut(),

@@ -1,6 +1,8 @@
-//! The planner's state for a foreign table, in `RelOptInfo.fdw_private`: the table and its classified clauses. Also the
+//! The planner's state for a foreign table, in `RelOptInfo.fdw_private`: the table and its clauses, each classified once. Also the
 //! costs of paths and the size of the first page.
 
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use acumatica_pushdown::{Condition, Described, Reason, ScanPlan, Shippable, SortKey, described};
@@ -8,8 +10,9 @@ use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
 use crate::catalog::table::{Column, Table};
+use crate::planner::argument::{self, Argument};
 use crate::planner::term;
-use crate::planner::value;
+use crate::planner::value::{self, attribute_of};
 
 /// The cost of a request and its answer, in units of `seq_page_cost`.
 pub const REQUEST_COST: f64 = 100.0;
@@ -25,12 +28,34 @@ pub struct Planned {
     pub table: Rc<Table>,
     /// The parameters of an inquiry, by attribute number.
     pub parameters: Vec<i16>,
-    relid: pg_sys::Index,
-    /// The clauses of `baserestrictinfo`, each translated once.
-    own: Vec<(*mut pg_sys::Expr, Result<Shippable<*mut pg_sys::Expr>, Reason>)>,
+    pub root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    /// The clauses that were classified so far, by their address: clauses live as long as the planner run, so no other has
+    /// the address of one of them.
+    clauses: RefCell<HashMap<*mut pg_sys::Expr, Rc<Clause>>>,
+    restrictions: OnceCell<Restrictions>,
+}
+
+/// A clause on the relation, classified once in a planner run.
+pub struct Clause {
+    shippable: Result<Shippable<*mut pg_sys::Expr>, Reason>,
+    /// The value that it gives a parameter.
+    pub argument: Option<Argument>,
+    /// The parameters that it refers to.
+    pub mentioned: Vec<i16>,
+}
+
+/// The clauses that every scan of the relation checks, those of `baserestrictinfo`.
+pub struct Restrictions {
+    pub classified: Classified,
+    /// The filter of the conditions, with placeholders for values that are not constants.
+    pub described: Described,
+    /// The columns whose rows with NULL the clauses remove.
+    not_null: Vec<i16>,
 }
 
 /// A list of clauses, split into those that can be sent and those that cannot.
+#[derive(Clone)]
 pub struct Classified {
     /// The clauses that can be sent, as conditions.
     pub conditions: Vec<Condition<*mut pg_sys::Expr>>,
@@ -43,22 +68,18 @@ pub struct Classified {
 }
 
 impl Planned {
-    /// Reads the table and classifies the clauses of `rel`.
+    /// The state of `rel` before its clauses are classified.
     ///
     /// # Safety
-    /// `rel` is the planner's structure for `relation`, in the current planner run.
-    pub unsafe fn new(rel: *mut pg_sys::RelOptInfo, relation: &PgRelation) -> Self {
+    /// `rel` is the planner's structure for `relation`, in the current planner run, which is that of `root`.
+    pub unsafe fn new(
+        root: *mut pg_sys::PlannerInfo,
+        rel: *mut pg_sys::RelOptInfo,
+        relation: &PgRelation,
+    ) -> Self {
         let table = Table::of(relation);
-        // SAFETY: the caller guarantees a relation of this run, whose clauses live as long as the run does.
-        unsafe {
-            let relid = (*rel).relid;
-            let own = PgList::<pg_sys::RestrictInfo>::from_pg((*rel).baserestrictinfo)
-                .iter_ptr()
-                .map(|info| ((*info).clause, term::shippable(relid, &table.columns, (*info).clause)))
-                .collect();
-            let parameters = table.parameters().map(|column| column.attribute).collect();
-            Self { table, parameters, relid, own }
-        }
+        let parameters = table.parameters().map(|column| column.attribute).collect();
+        Self { table, parameters, root, rel, clauses: RefCell::default(), restrictions: OnceCell::new() }
     }
 
     /// The state of a relation.
@@ -66,7 +87,7 @@ impl Planned {
     /// # Safety
     /// GetForeignRelSize was called for `rel`. The reference does not outlive the planner run.
     pub unsafe fn of<'a>(rel: *mut pg_sys::RelOptInfo) -> &'a Self {
-        // SAFETY: by the caller's guarantee GetForeignRelSize has stored a `Planned`; nothing changes it afterwards.
+        // SAFETY: by the caller's guarantee GetForeignRelSize has stored a `Planned`, which changes by its cells only.
         unsafe { &*(*rel).fdw_private.cast::<Self>() }
     }
 
@@ -76,6 +97,55 @@ impl Planned {
         unsafe { PgRelation::with_lock(self.table.oid, pg_sys::NoLock as pg_sys::LOCKMODE) }
     }
 
+    /// What is known of a clause.
+    ///
+    /// # Safety
+    /// `clause` is a clause on the relation without its RestrictInfo, of the current planner run.
+    pub unsafe fn clause(&self, clause: *mut pg_sys::Expr) -> Rc<Clause> {
+        if let Some(known) = self.clauses.borrow().get(&clause) {
+            return Rc::clone(known);
+        }
+        // SAFETY: the caller guarantees a clause of this run, as `new` does for the other pointers.
+        let known = unsafe {
+            let relid = (*self.rel).relid;
+            let mentioned = argument::mentioned(relid, &self.parameters, clause);
+            Rc::new(Clause {
+                shippable: term::shippable(relid, &self.table.columns, clause)
+                    .map_err(|why| if mentioned.is_empty() { why } else { Reason::Parameter }),
+                argument: match mentioned.is_empty() {
+                    true => None,
+                    false => argument::argument(self.root, relid, &self.parameters, clause),
+                },
+                mentioned,
+            })
+        };
+        self.clauses.borrow_mut().insert(clause, Rc::clone(&known));
+        known
+    }
+
+    /// The clauses that every scan of the relation checks.
+    pub fn restrictions(&self) -> &Restrictions {
+        self.restrictions.get_or_init(|| {
+            // SAFETY: the caller of `new` guarantees a relation of this run, whose clauses live as long as the run does.
+            unsafe {
+                let clauses = pg_sys::extract_actual_clauses((*self.rel).baserestrictinfo, false);
+                let classified = self.classify(clauses);
+                let values = |expression: &*mut pg_sys::Expr| value::shown(*expression, |_| String::new());
+                let described =
+                    described(&classified.conditions, classified.complete, self.table.dialect, &values);
+                let clauses = PgList::<pg_sys::Expr>::from_pg(clauses);
+                let not_null =
+                    clauses.iter_ptr().flat_map(|clause| not_null((*self.rel).relid, clause)).collect();
+                Restrictions { classified, described, not_null }
+            }
+        })
+    }
+
+    /// Whether the clauses that every scan checks remove the rows where a column is NULL.
+    pub fn removes_null(&self, attribute: i16) -> bool {
+        self.restrictions().not_null.contains(&attribute)
+    }
+
     /// Splits clauses into those that can be sent and those that cannot.
     ///
     /// # Safety
@@ -83,34 +153,50 @@ impl Planned {
     pub unsafe fn classify(&self, clauses: *mut pg_sys::List) -> Classified {
         let mut found =
             Classified { conditions: Vec::new(), sent: Vec::new(), kept: Vec::new(), complete: true };
-        // SAFETY: the caller guarantees a list of expressions. Those in `own` live as long as the planner run, so no other
-        // clause has the address of one of them.
+        // SAFETY: the caller guarantees a list of expressions.
         let clauses = unsafe { PgList::<pg_sys::Expr>::from_pg(clauses) };
         for (place, clause) in clauses.iter_ptr().enumerate() {
-            let known = self.own.iter().find(|(own, _)| *own == clause).map(|(_, known)| known.clone());
             // SAFETY: the caller guarantees a clause of the relation, in the current planner run.
-            let classified =
-                known.unwrap_or_else(|| unsafe { term::shippable(self.relid, &self.table.columns, clause) });
-            match classified {
+            let known = unsafe { self.clause(clause) };
+            match &known.shippable {
                 Ok(Shippable { condition, is_whole }) => {
                     found.complete &= is_whole;
-                    found.conditions.push(condition);
+                    found.conditions.push(condition.clone());
                     found.sent.push(clause);
                 }
                 Err(why) => {
                     found.complete = false;
-                    found.kept.push((place, why));
+                    found.kept.push((place, *why));
                 }
             }
         }
         found
     }
+}
 
-    /// The filter of the conditions, with placeholders for values that are not constants.
-    pub fn described(&self, classified: &Classified) -> Described {
-        // SAFETY: the values come from `classify`, so they are expressions of the current planner run.
-        let values = |expression: &*mut pg_sys::Expr| unsafe { value::shown(*expression, |_| String::new()) };
-        described(&classified.conditions, classified.complete, self.table.dialect, &values)
+/// The columns of the relation `relid` of which a row with NULL does not meet the clause.
+///
+/// # Safety
+/// `clause` is an expression of the current planner run.
+unsafe fn not_null(relid: pg_sys::Index, clause: *mut pg_sys::Expr) -> Vec<i16> {
+    // SAFETY: the caller guarantees an expression; each node is cast to what its tag says.
+    unsafe {
+        match value::tag(clause) {
+            pg_sys::NodeTag::T_NullTest => {
+                let test: *mut pg_sys::NullTest = clause.cast();
+                let is_not_null = (*test).nulltesttype == pg_sys::NullTestType::IS_NOT_NULL;
+                attribute_of(relid, (*test).arg).filter(|_| is_not_null).into_iter().collect()
+            }
+            pg_sys::NodeTag::T_OpExpr => {
+                let operation: *mut pg_sys::OpExpr = clause.cast();
+                if !pg_sys::op_strict((*operation).opno) {
+                    return Vec::new();
+                }
+                let arguments = PgList::<pg_sys::Expr>::from_pg((*operation).args);
+                arguments.iter_ptr().filter_map(|argument| attribute_of(relid, argument)).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 }
 

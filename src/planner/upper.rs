@@ -5,13 +5,13 @@
 //! LIMIT without OFFSET needs no upper path: the executor stops the scan, whose first page is as large as the limit.
 
 use acumatica_client::Surface;
-use acumatica_pushdown::{Described, ScanPlan, Upper};
+use acumatica_pushdown::{ScanPlan, Upper};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
 use crate::backend::compat::{self, Estimate};
 use crate::planner::order;
-use crate::planner::planned::{Classified, Planned, REQUEST_COST, ROW_COST, attributes};
+use crate::planner::planned::{Classified, Planned, REQUEST_COST, ROW_COST, Restrictions, attributes};
 use crate::planner::private;
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
@@ -64,7 +64,7 @@ unsafe fn only_relation(root: *mut pg_sys::PlannerInfo) -> Option<*mut pg_sys::R
     }
 }
 
-/// The clauses of a relation, if the filter made of them is exact and all of its values are constants.
+/// The clauses of the relation of `planned`, if the filter made of them is exact and all of its values are constants.
 ///
 /// # Safety
 /// `rel` is the relation of `planned` in the current planner run.
@@ -75,14 +75,10 @@ unsafe fn exact_clauses(rel: *mut pg_sys::RelOptInfo, planned: &Planned) -> Opti
         if infos.iter_ptr().any(|info| (*info).pseudoconstant) {
             return None;
         }
-        let clauses = pg_sys::extract_actual_clauses((*rel).baserestrictinfo, false);
-        let classified = planned.classify(clauses);
-        if clauses.is_null() {
-            return Some(classified);
-        }
-        let Described { filter, exact, .. } = planned.described(&classified);
-        let is_known = filter.is_some_and(|filter| filter.is_known());
-        (planned.table.surface() == Surface::Dac && exact && is_known).then_some(classified)
+        let Restrictions { classified, described, .. } = planned.restrictions();
+        let is_known = described.filter.as_ref().is_some_and(|filter| filter.is_known());
+        let is_exact = planned.table.surface() == Surface::Dac && described.exact && is_known;
+        ((*rel).baserestrictinfo.is_null() || is_exact).then(|| classified.clone())
     }
 }
 
@@ -172,7 +168,7 @@ unsafe fn add_offset_path(
         let relation = planned.relation();
         let Some(clauses) = exact_clauses(rel, planned) else { return };
         let pathkeys = (*root).sort_pathkeys;
-        let keys = order::keys(rel, &planned.table, &relation, pathkeys);
+        let keys = order::keys(planned, (*rel).relid, &relation, pathkeys);
         let target = (*root).upper_targets[pg_sys::UpperRelationKind::UPPERREL_FINAL as usize];
         let is_sorted = keys.len() == PgList::<pg_sys::PathKey>::from_pg(pathkeys).len()
             && !keys.iter().any(|key| key.nulls_apart);
