@@ -13,7 +13,7 @@ use crate::backend::io::Io;
 use crate::backend::state;
 
 /// The oids of a foreign server and of a user mapping.
-type Key = (pg_sys::Oid, pg_sys::Oid);
+type ClientKey = (pg_sys::Oid, pg_sys::Oid);
 
 thread_local! {
     // A backend runs PostgreSQL code on one thread only, so thread-local state is per backend.
@@ -22,7 +22,7 @@ thread_local! {
 
 struct Backend {
     io: Io,
-    clients: HashMap<Key, Client>,
+    clients: HashMap<ClientKey, Client>,
 }
 
 /// Runs `act` with the client of a server and user mapping, whose current options are `config`. A client with other
@@ -31,7 +31,7 @@ struct Backend {
 /// # Errors
 /// A client cannot be made of the options, or `act` fails.
 pub fn with_client<R>(
-    key: Key,
+    key: ClientKey,
     config: Config,
     act: impl FnOnce(&Io, &Client) -> Result<R, Refusal>,
 ) -> Result<R, Refusal> {
@@ -57,7 +57,7 @@ pub fn with_client<R>(
 
 /// Runs `act` with the client of a server and user mapping as it is; `None` if there is none. `act` must not call
 /// PostgreSQL: see [`with_io`].
-pub fn with_known<R>(key: Key, act: impl FnOnce(&Io, &Client) -> R) -> Option<R> {
+pub fn with_known<R>(key: ClientKey, act: impl FnOnce(&Io, &Client) -> R) -> Option<R> {
     BACKEND.with_borrow(|backend| {
         let Backend { io, clients } = backend.as_ref()?;
         Some(act(io, clients.get(&key)?))
@@ -66,7 +66,9 @@ pub fn with_known<R>(key: Key, act: impl FnOnce(&Io, &Client) -> R) -> Option<R>
 
 /// Runs `act` with the I/O thread, and starts the thread first if it is not running. `act` must not call PostgreSQL: an
 /// ERROR would unwind through the borrow of `BACKEND`.
-fn with_io<R>(act: impl FnOnce(&Io, &mut HashMap<Key, Client>) -> Result<R, Refusal>) -> Result<R, Refusal> {
+fn with_io<R>(
+    act: impl FnOnce(&Io, &mut HashMap<ClientKey, Client>) -> Result<R, Refusal>,
+) -> Result<R, Refusal> {
     let first = BACKEND.with_borrow(Option::is_none);
     let outcome = BACKEND.with_borrow_mut(|backend| {
         let Backend { io, clients } = match backend {
@@ -133,13 +135,13 @@ pub fn close_sessions(server: pg_sys::Oid, mapping: Option<pg_sys::Oid>) -> Resu
     Ok(job.wait())
 }
 
-fn known_clients() -> Vec<Key> {
+fn known_clients() -> Vec<ClientKey> {
     BACKEND
         .with_borrow(|backend| backend.iter().flat_map(|backend| backend.clients.keys().copied()).collect())
 }
 
 /// Whether the server and the user mapping are still in the catalog.
-fn exists((server, mapping): Key) -> bool {
+fn exists((server, mapping): ClientKey) -> bool {
     is_in_catalog(pg_sys::SysCacheIdentifier::FOREIGNSERVEROID, server)
         && is_in_catalog(pg_sys::SysCacheIdentifier::USERMAPPINGOID, mapping)
 }

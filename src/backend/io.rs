@@ -27,14 +27,14 @@ pub struct Io {
 
 /// A running scan. Dropping it drops the request under way.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningScan {
     rows: Rows,
     alarm: OnceCell<Alarm>,
 }
 
 /// A running job other than a scan. Dropping it aborts the job.
 #[derive(Debug)]
-pub struct Waiting<T> {
+pub struct RunningJob<T> {
     job: Job<T>,
     alarm: OnceCell<Alarm>,
 }
@@ -59,12 +59,12 @@ impl Io {
         Ok(Self { engine: with_signals_blocked(Engine::start).map_err(failed)? })
     }
 
-    pub fn scan(&self, client: &Client, request: ScanRequest) -> Running {
-        Running { rows: self.engine.scan(client, request), alarm: OnceCell::new() }
+    pub fn scan(&self, client: &Client, request: ScanRequest) -> RunningScan {
+        RunningScan { rows: self.engine.scan(client, request), alarm: OnceCell::new() }
     }
 
-    pub fn job<T>(&self, job: Job<T>) -> Waiting<T> {
-        Waiting { job, alarm: OnceCell::new() }
+    pub fn job<T>(&self, job: Job<T>) -> RunningJob<T> {
+        RunningJob { job, alarm: OnceCell::new() }
     }
 
     pub fn engine(&self) -> &Engine {
@@ -77,7 +77,7 @@ impl Io {
     }
 }
 
-impl Running {
+impl RunningScan {
     /// The next batch if it has arrived, or `None` at the end of the rows. Reports the scan's notices to the client.
     ///
     /// # Errors
@@ -97,7 +97,7 @@ impl Running {
     }
 }
 
-impl<T> Waiting<T> {
+impl<T> RunningJob<T> {
     /// Sleeps until the job ends, and returns its outcome. A cancel, a termination or a failure of the job raises a
     /// PostgreSQL error.
     pub fn wait(&self) -> T {

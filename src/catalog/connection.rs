@@ -13,7 +13,7 @@ use pgrx::prelude::*;
 
 use crate::backend::clients;
 use crate::backend::error::{Refusal, or_raise};
-use crate::backend::io::{Io, Running};
+use crate::backend::io::{Io, RunningScan};
 use crate::backend::state;
 use crate::catalog::mapping::Mapping;
 use crate::catalog::server::Server;
@@ -53,7 +53,7 @@ pub fn with_client<R>(
 }
 
 /// Starts a scan of `request` on `server` with the user mapping of `user`.
-pub fn start_scan(server: &Server, user: pg_sys::Oid, request: &ScanRequest) -> Running {
+pub fn start_scan(server: &Server, user: pg_sys::Oid, request: &ScanRequest) -> RunningScan {
     register_callbacks();
     let known = known_mapping(server, user);
     let running = known.and_then(|mapping| {

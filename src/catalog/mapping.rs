@@ -59,7 +59,7 @@ impl Mapping {
     }
 
     /// A mapping by its oid.
-    pub fn by_oid(oid: pg_sys::Oid) -> Option<Entry> {
+    pub fn by_oid(oid: pg_sys::Oid) -> Option<MappingEntry> {
         let none = pg_sys::Datum::from(0);
         let cache = pg_sys::SysCacheIdentifier::USERMAPPINGOID as i32;
         // SAFETY: the key of USERMAPPINGOID is one oid. The tuple comes from this cache, and is used nowhere else.
@@ -70,7 +70,7 @@ impl Mapping {
     ///
     /// # Safety
     /// `cache` is a syscache of `pg_user_mapping`; `tuple` was found in it and not released yet, or is null.
-    unsafe fn take(cache: i32, tuple: pg_sys::HeapTuple) -> Option<Entry> {
+    unsafe fn take(cache: i32, tuple: pg_sys::HeapTuple) -> Option<MappingEntry> {
         if tuple.is_null() {
             return None;
         }
@@ -85,7 +85,7 @@ impl Mapping {
             let given =
                 if is_null { Vec::new() } else { option_list(pg_sys::untransformRelOptions(options)) };
             pg_sys::ReleaseSysCache(tuple);
-            Some(Entry { oid, user, server, options: Options::check(Object::UserMapping, given) })
+            Some(MappingEntry { oid, user, server, options: Options::check(Object::UserMapping, given) })
         }
     }
 
@@ -155,7 +155,7 @@ impl Mapping {
 
 /// A tuple of `pg_user_mapping`, whose options may be invalid.
 #[derive(Debug)]
-pub struct Entry {
+pub struct MappingEntry {
     pub oid: pg_sys::Oid,
     /// Its role; `InvalidOid` for PUBLIC.
     pub user: pg_sys::Oid,

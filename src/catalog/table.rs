@@ -24,7 +24,7 @@ const RESULTS: &str = "Results";
 
 thread_local! {
     // A backend runs PostgreSQL code on one thread only, so thread-local state is per backend.
-    static TABLES: RefCell<HashMap<pg_sys::Oid, Rc<Table>>> = RefCell::default();
+    static TABLES: RefCell<HashMap<pg_sys::Oid, Rc<ForeignTable>>> = RefCell::default();
     /// The number of invalidations so far. A definition that was being read during one is not cached.
     static INVALIDATIONS: Cell<u64> = const { Cell::new(0) };
     /// The invalidation callbacks are registered.
@@ -33,7 +33,7 @@ thread_local! {
 
 /// A foreign table, made of the options of the table, its server and its columns.
 #[derive(Debug)]
-pub struct Table {
+pub struct ForeignTable {
     pub oid: pg_sys::Oid,
     pub name: String,
     /// The name with its schema, quoted where SQL requires it.
@@ -56,14 +56,14 @@ pub struct Table {
     /// The branch, locale and so on of its requests, which the settings of a session override.
     pub context: Context,
     /// The columns that are not dropped, in the order of their attribute numbers.
-    pub columns: Vec<Column>,
+    pub columns: Vec<ForeignColumn>,
     /// The key fields in order, with the types that they are decoded to; empty if no column has the option `key`.
     pub key: Vec<(String, ColumnType)>,
 }
 
 /// A column of a foreign table.
 #[derive(Debug)]
-pub struct Column {
+pub struct ForeignColumn {
     pub attribute: i16,
     pub name: String,
     /// Its options as they were given, to compare them with a definition. All else reads the fields below.
@@ -75,7 +75,7 @@ pub struct Column {
     /// Its position in the key, from 1.
     pub key: Option<u8>,
     /// Set if the column is a parameter of an inquiry.
-    pub parameter: Option<Parameter>,
+    pub parameter: Option<ParameterKind>,
     /// The field that conditions on the column use, or the reason why none are sent.
     pub field: Result<Field, Reason>,
     /// The server refuses its field in `$select` (docs/acumatica.md section 3): such a column has pushdown off.
@@ -84,13 +84,14 @@ pub struct Column {
     pub may_refuse: bool,
 }
 
+/// Whether an inquiry needs a value of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parameter {
+pub enum ParameterKind {
     Optional,
     Required,
 }
 
-impl Table {
+impl ForeignTable {
     /// The definition of a table, cached or read. Raises an error if an option is not valid.
     pub fn of(relation: &PgRelation) -> Rc<Self> {
         register_callbacks();
@@ -121,10 +122,10 @@ impl Table {
         // SAFETY: `relation` keeps the relcache entry open, whose `relname` is a C string.
         let name = unsafe { from_server((*(*relation.as_ptr()).rd_rel).relname.data.as_ptr()) };
         let descriptor = relation.tuple_desc();
-        let columns: Vec<Column> = descriptor
+        let columns: Vec<ForeignColumn> = descriptor
             .iter()
             .filter(|attribute| !attribute.attisdropped)
-            .map(|attribute| Column::read(oid, attribute, &target, layers))
+            .map(|attribute| ForeignColumn::read(oid, attribute, &target, layers))
             .collect();
         Self {
             oid,
@@ -163,12 +164,12 @@ impl Table {
         }
     }
 
-    pub fn column(&self, attribute: i16) -> Option<&Column> {
+    pub fn column(&self, attribute: i16) -> Option<&ForeignColumn> {
         self.columns.iter().find(|column| column.attribute == attribute)
     }
 
     /// The columns that are parameters of an inquiry.
-    pub fn parameters(&self) -> impl Iterator<Item = &Column> {
+    pub fn parameters(&self) -> impl Iterator<Item = &ForeignColumn> {
         self.columns.iter().filter(|column| column.parameter.is_some())
     }
 
@@ -244,7 +245,7 @@ fn target(server: &Server, options: &Options) -> Result<Target, Refusal> {
     })
 }
 
-impl Column {
+impl ForeignColumn {
     fn read(
         table: pg_sys::Oid,
         attribute: &pg_sys::FormData_pg_attribute,
@@ -257,8 +258,8 @@ impl Column {
         // SAFETY: the `attname` of an attribute is a C string.
         let name = unsafe { from_server(attribute.attname.data.as_ptr()) };
         let parameter = options.get("parameter").map(|kind| match kind {
-            "required" => Parameter::Required,
-            _ => Parameter::Optional,
+            "required" => ParameterKind::Required,
+            _ => ParameterKind::Optional,
         });
         if parameter.is_some() && !target.form && target.surface != Surface::GenericInquiry {
             refuse_parameter(&name, target);
@@ -335,8 +336,8 @@ fn refuse_parameter(column: &str, target: &Target) -> ! {
 }
 
 /// The key fields, sorted by position. Raises if two columns have the same position.
-fn key(columns: &[Column]) -> Vec<(String, ColumnType)> {
-    let positioned = |column: &Column| Some((column.key?, column.field_name(), column.ty));
+fn key(columns: &[ForeignColumn]) -> Vec<(String, ColumnType)> {
+    let positioned = |column: &ForeignColumn| Some((column.key?, column.field_name(), column.ty));
     let mut keys: Vec<(u8, String, ColumnType)> = columns.iter().filter_map(positioned).collect();
     keys.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
     if let Some([(position, one, _), (_, other, _)]) =

@@ -10,7 +10,7 @@ use crate::backend::clients::close_sessions;
 use crate::backend::compat;
 use crate::backend::encoding::{from_server, to_server};
 use crate::backend::error::{Refusal, or_raise, warning};
-use crate::backend::io::Waiting;
+use crate::backend::io::RunningJob;
 use crate::backend::state;
 use crate::catalog::connection::with_client;
 use crate::catalog::mapping::Mapping;
@@ -166,7 +166,7 @@ fn acumatica_authorize_wait(name: &str, timeout: Interval) -> AuthorizedRow {
 }
 
 /// Waits for an authorization and returns its row. Warns if there is no refresh token.
-fn authorized(server: &Server, job: &Waiting<acumatica_client::Result<Authorized>>) -> AuthorizedRow {
+fn authorized(server: &Server, job: &RunningJob<acumatica_client::Result<Authorized>>) -> AuthorizedRow {
     let Authorized { company, scope, access_expires, refresh_expires } =
         or_raise(job.wait().map_err(Refusal::from));
     let access_expires = access_expires.map(timestamp);

@@ -14,7 +14,7 @@ use crate::backend::error::{Refusal, notice, or_raise};
 use crate::catalog::names::quoted;
 use crate::catalog::option::{Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST};
 use crate::catalog::server::Server;
-use crate::catalog::table::Table;
+use crate::catalog::table::ForeignTable;
 use crate::commands::admin::{is_ours, server};
 use crate::commands::import::{Source, notice_refused};
 
@@ -149,7 +149,7 @@ fn groups(foreign_schema: &str) -> Vec<Group> {
         // SAFETY: with_lock raises if the table was dropped since it was read from the catalog. The lock, like that of any
         // reader, is held until the transaction ends.
         let relation = unsafe { PgRelation::with_lock(oid, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
-        let table = Table::of(&relation);
+        let table = ForeignTable::of(&relation);
         // SAFETY: the open table depends on its server, so the server exists.
         unsafe { compat::check_server_usage(table.server.oid, pg_sys::GetUserId()) };
         let schema = table.schema().to_owned();
@@ -201,7 +201,7 @@ fn foreign_tables(namespace: pg_sys::Oid) -> Vec<pg_sys::Oid> {
 }
 
 /// A table as it exists, and whether it has a column that is NOT NULL.
-fn existing(relation: &PgRelation, table: &Table, foreign_schema: &str) -> (Existing, bool) {
+fn existing(relation: &PgRelation, table: &ForeignTable, foreign_schema: &str) -> (Existing, bool) {
     let descriptor = relation.tuple_desc();
     let mut not_null = false;
     let columns = table.columns.iter().filter_map(|column| {

@@ -10,7 +10,7 @@ use pgrx::prelude::*;
 
 use crate::backend::encoding::{from_server, to_server};
 use crate::backend::error::or_raise;
-use crate::catalog::table::Table;
+use crate::catalog::table::ForeignTable;
 use crate::executor::request::request;
 use crate::executor::scan;
 use crate::planner::value;
@@ -29,7 +29,7 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
     unsafe {
         if (*state).verbose {
             let relation = scan::relation(node);
-            let table = Table::of(&relation);
+            let table = ForeignTable::of(&relation);
             let (plan, expressions) = scan::planned(node);
             let mut request = request(&table, &plan);
             let expressions: Vec<_> = PgList::<pg_sys::Expr>::from_pg(expressions).iter_ptr().collect();
@@ -167,7 +167,7 @@ unsafe fn kept(
 unsafe fn arguments(
     node: *mut pg_sys::ForeignScanState,
     state: *mut pg_sys::ExplainState,
-    table: &Table,
+    table: &ForeignTable,
     attributes: &[i16],
     expressions: &[*mut pg_sys::Expr],
 ) -> String {

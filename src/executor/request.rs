@@ -6,30 +6,30 @@ use acumatica_pushdown::{ScanPlan, Upper};
 
 use crate::backend::error::or_raise;
 use crate::catalog::setting;
-use crate::catalog::table::{self, Column, Table};
+use crate::catalog::table::{ForeignColumn, ForeignTable, ParameterKind};
 use crate::planner::planned::FIRST_PAGE;
 
 /// The members of a detail row that are not fields.
 const ROW_MEMBERS: [&str; 7] = ["id", "rowNumber", "note", "files", "custom", "error", "*"];
 
 /// The request that reads the columns of `plan`. The executor adds the calls and the filter.
-pub fn request(table: &Table, plan: &ScanPlan) -> ScanRequest {
-    let Table { target, .. } = table;
-    let wanted = |column: &&Column| plan.attributes.contains(&column.attribute);
+pub fn request(table: &ForeignTable, plan: &ScanPlan) -> ScanRequest {
+    let ForeignTable { target, .. } = table;
+    let wanted = |column: &&ForeignColumn| plan.attributes.contains(&column.attribute);
     let mut columns: Vec<decode::FieldColumn> = table.columns.iter().filter(wanted).map(decoded).collect();
-    let index = |column: &Column| {
+    let index = |column: &ForeignColumn| {
         plan.attributes.contains(&column.attribute).then(|| {
             table.columns.iter().filter(wanted).position(|other| other.attribute == column.attribute)
         })?
     };
     let unselectable =
-        table.columns.iter().filter(|column| column.is_unselectable).map(Column::field_name).collect();
+        table.columns.iter().filter(|column| column.is_unselectable).map(ForeignColumn::field_name).collect();
     let parameters = table
         .parameters()
         .map(|column| Parameter {
             name: column.field_name(),
             column: index(column),
-            required: column.parameter == Some(table::Parameter::Required),
+            required: column.parameter == Some(ParameterKind::Required),
         })
         .collect();
     let may_refuse = table.columns.iter().filter(wanted).any(|column| column.may_refuse);
@@ -58,7 +58,7 @@ pub fn request(table: &Table, plan: &ScanPlan) -> ScanRequest {
     }
     let mut context = or_raise(setting::context(&table.context));
     context.show_deleted &= target.surface == Surface::Dac;
-    let field = |attribute| table.column(attribute).map(Column::field_name).unwrap_or_default();
+    let field = |attribute| table.column(attribute).map(ForeignColumn::field_name).unwrap_or_default();
     ScanRequest {
         table: table.name.clone(),
         relation: table.qualified.clone(),
@@ -92,6 +92,6 @@ pub fn request(table: &Table, plan: &ScanPlan) -> ScanRequest {
     }
 }
 
-fn decoded(column: &Column) -> decode::FieldColumn {
+fn decoded(column: &ForeignColumn) -> decode::FieldColumn {
     decode::FieldColumn { ty: column.ty, name: column.name.clone(), path: column.path.clone() }
 }

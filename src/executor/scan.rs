@@ -12,9 +12,9 @@ use pgrx::{PgList, PgMemoryContexts, PgRelation};
 
 use crate::backend::compat;
 use crate::backend::error::{Refusal, notice, or_raise};
-use crate::backend::io::Running;
+use crate::backend::io::RunningScan;
 use crate::catalog::connection;
-use crate::catalog::table::Table;
+use crate::catalog::table::ForeignTable;
 use crate::executor::arguments::Arguments;
 use crate::executor::convert::Converter;
 use crate::executor::expression::Expression;
@@ -34,7 +34,7 @@ pub fn register(routine: &mut pg_sys::FdwRoutine) {
 /// The state of a scan node, in its `fdw_state`.
 #[derive(Debug)]
 pub struct Scan {
-    table: Rc<Table>,
+    table: Rc<ForeignTable>,
     user: pg_sys::Oid,
     pub request: ScanRequest,
     /// For each column of the request, its index in the slot's arrays and its converter.
@@ -52,7 +52,7 @@ pub struct Scan {
     /// Why the server refused to do more than send rows. The outer plan then returns the rows.
     fallback: Option<acumatica_client::Error>,
     /// `None` before the first row is fetched and after the last one was received.
-    running: Option<Running>,
+    running: Option<RunningScan>,
     started: bool,
     received: Received,
     /// The statistics of the runs before the current one.
@@ -86,7 +86,7 @@ enum Rescans {
 
 impl Scan {
     fn new(
-        table: Rc<Table>,
+        table: Rc<ForeignTable>,
         user: pg_sys::Oid,
         relation: &PgRelation,
         plan: &ScanPlan,
@@ -422,7 +422,7 @@ unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanSta
         let relation = relation(node);
         let (plan, expressions) = planned(node);
         let user = compat::scan_user(node);
-        let table = Table::of(&relation);
+        let table = ForeignTable::of(&relation);
         let parameters: Vec<i16> = table.parameters().map(|column| column.attribute).collect();
         let arguments = Arguments::begin(node, expressions, &plan.arguments, &parameters);
         let values = PgList::<pg_sys::Expr>::from_pg(expressions);

@@ -9,7 +9,7 @@ use acumatica_pushdown::{Condition, Described, Reason, ScanPlan, Shippable, Sort
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
-use crate::catalog::table::{Column, Table};
+use crate::catalog::table::{ForeignColumn, ForeignTable};
 use crate::planner::argument::{self, Argument};
 use crate::planner::term;
 use crate::planner::value::{self, attribute_of};
@@ -25,7 +25,7 @@ pub const FIRST_PAGE: u32 = 256;
 
 /// The planner's state for one foreign table.
 pub struct Planned {
-    pub table: Rc<Table>,
+    pub table: Rc<ForeignTable>,
     /// The parameters of an inquiry, by attribute number.
     pub parameters: Vec<i16>,
     pub root: *mut pg_sys::PlannerInfo,
@@ -77,7 +77,7 @@ impl Planned {
         rel: *mut pg_sys::RelOptInfo,
         relation: &PgRelation,
     ) -> Self {
-        let table = Table::of(relation);
+        let table = ForeignTable::of(relation);
         let parameters = table.parameters().map(|column| column.attribute).collect();
         Self { table, parameters, root, rel, clauses: RefCell::default(), restrictions: OnceCell::new() }
     }
@@ -228,7 +228,7 @@ impl Classified {
 pub unsafe fn attributes(
     relid: pg_sys::Index,
     target: *mut pg_sys::PathTarget,
-    table: &Table,
+    table: &ForeignTable,
     local: *mut pg_sys::List,
     keys: &[SortKey],
 ) -> Vec<i16> {
@@ -243,11 +243,11 @@ pub unsafe fn attributes(
         pg_sys::bms_is_member(i32::from(attribute) - pg_sys::FirstLowInvalidHeapAttributeNumber, used)
     } || keys.iter().any(|key| key.attribute == attribute);
     // Attribute 0 is the whole row.
-    let is_wanted = |column: &&Column| is_used(column.attribute) || is_used(0);
+    let is_wanted = |column: &&ForeignColumn| is_used(column.attribute) || is_used(0);
     let mut wanted: Vec<i16> =
         table.columns.iter().filter(is_wanted).map(|column| column.attribute).collect();
     if wanted.is_empty() {
-        let rank = |column: &&Column| {
+        let rank = |column: &&ForeignColumn| {
             (column.key.unwrap_or(u8::MAX), column.ty == acumatica_client::decode::ColumnType::Json)
         };
         wanted.extend(table.columns.iter().min_by_key(rank).map(|column| column.attribute));

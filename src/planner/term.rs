@@ -9,7 +9,7 @@ use acumatica_pushdown::{
 use pgrx::PgList;
 use pgrx::prelude::*;
 
-use crate::catalog::table::Column;
+use crate::catalog::table::ForeignColumn;
 use crate::planner::solve::built;
 use crate::planner::value::{
     attribute_of, base_type, btree_family, is_deterministic, literals, sql_type, tag,
@@ -52,7 +52,7 @@ mod function {
 /// `clause` is a valid expression tree of the current planner run or of a plan, as all `*mut Expr` in this module.
 pub unsafe fn shippable(
     relid: pg_sys::Index,
-    columns: &[Column],
+    columns: &[ForeignColumn],
     clause: Expr,
 ) -> Result<Shippable<Expr>, Reason> {
     // SAFETY: the caller guarantees a valid tree. The values of the condition are subtrees of it, which `built` wraps
@@ -72,7 +72,7 @@ pub unsafe fn shippable(
 /// names, its list of arguments holds expressions, and its OIDs are in the catalog.
 struct Nodes<'a> {
     relid: pg_sys::Index,
-    columns: &'a [Column],
+    columns: &'a [ForeignColumn],
 }
 
 impl Nodes<'_> {
