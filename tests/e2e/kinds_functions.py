@@ -237,6 +237,17 @@ def nothing_has_changed():
 
 
 @test
+def tables_of_the_endpoint_in_the_address_of_the_server_have_not_changed():
+    create_server(db, sim, "of_address", url=f"{sim.url}/entity/eCommerce/22.200.001")
+    db.execute("DROP SCHEMA IF EXISTS d CASCADE")
+    load("REST", "LIMIT TO (customer)", server="of_address", into="d")
+    db.execute("ALTER FOREIGN TABLE d.customer OPTIONS (DROP endpoint_name, DROP endpoint_version)")
+    found = [change for change in diff("d") if "is new" not in change[1]]
+    assert not found, found[:3]
+    db.execute("DROP SERVER of_address CASCADE")
+
+
+@test
 def what_has_changed_can_be_mended():
     db.execute("DROP SCHEMA IF EXISTS d CASCADE")
     load("REST", "LIMIT TO (sales_order, customer, sales_order_details)", into="d")
