@@ -118,8 +118,8 @@ impl Mapping {
         let config = Config {
             server: server.name.clone(),
             instance: server.instance.clone(),
-            company: of_server.text("company"),
-            odata_version: server.odata_version(),
+            company: server.company.clone(),
+            odata_version: server.odata_version,
             credentials: match server.strategy() {
                 "Cookie" => Credentials::Cookie(login()?),
                 "OAuthPassword" => Credentials::OAuthPassword(login()?, app()?),

@@ -14,6 +14,10 @@ pub struct Server {
     pub oid: pg_sys::Oid,
     pub name: String,
     pub instance: InstanceUrl,
+    /// The login name of the tenant.
+    pub company: Option<String>,
+    /// Which OData interface is read.
+    pub odata_version: ODataVersion,
     pub options: Options,
 }
 
@@ -27,24 +31,18 @@ impl Server {
         };
         let options = or_raise(Options::check(Object::Server, options));
         let instance = or_raise(parse_url(options.get_or_default("url")));
-        Self { oid, name, instance, options }
+        let layers = Layers(&[&options]);
+        let odata_version = match layers.get("odata_version") {
+            Some("3") => ODataVersion::V3,
+            Some("4") => ODataVersion::V4,
+            _ => ODataVersion::Auto,
+        };
+        Self { oid, name, instance, company: layers.text("company"), odata_version, options }
     }
 
     /// The server and role that a secret in the user mapping of `role` is bound to when it is sealed.
     pub fn purpose(&self, role: pg_sys::Oid) -> Purpose {
         Purpose { host: self.instance.host_and_port(), role: role_name(role) }
-    }
-
-    pub fn company(&self) -> Option<&str> {
-        self.options.get("company")
-    }
-
-    pub fn odata_version(&self) -> ODataVersion {
-        match self.options.get_or_default("odata_version") {
-            "3" => ODataVersion::V3,
-            "4" => ODataVersion::V4,
-            _ => ODataVersion::Auto,
-        }
     }
 
     /// The name and version of the contract endpoint: options of the object before those of the server. If neither has one,
@@ -79,7 +77,7 @@ impl Server {
             _ => &[&["username"], &["password", "password_file"]],
         };
         if let Some(client_id) = mapping.get("client_id") {
-            check_tenant(&self.name, self.company(), client_id)?;
+            check_tenant(&self.name, self.company.as_deref(), client_id)?;
         }
         let missing = required.iter().find(|names| names.iter().all(|name| mapping.get(name).is_none()));
         match missing {

@@ -131,7 +131,7 @@ impl ForeignTable {
             oid,
             qualified: qualified(&name, relation.namespace_oid()),
             name,
-            dialect: dialect_of(&target, server.odata_version()),
+            dialect: dialect_of(&target, server.odata_version),
             page_size: layers.number("page_size"),
             rows: layers.number_if_any("rows"),
             filter: layers.text("filter"),

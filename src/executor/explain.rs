@@ -45,8 +45,8 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
                 property(c"Foreign Table", &format!("{schema}.{name}"), state);
             }
             let server = &table.server;
-            let company = server.company().or(server.has_app().then_some(OWN_TENANT));
-            let url = describe(&server.instance, company, server.odata_version(), &request);
+            let company = server.company.as_deref().or(server.has_app().then_some(OWN_TENANT));
+            let url = describe(&server.instance, company, server.odata_version, &request);
             property(c"Remote Request", &unknown.fill_in(or_raise(url)), state);
             let headers = request.context.lines().into_iter();
             let headers: Vec<String> = headers.map(|(name, value)| format!("{name}: {value}")).collect();
