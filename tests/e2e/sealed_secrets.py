@@ -87,6 +87,7 @@ def issue_5_sealed_text_is_of_no_use_to_other_servers_and_roles():
         with raises("F0000", 'another role than "public"'):
             count()
         # A secret is bound to the name of its role, also for a backend that has read it before.
+        assert count("rest", alice) == ROWS
         db.execute("ALTER ROLE alice RENAME TO carol")
         with raises("F0000", 'another role than "carol"'):
             count("rest", alice)
