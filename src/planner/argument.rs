@@ -1,4 +1,4 @@
-//! What a clause says of the parameters of an inquiry: which it refers to, and which value it gives one.
+//! The parameters of inquiries in one clause: which it refers to, and which value one such as `column = value` gives.
 
 use pgrx::PgList;
 use pgrx::prelude::*;

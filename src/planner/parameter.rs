@@ -1,4 +1,5 @@
-//! The parameters of inquiries: turns clauses such as `column = value` into the values of the calls.
+//! The parameters of inquiries: which relations can supply their values, and which queries must be refused because their
+//! values cannot be told from the clauses.
 //!
 //! A clause on a parameter does not filter existing rows: its value decides which rows the inquiry computes. So every plan
 //! uses such a clause if the query has one. The executor rechecks it, and it is always true, because the rows show the
