@@ -5,8 +5,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::faults::Fault;
-use crate::http::Request;
 use crate::reply::Reply;
+use crate::request::Request;
 use crate::state::State;
 
 const USAGE: &str = "GET or DELETE requests, sessions, seats; GET, POST or DELETE faults; POST or DELETE rows; \
@@ -31,8 +31,8 @@ pub fn answer(state: &State, request: &Request) -> Reply {
     let body = &request.body;
     let done = match (request.method.as_str(), what.as_slice()) {
         ("GET", ["requests"]) => return Reply::json(200, &json!(state.log.list())),
-        ("GET", ["sessions"]) => return Reply::json(200, &json!(state.sessions.list(state))),
-        ("GET", ["seats"]) => return Reply::json(200, &state.sessions.seats(state)),
+        ("GET", ["sessions"]) => return Reply::json(200, &json!(state.sessions.list())),
+        ("GET", ["seats"]) => return Reply::json(200, &state.sessions.seats()),
         ("GET", ["faults"]) => return Reply::json(200, &json!(state.faults.list())),
         ("GET", ["secrets"]) => return Reply::json(200, &json!(state.secrets.list())),
         ("DELETE", what) => delete(state, what),
@@ -52,7 +52,7 @@ fn delete(state: &State, what: &[&str]) -> Result<(), String> {
     match what {
         ["requests"] => state.log.clear(),
         ["sessions"] => state.sessions.close_all(),
-        ["seats"] => state.sessions.reset_seats(state),
+        ["seats"] => state.sessions.reset_seats(),
         ["faults"] => state.faults.clear(),
         ["rows"] => state.reset_rows(),
         ["tokens"] => state.oauth.expire_access(),

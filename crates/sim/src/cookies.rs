@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::data::rng::mix;
-use crate::http::Request;
 use crate::reply::{Reply, http_date};
+use crate::request::Request;
 use crate::session::Session;
 use crate::state::State;
 
@@ -102,7 +102,7 @@ pub fn opened(state: &State, request: &Request, session: &Session, reply: Reply)
 pub fn later(state: &State, request: &Request, session: &Session, reply: Reply) -> Reply {
     let mut cookies = vec![locale(state, Some(session)), branch()];
     if session.requests().is_multiple_of(NEW_TICKET) {
-        cookies.push(format!(".ASPXAUTH={}{TICKET}", session.new_ticket(state)));
+        cookies.push(format!(".ASPXAUTH={}{TICKET}", state.sessions.new_ticket(session)));
     }
     let times = if request.method == "GET" { 1 } else { 2 };
     set(state, request, cookies, times, reply)

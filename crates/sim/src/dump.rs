@@ -7,7 +7,7 @@ use crate::data::schema::{Role, SCHEMA};
 use crate::data::value::{Kind, Style, Val};
 use crate::data::{Access, Data};
 use crate::filter::eval::{Field, Show};
-use crate::rest;
+use crate::rest::write;
 use crate::views::{View, Views};
 use crate::zone::TimeZone;
 
@@ -25,7 +25,7 @@ impl Column {
             Column::Field(field, style) => (field.value(data, row), *style),
             Column::Off => (Val::Null, Style::ODATA),
             Column::Id => (Val::Guid(data.guid(table, row)), Style::ODATA),
-            Column::Note => (rest::note(data, table, row).map_or(Val::Null, Val::text), Style::ODATA),
+            Column::Note => (write::note(data, table, row).map_or(Val::Null, Val::text), Style::ODATA),
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::data::Shown;
 use crate::data::generator::Gen;
 use crate::data::schema::SCHEMA;
 use crate::data::value::compare_text;
-use crate::http::Request;
 use crate::reply::Reply;
+use crate::request::Request;
 use crate::session::Session;
 
 const LOGGED: &[&str] =

@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http_body_util::{BodyExt, Limited};
-use hyper::HeaderMap;
 use hyper::body::{Body as HttpBody, Frame, Incoming};
 use percent_encoding::percent_decode_str;
 use tokio::sync::mpsc;
@@ -19,87 +17,10 @@ use tokio::sync::mpsc;
 use crate::data::rng::salt_of;
 use crate::faults::{Cut, Interruption, Plan};
 use crate::log::Entry;
-use crate::reply::{Body, Filled, Reply, Source, http_date};
+use crate::reply::{Body, CHUNK, Filled, Reply, Source, http_date};
+use crate::request::Request;
 use crate::state::State;
-use crate::{control, headers, oauth, routes};
-
-const LARGEST_BODY: usize = 64 << 20;
-/// Rows are collected up to about this much before they are sent.
-pub const CHUNK: usize = 64 << 10;
-
-/// A request, as the handlers want it.
-pub struct Request {
-    pub method: String,
-    /// Decoded, with the virtual directory.
-    pub path: String,
-    /// Decoded segments behind the virtual directory. IIS decodes before it splits: a `%2F` splits too.
-    pub segments: Vec<String>,
-    pub raw_path: String,
-    pub raw_query: String,
-    pub query: Vec<(String, String)>,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-}
-
-impl Request {
-    async fn read(state: &State, request: hyper::Request<Incoming>) -> Option<Request> {
-        let (head, body) = request.into_parts();
-        let raw_path = head.uri.path().to_string();
-        let raw_query = head.uri.query().unwrap_or("").to_string();
-        let path = percent_decode_str(&raw_path).decode_utf8_lossy().into_owned();
-        let site = state.config.site();
-        let inside = match path.get(..site.len()) {
-            Some(start) if start.eq_ignore_ascii_case(&site) => &path[site.len()..],
-            _ if path.starts_with("/__sim") => &path,
-            _ => "",
-        };
-        Some(Request {
-            method: head.method.as_str().to_string(),
-            segments: inside.split('/').skip(1).map(String::from).collect(),
-            query: parse_form(&raw_query),
-            path,
-            raw_path,
-            raw_query,
-            headers: head.headers,
-            body: Limited::new(body, LARGEST_BODY).collect().await.ok()?.to_bytes(),
-        })
-    }
-
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    pub fn cookie(&self, name: &str) -> Option<&str> {
-        let all =
-            self.headers.get_all("cookie").into_iter().filter_map(|v| std::str::from_utf8(v.as_bytes()).ok());
-        let mut pairs = all.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
-    }
-
-    /// What the `Authorization` header says if its scheme is `Bearer`.
-    pub fn bearer(&self) -> Option<&str> {
-        let value = self.header("authorization")?;
-        let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    }
-
-    /// A query option; empty text counts as absent.
-    pub fn option(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(key, _)| key == name).map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
-    }
-
-    /// `http://host/Site`, as the client sees it.
-    pub fn base(&self, state: &State) -> String {
-        format!("http://{}{}", self.header("host").unwrap_or("localhost"), state.config.site())
-    }
-}
-
-/// `a=1&b=2`, decoded; a plus sign is a space.
-pub fn parse_form(text: &str) -> Vec<(String, String)> {
-    let decode = |s: &str| percent_decode_str(&s.replace('+', " ")).decode_utf8_lossy().into_owned();
-    let pairs = text.split('&').filter(|p| !p.is_empty());
-    pairs.map(|p| p.split_once('=').unwrap_or((p, ""))).map(|(k, v)| (decode(k), decode(v))).collect()
-}
+use crate::{control, headers, identity, routes};
 
 /// The connection is to be closed without a word.
 #[derive(Debug)]
@@ -135,7 +56,7 @@ pub async fn handle(
     request: hyper::Request<Incoming>,
 ) -> Result<hyper::Response<Chunks>, Abort> {
     let start = Instant::now();
-    let request = Request::read(&state, request).await.ok_or(Abort)?;
+    let request = Request::read(&state.config, request).await.ok_or(Abort)?;
     if request.segments.first().is_some_and(|s| s == "__sim") {
         let reply = control::answer(&state, &request);
         return Ok(send(
@@ -156,7 +77,7 @@ pub async fn handle(
         raw_query: request.raw_query.clone(),
         headers: headers::logged(&request),
         bearer: request.bearer().is_some(),
-        grant_type: oauth::grant_type(&request),
+        grant_type: identity::grant_type(&request),
         ..Entry::default()
     });
     let reply = match state.limits.admit(&state.config).await {

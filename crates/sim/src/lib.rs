@@ -23,8 +23,10 @@ mod filter;
 mod generated;
 mod headers;
 mod http;
+mod identity;
 mod limits;
 mod log;
+mod login;
 mod login_page;
 mod metadata;
 mod oauth;
@@ -32,6 +34,7 @@ mod odata;
 mod openid;
 mod query;
 mod reply;
+mod request;
 mod rest;
 mod routes;
 mod secrets;
@@ -127,7 +130,7 @@ impl Control<'_> {
 
     /// Open sessions: `id`, `user`, `tenant`, `how`, `opened`, `last_used`, `requests`.
     pub fn sessions(&self) -> Vec<serde_json::Value> {
-        self.state.sessions.list(self.state)
+        self.state.sessions.list()
     }
 
     pub fn close_sessions(&self) {
@@ -175,11 +178,11 @@ impl Control<'_> {
 
     /// `open` and since the last reset `peak` (most open at once), `opened`, `refused` (for want of a seat).
     pub fn seats(&self) -> serde_json::Value {
-        self.state.sessions.seats(self.state)
+        self.state.sessions.seats()
     }
 
     pub fn reset_seats(&self) {
-        self.state.sessions.reset_seats(self.state);
+        self.state.sessions.reset_seats();
     }
 
     pub fn expire_access_tokens(&self) {

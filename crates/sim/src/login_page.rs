@@ -1,7 +1,7 @@
 //! `GET /Frames/Login.aspx`, the page on which people sign in.
 
-use crate::http::Request;
 use crate::reply::Reply;
+use crate::request::Request;
 use crate::state::State;
 
 /// With a session it names the tenant of that in the hidden field `txtSingleCompany`, as acumatica-cli reads it ("the
@@ -11,8 +11,8 @@ use crate::state::State;
 pub fn answer(state: &State, request: &Request) -> Reply {
     let session = state
         .oauth
-        .session_of(state, request)
-        .or_else(|| state.sessions.find(state, request))
+        .session_of(&state.sessions, request)
+        .or_else(|| state.sessions.find(request))
         .map(|s| s.tenant);
     let names = || state.tenants.iter().map(|(name, _)| escape(name));
     let tenants = match session.or((state.tenants.len() == 1).then_some(0)) {

@@ -15,8 +15,8 @@ use ring::signature::{KeyPair as _, RSA_PKCS1_SHA256};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::http::Request;
 use crate::reply::Reply;
+use crate::request::Request;
 use crate::state::State;
 
 /// IdentityServer4's default.
@@ -40,7 +40,7 @@ static KEY_ID: LazyLock<String> = LazyLock::new(|| {
 });
 
 fn issuer(state: &State, request: &Request) -> String {
-    format!("{}/identity", request.base(state))
+    format!("{}/identity", request.base(&state.config))
 }
 
 /// `GET /identity/.well-known/openid-configuration`

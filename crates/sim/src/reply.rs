@@ -4,6 +4,9 @@ use serde_json::json;
 
 use crate::data::calendar::civil;
 
+/// A `Source` collects rows up to about this many bytes before they are sent.
+pub const CHUNK: usize = 64 << 10;
+
 /// Produces the body of a long answer piece by piece, so that memory stays flat.
 pub trait Source: Send + Sync {
     /// Appends to `out`: at most `max_rows` rows. Says how many rows were written, or that there is no more.

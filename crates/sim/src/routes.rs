@@ -6,18 +6,19 @@ use base64::Engine;
 
 use crate::cookies;
 use crate::faults::Plan;
-use crate::http::Request;
+use crate::identity;
+use crate::login;
 use crate::login_page;
-use crate::oauth;
 use crate::odata::{Call, Surface, segment};
 use crate::reply::Reply;
+use crate::request::Request;
 use crate::rest;
-use crate::session::{self, NoSeat, Session};
+use crate::session::{NoSeat, Session};
 use crate::state::State;
 
 pub async fn answer(state: &Arc<State>, request: &Request, plan: &Plan, n: u64) -> Reply {
     if plan.drop_session {
-        for session in [state.sessions.find(state, request), state.oauth.session_of(state, request)]
+        for session in [state.sessions.find(request), state.oauth.session_of(&state.sessions, request)]
             .into_iter()
             .flatten()
         {
@@ -30,7 +31,7 @@ pub async fn answer(state: &Arc<State>, request: &Request, plan: &Plan, n: u64) 
     let lower: Vec<String> = segments.iter().map(|s| s.to_ascii_lowercase()).collect();
     let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
     match lower.as_slice() {
-        ["identity", ..] => oauth::answer(state, request, &segments[1..]),
+        ["identity", ..] => identity::answer(state, request, &segments[1..]),
         ["frames", "login.aspx"] => login_page::answer(state, request),
         ["frames", "error.aspx"] | ["ui", "error"] => Reply::html(200, &error_page(request)),
         ["entity", ..] => entity(state, request, plan, n, &segments[1..]).await,
@@ -98,8 +99,8 @@ fn with_cookies(state: &State, request: &Request, session: &Session, opened: boo
 /// cookies do not help.
 fn session_of(state: &State, request: &Request) -> Result<Option<(Arc<Session>, bool)>, NoSeat> {
     match request.bearer() {
-        Some(_) => state.oauth.authenticate(state, request),
-        None => Ok(state.sessions.find(state, request).map(|session| (session, false))),
+        Some(_) => state.oauth.authenticate(&state.sessions, request),
+        None => Ok(state.sessions.find(request).map(|session| (session, false))),
     }
 }
 
@@ -108,8 +109,8 @@ async fn entity(state: &Arc<State>, request: &Request, plan: &Plan, n: u64, rest
         && auth.eq_ignore_ascii_case("auth")
     {
         match what.to_ascii_lowercase().as_str() {
-            "login" => return session::login(state, request),
-            "logout" => return session::logout(state, request),
+            "login" => return login::login(state, request),
+            "logout" => return login::logout(state, request),
             _ => {}
         }
     }
@@ -164,7 +165,7 @@ async fn odata(
         // A call with Basic and without cookies opens a session of its own (docs/acumatica.md §4).
         Ok(None) => {
             let Some(user) = basic_user(state, request) else { return refused() };
-            match state.sessions.open(state, &user, tenant, "basic", None) {
+            match state.sessions.open(&user, tenant, "basic", None) {
                 Ok(session) => (session, true),
                 Err(NoSeat) => return Reply::no_seat(&state.config.site()),
             }
@@ -173,7 +174,7 @@ async fn odata(
     if session.tenant != tenant {
         return refused();
     }
-    let root = format!("{}{root}", request.base(state));
+    let root = format!("{}{root}", request.base(&state.config));
     let call = Call { state, request, plan, surface, tenant, root };
     let reply = in_session(state, n, &session, || call.answer(rest)).await;
     with_cookies(state, request, &session, opened, reply)

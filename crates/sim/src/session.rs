@@ -1,4 +1,4 @@
-//! API sessions: the seats of the licence, the cookies they live in, cookie login and logout (docs/acumatica.md §4).
+//! API sessions: the seats of the licence, and the cookies they live in (docs/acumatica.md §4).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -6,11 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::cookies;
+use crate::config::Config;
 use crate::data::rng::{mix, salt_of};
-use crate::http::Request;
-use crate::reply::Reply;
-use crate::state::State;
+use crate::request::Request;
+use crate::secrets::Secrets;
 
 pub struct Session {
     pub id: String,
@@ -42,10 +41,18 @@ struct Seats {
     refused: u64,
 }
 
-#[derive(Default)]
 pub struct Sessions {
     seats: Mutex<Seats>,
     counter: AtomicU64,
+    /// The most that are open at once; 0 is unlimited.
+    limit: usize,
+    /// How long a session lives without a request.
+    idle: Duration,
+    /// Names of the tenants.
+    tenants: Vec<String>,
+    /// `State::started`.
+    started: u64,
+    secrets: Arc<Secrets>,
 }
 
 /// There is no free seat.
@@ -59,28 +66,39 @@ impl Seats {
 }
 
 impl Sessions {
+    pub fn new(config: &Config, started: u64, secrets: Arc<Secrets>) -> Sessions {
+        Sessions {
+            seats: Mutex::default(),
+            counter: AtomicU64::new(0),
+            limit: config.seats,
+            idle: config.idle(),
+            tenants: config.tenants.clone(),
+            started,
+            secrets,
+        }
+    }
+
     pub fn open(
         &self,
-        state: &State,
         user: &str,
         tenant: usize,
         how: &'static str,
         grant: Option<u64>,
     ) -> Result<Arc<Session>, NoSeat> {
         let mut seats = self.seats.lock().unwrap();
-        seats.expire(state.config.idle());
-        if state.config.seats > 0 && seats.open.len() >= state.config.seats {
+        seats.expire(self.idle);
+        if self.limit > 0 && seats.open.len() >= self.limit {
             seats.refused += 1;
             return Err(NoSeat);
         }
         let number = self.counter.fetch_add(1, Ordering::Relaxed) + 1;
         // Ids differ from run to run: a cookie of an earlier run must not open anything.
-        let random = mix(number ^ state.started);
+        let random = mix(number ^ self.started);
         let now = SystemTime::now();
         let session = Arc::new(Session {
             // 24 characters (HTE).
             id: format!("s{number}{random:016x}{:016x}", mix(random)).chars().take(24).collect(),
-            tickets: Mutex::new(vec![ticket(state, random)]),
+            tickets: Mutex::new(vec![self.ticket(random)]),
             user: user.to_string(),
             tenant,
             how,
@@ -91,7 +109,7 @@ impl Sessions {
             requests: AtomicU64::new(0),
             turn: Arc::default(),
         });
-        state.secrets.add(&session.id);
+        self.secrets.add(&session.id);
         seats.open.push(session.clone());
         seats.opened += 1;
         seats.peak = seats.peak.max(seats.open.len());
@@ -99,17 +117,17 @@ impl Sessions {
     }
 
     /// The session whose cookies came with the request.
-    pub fn find(&self, state: &State, request: &Request) -> Option<Arc<Session>> {
+    pub fn find(&self, request: &Request) -> Option<Arc<Session>> {
         let (id, ticket) = (request.cookie("ASP.NET_SessionId")?, request.cookie(".ASPXAUTH")?);
         let mut seats = self.seats.lock().unwrap();
-        seats.expire(state.config.idle());
+        seats.expire(self.idle);
         let good = |s: &&Arc<Session>| s.id == id && s.tickets.lock().unwrap().iter().any(|t| t == ticket);
         seats.open.iter().find(good).cloned()
     }
 
-    pub fn find_grant(&self, state: &State, grant: u64) -> Option<Arc<Session>> {
+    pub fn find_grant(&self, grant: u64) -> Option<Arc<Session>> {
         let mut seats = self.seats.lock().unwrap();
-        seats.expire(state.config.idle());
+        seats.expire(self.idle);
         seats.open.iter().find(|s| s.grant == Some(grant)).cloned()
     }
 
@@ -121,9 +139,9 @@ impl Sessions {
         self.seats.lock().unwrap().open.clear();
     }
 
-    pub fn seats(&self, state: &State) -> Value {
+    pub fn seats(&self) -> Value {
         let mut seats = self.seats.lock().unwrap();
-        seats.expire(state.config.idle());
+        seats.expire(self.idle);
         json!({
             "open": seats.open.len(),
             "peak": seats.peak,
@@ -133,22 +151,22 @@ impl Sessions {
     }
 
     /// Counts anew, from the sessions that are open now.
-    pub fn reset_seats(&self, state: &State) {
+    pub fn reset_seats(&self) {
         let mut seats = self.seats.lock().unwrap();
-        seats.expire(state.config.idle());
+        seats.expire(self.idle);
         (seats.peak, seats.opened, seats.refused) = (seats.open.len(), 0, 0);
     }
 
-    pub fn list(&self, state: &State) -> Vec<Value> {
+    pub fn list(&self) -> Vec<Value> {
         let mut seats = self.seats.lock().unwrap();
-        seats.expire(state.config.idle());
+        seats.expire(self.idle);
         let seconds =
             |t: SystemTime| t.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let show = |s: &Arc<Session>| {
             json!({
                 "id": s.id,
                 "user": s.user,
-                "tenant": state.tenants[s.tenant].0,
+                "tenant": self.tenants[s.tenant],
                 "how": s.how,
                 "opened": seconds(s.opened),
                 "last_used": seconds(s.used.lock().unwrap().1),
@@ -156,6 +174,21 @@ impl Sessions {
             })
         };
         seats.open.iter().map(show).collect()
+    }
+
+    /// The ticket slides: a new one, beside which the old ones are good.
+    pub fn new_ticket(&self, session: &Session) -> String {
+        let mut tickets = session.tickets.lock().unwrap();
+        let new = self.ticket(salt_of(&[&session.id]) ^ tickets.len() as u64);
+        tickets.push(new.clone());
+        new
+    }
+
+    /// 240 hexadecimal digits (230 to 300 have been seen, HTE and JET).
+    fn ticket(&self, salt: u64) -> String {
+        let ticket: String = (0..15).map(|i| format!("{:016X}", mix(salt ^ mix(self.started ^ i)))).collect();
+        self.secrets.add(&ticket);
+        ticket
     }
 }
 
@@ -178,69 +211,4 @@ impl Session {
     pub fn ticket(&self) -> String {
         self.tickets.lock().unwrap().last().cloned().unwrap_or_default()
     }
-
-    /// The ticket slides: a new one, beside which the old ones are good.
-    pub fn new_ticket(&self, state: &State) -> String {
-        let mut tickets = self.tickets.lock().unwrap();
-        let new = ticket(state, salt_of(&[&self.id]) ^ tickets.len() as u64);
-        tickets.push(new.clone());
-        new
-    }
-}
-
-/// 240 hexadecimal digits (230 to 300 have been seen, HTE and JET).
-fn ticket(state: &State, salt: u64) -> String {
-    let ticket: String = (0..15).map(|i| format!("{:016X}", mix(salt ^ mix(state.started ^ i)))).collect();
-    state.secrets.add(&ticket);
-    ticket
-}
-
-/// `POST /entity/auth/login`.
-pub fn login(state: &State, request: &Request) -> Reply {
-    let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
-    let text = |name: &str| body[name].as_str().unwrap_or("");
-    let (user, company) = text("name").split_once('@').unwrap_or((text("name"), ""));
-    if !state.is_password(user, text("password")) {
-        let message = "Error: Invalid credentials. Please try again.";
-        return cookies::refused(state, request, Reply::exception(500, "PX.Data.PXException", message));
-    }
-    let wanted = [text("tenant"), text("company"), company].into_iter().find(|t| !t.is_empty());
-    let Some(tenant) = state.tenant(wanted.unwrap_or("")) else {
-        // Seen on a site of several tenants (docs/acumatica.md §4, CLI 26.101).
-        let message = "A proper company ID cannot be determined for the request.";
-        let reply = Reply::exception(500, "PX.Data.PXUndefinedCompanyException", message);
-        return cookies::refused(state, request, reply);
-    };
-    match state.sessions.open(state, user, tenant, "cookie", None) {
-        Ok(session) => {
-            if !text("locale").is_empty() {
-                let _ = session.locale.set(text("locale").to_string());
-            }
-            cookies::opened(state, request, &session, Reply::empty(204))
-        }
-        Err(NoSeat) => Reply::exception(
-            state.config.login_limit_status,
-            "PX.Data.PXException",
-            "Error: The number of active API sessions has reached the API Login Limit of the license.",
-        ),
-    }
-}
-
-/// `POST /entity/auth/logout`. Without a Content-Length IIS answers 411, and the session stays.
-pub fn logout(state: &State, request: &Request) -> Reply {
-    if request.header("content-length").is_none() && request.header("transfer-encoding").is_none() {
-        return Reply::html(
-            411,
-            "<!DOCTYPE HTML PUBLIC \"-//W3C//DTD HTML 4.01//EN\">\n<HTML><HEAD><TITLE>Length Required</TITLE></HEAD>\n\
-             <BODY><h2>Length Required</h2><hr><p>HTTP Error 411. The request must be chunked or have a content \
-             length.</p></BODY></HTML>\n",
-        );
-    }
-    if let Some(session) = state.sessions.find(state, request) {
-        state.sessions.close(&session.id);
-    }
-    if let Some(session) = state.oauth.session_of(state, request) {
-        state.sessions.close(&session.id);
-    }
-    cookies::closed(state, request, Reply::empty(204))
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::config::Config;
 use crate::data::Data;
 use crate::faults::Faults;
-use crate::generated::Definition;
+use crate::generated::definition::Definition;
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::oauth::OAuth;
@@ -23,7 +23,7 @@ pub struct State {
     pub definitions: Vec<Definition>,
     /// Names and passwords.
     users: Mutex<Vec<(String, String)>>,
-    pub secrets: Secrets,
+    pub secrets: Arc<Secrets>,
     pub sessions: Sessions,
     pub oauth: OAuth,
     pub faults: Faults,
@@ -42,19 +42,21 @@ impl State {
             (name.clone(), Arc::new(data))
         });
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let started = since.as_nanos() as u64 ^ u64::from(std::process::id()) << 48;
+        let secrets = Arc::<Secrets>::default();
         let state = State {
             tenants: tenants.collect(),
             views: Views::new(),
             definitions: config.definitions.iter().map(|f| Definition::read(f)).collect::<Result<_, _>>()?,
             users: Mutex::default(),
-            secrets: Secrets::default(),
-            sessions: Sessions::default(),
-            oauth: OAuth::default(),
+            secrets: secrets.clone(),
+            sessions: Sessions::new(&config, started, secrets.clone()),
+            oauth: OAuth::new(started, secrets),
             faults: Faults::default(),
             log: Log::default(),
             limits: Limits::new(&config),
             zone: Box::leak(Box::new(TimeZone::find(&config.time_zone)?)),
-            started: since.as_nanos() as u64 ^ u64::from(std::process::id()) << 48,
+            started,
             config,
         };
         for (name, password) in state.config.users.iter().filter_map(|u| u.split_once(':')) {

@@ -2,11 +2,11 @@
 //!
 //! No `$filter` and no record by its keys: the files do not say which fields are keys.
 
+pub mod definition;
 mod model;
 mod shape;
 mod values;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -15,45 +15,20 @@ use crate::data::rng::{mix, salt_of};
 use crate::data::value::parse_guid;
 use crate::faults::Plan;
 use crate::filter::Dialect;
-use crate::http::Request;
 use crate::reply::Reply;
-use crate::rest::{self, Ask, Context, Site};
+use crate::request::Request;
+use crate::rest::shape::{Ask, Site};
+use crate::rest::shared;
+use crate::rest::write::Context;
 use crate::session::Session;
 use crate::state::State;
+use definition::Definition;
 use model::{Entity, Model};
 use shape::{Node, Rows};
 use values::Place;
 
 /// Rows in each list of an inquiry form's answer.
 const RESULTS: u64 = 5;
-
-pub struct Definition {
-    model: Arc<Model>,
-}
-
-impl Definition {
-    /// # Errors
-    /// If the file cannot be read or is no endpoint definition.
-    pub fn read(path: &Path) -> std::io::Result<Definition> {
-        let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let text = std::fs::read(path).map_err(|e| std::io::Error::new(e.kind(), told(&e)))?;
-        let model =
-            Model::parse(text).map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidData, told(&e)))?;
-        Ok(Definition { model: Arc::new(model) })
-    }
-
-    pub fn endpoint(&self) -> &str {
-        &self.model.endpoint
-    }
-
-    pub fn version(&self) -> &str {
-        &self.model.version
-    }
-
-    pub fn is(&self, endpoint: &str, version: &str) -> bool {
-        self.endpoint().eq_ignore_ascii_case(endpoint) && self.version() == version
-    }
-}
 
 /// One request behind the endpoint, in its session.
 struct Call<'a> {
@@ -83,7 +58,7 @@ impl Call<'_> {
             ["swagger.json"] => {
                 Ok(Reply::new(200, "application/json; charset=utf-8", self.model.text.clone()))
             }
-            ["files", id] => Ok(rest::file(self.state, self.request, id)),
+            ["files", id] => Ok(shared::file(self.state, self.request, id)),
             [name, rest @ ..] => {
                 let entity =
                     self.model.entities.iter().position(|e| e.name == *name).or_else(|| {
@@ -100,14 +75,14 @@ impl Call<'_> {
         let of = &self.model.entities[entity];
         match (self.request.method.as_str(), rest) {
             ("GET", ["$adHocSchema"]) => Ok(self.template(entity)),
-            ("GET", _) if of.name.ends_with("Inquiry") => Err(rest::form_by_get()),
+            ("GET", _) if of.name.ends_with("Inquiry") => Err(shared::form_by_get()),
             ("PUT", []) if of.form => self.inquire(entity),
             ("GET", []) if of.form => self.blank(entity),
             ("GET", []) => self.list(entity),
             ("GET", [id] | ["", id]) => self.record(entity, id),
             // By keys: nobody knows them.
             ("GET", _) => Err(Reply::no_entity()),
-            _ => Err(rest::read_only()),
+            _ => Err(shared::read_only()),
         }
     }
 
@@ -134,7 +109,7 @@ impl Call<'_> {
             let message = "The filter cannot be applied: the rows of this endpoint are random.";
             return Err(Reply::exception(500, "System.NotSupportedException", message));
         }
-        let (skip, top) = (rest::number(self.request, "$skip")?, rest::number(self.request, "$top")?);
+        let (skip, top) = (shared::number(self.request, "$skip")?, shared::number(self.request, "$top")?);
         let top = top.unwrap_or(u64::MAX).min(self.plan.page_cap.unwrap_or(u64::MAX));
         let all = if ask.too_many_custom() { 0 } else { self.state.config.definition_rows };
         let start = self.plan.skip(skip.unwrap_or(0)).min(all);
@@ -144,8 +119,8 @@ impl Call<'_> {
     /// A form that shows nothing before it has parameters.
     fn blank(&self, entity: usize) -> Result<Reply, Reply> {
         self.ask(true)?;
-        let top = rest::number(self.request, "$top")?.unwrap_or(1);
-        let skip = rest::number(self.request, "$skip")?.unwrap_or(0);
+        let top = shared::number(self.request, "$top")?.unwrap_or(1);
+        let skip = shared::number(self.request, "$skip")?.unwrap_or(0);
         let rows = skip.min(1)..if skip == 0 { top.min(1) } else { 1 };
         Ok(self.stream(entity, Node::blank(self.model, entity, self.state.zone), rows))
     }

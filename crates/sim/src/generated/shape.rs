@@ -7,9 +7,9 @@ use crate::data::rng::salt_of;
 use crate::data::value::{Val, write_guid, write_int, write_json_text};
 use crate::faults::InStream;
 use crate::filter::lexer::parse_time;
-use crate::http::CHUNK;
-use crate::reply::{Filled, Reply, Source};
-use crate::rest::{Ask, Context, STANDARD, Site, below, sub_select};
+use crate::reply::{CHUNK, Filled, Reply, Source};
+use crate::rest::shape::{Ask, STANDARD, Site, below, sub_select};
+use crate::rest::write::Context;
 use crate::zone::TimeZone;
 
 /// A field outside of the contract.

@@ -4,7 +4,7 @@ use crate::data::Data;
 use crate::data::value::{Style, Zone, write_json_text};
 use crate::filter::Dialect;
 use crate::filter::eval::Field;
-use crate::http::Request;
+use crate::request::Request;
 use crate::views::{NavTo, Prop, View};
 
 /// Deeper navigation is refused (docs/acumatica.md §3).

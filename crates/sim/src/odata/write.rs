@@ -2,9 +2,8 @@
 
 use super::expand::Shape;
 use crate::faults::InStream;
-use crate::http::CHUNK;
 use crate::query::{Cursor, Next};
-use crate::reply::{Filled, Source};
+use crate::reply::{CHUNK, Filled, Source};
 
 pub struct Rows {
     cursor: Cursor,

@@ -1,11 +1,8 @@
-//! `$adHocSchema` and the fields of a form that the contract lacks (docs/acumatica.md §2.1, HTE): under `custom` a real
-//! template lists all of them, customizations or not: 91 for StockItem.
+//! The fields of a form that the contract lacks (docs/acumatica.md §2.1, HTE), and the object `custom` that has them.
 
-use super::shape::{Site, custom_type};
-use super::write::{Context, write_links};
 use crate::data::rng::{Rng, salt_of};
-use crate::data::schema::{Role, SCHEMA, Table};
-use crate::data::value::{Kind, Val, write_guid, write_json_text};
+use crate::data::schema::Table;
+use crate::data::value::{Kind, Val, write_json_text};
 
 /// A field of a form that the contract lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,65 +66,6 @@ impl Field {
     }
 }
 
-/// The template of an entity: fields without values, linked entities, one row of each detail, `custom`, links.
-pub fn write_template(table: usize, site: Site, context: &Context, out: &mut Vec<u8>) {
-    write_blank(table, site, true, out);
-    out.pop();
-    write_links(&SCHEMA.tables[table], 0, context, out);
-    out.push(b'}');
-}
-
-enum Member {
-    Field,
-    Link(usize),
-    Detail(usize),
-}
-
-/// Linked entities have nothing under `custom`. Ours: no template with a linked entity has been recorded.
-fn write_blank(table: usize, site: Site, customized: bool, out: &mut Vec<u8>) {
-    let of = &SCHEMA.tables[table];
-    let fields = of.cols.iter().filter(|c| !c.hidden && !c.custom).map(|c| (c.name, Member::Field));
-    let links = of.links.iter().filter(|l| l.rest).map(|l| (l.name, Member::Link(l.to)));
-    let details = of.details.iter().filter(|d| d.rest).map(|d| (d.name, Member::Detail(d.child)));
-    let mut members: Vec<(&str, Member)> = fields.chain(links).chain(details).collect();
-    if let Role::Inquiry { results } = of.role {
-        members.push(("Results", Member::Detail(results)));
-    }
-    members.sort_by_key(|(name, _)| name.to_lowercase());
-    out.extend_from_slice(b"{\"id\":\"");
-    write_guid(out, 0);
-    out.extend_from_slice(b"\",\"rowNumber\":1,\"note\":null");
-    for (name, member) in members {
-        out.push(b',');
-        write_json_text(out, name);
-        out.push(b':');
-        match member {
-            Member::Field => out.extend_from_slice(b"{}"),
-            Member::Link(to) => write_blank(to, site, false, out),
-            Member::Detail(child) => {
-                out.push(b'[');
-                write_blank(child, site, true, out);
-                out.push(b']');
-            }
-        }
-    }
-    let columns = of.cols.iter().filter(|c| c.custom && customized);
-    let mut custom: Vec<Field> =
-        columns.map(|c| Field { view: of.view, name: c.name.to_string(), kind: c.kind }).collect();
-    if site.whole_forms && customized {
-        custom.extend(fields_beside(of, &custom));
-    }
-    out.extend_from_slice(b",\"custom\":");
-    write_custom(custom.iter().map(|f| (f, b"null".to_vec())), out);
-    out.push(b'}');
-}
-
-fn fields_beside(of: &Table, custom: &[Field]) -> Vec<Field> {
-    let mut all = fields(of);
-    all.retain(|f| !custom.iter().any(|c| c.view == f.view && c.name == f.name));
-    all
-}
-
 /// The object under `custom`: views, and in each its fields with type and value (as JSON).
 pub fn write_custom<'a>(fields: impl Iterator<Item = (&'a Field, Vec<u8>)>, out: &mut Vec<u8>) {
     let mut view: Option<&str> = None;
@@ -159,4 +97,20 @@ pub fn write_custom<'a>(fields: impl Iterator<Item = (&'a Field, Vec<u8>)>, out:
         out.push(b'}');
     }
     out.extend_from_slice(if view.is_some() { b"}}" } else { b"}" });
+}
+
+/// The name of the wrapper type of a custom field.
+fn custom_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text | Kind::Choice | Kind::Binary => "CustomStringField",
+        Kind::Int => "CustomIntField",
+        Kind::Short => "CustomShortField",
+        Kind::Long => "CustomLongField",
+        Kind::Byte => "CustomByteField",
+        Kind::Dec(_) => "CustomDecimalField",
+        Kind::Double => "CustomDoubleField",
+        Kind::Bool => "CustomBooleanField",
+        Kind::Date | Kind::Ts => "CustomDateTimeField",
+        Kind::Guid => "CustomGuidField",
+    }
 }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Call;
 use super::shape::{Ask, Node};
+use super::shared;
 use crate::data::schema::SCHEMA;
 use crate::data::value::{Kind, Val, compare_text, write_guid};
 use crate::reply::Reply;
@@ -13,7 +14,7 @@ impl Call<'_> {
         match (self.request.method.as_str(), rest) {
             ("PUT", []) => self.inquire(table, results),
             ("GET", ["$adHocSchema"]) => Ok(self.template(table)),
-            ("GET", _) => Err(super::form_by_get()),
+            ("GET", _) => Err(shared::form_by_get()),
             _ => Err(Reply::exception(
                 405,
                 "System.NotSupportedException",

@@ -7,9 +7,11 @@
 mod form;
 mod inquiry;
 mod scope;
-mod shape;
+pub mod shape;
+pub mod shared;
 mod swagger;
-mod write;
+mod template;
+pub mod write;
 
 use serde_json::json;
 
@@ -22,15 +24,14 @@ use crate::faults::Plan;
 use crate::filter::Dialect;
 use crate::generated;
 use crate::headers;
-use crate::http::{CHUNK, Request};
 use crate::query::Cursor;
-use crate::reply::{Filled, Reply, Source};
+use crate::reply::Reply;
+use crate::request::Request;
 use crate::session::Session;
 use crate::state::State;
-use shape::Node;
-pub use shape::{Ask, STANDARD, Site, below, sub_select};
-use write::Rows;
-pub use write::{Context, note};
+use shape::{Ask, Node, Site};
+use shared::{file, number, read_only};
+use write::{Context, Rows};
 
 /// Endpoints beside Default that show the same entities; names are matched without regard to case.
 const OTHERS: &[(&str, &str)] = &[("eCommerce", "22.200.001"), ("MANUFACTURING", "21.200.001")];
@@ -45,7 +46,7 @@ fn bundled_endpoints(state: &State) -> Vec<(&'static str, &'static str)> {
 pub fn endpoints(state: &State, request: &Request, signed_in: bool) -> Reply {
     let release = state.config.release;
     // Absolute on 26.101 (CLI), relative where it has been recorded.
-    let site = if release == Release::R2026R1 { request.base(state) } else { state.config.site() };
+    let site = if release == Release::R2026R1 { request.base(&state.config) } else { state.config.site() };
     let entry = |(name, version): (&str, &str)| {
         let href = format!("{site}/entity/{name}/{version}/");
         format!("{{\"name\":{},\"version\":{},\"href\":{}}}", json!(name), json!(version), json!(href))
@@ -206,59 +207,8 @@ impl Call<'_> {
     /// A template whose `custom` lists the custom fields with their types.
     fn template(&self, table: usize) -> Reply {
         let mut out = Vec::new();
-        form::write_template(table, self.site(), &self.context(), &mut out);
+        template::write_template(table, self.site(), &self.context(), &mut out);
         Reply::new(200, "application/json; charset=utf-8", out)
-    }
-}
-
-/// The number in a query option.
-pub fn number(request: &Request, name: &str) -> Result<Option<u64>, Reply> {
-    let bad = |t: &str| {
-        Reply::exception(500, "System.FormatException", &format!("Invalid value '{t}' for {name}."))
-    };
-    request.option(name).map(|t| t.parse().map_err(|_| bad(t))).transpose()
-}
-
-pub fn read_only() -> Reply {
-    let message = "The requested resource does not support this method: the simulator is read only.";
-    Reply::exception(405, "System.NotSupportedException", message)
-}
-
-/// What an inquiry form answers to a GET.
-pub fn form_by_get() -> Reply {
-    let message = "The inquiry form cannot be read by GET: View Filter has no records.";
-    Reply::exception(500, "PX.Api.ContractBased.OptimizedExport.CannotOptimizeException", message)
-}
-
-/// The content of an attachment: a sentence that names it, or as many bytes as the configuration says.
-pub fn file(state: &State, request: &Request, id: &str) -> Reply {
-    if parse_guid(id).is_none() || request.method != "GET" {
-        return Reply::not_found_json(&request.path);
-    }
-    let content = "application/octet-stream";
-    let sentence = format!("This is the content of file {id}.\n");
-    let reply = match state.config.file_bytes {
-        None => Reply::new(200, content, sentence),
-        Some(left) => Reply::stream(content, Box::new(Content { sentence, left })),
-    };
-    reply.header("content-disposition", "attachment; filename=\"spec.pdf\"")
-}
-
-/// The sentence over and over.
-struct Content {
-    sentence: String,
-    left: u64,
-}
-
-impl Source for Content {
-    fn fill(&mut self, out: &mut Vec<u8>, _: usize) -> Filled {
-        while self.left > 0 && out.len() < CHUNK {
-            let part = self.sentence.as_bytes();
-            let part = &part[..part.len().min(self.left.try_into().unwrap_or(usize::MAX))];
-            out.extend_from_slice(part);
-            self.left -= part.len() as u64;
-        }
-        if self.left == 0 { Filled::Done } else { Filled::Rows(0) }
     }
 }
 

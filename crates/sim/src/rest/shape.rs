@@ -3,10 +3,10 @@
 use super::form::{self, Field};
 use crate::config::{Forms, SwitchedOff};
 use crate::data::schema::{Role, SCHEMA, Sql, Table};
-use crate::data::value::{Kind, Style, write_json_text};
+use crate::data::value::{Style, write_json_text};
 use crate::filter::Dialect;
-use crate::http::Request;
 use crate::reply::Reply;
+use crate::request::Request;
 use crate::state::State;
 use crate::zone::TimeZone;
 
@@ -324,19 +324,4 @@ pub fn sub_select(select: Option<&[String]>, inner: &[String], name: &str) -> Op
 
 fn shown(of: &Table, c: usize) -> bool {
     !of.cols[c].hidden && !of.cols[c].custom
-}
-
-pub fn custom_type(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Text | Kind::Choice | Kind::Binary => "CustomStringField",
-        Kind::Int => "CustomIntField",
-        Kind::Short => "CustomShortField",
-        Kind::Long => "CustomLongField",
-        Kind::Byte => "CustomByteField",
-        Kind::Dec(_) => "CustomDecimalField",
-        Kind::Double => "CustomDoubleField",
-        Kind::Bool => "CustomBooleanField",
-        Kind::Date | Kind::Ts => "CustomDateTimeField",
-        Kind::Guid => "CustomGuidField",
-    }
 }

@@ -11,9 +11,8 @@ use crate::data::rng::{mix, salt_of};
 use crate::data::schema::{How, Role, SCHEMA, Table};
 use crate::data::value::{Val, write_guid, write_int, write_json_text};
 use crate::faults::InStream;
-use crate::http::CHUNK;
 use crate::query::{Cursor, Next};
-use crate::reply::{Filled, Source};
+use crate::reply::{CHUNK, Filled, Source};
 use crate::session::Session;
 use crate::state::State;
 
