@@ -24,19 +24,19 @@ CREATE FUNCTION acumatica_options(
     AS 'MODULE_PATHNAME', 'acumatica_options_wrapper'
     LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION acumatica_options() IS
-    'the options of servers, user mappings, foreign tables and columns';
+    'lists the options of servers, user mappings, foreign tables and columns';
 
 CREATE FUNCTION acumatica_seal(secret text, server text DEFAULT NULL, role text DEFAULT NULL) RETURNS text
     AS 'MODULE_PATHNAME', 'acumatica_seal_wrapper'
     LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION acumatica_seal(text, text, text) IS
-    'a secret encrypted with the key of this cluster, for the user mapping of a role (by default one''s own, or public) for a server';
+    'encrypts a secret with the key of this cluster; only the user mapping of that role (by default the caller, or public) for that server can use it';
 
 CREATE FUNCTION acumatica_authorize_url(server text) RETURNS text
     AS 'MODULE_PATHNAME', 'acumatica_authorize_url_wrapper'
     LANGUAGE C STRICT VOLATILE;
 COMMENT ON FUNCTION acumatica_authorize_url(text) IS
-    'the address to open in a browser to let this server in (auth_strategy OAuth)';
+    'returns the URL to open in a browser to sign in to a server with auth_strategy OAuth';
 
 CREATE FUNCTION acumatica_authorize(
         server text,
@@ -49,7 +49,7 @@ CREATE FUNCTION acumatica_authorize(
     AS 'MODULE_PATHNAME', 'acumatica_authorize_wrapper'
     LANGUAGE C STRICT VOLATILE ROWS 1;
 COMMENT ON FUNCTION acumatica_authorize(text, text) IS
-    'finishes an authorization with the address that the browser ended at, or the code in it';
+    'completes the OAuth sign-in with the URL to which the browser was redirected, or with the code in that URL';
 
 CREATE FUNCTION acumatica_authorize_wait(
         server text,
@@ -62,19 +62,19 @@ CREATE FUNCTION acumatica_authorize_wait(
     AS 'MODULE_PATHNAME', 'acumatica_authorize_wait_wrapper'
     LANGUAGE C STRICT VOLATILE ROWS 1;
 COMMENT ON FUNCTION acumatica_authorize_wait(text, interval) IS
-    'shows the address to open, and waits for the browser at the callback on this machine';
+    'shows the URL to open in a browser, and waits for the redirect to redirect_url on the machine of PostgreSQL';
 
 CREATE FUNCTION acumatica_disconnect(server text) RETURNS bigint
     AS 'MODULE_PATHNAME', 'acumatica_disconnect_wrapper'
     LANGUAGE C STRICT VOLATILE;
 COMMENT ON FUNCTION acumatica_disconnect(text) IS
-    'signs out of the sessions of a server, for others than its owner of those of their own; how many there were';
+    'closes the API sessions of a server, or only one''s own if the caller is not its owner, and returns their number';
 
 CREATE FUNCTION acumatica_disconnect_all() RETURNS bigint
     AS 'MODULE_PATHNAME', 'acumatica_disconnect_all_wrapper'
     LANGUAGE C STRICT VOLATILE;
 COMMENT ON FUNCTION acumatica_disconnect_all() IS
-    'signs out of the sessions of all servers of this database that the user may use; how many there were';
+    'closes the API sessions of all servers of this database that the caller may use, and returns their number';
 
 CREATE FUNCTION acumatica_sessions(
         OUT server text,
@@ -90,7 +90,7 @@ CREATE FUNCTION acumatica_sessions(
     AS 'MODULE_PATHNAME', 'acumatica_sessions_wrapper'
     LANGUAGE C STRICT VOLATILE;
 COMMENT ON FUNCTION acumatica_sessions() IS
-    'the API sessions and authorizations of this database, shared by all backends';
+    'lists the open API sessions and the OAuth authorizations that the backends of this database share';
 
 CREATE FUNCTION acumatica_check(
         server text,
@@ -102,7 +102,7 @@ CREATE FUNCTION acumatica_check(
     AS 'MODULE_PATHNAME', 'acumatica_check_wrapper'
     LANGUAGE C STRICT VOLATILE ROWS 15;
 COMMENT ON FUNCTION acumatica_check(text) IS
-    'goes the whole way to a server step by step, with a session of its own that it closes again';
+    'tests the connection to a server step by step, in a session of its own that it closes at the end';
 
 CREATE FUNCTION acumatica_endpoints(
         server text,
@@ -112,7 +112,7 @@ CREATE FUNCTION acumatica_endpoints(
     AS 'MODULE_PATHNAME', 'acumatica_endpoints_wrapper'
     LANGUAGE C STRICT VOLATILE ROWS 10;
 COMMENT ON FUNCTION acumatica_endpoints(text) IS
-    'the contract endpoints that the instance of a server lists';
+    'lists the contract endpoints of the instance';
 
 CREATE FUNCTION acumatica_inquiries(
         server text,
@@ -125,7 +125,7 @@ CREATE FUNCTION acumatica_inquiries(
     AS 'MODULE_PATHNAME', 'acumatica_inquiries_wrapper'
     LANGUAGE C STRICT VOLATILE ROWS 100;
 COMMENT ON FUNCTION acumatica_inquiries(text) IS
-    'the generic inquiries of a server that are exposed via OData';
+    'lists the generic inquiries that the instance exposes via OData';
 
 CREATE FUNCTION acumatica_relations(
         server text,
@@ -139,13 +139,13 @@ CREATE FUNCTION acumatica_relations(
     AS 'MODULE_PATHNAME', 'acumatica_relations_wrapper'
     LANGUAGE C STRICT VOLATILE ROWS 10000;
 COMMENT ON FUNCTION acumatica_relations(text) IS
-    'how the data access classes of a server refer to each other';
+    'lists the navigation properties of the data access classes, with the fields that they join on';
 
 CREATE FUNCTION acumatica_file(server text, href text, max_bytes bigint DEFAULT 268435456) RETURNS bytea
     AS 'MODULE_PATHNAME', 'acumatica_file_wrapper'
     LANGUAGE C STRICT VOLATILE;
 COMMENT ON FUNCTION acumatica_file(text, text, bigint) IS
-    'the content of an attachment, by the href that the column files shows';
+    'returns the content of an attachment, given its href from the column files';
 
 CREATE FUNCTION acumatica_diff(
         foreign_schema text,
@@ -157,7 +157,7 @@ CREATE FUNCTION acumatica_diff(
     AS 'MODULE_PATHNAME', 'acumatica_diff_wrapper'
     LANGUAGE C VOLATILE ROWS 10;
 COMMENT ON FUNCTION acumatica_diff(text, text) IS
-    'what has changed since the tables of a schema were imported, as statements to review';
+    'compares the foreign tables of a schema with the current definitions, and returns the statements that update them';
 
 CREATE FUNCTION acumatica_fdw_altered() RETURNS event_trigger
     AS 'MODULE_PATHNAME', 'acumatica_fdw_altered'
