@@ -9,8 +9,9 @@ import re
 import uuid
 
 import replay as r
+from captured_rows import is_object, moment
 from harness import connect, create_server, psycopg, test
-from replay import SHARED, Number, Replay, Rows, captures, dumps, is_object
+from replay import SHARED, Number, Replay, Rows, captures, dumps
 
 found, where = captures()
 db = connect(options="-c statement_timeout=60s")
@@ -145,9 +146,9 @@ def decode(value, kind):
     if kind == "date":
         return datetime.date.fromisoformat(value[:10])  # the day that is written, whatever the zone
     if kind == "timestamp with time zone":
-        return r.moment(value).astimezone(datetime.timezone.utc)
+        return moment(value).astimezone(datetime.timezone.utc)
     if kind == "timestamp without time zone":
-        return r.moment(value).astimezone(datetime.timezone.utc).replace(tzinfo=None)
+        return moment(value).astimezone(datetime.timezone.utc).replace(tzinfo=None)
     raise AssertionError(f"no decoder for {kind}")
 
 
