@@ -1,4 +1,4 @@
-//! What each dialect can be trusted with: the one table of pushdown, which `docs/pushdown.md` is made from.
+//! The table that says how far each dialect's answer to a condition can be trusted. `docs/pushdown.md` shows it.
 
 use crate::column::ColumnType;
 use crate::reason::Reason;
@@ -6,51 +6,51 @@ use crate::reason::Reason;
 /// How conditions are written and understood (docs/acumatica.md sections 2 and 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// Contract REST before endpoint 26.200.001.
+    /// Contract REST with endpoints before 26.200.001: literals and functions of OData v3.
     Contract4,
-    /// Contract REST, from endpoint 26.200.001 on.
+    /// Contract REST with endpoints from 26.200.001 on: literals and functions of OData v4.
     Contract5,
-    /// Generic inquiries before 2024 R2.
+    /// Generic inquiries of releases before 2024 R2, in OData v3.
     GiV3,
-    /// Generic inquiries from 2024 R2 on.
+    /// Generic inquiries of releases from 2024 R2 on, in OData v4.
     GiV4,
-    /// Data access classes, which speak v4 in every layout.
+    /// Data access classes, in OData v4 under every URL and in every release.
     Dac,
 }
 
 impl Dialect {
-    /// Whether contract REST speaks it.
+    /// Whether it is the dialect of contract REST, not of OData.
     pub fn is_rest(self) -> bool {
         matches!(self, Self::Contract4 | Self::Contract5)
     }
 
-    /// Whether it has the literals and functions of OData v3, else those of v4.
+    /// Whether literals and functions are those of OData v3; if not, they are those of v4.
     pub(crate) fn is_v3(self) -> bool {
         matches!(self, Self::Contract4 | Self::GiV3)
     }
 }
 
-/// Types whose conditions are alike.
+/// A group of column types for which the table has the same rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TypeCategory {
-    /// Whole numbers.
+    /// Whole numbers: `smallint`, `integer`, `bigint`.
     Integer,
-    /// Decimal numbers, exact.
+    /// Exact decimal numbers: `numeric`.
     Decimal,
-    /// Binary numbers.
+    /// Binary floating-point numbers: `real`, `double precision`. They may be rounded on their way.
     Float,
-    /// Truth.
+    /// `boolean`.
     Bool,
-    /// Text of any length.
+    /// `text`, `varchar` and `char`, of any length.
     Text,
-    /// Days and moments.
+    /// `date`, `timestamp` and `timestamptz`. The server's zone can differ from PostgreSQL's.
     Moment,
-    /// Ids.
+    /// `uuid`.
     Uuid,
 }
 
 impl TypeCategory {
-    /// `None` for what no condition is sent for.
+    /// The category of a column's type; `None` if no condition on such a column is sent.
     pub fn of(ty: ColumnType) -> Option<Self> {
         Some(match ty {
             ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8 => Self::Integer,
@@ -65,38 +65,40 @@ impl TypeCategory {
     }
 }
 
-/// What a condition asks of a field.
+/// The kind of a [`Test`](crate::Test), which the table has a row for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
-    /// `=`
+    /// The field equals a value: `=`, IN.
     Equal,
-    /// `<>`
+    /// The field differs from a value: `<>`, NOT IN.
     NotEqual,
-    /// `<`, `<=`, `>`, `>=`
+    /// The field is ordered before or after a value: `<`, `<=`, `>`, `>=`.
     Range,
-    /// `IS NULL`
+    /// The field has no value: IS NULL.
     IsNull,
-    /// `IS NOT NULL`
+    /// The field has a value: IS NOT NULL.
     IsNotNull,
-    /// That a text begins with or holds another.
+    /// The field begins with a text or contains it: LIKE, `starts_with`, `strpos`.
     Match,
-    /// The same without regard to case.
+    /// As [`Match`](Self::Match), without regard to case: ILIKE, `lower(…) =`.
     MatchAnyCase,
 }
 
-/// How far an answer can be trusted.
+/// How far the server's answer to a condition can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// The server keeps the rows that PostgreSQL would keep.
+    /// The server returns exactly the rows that PostgreSQL keeps. LIMIT and `count(*)` can be sent with it.
     Exact,
-    /// It keeps those, and perhaps more.
+    /// The server returns those rows and perhaps more. PostgreSQL rechecks them.
     Superset,
-    /// It may drop one, or cannot be asked, for this reason.
+    /// The server may leave out a row that PostgreSQL keeps, or has no such condition. It is not sent, for this reason.
     None(Reason),
 }
 
-/// The table. A column of contract 5 that holds text must have the option `pushdown` set, which says that it is no
-/// drop-down; fields of linked entities and details are never asked about, nor values that a dialect cannot write.
+/// The table: the class of a test on a field, by dialect, type of the column and kind of the test. It holds for fields and
+/// values that the dialect can name and write; [`refusal`](crate::refusal) checks those first. A text column of contract 5
+/// needs the option `pushdown`, which says that the field is not a drop-down; conditions on fields of linked entities and
+/// details are not sent.
 pub fn class(dialect: Dialect, kind: TypeCategory, operator: Operator) -> Class {
     use Class::{Exact, None, Superset};
     use Operator::*;

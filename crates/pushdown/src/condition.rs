@@ -1,4 +1,4 @@
-//! Conditions whose values are yet to be worked out, and what they come to when a scan starts.
+//! Conditions whose values are not known at planning, and the filter that they give when a scan starts.
 
 use std::cell::Cell;
 
@@ -11,72 +11,72 @@ use crate::print::refusal;
 use crate::reason::Reason;
 use crate::term::Syntax;
 
-/// A condition, over whatever stands for the values in it.
+/// A condition on fields. `V` stands for a value: an expression of the caller at planning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Condition<V> {
-    /// All must be met.
+    /// Every part must be met.
     And(Vec<Condition<V>>),
-    /// One must be met.
+    /// At least one part must be met.
     Or(Vec<Condition<V>>),
-    /// A field compares so to values.
+    /// A field is compared with one value or an array of values.
     Compare {
-        /// Which field.
+        /// The field.
         field: Field,
-        /// How it compares.
+        /// The operator, with the field on its left.
         comparison: Comparison,
         /// One value, or those of an array.
         values: V,
-        /// It compares so to all of the values, else to one at least.
+        /// The comparison must be true for all values (ALL); if not, for at least one (ANY).
         every: bool,
         /// By how much the field may differ from a value, if it is a moment.
         slack: Slack,
-        /// What the values are.
+        /// What of the field is compared with the values.
         reading: Reading,
     },
-    /// A field is distinct from a value, or not: NULL counts as a value.
+    /// IS DISTINCT FROM, or IS NOT DISTINCT FROM: NULL counts as a value.
     Distinct {
-        /// Which field.
+        /// The field.
         field: Field,
-        /// From what.
+        /// The value that it is compared with.
         value: V,
-        /// They are distinct, else not.
+        /// The clause is IS DISTINCT FROM; if not, IS NOT DISTINCT FROM.
         is: bool,
     },
     /// A test whose value is known.
     Test(Field, Test),
-    /// A field matches a text.
+    /// A field matches a pattern or contains a text.
     Match {
-        /// Which field.
+        /// The field.
         field: Field,
-        /// What it matches.
+        /// The pattern or text.
         text: V,
-        /// What the text is.
+        /// Whether it is a pattern of LIKE, and if not, where it must stand.
         syntax: Syntax,
-        /// Which case the field is brought to before.
+        /// The case that the field is converted to before.
         case: Case,
     },
 }
 
-/// What a value says of a field.
+/// What of a field is compared with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reading {
-    /// What the field is.
+    /// The field's value itself.
     Value,
-    /// The year of the moment that the field is.
+    /// The year of the field, which is a moment: `extract(year FROM …)`.
     Year,
 }
 
 /// One value, or those of an array.
 #[derive(Clone, Debug)]
 pub struct Values {
-    /// Each once. What cannot be sent stands there as its text.
+    /// The values, each once. A value that no literal can hold is an error with its text.
     pub literals: Vec<Result<Literal, String>>,
-    /// There is a NULL besides, or nothing else.
+    /// NULL is one of the values, or the only one.
     pub has_null: bool,
 }
 
 impl Values {
-    /// NULL.
+    /// The single value NULL.
     pub fn null() -> Self {
         Self { literals: Vec::new(), has_null: true }
     }
@@ -85,15 +85,15 @@ impl Values {
 /// What the server is asked for once the values of conditions are known.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The rows that this keeps.
+    /// The rows that meet this filter.
     Filter(Filter),
-    /// All rows: nothing is left that could be sent.
+    /// All rows: no condition is left that could be sent.
     AnyRow,
-    /// Nothing: no row can meet them.
+    /// Nothing: no row can meet the conditions.
     NoRow,
 }
 
-/// What the server is asked for, of rows that must meet all of some conditions.
+/// What the server is asked for, if rows must meet all conditions. `values` returns the values that a `V` stands for.
 pub fn outcome<V>(conditions: &[Condition<V>], values: &impl Fn(&V) -> Values) -> Outcome {
     all(conditions, values, &Cell::default())
 }

@@ -1,9 +1,8 @@
-//! Conditions that the server is asked to apply.
+//! The filter that is sent to the server, as a tree: AND, OR, and tests of single fields.
 //!
-//! What is sent keeps every row that meets the condition and perhaps more: the caller checks again. A part that a
-//! dialect cannot be trusted with is left out where that only adds rows. There is no negation: the caller asks for the
-//! rows of which a condition is false, which De Morgan's laws bring down to single comparisons, so that a server's
-//! notion of NOT and NULL is never relied on.
+//! The server returns every row that meets the condition and perhaps more, so the caller must recheck the rows. A part
+//! that a dialect cannot be trusted with is left out where that can only add rows. There is no NOT: servers differ in what
+//! NOT makes of NULL. [`translate`](crate::translate) moves negations down to single comparisons by De Morgan's laws.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,105 +13,105 @@ use crate::literal::Literal;
 /// A condition on the fields of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Filter {
-    /// All are met.
+    /// Every part must be met.
     And(Vec<Filter>),
-    /// One at least is met.
+    /// At least one part must be met.
     Or(Vec<Filter>),
-    /// A field meets a test.
+    /// The field must meet the test.
     Test(Field, Test),
 }
 
-/// What a condition is about.
+/// A field of the server's rows, which a condition tests.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Field {
-    /// The names on the way to it, such as `["ShipToAddress", "City"]`.
+    /// The names from the record to the field: `["OrderNbr"]`, or `["ShipToAddress", "City"]` for one of a linked entity.
     pub path: Vec<String>,
-    /// What it is decoded to.
+    /// The type that its values are decoded to, which is that of the column.
     pub ty: ColumnType,
-    /// Its option `pushdown` is set: the server may be asked about it, and it is no drop-down.
+    /// The column has the option `pushdown 'on'`: the user says that the field is not a drop-down.
     pub vouched: bool,
-    /// It is part of the key.
+    /// The field is part of the key of the entity or set.
     pub key: bool,
 }
 
-/// What is asked of a field. Without a value, it meets none but [`Test::Null`].
+/// A test of one field. A field without a value meets [`Test::Null`] and no other test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Test {
-    /// It compares so to a value.
+    /// The field, compared with a value, gives true.
     Compare {
-        /// How it compares.
+        /// The operator, with the field on its left.
         comparison: Comparison,
-        /// With what.
+        /// The value on its right.
         value: Literal,
-        /// Of moments only.
+        /// How much the field may differ from the value. Zero unless the field is a moment.
         slack: Slack,
     },
-    /// It has no value.
+    /// The field has no value.
     Null,
-    /// It has a value.
+    /// The field has a value.
     NotNull,
-    /// It holds a text.
+    /// The field, which is text, contains another text.
     Match {
-        /// Where.
+        /// Where in the field it stands.
         anchor: Anchor,
-        /// Which text.
+        /// The text to find, without wildcards.
         text: String,
-        /// In which case.
+        /// The case that the field is converted to before.
         case: Case,
     },
 }
 
-/// By how much a moment may differ from the value that it is compared with, in days, beyond what zones do to it on the
-/// server's side.
+/// By how many days a moment may differ from the value that it is compared with. The printer widens the condition by them, in
+/// addition to the hours by which the server's zone may shift it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slack {
-    /// By so many it may be earlier.
+    /// Days by which the field may be earlier than the value says.
     pub before: u16,
-    /// By so many it may be later.
+    /// Days by which the field may be later than the value says.
     pub after: u16,
 }
 
-/// A comparison of two values.
+/// A comparison operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Comparison {
-    /// `=`
+    /// `=`, which is `eq` in OData.
     Eq,
-    /// `<>`
+    /// `<>`, which is `ne`.
     Ne,
-    /// `<`
+    /// `<`, which is `lt`.
     Lt,
-    /// `<=`
+    /// `<=`, which is `le`.
     Le,
-    /// `>`
+    /// `>`, which is `gt`.
     Gt,
-    /// `>=`
+    /// `>=`, which is `ge`.
     Ge,
 }
 
-/// Where in a text another one is.
+/// Where in a field the text of a [`Test::Match`] stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Anchor {
-    /// At its beginning.
+    /// The field begins with the text.
     Start,
-    /// Anywhere in it.
+    /// The field contains the text, at any position.
     Anywhere,
-    /// It is the whole of it.
+    /// The field is the text.
     Whole,
 }
 
-/// Which case a text is brought to before it is looked at.
+/// The case that a field is converted to before it is matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Case {
-    /// None: as it is.
+    /// The field is matched as it is.
     Same,
-    /// `lower(…)`
+    /// The field is converted to lower case, as by `lower()`.
     Lower,
-    /// `upper(…)`
+    /// The field is converted to upper case, as by `upper()`.
     Upper,
 }
 
 impl Filter {
-    /// Gives fields other names.
+    /// Replaces the path of each field by what `new` returns for it.
     pub fn rename(&mut self, new: &impl Fn(&Vec<String>) -> Vec<String>) {
         match self {
             Self::And(parts) | Self::Or(parts) => parts.iter_mut().for_each(|part| part.rename(new)),
@@ -120,7 +119,7 @@ impl Filter {
         }
     }
 
-    /// The paths that it is about.
+    /// The paths of its fields, each once, with `/` between names.
     pub fn paths(&self) -> Vec<String> {
         let mut paths = Vec::new();
         self.each_test(&mut |field, _| {
@@ -132,14 +131,14 @@ impl Filter {
         paths
     }
 
-    /// Whether a field in it is [vouched](Field::vouched) for.
+    /// Whether it tests the field of this path, and that field is [vouched](Field::vouched) for.
     pub fn is_vouched(&self, path: &str) -> bool {
         let mut vouched = false;
         self.each_test(&mut |field, _| vouched |= field.vouched && field.path.join("/") == path);
         vouched
     }
 
-    /// Each of its tests, in order.
+    /// Calls `act` for each of its tests, from left to right.
     pub fn each_test<'a>(&'a self, act: &mut impl FnMut(&'a Field, &'a Test)) {
         match self {
             Self::And(parts) | Self::Or(parts) => parts.iter().for_each(|part| part.each_test(act)),
@@ -147,7 +146,8 @@ impl Filter {
         }
     }
 
-    /// What is left of it without the fields that `unwanted` tells: never less rows.
+    /// The filter without the tests of fields for whose path `unwanted` is true; `None` if nothing is left. It keeps at least
+    /// the rows that the whole filter keeps: an OR that has such a test is left out as a whole.
     pub fn without(&self, unwanted: &impl Fn(&[String]) -> bool) -> Option<Self> {
         match self {
             Self::Test(field, _) => (!unwanted(&field.path)).then(|| self.clone()),
@@ -162,7 +162,7 @@ impl Filter {
         }
     }
 
-    /// What must all be met: its parts if it is an AND, else itself.
+    /// Filters of which all must be met: its parts if it is an AND, else itself.
     pub fn conjuncts(&self) -> &[Self] {
         match self {
             Self::And(parts) => parts,
@@ -170,7 +170,7 @@ impl Filter {
         }
     }
 
-    /// The value that a field has in all rows that meet the condition.
+    /// The value that the field of this path has in all rows that meet the filter, if an equality says so.
     pub fn value_of(&self, path: &[String]) -> Option<&Literal> {
         self.conjuncts().iter().find_map(|part| match part {
             Self::Test(field, Test::Compare { comparison: Comparison::Eq, value, .. })
@@ -183,7 +183,7 @@ impl Filter {
         })
     }
 
-    /// Whether all values are there.
+    /// Whether all its values are known: none is a placeholder ([`Literal::Shown`]) of EXPLAIN.
     pub fn is_known(&self) -> bool {
         let mut known = true;
         self.each_test(&mut |_, test| {
@@ -192,7 +192,7 @@ impl Filter {
         known
     }
 
-    /// Whether it is a list of what one field may be.
+    /// Whether it is an OR of equalities of one field, as IN gives.
     pub(crate) fn is_list(&self) -> bool {
         let Self::Or(parts) = self else { return false };
         let field = |part: &Self| match part {
@@ -205,7 +205,7 @@ impl Filter {
 }
 
 impl Test {
-    /// What it asks of the field.
+    /// Its kind, which decides its class.
     pub fn operator(&self) -> Operator {
         match self {
             Self::Compare { comparison: Comparison::Eq, .. } => Operator::Equal,

@@ -4,67 +4,77 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why the server is not asked. Displays as EXPLAIN shows it.
+/// Why a clause is not sent. Displays as EXPLAIN shows it. Each variant says which file gives it; that file has the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
-    // Of the column, whatever the condition.
-    /// The option `pushdown` of the column is `off`.
+    // The column is the cause. `src/catalog/table.rs` (`Column::read`) finds the first of these that applies, once for each
+    // column.
+    /// The column has the option `pushdown 'off'`. Given in `src/catalog/table.rs`.
     Off,
-    /// The column is a parameter of an inquiry.
+    /// The column is a parameter of an inquiry, which is no field of its rows. Given in `src/catalog/table.rs`.
     Parameter,
-    /// The table is an inquiry form.
+    /// The table is an inquiry form, which takes parameters and no `$filter`. Given in `src/catalog/table.rs`.
     Form,
-    /// The table is a setup class.
+    /// The table is a setup class, which has one row. Given in `src/catalog/table.rs`.
     Singleton,
-    /// The column is a custom field.
+    /// The column is a custom field. Given in `src/catalog/table.rs`.
     Custom,
-    /// The column is within a detail.
+    /// The column is a field of a detail. Given in `src/catalog/table.rs`.
     Detail,
-    /// The column's type rounds what the server has.
+    /// The column's type has fewer digits than the server's number, such as `numeric(10,2)`. Given in
+    /// `src/catalog/table.rs`.
     RoundedColumn,
-    /// The column is `ctid`, `tableoid` or the like.
+    /// The column is a system column, such as `ctid` or `tableoid`. Given in `src/planner/term.rs` (`column`).
     SystemColumn,
 
-    // Of the clause, whatever the dialect.
-    /// Something other than a column, or what is known to come from one, is compared.
+    // The clause is the cause, in every dialect.
+    /// No side of the clause is a column, or an expression that can be solved for one. Given in
+    /// `crates/pushdown/src/subject.rs` and `term.rs`; `src/planner/term.rs` gives it for a column of another table.
     NotAField,
-    /// An operator or function without a counterpart.
+    /// The operator or function has no counterpart in OData. Given in `crates/pushdown/src/shippable.rs` for operators and
+    /// in `subject.rs` for functions and arithmetic.
     NoOperator,
-    /// What a column is compared with is no constant.
+    /// The value that the column is compared with depends on the row, or is volatile. Given in
+    /// `crates/pushdown/src/shippable.rs` (`check_constant`).
     NotConstant,
-    /// The two sides have types that the server compares otherwise.
+    /// The server compares values of these two types by other rules than PostgreSQL. Given in
+    /// `crates/pushdown/src/shippable.rs`, and in `subject.rs` for arithmetic.
     OtherTypes,
-    /// The collation is not deterministic.
+    /// The collation of the clause is not deterministic. Given in `crates/pushdown/src/shippable.rs`.
     OtherCollation,
-    /// NOT LIKE and the like.
+    /// The clause is true of the texts that do not match, such as NOT LIKE. Given in `crates/pushdown/src/shippable.rs`
+    /// (`matching`, `position`).
     NotMatching,
 
-    // Of the dialect.
-    /// A drop-down, or what may be one.
+    // The dialect is the cause.
+    /// The field is a drop-down of contract 5, or a text that may be one. Given in `crates/pushdown/src/print.rs`
+    /// (`name_of`).
     Codes,
-    /// `<>` or an order of texts.
+    /// Texts are compared with `<>` or ordered. Given by the table in `crates/pushdown/src/class.rs`.
     Collation,
-    /// An id in contract REST.
+    /// The field is a `uuid` of contract REST. Given by the table in `crates/pushdown/src/class.rs`.
     NoGuid,
-    /// An order of booleans or ids.
+    /// Booleans or ids are ordered. Given by the table in `crates/pushdown/src/class.rs`.
     NoOrder,
-    /// `<>` of binary numbers.
+    /// Binary numbers are compared with `<>`. Given by the table in `crates/pushdown/src/class.rs`.
     Rounded,
-    /// `<>` of moments.
+    /// Moments are compared with `<>`. Given by the table in `crates/pushdown/src/class.rs`.
     Zones,
-    /// A pattern for what is no text.
+    /// A value that is not text is matched with a pattern. Given by the table in `crates/pushdown/src/class.rs`.
     NoMatch,
-    /// Whether a text is NULL.
+    /// A text is tested for NULL. Given by the table in `crates/pushdown/src/class.rs`.
     MaybeLabel,
-    /// A member of a record that is no field.
+    /// The column is a member of a record that is not a field, such as `note` or `files`. Given in
+    /// `crates/pushdown/src/print.rs` (`name_of`).
     NoCondition,
-    /// A field of a linked entity.
+    /// The column is a field of a linked entity. Given in `crates/pushdown/src/print.rs` (`name_of`).
     Linked,
 
-    // Of the value.
-    /// The value cannot be written in the dialect.
+    // The value is the cause.
+    /// The dialect has no literal for the value. Given in `crates/pushdown/src/print.rs` (`refusal`).
     Unwritten,
-    /// The value is known, and leaves nothing to ask for.
+    /// The value is known, and no test of the field follows from it: LIKE `'%'`, or a value that no literal can hold. Given
+    /// in `crates/pushdown/src/condition.rs` (`described`).
     NothingToAsk,
 }
 
