@@ -14,14 +14,14 @@ const USAGE: &str = "GET or DELETE requests, sessions, seats; GET, POST or DELET
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Client {
+struct ClientBody {
     id: String,
     secret: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct User {
+struct UserBody {
     name: String,
     password: String,
 }
@@ -38,8 +38,8 @@ pub fn answer(state: &State, request: &Request) -> Reply {
         ("DELETE", what) => delete(state, what),
         ("POST", ["faults"]) => parse::<Fault>(body).map(|fault| state.faults.add(fault)),
         ("POST", ["rows"]) => rows(state, body),
-        ("POST", ["clients"]) => parse::<Client>(body).map(|c| state.set_client(&c.id, &c.secret)),
-        ("POST", ["users"]) => parse::<User>(body).map(|u| state.set_user(&u.name, &u.password)),
+        ("POST", ["clients"]) => parse::<ClientBody>(body).map(|c| state.set_client(&c.id, &c.secret)),
+        ("POST", ["users"]) => parse::<UserBody>(body).map(|u| state.set_user(&u.name, &u.password)),
         _ => Err(USAGE.to_string()),
     };
     match done {

@@ -68,9 +68,9 @@ pub fn dump(config: &Config, name: &str, fields: &[String], out: &mut dyn Write)
     out.flush().map_err(failed)
 }
 
-type Plan = (usize, Vec<String>, Vec<Column>);
+type TableDump = (usize, Vec<String>, Vec<Column>);
 
-fn from_view(view: &View, fields: &[String]) -> Result<Plan, String> {
+fn from_view(view: &View, fields: &[String]) -> Result<TableDump, String> {
     let all: Vec<String> = view.props.iter().map(|p| p.name.to_string()).collect();
     let names = if fields.is_empty() { all } else { fields.to_vec() };
     let column = |name: &String| {
@@ -81,7 +81,7 @@ fn from_view(view: &View, fields: &[String]) -> Result<Plan, String> {
     Ok((view.table, names, columns))
 }
 
-fn from_table(name: &str, fields: &[String], config: &Config) -> Result<Plan, String> {
+fn from_table(name: &str, fields: &[String], config: &Config) -> Result<TableDump, String> {
     let (entity, detail) = name.split_once('/').map_or((name, None), |(e, d)| (e, Some(d)));
     let missing = || format!("there is no rest/{name}");
     let parent = SCHEMA.find(entity).filter(|t| SCHEMA.tables[*t].is_entity()).ok_or_else(missing)?;

@@ -10,7 +10,7 @@ use crate::reply::Reply;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum FaultKind {
     /// Silent for `ms`, then the normal answer.
     Delay,
     /// Closes the connection: before the headers, or after `bytes` of the body.
@@ -59,7 +59,7 @@ pub struct Fault {
     pub pattern: String,
     #[serde(default)]
     pub method: Option<String>,
-    pub kind: Kind,
+    pub kind: FaultKind,
     /// Matching requests to leave alone first.
     #[serde(default)]
     pub after: u64,
@@ -91,7 +91,7 @@ fn once() -> i64 {
 }
 
 impl Fault {
-    pub fn new(pattern: &str, kind: Kind) -> Fault {
+    pub fn new(pattern: &str, kind: FaultKind) -> Fault {
         Fault {
             pattern: pattern.to_string(),
             method: None,
@@ -143,7 +143,7 @@ pub struct Plan {
     pub cut: Option<(u64, Cut)>,
     pub bad_length: bool,
     pub page_cap: Option<u64>,
-    skip: Option<Kind>,
+    skip: Option<FaultKind>,
     pub in_stream: Option<InStream>,
     next_link: Option<String>,
     pub repeat_next_link: bool,
@@ -215,10 +215,10 @@ impl Plan {
     /// What the server makes of a `$skip`.
     pub fn skip(&self, asked: u64) -> u64 {
         match self.skip {
-            Some(Kind::SkipTwice) => asked.saturating_mul(2),
-            Some(Kind::SkipIgnored) => 0,
-            Some(Kind::SkipEmpty) if asked > 0 => u64::MAX,
-            Some(Kind::SkipLate) if asked > 0 => asked + 1,
+            Some(FaultKind::SkipTwice) => asked.saturating_mul(2),
+            Some(FaultKind::SkipIgnored) => 0,
+            Some(FaultKind::SkipEmpty) if asked > 0 => u64::MAX,
+            Some(FaultKind::SkipLate) if asked > 0 => asked + 1,
             _ => asked,
         }
     }
@@ -249,12 +249,12 @@ impl Plan {
         let bytes = fault.bytes.unwrap_or(0);
         let moment = if fault.processed { &mut self.after } else { &mut self.before };
         match fault.kind {
-            Kind::Delay => moment.delay += pause,
-            Kind::Close => match fault.bytes {
+            FaultKind::Delay => moment.delay += pause,
+            FaultKind::Close => match fault.bytes {
                 None => moment.close = true,
                 Some(bytes) => self.cut = Some((bytes, Cut::Close)),
             },
-            Kind::Status => {
+            FaultKind::Status => {
                 let status = fault.status.unwrap_or(503);
                 let reply = match &fault.body {
                     Some(body) => Reply::new(status, "application/json; charset=utf-8", body.clone()),
@@ -262,33 +262,33 @@ impl Plan {
                 };
                 moment.reply = Some(reply);
             }
-            Kind::Html => {
+            FaultKind::Html => {
                 let page = "<!DOCTYPE html><html><head><title>Acumatica</title></head><body>The site is starting.</body></html>";
                 moment.reply =
                     Some(Reply::html(fault.status.unwrap_or(200), fault.body.as_deref().unwrap_or(page)));
             }
-            Kind::Redirect => moment.reply = Some(Reply::no_seat(site)),
-            Kind::Empty => moment.reply = Some(Reply::empty(fault.status.unwrap_or(200))),
-            Kind::Truncate => self.cut = Some((bytes, Cut::End)),
-            Kind::BadLength => {
+            FaultKind::Redirect => moment.reply = Some(Reply::no_seat(site)),
+            FaultKind::Empty => moment.reply = Some(Reply::empty(fault.status.unwrap_or(200))),
+            FaultKind::Truncate => self.cut = Some((bytes, Cut::End)),
+            FaultKind::BadLength => {
                 self.bad_length = true;
                 self.cut = fault.bytes.map(|bytes| (bytes, Cut::End));
             }
-            Kind::RepeatNextLink => self.repeat_next_link = true,
-            Kind::PageCap => self.page_cap = Some(fault.rows.unwrap_or(bytes)),
-            Kind::SkipTwice | Kind::SkipIgnored | Kind::SkipEmpty | Kind::SkipLate => {
+            FaultKind::RepeatNextLink => self.repeat_next_link = true,
+            FaultKind::PageCap => self.page_cap = Some(fault.rows.unwrap_or(bytes)),
+            FaultKind::SkipTwice | FaultKind::SkipIgnored | FaultKind::SkipEmpty | FaultKind::SkipLate => {
                 self.skip = Some(fault.kind)
             }
-            Kind::InStream => {
+            FaultKind::InStream => {
                 self.in_stream = Some(InStream {
                     after: fault.rows.unwrap_or(0),
                     body: fault.body.clone().unwrap_or_else(|| IN_STREAM.to_string()),
                     cut: fault.bytes.is_some(),
                 });
             }
-            Kind::NextLink => self.next_link = fault.body.clone(),
-            Kind::StallBody => self.cut = Some((bytes, Cut::Stall(pause))),
-            Kind::DropSession => self.drop_session = true,
+            FaultKind::NextLink => self.next_link = fault.body.clone(),
+            FaultKind::StallBody => self.cut = Some((bytes, Cut::Stall(pause))),
+            FaultKind::DropSession => self.drop_session = true,
         }
         if let Some(reply) = &mut moment.reply {
             for (name, value) in &fault.headers {
@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn faults_skip_count_and_end() {
         let faults = Faults::default();
-        faults.add(Fault { after: 1, count: 2, ..Fault::new("Sales.rder", Kind::Close) });
+        faults.add(Fault { after: 1, count: 2, ..Fault::new("Sales.rder", FaultKind::Close) });
         let hits: Vec<bool> =
             (0..5).map(|_| faults.plan("", "GET", &["/entity/SalesOrder"]).before.close).collect();
         assert_eq!(hits, [false, true, true, false, false]);

@@ -162,7 +162,7 @@ fn send(state: &Arc<State>, reply: Reply, plan: &Plan, sending: Sending) -> hype
         }
         body => (body, length, false),
     };
-    let mut writer = Writer {
+    let mut writer = BodyWriter {
         state: state.clone(),
         sender,
         gzip: (gzip && !packed).then(|| GzEncoder::new(Vec::new(), Compression::fast())),
@@ -237,7 +237,7 @@ impl Source for Behind {
 }
 
 /// Passes the body on, piece by piece.
-struct Writer {
+struct BodyWriter {
     state: Arc<State>,
     sender: mpsc::Sender<Result<Bytes, Abort>>,
     gzip: Option<GzEncoder<Vec<u8>>>,
@@ -251,7 +251,7 @@ struct Writer {
 /// The body is over, for whatever reason.
 struct Over;
 
-impl Writer {
+impl BodyWriter {
     async fn run(&mut self, body: Body, pause: Duration) -> Result<(), Over> {
         match body {
             Body::Full(bytes) => self.pass(bytes).await?,

@@ -49,7 +49,7 @@ use std::thread::JoinHandle;
 
 pub use config::{BareSet, Config, Forms, Ids, Release, SwitchedOff};
 pub use dump::{dump, list};
-pub use faults::{Fault, Kind as FaultKind};
+pub use faults::{Fault, FaultKind};
 pub use log::Entry;
 use state::State;
 

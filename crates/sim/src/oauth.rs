@@ -50,7 +50,7 @@ pub enum Use {
     Refresh,
 }
 
-pub struct Token {
+pub struct IssuedToken {
     value: String,
     pub r#use: Use,
     pub grant: Grant,
@@ -59,7 +59,7 @@ pub struct Token {
 
 pub struct OAuth {
     clients: Mutex<Vec<Client>>,
-    tokens: Mutex<Vec<Token>>,
+    tokens: Mutex<Vec<IssuedToken>>,
     counter: AtomicU64,
     /// Finding and opening the session of a grant is one step.
     opening: Mutex<()>,
@@ -108,7 +108,8 @@ impl OAuth {
         // 43 characters of base64url, as captured (token-2023R2).
         let value = URL_SAFE_NO_PAD.encode(Sha256::digest(number.to_le_bytes()));
         self.secrets.add(&value);
-        let token = Token { value: value.clone(), r#use, grant: grant.clone(), until: Instant::now() + life };
+        let token =
+            IssuedToken { value: value.clone(), r#use, grant: grant.clone(), until: Instant::now() + life };
         let mut tokens = self.tokens.lock().unwrap();
         tokens.retain(|t| t.until > Instant::now());
         tokens.push(token);
@@ -116,7 +117,7 @@ impl OAuth {
     }
 
     /// Takes a token out, so that it cannot be used again.
-    pub fn take(&self, value: &str, right: fn(&Use) -> bool) -> Option<Token> {
+    pub fn take(&self, value: &str, right: fn(&Use) -> bool) -> Option<IssuedToken> {
         let mut tokens = self.tokens.lock().unwrap();
         let at =
             tokens.iter().position(|t| t.value == value && right(&t.r#use) && t.until > Instant::now())?;
@@ -128,7 +129,7 @@ impl OAuth {
         let value = request.bearer()?;
         let tokens = self.tokens.lock().unwrap();
         let live =
-            |t: &&Token| t.value == value && matches!(t.r#use, Use::Access) && t.until > Instant::now();
+            |t: &&IssuedToken| t.value == value && matches!(t.r#use, Use::Access) && t.until > Instant::now();
         tokens.iter().find(live).map(|t| t.grant.clone())
     }
 

@@ -24,7 +24,7 @@ use crate::state::State;
 use crate::views::View;
 use expand::Shape;
 use scope::ViewScope;
-use write::Rows;
+use write::SetRows;
 
 /// What must be escaped in a path segment.
 const SEGMENT: &AsciiSet =
@@ -44,7 +44,7 @@ pub enum Surface {
 }
 
 /// One OData request behind its surface's root.
-pub struct Call<'a> {
+pub struct ODataCall<'a> {
     pub state: &'a State,
     pub request: &'a Request,
     pub plan: &'a Plan,
@@ -54,7 +54,7 @@ pub struct Call<'a> {
     pub root: String,
 }
 
-impl<'a> Call<'a> {
+impl<'a> ODataCall<'a> {
     pub fn dialect(&self) -> Dialect {
         match self.surface {
             Surface::Dac => Dialect::Dac,
@@ -303,7 +303,7 @@ impl<'a> Call<'a> {
         };
         Ok(Reply::stream(
             content,
-            Box::new(Rows::new(
+            Box::new(SetRows::new(
                 cursor,
                 shape,
                 head,

@@ -9,7 +9,7 @@ use crate::faults::Plan;
 use crate::identity;
 use crate::login;
 use crate::login_page;
-use crate::odata::{Call, Surface, segment};
+use crate::odata::{ODataCall, Surface, segment};
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::rest;
@@ -175,7 +175,7 @@ async fn odata(
         return refused();
     }
     let root = format!("{}{root}", request.base(&state.config));
-    let call = Call { state, request, plan, surface, tenant, root };
+    let call = ODataCall { state, request, plan, surface, tenant, root };
     let reply = in_session(state, n, &session, || call.answer(rest)).await;
     with_cookies(state, request, &session, opened, reply)
 }

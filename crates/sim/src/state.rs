@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::config::Config;
 use crate::data::Data;
 use crate::faults::Faults;
-use crate::generated::definition::Definition;
+use crate::generated::definition::EndpointDefinition;
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::oauth::OAuth;
@@ -20,7 +20,7 @@ pub struct State {
     pub tenants: Vec<(String, Arc<Data>)>,
     pub views: Views,
     /// Endpoints made from definitions.
-    pub definitions: Vec<Definition>,
+    pub definitions: Vec<EndpointDefinition>,
     /// Names and passwords.
     users: Mutex<Vec<(String, String)>>,
     pub secrets: Arc<Secrets>,
@@ -47,7 +47,11 @@ impl State {
         let state = State {
             tenants: tenants.collect(),
             views: Views::new(),
-            definitions: config.definitions.iter().map(|f| Definition::read(f)).collect::<Result<_, _>>()?,
+            definitions: config
+                .definitions
+                .iter()
+                .map(|f| EndpointDefinition::read(f))
+                .collect::<Result<_, _>>()?,
             users: Mutex::default(),
             secrets: secrets.clone(),
             sessions: Sessions::new(&config, started, secrets.clone()),

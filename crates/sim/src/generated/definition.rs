@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use super::model::Model;
 
-pub struct Definition {
+pub struct EndpointDefinition {
     pub(super) model: Arc<Model>,
 }
 
-impl Definition {
+impl EndpointDefinition {
     /// # Errors
     /// If the file cannot be read or is no endpoint definition.
-    pub fn read(path: &Path) -> std::io::Result<Definition> {
+    pub fn read(path: &Path) -> std::io::Result<EndpointDefinition> {
         let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
         let text = std::fs::read(path).map_err(|e| std::io::Error::new(e.kind(), told(&e)))?;
         let model =
             Model::parse(text).map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidData, told(&e)))?;
-        Ok(Definition { model: Arc::new(model) })
+        Ok(EndpointDefinition { model: Arc::new(model) })
     }
 
     pub fn endpoint(&self) -> &str {

@@ -22,16 +22,16 @@ use crate::rest::shared;
 use crate::rest::write::Context;
 use crate::session::Session;
 use crate::state::State;
-use definition::Definition;
+use definition::EndpointDefinition;
 use model::{Entity, Model};
-use shape::{Node, Rows};
+use shape::{GeneratedRows, ShownRecord};
 use values::Place;
 
 /// Rows in each list of an inquiry form's answer.
 const RESULTS: u64 = 5;
 
 /// One request behind the endpoint, in its session.
-struct Call<'a> {
+struct DefinitionCall<'a> {
     state: &'a State,
     request: &'a Request,
     plan: &'a Plan,
@@ -44,14 +44,14 @@ pub fn answer(
     request: &Request,
     plan: &Plan,
     session: &Session,
-    definition: &Definition,
+    definition: &EndpointDefinition,
     rest: &[&str],
 ) -> Reply {
-    let call = Call { state, request, plan, session, model: &definition.model };
+    let call = DefinitionCall { state, request, plan, session, model: &definition.model };
     call.answer(rest).unwrap_or_else(|refused| refused)
 }
 
-impl Call<'_> {
+impl DefinitionCall<'_> {
     fn answer(&self, rest: &[&str]) -> Result<Reply, Reply> {
         let rest = if let [all @ .., ""] = rest { all } else { rest };
         match rest {
@@ -104,7 +104,7 @@ impl Call<'_> {
 
     fn list(&self, entity: usize) -> Result<Reply, Reply> {
         let ask = self.ask(true)?;
-        let node = Node::new(self.model, entity, &ask)?;
+        let node = ShownRecord::new(self.model, entity, &ask)?;
         if self.request.option("$filter").is_some() {
             let message = "The filter cannot be applied: the rows of this endpoint are random.";
             return Err(Reply::exception(500, "System.NotSupportedException", message));
@@ -122,13 +122,13 @@ impl Call<'_> {
         let top = shared::number(self.request, "$top")?.unwrap_or(1);
         let skip = shared::number(self.request, "$skip")?.unwrap_or(0);
         let rows = skip.min(1)..if skip == 0 { top.min(1) } else { 1 };
-        Ok(self.stream(entity, Node::blank(self.model, entity, self.state.zone), rows))
+        Ok(self.stream(entity, ShownRecord::blank(self.model, entity, self.state.zone), rows))
     }
 
-    fn stream(&self, entity: usize, node: Node, rows: std::ops::Range<u64>) -> Reply {
+    fn stream(&self, entity: usize, node: ShownRecord, rows: std::ops::Range<u64>) -> Reply {
         let Entity { name, record, form } = &self.model.entities[entity];
         let entity = Entity { name: name.clone(), record: *record, form: *form };
-        let rows = Rows {
+        let rows = GeneratedRows {
             node,
             entity,
             seed: self.seed(),
@@ -141,7 +141,7 @@ impl Call<'_> {
     }
 
     fn record(&self, entity: usize, id: &str) -> Result<Reply, Reply> {
-        let node = Node::new(self.model, entity, &self.ask(false)?)?;
+        let node = ShownRecord::new(self.model, entity, &self.ask(false)?)?;
         let of = &self.model.entities[entity];
         let id = parse_guid(id).ok_or_else(Reply::no_entity)?;
         let place = |row| Place::top(self.seed(), &of.name, row);
@@ -162,7 +162,7 @@ impl Call<'_> {
     fn inquire(&self, entity: usize) -> Result<Reply, Reply> {
         let body: Value = serde_json::from_slice(&self.request.body)
             .map_err(|e| Reply::exception(400, "Newtonsoft.Json.JsonReaderException", &e.to_string()))?;
-        let node = Node::new(self.model, entity, &self.ask(false)?)?;
+        let node = ShownRecord::new(self.model, entity, &self.ask(false)?)?;
         let of = &self.model.entities[entity];
         let given: Vec<Value> = self.model.records[of.record]
             .members

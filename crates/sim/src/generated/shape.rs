@@ -42,14 +42,14 @@ enum Part {
     Value(Wrapper),
     /// Nothing is known, or nothing is to be said of it.
     Blank,
-    Link(Node),
-    Detail(Node),
+    Link(ShownRecord),
+    Detail(ShownRecord),
     /// An expanded detail that `$select` forgot.
     EmptyDetail,
 }
 
 /// The members of a record that a request shows.
-pub struct Node {
+pub struct ShownRecord {
     parts: Vec<(String, Part)>,
     custom: Vec<Custom>,
     files: bool,
@@ -65,10 +65,11 @@ enum Lines {
     Fixed(u64),
 }
 
-impl Node {
-    pub fn new(model: &Model, entity: usize, ask: &Ask) -> Result<Node, Reply> {
+impl ShownRecord {
+    pub fn new(model: &Model, entity: usize, ask: &Ask) -> Result<ShownRecord, Reply> {
         let record = model.entities[entity].record;
-        let mut node = Node::build(model, record, ask.select.as_deref(), &ask.expand, &ask.inner, ask)?;
+        let mut node =
+            ShownRecord::build(model, record, ask.select.as_deref(), &ask.expand, &ask.inner, ask)?;
         node.files = ask.expand.iter().any(|n| n == "files")
             && ask.select.as_ref().is_none_or(|s| s.iter().any(|n| n == "files"));
         let asked = |c: &Custom| ask.custom.iter().any(|a| a.split_once('.') == Some((c.view, c.name)));
@@ -86,8 +87,8 @@ impl Node {
     }
 
     /// A record without values, as a form shows it that has found nothing.
-    pub fn blank(model: &Model, entity: usize, zone: &'static TimeZone) -> Node {
-        let mut node = Node::fields(model, model.entities[entity].record, zone, |_| true);
+    pub fn blank(model: &Model, entity: usize, zone: &'static TimeZone) -> ShownRecord {
+        let mut node = ShownRecord::fields(model, model.entities[entity].record, zone, |_| true);
         node.parts.iter_mut().for_each(|(_, part)| *part = Part::Blank);
         node
     }
@@ -98,14 +99,14 @@ impl Node {
         record: usize,
         zone: &'static TimeZone,
         selected: impl Fn(&str) -> bool,
-    ) -> Node {
+    ) -> ShownRecord {
         let part = |(name, member): &(String, Member)| match member {
             Member::Value(wrapper) => Some((name.clone(), Part::Value(*wrapper))),
             Member::Unknown => Some((name.clone(), Part::Blank)),
             _ => None,
         };
         let parts = model.records[record].members.iter().filter(|(name, _)| selected(name)).filter_map(part);
-        Node { parts: parts.collect(), custom: Vec::new(), files: false, zone }
+        ShownRecord { parts: parts.collect(), custom: Vec::new(), files: false, zone }
     }
 
     fn build(
@@ -115,12 +116,12 @@ impl Node {
         expand: &[String],
         inner: &[String],
         ask: &Ask,
-    ) -> Result<Node, Reply> {
+    ) -> Result<ShownRecord, Reply> {
         let of = &model.records[record];
         check_names(model, record, select.unwrap_or(&[]), expand, ask.site)?;
         let off = |name: &str| ask.site.off != SwitchedOff::Shown && is_off(model, record, name);
         let selected = |name: &str| select.is_none_or(|s| s.iter().any(|n| n == name)) && !off(name);
-        let mut node = Node::fields(model, record, ask.site.zone, selected);
+        let mut node = ShownRecord::fields(model, record, ask.site.zone, selected);
         for (name, member) in &of.members {
             let (Member::Link(to) | Member::Detail(to)) = member else { continue };
             let Some(deeper) = below(expand, name) else { continue };
@@ -131,7 +132,7 @@ impl Node {
             }
             let chosen = sub_select(select, inner, name);
             let inner = below(inner, name).unwrap_or_default();
-            let part = Node::build(model, *to, chosen.as_deref(), &deeper, &inner, ask)?;
+            let part = ShownRecord::build(model, *to, chosen.as_deref(), &deeper, &inner, ask)?;
             let link = matches!(member, Member::Link(_));
             node.parts.push((name.clone(), if link { Part::Link(part) } else { Part::Detail(part) }));
         }
@@ -284,7 +285,7 @@ fn write_value(value: &Val, wrapper: Wrapper, zone: &'static TimeZone, out: &mut
 
 /// A record at the top: with links, and with files if they are shown. One record in ten has an attachment.
 pub fn write_top(
-    node: &Node,
+    node: &ShownRecord,
     entity: &Entity,
     place: &Place,
     row: u64,
@@ -332,7 +333,7 @@ fn day(text: &str, zone: &TimeZone) -> Option<Val> {
 /// The answer of an inquiry form: the parameters as they were given, and the lists that are expanded, with so many
 /// rows each.
 pub fn write_form(
-    node: &Node,
+    node: &ShownRecord,
     given: &serde_json::Value,
     place: &Place,
     rows: u64,
@@ -390,8 +391,8 @@ fn write_blank(model: &Model, record: usize, custom: &[Custom], detail: Option<&
 }
 
 /// The bare array of a list.
-pub struct Rows {
-    pub node: Node,
+pub struct GeneratedRows {
+    pub node: ShownRecord,
     pub entity: Entity,
     pub seed: u64,
     pub context: Context,
@@ -400,7 +401,7 @@ pub struct Rows {
     pub error: Option<InStream>,
 }
 
-impl Source for Rows {
+impl Source for GeneratedRows {
     fn fill(&mut self, out: &mut Vec<u8>, max_rows: usize) -> Filled {
         let mut rows = 0;
         while rows < max_rows && out.len() < CHUNK {

@@ -1,7 +1,7 @@
 //! What stands in parentheses: parameters of inquiries and keys of classes; and one-row classes.
 
 use super::expand::Shape;
-use super::{Call, Surface};
+use super::{ODataCall, Surface};
 use crate::data::Data;
 use crate::data::value::{Kind, Val, parse_guid};
 use crate::filter::eval::Expr;
@@ -15,7 +15,7 @@ fn equal(field: &crate::filter::eval::Field, value: Val) -> Expr {
     Expr::Compare(Op::Eq, Box::new(Expr::Field(field.clone())), Box::new(Expr::Literal(value)))
 }
 
-impl<'a> Call<'a> {
+impl<'a> ODataCall<'a> {
     /// The inquiry whose function import has this name.
     pub(super) fn imported(&self, name: &str) -> Option<&'a View> {
         let gi = self.surface != Surface::Dac;

@@ -2,19 +2,19 @@
 
 use serde_json::{Value, json};
 
-use super::Call;
+use super::ODataCall;
 use crate::data::value::{Style, Val};
 use crate::filter::eval::{Expr, Scope, bind};
 use crate::filter::parser::parse;
 use crate::reply::Reply;
 
 /// `DeleteDate` and `RefNoteID`, as one record has them.
-struct Record {
+struct DeletedRecord {
     date: Val,
     note: Val,
 }
 
-impl Scope for Record {
+impl Scope for DeletedRecord {
     fn field(&self, path: &str) -> Result<Expr, String> {
         match path {
             "DeleteDate" => Ok(Expr::Literal(self.date.clone())),
@@ -24,7 +24,7 @@ impl Scope for Record {
     }
 }
 
-impl Call<'_> {
+impl ODataCall<'_> {
     pub(super) fn deleted(&self, name: &str) -> Result<Reply, Reply> {
         let view = self.view(name).filter(|v| !v.singleton).ok_or_else(|| Reply::not_found_json(name))?;
         if !view.tracked {
@@ -36,7 +36,7 @@ impl Call<'_> {
         let ast = ast.map_err(|e| self.bad(&e))?;
         let mut rows: Vec<Value> = Vec::new();
         for (id, when) in data.deleted(view.table) {
-            let record = Record { date: Val::Ts(when), note: Val::Guid(id) };
+            let record = DeletedRecord { date: Val::Ts(when), note: Val::Guid(id) };
             if let Some(ast) = &ast
                 && !bind(ast, &record).map_err(|e| self.bad(&e))?.is_true(&data, 0)
             {

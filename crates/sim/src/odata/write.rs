@@ -5,7 +5,7 @@ use crate::faults::InStream;
 use crate::query::{Cursor, Next};
 use crate::reply::{CHUNK, Filled, Source};
 
-pub struct Rows {
+pub struct SetRows {
     cursor: Cursor,
     shape: Shape,
     /// What stands before the rows; taken when it has been written.
@@ -17,7 +17,7 @@ pub struct Rows {
     link_name: &'static str,
 }
 
-impl Rows {
+impl SetRows {
     pub fn new(
         cursor: Cursor,
         shape: Shape,
@@ -25,12 +25,12 @@ impl Rows {
         link: Option<(String, bool)>,
         link_name: &'static str,
         error: Option<InStream>,
-    ) -> Rows {
-        Rows { cursor, shape, head: Some(head), written: 0, error, link, link_name }
+    ) -> SetRows {
+        SetRows { cursor, shape, head: Some(head), written: 0, error, link, link_name }
     }
 }
 
-impl Source for Rows {
+impl Source for SetRows {
     fn fill(&mut self, out: &mut Vec<u8>, max_rows: usize) -> Filled {
         if let Some(head) = self.head.take() {
             out.extend_from_slice(&head);

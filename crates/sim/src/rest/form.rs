@@ -6,7 +6,7 @@ use crate::data::value::{Kind, Val, write_json_text};
 
 /// A field of a form that the contract lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Field {
+pub struct FormField {
     pub view: &'static str,
     pub name: String,
     pub kind: Kind,
@@ -25,7 +25,7 @@ const BEHIND: &[(&str, Kind)] = &[
 ];
 
 /// So many fields of a view. Their names are ours, in the manner of the real ones.
-fn of_view(view: &'static str, count: usize) -> impl Iterator<Item = Field> {
+fn of_view(view: &'static str, count: usize) -> impl Iterator<Item = FormField> {
     let fixed = [
         ("NoteText", Kind::Text),
         ("NotePopupTextExists", Kind::Bool),
@@ -33,11 +33,11 @@ fn of_view(view: &'static str, count: usize) -> impl Iterator<Item = Field> {
     ];
     let fixed = fixed.into_iter().map(|(name, kind)| (name.to_string(), kind));
     let made = BEFORE.iter().flat_map(|a| BEHIND.iter().map(move |(b, kind)| (format!("{a}{b}"), *kind)));
-    fixed.chain(made).take(count).map(move |(name, kind)| Field { view, name, kind })
+    fixed.chain(made).take(count).map(move |(name, kind)| FormField { view, name, kind })
 }
 
 /// The fields beside customizations that a form has and the contract lacks.
-pub fn fields(of: &Table) -> Vec<Field> {
+pub fn fields(of: &Table) -> Vec<FormField> {
     match of.name {
         // As recorded (HTE, 2022 R2).
         "StockItem" => of_view("ItemSettings", 77)
@@ -49,7 +49,7 @@ pub fn fields(of: &Table) -> Vec<Field> {
     }
 }
 
-impl Field {
+impl FormField {
     /// Of a row; one in four has none.
     pub fn value(&self, salt: u64, row: u64) -> Val {
         let mut rng = Rng::new(salt, salt_of(&[self.view, &self.name]), row);
@@ -67,7 +67,7 @@ impl Field {
 }
 
 /// The object under `custom`: views, and in each its fields with type and value (as JSON).
-pub fn write_custom<'a>(fields: impl Iterator<Item = (&'a Field, Vec<u8>)>, out: &mut Vec<u8>) {
+pub fn write_custom<'a>(fields: impl Iterator<Item = (&'a FormField, Vec<u8>)>, out: &mut Vec<u8>) {
     let mut view: Option<&str> = None;
     out.push(b'{');
     let mut fields: Vec<_> = fields.collect();

@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use super::Call;
+use super::ContractCall;
 use super::shape::{Ask, Node};
 use super::shared;
 use crate::data::schema::SCHEMA;
 use crate::data::value::{Kind, Val, compare_text, write_guid};
 use crate::reply::Reply;
 
-impl Call<'_> {
+impl ContractCall<'_> {
     pub fn inquiry(&self, table: usize, results: usize, rest: &[&str]) -> Result<Reply, Reply> {
         match (self.request.method.as_str(), rest) {
             ("PUT", []) => self.inquire(table, results),

@@ -31,7 +31,7 @@ use crate::session::Session;
 use crate::state::State;
 use shape::{Ask, Node, Site};
 use shared::{file, number, read_only};
-use write::{Context, Rows};
+use write::{Context, ListRows};
 
 /// Endpoints beside Default that show the same entities; names are matched without regard to case.
 const OTHERS: &[(&str, &str)] = &[("eCommerce", "22.200.001"), ("MANUFACTURING", "21.200.001")];
@@ -68,7 +68,7 @@ pub fn endpoints(state: &State, request: &Request, signed_in: bool) -> Reply {
 }
 
 /// One request behind `/entity`, in its session.
-struct Call<'a> {
+struct ContractCall<'a> {
     state: &'a State,
     request: &'a Request,
     plan: &'a Plan,
@@ -91,11 +91,11 @@ pub fn answer(state: &State, request: &Request, plan: &Plan, session: &Session, 
     let Some((endpoint, version)) = known else { return Reply::not_found_html() };
     let dialect =
         if version >= "26" && endpoint == "Default" { Dialect::Contract5 } else { Dialect::Contract4 };
-    let call = Call { state, request, plan, session, endpoint, version, dialect };
+    let call = ContractCall { state, request, plan, session, endpoint, version, dialect };
     call.answer(rest).unwrap_or_else(|refused| refused)
 }
 
-impl Call<'_> {
+impl ContractCall<'_> {
     fn answer(&self, rest: &[&str]) -> Result<Reply, Reply> {
         let rest = if let [all @ .., ""] = rest { all } else { rest };
         if let [document] = rest
@@ -181,7 +181,7 @@ impl Call<'_> {
         let (skip, top) = (self.plan.skip(skip.unwrap_or(0)), top.unwrap_or(u64::MAX));
         let cap = self.plan.page_cap.unwrap_or(u64::MAX);
         let cursor = Cursor::new(data, rows, filter, skip, top.min(cap));
-        let rows = Rows::new(cursor, node, self.context(), self.plan.in_stream.clone());
+        let rows = ListRows::new(cursor, node, self.context(), self.plan.in_stream.clone());
         Ok(Reply::stream("application/json; charset=utf-8", Box::new(rows)))
     }
 

@@ -1,6 +1,6 @@
 //! `$select`, `$expand` and `$custom`: what of a record is shown.
 
-use super::form::{self, Field};
+use super::form::{self, FormField};
 use crate::config::{Forms, SwitchedOff};
 use crate::data::schema::{Role, SCHEMA, Sql, Table};
 use crate::data::value::{Style, write_json_text};
@@ -163,7 +163,7 @@ pub struct Node {
     /// Behind their names as they are written, sorted without regard to case.
     pub parts: Vec<(Vec<u8>, Part)>,
     /// Fields of `custom`, and their columns if they are customizations.
-    pub custom: Vec<(Field, Option<usize>)>,
+    pub custom: Vec<(FormField, Option<usize>)>,
     pub top: bool,
     pub files: bool,
     /// Its drop-downs show German labels.
@@ -201,7 +201,7 @@ impl Node {
         for (view, name) in paths.iter().filter_map(|path| path.split_once('.')) {
             let col = of.col(name).filter(|c| view == of.view && of.cols[*c].custom);
             let customized =
-                col.map(|c| Field { view: of.view, name: name.to_string(), kind: of.cols[c].kind });
+                col.map(|c| FormField { view: of.view, name: name.to_string(), kind: of.cols[c].kind });
             let field =
                 customized.or_else(|| form.iter().find(|f| f.view == view && f.name == name).cloned());
             let Some(field) = field else { continue };

@@ -8,7 +8,7 @@ use crate::filter::Dialect;
 use crate::reply::Reply;
 use crate::state::State;
 
-struct Writer {
+struct SchemaWriter {
     /// Swagger 2.0.
     old: bool,
     contract5: bool,
@@ -17,7 +17,7 @@ struct Writer {
 pub fn document(state: &State, endpoint: &str, version: &str, dialect: Dialect) -> Reply {
     // The format goes with the release of the site, not with the endpoint (docs/acumatica.md §2.1, FG).
     let old = state.config.release.is_old();
-    let writer = Writer { old, contract5: dialect == Dialect::Contract5 };
+    let writer = SchemaWriter { old, contract5: dialect == Dialect::Contract5 };
     let info = json!({ "title": format!("{endpoint}/{version}"), "version": if writer.contract5 { "5" } else { "4" } });
     let (paths, schemas) = (writer.paths(), writer.schemas());
     let site = format!("{}/entity/{endpoint}/{version}", state.config.site());
@@ -114,7 +114,7 @@ fn responses(contract5: bool) -> Value {
     responses
 }
 
-impl Writer {
+impl SchemaWriter {
     fn reference(&self, name: &str) -> Value {
         let place = if self.old { "#/definitions/" } else { "#/components/schemas/" };
         json!({ "$ref": format!("{place}{name}") })

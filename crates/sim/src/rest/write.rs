@@ -197,7 +197,7 @@ pub fn write_links(of: &Table, id: u128, context: &Context, out: &mut Vec<u8>) {
 }
 
 /// The bare array of a list (docs/acumatica.md §2).
-pub struct Rows {
+pub struct ListRows {
     cursor: Cursor,
     node: Node,
     context: Context,
@@ -205,13 +205,13 @@ pub struct Rows {
     error: Option<InStream>,
 }
 
-impl Rows {
-    pub fn new(cursor: Cursor, node: Node, context: Context, error: Option<InStream>) -> Rows {
-        Rows { cursor, node, context, number: 0, error }
+impl ListRows {
+    pub fn new(cursor: Cursor, node: Node, context: Context, error: Option<InStream>) -> ListRows {
+        ListRows { cursor, node, context, number: 0, error }
     }
 }
 
-impl Source for Rows {
+impl Source for ListRows {
     fn fill(&mut self, out: &mut Vec<u8>, max_rows: usize) -> Filled {
         let mut rows = 0;
         while rows < max_rows && out.len() < CHUNK {
