@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use acumatica_client::Surface;
 use acumatica_client::catalog::Model;
-use acumatica_schema::{Case, Change, ChangeKind, Existing, ExistingColumn, Settings, diff, never_seen};
+use acumatica_schema::{Change, ChangeKind, Existing, ExistingColumn, NameCase, Settings, diff, never_seen};
 use pgrx::PgRelation;
 use pgrx::prelude::*;
 
@@ -248,7 +248,7 @@ fn changes_of(group: Group, foreign_schema: &str, endpoint_version: Option<&str>
     let snake = |name: &str| !name.chars().any(char::is_uppercase);
     let in_snake_case = tables.iter().all(|table| snake(&table.name));
     let settings = Settings {
-        case: if in_snake_case { Case::Snake } else { Case::Preserve },
+        case: if in_snake_case { NameCase::Snake } else { NameCase::Preserve },
         not_null,
         unpad: schema != SCHEMA_REST,
         ..Settings::default()
@@ -278,7 +278,7 @@ fn changes_of(group: Group, foreign_schema: &str, endpoint_version: Option<&str>
     }
     if schema == SCHEMA_ODATA {
         let new = |change: &Change| change.kind == ChangeKind::NewTable;
-        let named = |table: &acumatica_schema::Table| {
+        let named = |table: &acumatica_schema::TableDef| {
             changes.iter().any(|change| new(change) && change.table == table.name)
         };
         let found: Vec<_> = current.tables.iter().filter(|table| named(table)).cloned().collect();

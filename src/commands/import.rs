@@ -7,8 +7,8 @@ use std::ffi::CString;
 use acumatica_client::catalog::{Contract, Model};
 use acumatica_client::{Checked, Client, CustomFields, Endpoint, Engine, Error, Job, Surface, Target, loose};
 use acumatica_schema::{
-    Case, Days, Details, Existing, Linked, NotFound, Schema, Selection, Settings, Table, contract_tables,
-    dac_tables, inquiry_tables,
+    Days, Details, Existing, Linked, NameCase, NotFound, Schema, Selection, Settings, TableDef,
+    contract_tables, dac_tables, inquiry_tables,
 };
 use pgrx::prelude::*;
 use pgrx::{PgList, PgTryBuilder};
@@ -32,7 +32,7 @@ struct Comments {
     /// The transaction of the import. A failed one must not leave comments for the next.
     transaction: pg_sys::TransactionId,
     local_schema: String,
-    tables: Vec<Table>,
+    tables: Vec<TableDef>,
 }
 
 thread_local! {
@@ -144,7 +144,7 @@ unsafe fn selection(statement: &pg_sys::ImportForeignSchemaStmt) -> Selection {
 ///
 /// # Safety
 /// `statement` is what PostgreSQL passed to ImportForeignSchema, in the memory context of the command.
-unsafe fn limit_to(statement: *mut pg_sys::ImportForeignSchemaStmt, tables: &[Table]) {
+unsafe fn limit_to(statement: *mut pg_sys::ImportForeignSchemaStmt, tables: &[TableDef]) {
     // SAFETY: the caller guarantees the command's own copy of the parse tree, in the same context as the new nodes.
     unsafe {
         let mut list = std::ptr::null_mut();
@@ -170,8 +170,8 @@ fn settings(options: &Options, surface: Surface) -> Settings {
     let is = |name: &str| options.get_or_default(name) == "true";
     Settings {
         case: match options.get_or_default("case") {
-            "preserve" => Case::Preserve,
-            _ => Case::Snake,
+            "preserve" => NameCase::Preserve,
+            _ => NameCase::Snake,
         },
         prefix: options.get("prefix").unwrap_or_default().to_owned(),
         linked: match options.get_or_default("linked") {
@@ -201,7 +201,7 @@ fn settings(options: &Options, surface: Surface) -> Settings {
 ///
 /// # Errors
 /// LIMIT TO or EXCEPT names a table that does not exist. The hint suggests similar names.
-fn select(schema: &Schema, selection: &Selection, source: &Source) -> Result<Vec<Table>, Refusal> {
+fn select(schema: &Schema, selection: &Selection, source: &Source) -> Result<Vec<TableDef>, Refusal> {
     let found = schema.select(selection).map(|tables| tables.into_iter().cloned().collect());
     found.map_err(|NotFound { name, close }| {
         let refusal = Refusal::new(
@@ -223,7 +223,7 @@ fn select(schema: &Schema, selection: &Selection, source: &Source) -> Result<Vec
     })
 }
 
-fn entities(tables: &[Table]) -> Vec<String> {
+fn entities(tables: &[TableDef]) -> Vec<String> {
     let mut entities: Vec<String> =
         tables.iter().filter_map(|table| table.option("entity").map(str::to_owned)).collect();
     entities.sort();
@@ -232,7 +232,7 @@ fn entities(tables: &[Table]) -> Vec<String> {
 }
 
 /// Whether a notice names a table or its entity.
-fn is_about(fault: &str, table: &Table) -> bool {
+fn is_about(fault: &str, table: &TableDef) -> bool {
     let entity = table.remote.split('/').next().unwrap_or(&table.remote);
     [table.name.as_str(), table.remote.as_str(), entity]
         .iter()
@@ -412,7 +412,7 @@ impl Source {
     ///
     /// # Errors
     /// The requests fail.
-    pub fn checked<'a>(&self, tables: impl IntoIterator<Item = &'a Table>) -> Result<Checked, Refusal> {
+    pub fn checked<'a>(&self, tables: impl IntoIterator<Item = &'a TableDef>) -> Result<Checked, Refusal> {
         let names = tables.into_iter().map(|table| table.remote.clone()).collect();
         self.ask(|engine, client| engine.check_inquiries(client, names))
     }

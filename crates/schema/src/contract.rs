@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use acumatica_client::catalog::{Contract, CustomField, Entity, MemberType};
 
-use crate::draft::{self, Draft, TableDraft, sql_type};
-use crate::keys::{self, Key};
-use crate::known::Known;
+use crate::draft::{self, ColumnDraft, TableDraft, sql_type};
+use crate::keys::{self, EntityKey};
+use crate::known::KnownSources;
 use crate::names::is_step;
 use crate::origin::Origin;
-use crate::record::{LINK_DEPTH, Reader, Record, Shape, values};
+use crate::record::{LINK_DEPTH, MemberShape, Record, RecordReader, values};
 use crate::{ColumnKind, REST, Schema, Settings};
 
 /// Lists that make an entity without a key an inquiry form.
@@ -27,24 +27,24 @@ pub fn contract_tables(
     custom: &HashMap<String, Vec<CustomField>>,
     settings: &Settings,
 ) -> Schema {
-    let reader = Reader::new(contract, settings.case);
+    let reader = RecordReader::new(contract, settings.case);
     let mut forms = Forms { reader, endpoint, custom, settings, tables: Vec::new(), not_taken: Vec::new() };
     for entity in &contract.entities {
         forms.add(entity);
     }
     forms.tell_of_fields_not_taken();
-    let Forms { reader: Reader { mut notices, .. }, tables, .. } = forms;
+    let Forms { reader: RecordReader { mut notices, .. }, tables, .. } = forms;
     Schema {
         surface: REST,
         tables: draft::finish(tables, settings, &mut notices),
         notices,
         endpoint: Some((endpoint.0.to_owned(), endpoint.1.to_owned())),
-        known: Known::of_contract(contract, custom),
+        known: KnownSources::of_contract(contract, custom),
     }
 }
 
 struct Forms<'a> {
-    reader: Reader<'a>,
+    reader: RecordReader<'a>,
     endpoint: (&'a str, &'a str),
     custom: &'a HashMap<String, Vec<CustomField>>,
     settings: &'a Settings,
@@ -57,7 +57,7 @@ struct Forms<'a> {
 #[derive(Clone, Copy)]
 struct Form<'a> {
     entity: &'a Entity,
-    key: Option<Key>,
+    key: Option<EntityKey>,
 }
 
 impl<'a> Forms<'a> {
@@ -94,7 +94,7 @@ impl<'a> Forms<'a> {
         let members = self.reader.members(record.type_name());
         let mut lists = Vec::new();
         for member in members {
-            if let Shape::List(type_name) = self.reader.shape(record, member) {
+            if let MemberShape::List(type_name) = self.reader.shape(record, member) {
                 lists.push(record.inner(&member.name, type_name));
             }
         }
@@ -103,11 +103,12 @@ impl<'a> Forms<'a> {
 
     fn add_entity(&mut self, form: Form<'a>, root: &Record<'a>) {
         let mut fields = self.reader.fields(root);
-        let id = Draft { not_null: self.settings.not_null, ..root.field(&["id"], "uuid", ColumnKind::Id) };
+        let id =
+            ColumnDraft { not_null: self.settings.not_null, ..root.field(&["id"], "uuid", ColumnKind::Id) };
         let mut columns = vec![id];
         for (index, field) in form.key.iter().flat_map(|key| key.fields).enumerate() {
-            let is_part = |draft: &mut Draft| is_field(draft, field);
-            let part: Vec<Draft> = fields.extract_if(.., is_part).collect();
+            let is_part = |draft: &mut ColumnDraft| is_field(draft, field);
+            let part: Vec<ColumnDraft> = fields.extract_if(.., is_part).collect();
             columns.extend(part.into_iter().map(|draft| self.as_key(draft, index)));
         }
         columns.append(&mut fields);
@@ -116,11 +117,11 @@ impl<'a> Forms<'a> {
     }
 
     /// The field as part of the key; the code of a drop-down only goes with it.
-    fn as_key(&self, draft: Draft, index: usize) -> Draft {
+    fn as_key(&self, draft: ColumnDraft, index: usize) -> ColumnDraft {
         if draft.kind == ColumnKind::Code {
             return draft;
         }
-        Draft { kind: ColumnKind::Key, key: Some(index + 1), not_null: self.settings.not_null, ..draft }
+        ColumnDraft { kind: ColumnKind::Key, key: Some(index + 1), not_null: self.settings.not_null, ..draft }
     }
 
     /// Tables of all lists that the record leads to, given the lists that it is within itself and the
@@ -128,13 +129,15 @@ impl<'a> Forms<'a> {
     fn add_details(&mut self, form: Form<'a>, record: &Record<'a>, outer: &[Record<'a>], links: usize) {
         for member in self.reader.members(record.type_name()) {
             match self.reader.shape(record, member) {
-                Shape::List(type_name) if !record.types.contains(&type_name) => {
+                MemberShape::List(type_name) if !record.types.contains(&type_name) => {
                     let list = record.inner(&member.name, type_name);
                     self.add_detail(form, &list, outer);
                     let outer = [outer, std::slice::from_ref(&list)].concat();
                     self.add_details(form, &list, &outer, 0);
                 }
-                Shape::Linked(type_name) if links < LINK_DEPTH && !record.types.contains(&type_name) => {
+                MemberShape::Linked(type_name)
+                    if links < LINK_DEPTH && !record.types.contains(&type_name) =>
+                {
                     self.add_details(form, &record.inner(&member.name, type_name), outer, links + 1);
                 }
                 _ => {}
@@ -146,7 +149,7 @@ impl<'a> Forms<'a> {
         let mut columns = self.parent(form);
         columns.extend(outer.iter().map(|outer| {
             let words = [&outer.path[..], &["rowNumber"]].concat();
-            Draft { words: words.into_iter().map(str::to_owned).collect(), ..row_number(outer) }
+            ColumnDraft { words: words.into_iter().map(str::to_owned).collect(), ..row_number(outer) }
         }));
         columns.push(row_number(list));
         columns.extend(self.reader.fields(list));
@@ -155,12 +158,12 @@ impl<'a> Forms<'a> {
     }
 
     /// What tells which record of the entity a detail belongs to.
-    fn parent(&self, form: Form<'a>) -> Vec<Draft> {
+    fn parent(&self, form: Form<'a>) -> Vec<ColumnDraft> {
         let root = Record::of_entity(&form.entity.name, &form.entity.type_name);
         let Some(key) = form.key else {
             let words = vec!["parent_id".to_owned()];
             let id = root.field(&["id"], "uuid", ColumnKind::Id);
-            return vec![Draft { words, not_null: self.settings.not_null, ..id }];
+            return vec![ColumnDraft { words, not_null: self.settings.not_null, ..id }];
         };
         let members = self.reader.members(&form.entity.type_name);
         let parts = key.fields.iter().enumerate().flat_map(|(index, field)| {
@@ -175,7 +178,7 @@ impl<'a> Forms<'a> {
     }
 
     /// What every record may carry besides its fields.
-    fn attached(&self, record: &Record<'a>) -> Vec<Draft> {
+    fn attached(&self, record: &Record<'a>) -> Vec<ColumnDraft> {
         let mut columns = vec![
             record.field(&["note"], "text", ColumnKind::Attached),
             record.field(&["files"], "jsonb", ColumnKind::Attached),
@@ -183,7 +186,8 @@ impl<'a> Forms<'a> {
         let custom = self.custom_of(record.entity);
         columns.extend(custom.filter(|field| field.within == record.path).map(|field| {
             let remote = Origin::Custom(format!("{}.{}", field.view, field.name));
-            Draft::new(&[&field.name], remote, sql_type(field.ty), ColumnKind::Custom).within(&field.view)
+            ColumnDraft::new(&[&field.name], remote, sql_type(field.ty), ColumnKind::Custom)
+                .within(&field.view)
         }));
         columns
     }
@@ -248,15 +252,15 @@ impl<'a> Forms<'a> {
         }
     }
 
-    fn parameters(&mut self, root: &Record<'a>) -> Vec<Draft> {
+    fn parameters(&mut self, root: &Record<'a>) -> Vec<ColumnDraft> {
         let mut columns = Vec::new();
         for member in self.reader.members(root.type_name()) {
-            if let Shape::Value(ty) = self.reader.shape(root, member) {
+            if let MemberShape::Value(ty) = self.reader.shape(root, member) {
                 let name = member.name.clone();
                 let required = REQUIRED_PARAMETERS.contains(&(root.entity, &name));
                 let remote = Origin::Parameter { name, required };
                 columns.push(
-                    Draft::new(&[&member.name], remote, sql_type(ty), ColumnKind::Parameter)
+                    ColumnDraft::new(&[&member.name], remote, sql_type(ty), ColumnKind::Parameter)
                         .within(root.entity),
                 );
             }
@@ -264,7 +268,7 @@ impl<'a> Forms<'a> {
         columns
     }
 
-    fn push(&mut self, what: &'static str, form: Form<'a>, record: &Record<'a>, columns: Vec<Draft>) {
+    fn push(&mut self, what: &'static str, form: Form<'a>, record: &Record<'a>, columns: Vec<ColumnDraft>) {
         let entity = form.entity;
         let words: Vec<String> = std::iter::once(entity.name.as_str())
             .chain(record.path.iter().copied())
@@ -307,12 +311,12 @@ impl<'a> Forms<'a> {
     }
 }
 
-fn row_number(list: &Record<'_>) -> Draft {
+fn row_number(list: &Record<'_>) -> ColumnDraft {
     list.field(&["rowNumber"], "bigint", ColumnKind::RowNumber)
 }
 
 /// Whether the column is that of the entity's field, or of its code.
-fn is_field(draft: &Draft, field: &str) -> bool {
+fn is_field(draft: &ColumnDraft, field: &str) -> bool {
     let Origin::Field(path) = &draft.remote else { return false };
     path == field || (draft.kind == ColumnKind::Code && path.strip_suffix("/id") == Some(field))
 }

@@ -12,7 +12,7 @@ use remote::Remote;
 use crate::draft::MAX_COLUMNS;
 use crate::names::Names;
 use crate::sql::literal;
-use crate::{ColumnDef, ColumnKind, REST, Schema, Table};
+use crate::{ColumnDef, ColumnKind, REST, Schema, TableDef};
 
 /// A foreign table that there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub fn diff(
     for existing in existing.iter().filter(|table| is_covered(table, current)) {
         let table = current.tables.iter().find(|table| is_same(existing, table));
         met.extend(table.map(|table| table.remote.as_str()));
-        Comparison { existing, table, current, quote }.run(&mut changes);
+        TableComparison { existing, table, current, quote }.run(&mut changes);
     }
     for table in current.tables.iter().filter(|table| !met.contains(table.remote.as_str())) {
         let relation = format!("{into_schema_quoted}.{}", quote(&table.name));
@@ -123,7 +123,7 @@ fn is_covered(existing: &Existing, current: &Schema) -> bool {
         && current.endpoint.as_ref().is_none_or(|(name, _)| is("endpoint_name", "Default", name))
 }
 
-fn is_same(existing: &Existing, table: &Table) -> bool {
+fn is_same(existing: &Existing, table: &TableDef) -> bool {
     let named = |option| match (existing.option(option), table.option(option)) {
         (Some(here), Some(there)) => here == there || table.aliases.iter().any(|alias| alias == here),
         (here, there) => here == there,
@@ -132,14 +132,14 @@ fn is_same(existing: &Existing, table: &Table) -> bool {
 }
 
 /// One table, beside what it would be now, if it would be at all.
-struct Comparison<'a> {
+struct TableComparison<'a> {
     existing: &'a Existing,
-    table: Option<&'a Table>,
+    table: Option<&'a TableDef>,
     current: &'a Schema,
     quote: &'a dyn Fn(&str) -> String,
 }
 
-impl Comparison<'_> {
+impl TableComparison<'_> {
     fn run(&self, changes: &mut Vec<Change>) {
         let Some(root) = self.existing.option("entity").or(self.existing.option("inquiry")) else { return };
         if !self.current.known.has(root, self.existing.option("detail").unwrap_or_default()) {
@@ -201,7 +201,7 @@ impl Comparison<'_> {
     }
 
     /// Columns beside what they would be now; of several for the same field, the one in the key.
-    fn pairs<'b>(&'b self, table: &'b Table) -> Vec<(&'b ExistingColumn, &'b ColumnDef)> {
+    fn pairs<'b>(&'b self, table: &'b TableDef) -> Vec<(&'b ExistingColumn, &'b ColumnDef)> {
         let find = |now: &'b ColumnDef| {
             let same = || self.existing.columns.iter().filter(|column| column.remote() == now.remote());
             Some((same().find(|column| column.option("key").is_some()).or_else(|| same().next())?, now))
@@ -250,7 +250,7 @@ impl Comparison<'_> {
 
     /// Keys are compared where both have one: none may be on purpose, or made by hand for want of any.
     /// Where their order is a guess, an order made by hand is as good.
-    fn keys(&self, table: &Table, pairs: &[(&ExistingColumn, &ColumnDef)]) -> Vec<Change> {
+    fn keys(&self, table: &TableDef, pairs: &[(&ExistingColumn, &ColumnDef)]) -> Vec<Change> {
         let here = self.existing.columns.iter().filter(|column| column.option("key").is_some());
         let there = table.included().filter(|column| column.option("key").is_some());
         let here: HashSet<Remote<'_>> = here.map(ExistingColumn::remote).collect();
@@ -271,7 +271,7 @@ impl Comparison<'_> {
     }
 
     /// What is called with parameters; a table that does not say it learns it.
-    fn function(&self, table: &Table) -> Option<Change> {
+    fn function(&self, table: &TableDef) -> Option<Change> {
         let (was, now) = (self.existing.option("function")?, table.option("function"));
         if now == Some(was) {
             return None;
@@ -293,7 +293,7 @@ impl Comparison<'_> {
         self.alter(ChangeKind::Option, change, &action)
     }
 
-    fn new_columns(&self, table: &Table, pairs: &[(&ExistingColumn, &ColumnDef)]) -> Vec<Change> {
+    fn new_columns(&self, table: &TableDef, pairs: &[(&ExistingColumn, &ColumnDef)]) -> Vec<Change> {
         let had: HashSet<Remote<'_>> = pairs.iter().map(|(column, _)| column.remote()).collect();
         let kinds: HashSet<ColumnKind> = pairs.iter().map(|(_, now)| now.kind).collect();
         let mut names = Names::new(self.existing.columns.iter().map(|column| column.name.as_str()));

@@ -4,7 +4,7 @@ use acumatica_client::catalog::FieldType;
 
 use crate::names::{self, Names};
 use crate::origin::Origin;
-use crate::{ColumnDef, ColumnKind, Details, Linked, Settings, Table, days};
+use crate::{ColumnDef, ColumnKind, Details, Linked, Settings, TableDef, days};
 
 /// The most columns that a table of PostgreSQL holds (`MaxHeapAttributeNumber`).
 pub(crate) const MAX_COLUMNS: usize = 1600;
@@ -19,13 +19,13 @@ pub(crate) struct TableDraft {
     pub class: Option<String>,
     pub comment: Option<String>,
     pub options: Vec<(&'static str, String)>,
-    pub columns: Vec<Draft>,
+    pub columns: Vec<ColumnDraft>,
     pub key_order_known: bool,
 }
 
 /// A column before its name is settled.
 #[derive(Debug)]
-pub(crate) struct Draft {
+pub(crate) struct ColumnDraft {
     /// What the name is made of.
     pub words: Vec<String>,
     /// What goes in front of a name that is taken.
@@ -41,7 +41,7 @@ pub(crate) struct Draft {
     pub comment: Option<String>,
 }
 
-impl Draft {
+impl ColumnDraft {
     pub(crate) fn new(words: &[&str], remote: Origin, sql_type: &'static str, kind: ColumnKind) -> Self {
         Self {
             words: words.iter().map(|word| (*word).to_owned()).collect(),
@@ -117,7 +117,11 @@ pub(crate) fn sql_type(ty: FieldType) -> &'static str {
 }
 
 /// Gives every table its name, which depends on what else there is but not on its order.
-pub(crate) fn finish(drafts: Vec<TableDraft>, settings: &Settings, notices: &mut Vec<String>) -> Vec<Table> {
+pub(crate) fn finish(
+    drafts: Vec<TableDraft>,
+    settings: &Settings,
+    notices: &mut Vec<String>,
+) -> Vec<TableDef> {
     let mut tables = Vec::with_capacity(drafts.len());
     for draft in drafts {
         tables.push((draft.words.clone(), finish_table(draft, settings, notices)));
@@ -130,7 +134,7 @@ pub(crate) fn finish(drafts: Vec<TableDraft>, settings: &Settings, notices: &mut
         let wanted = names::table_name(settings.case, &settings.prefix, words);
         table.name = names.claim(&[wanted], &table.remote);
     }
-    let mut tables: Vec<Table> = tables.into_iter().map(|(_, table)| table).collect();
+    let mut tables: Vec<TableDef> = tables.into_iter().map(|(_, table)| table).collect();
     tables.retain(|table| {
         let has_columns = table.included().next().is_some();
         if !has_columns {
@@ -141,7 +145,7 @@ pub(crate) fn finish(drafts: Vec<TableDraft>, settings: &Settings, notices: &mut
     tables
 }
 
-fn finish_table(draft: TableDraft, settings: &Settings, notices: &mut Vec<String>) -> Table {
+fn finish_table(draft: TableDraft, settings: &Settings, notices: &mut Vec<String>) -> TableDef {
     let mut included: Vec<bool> =
         draft.columns.iter().map(|column| is_wanted(column.kind, settings)).collect();
     notices.extend(cut(&draft.columns, &mut included).map(|cut| format!("\"{}\": {cut}", draft.remote)));
@@ -150,7 +154,7 @@ fn finish_table(draft: TableDraft, settings: &Settings, notices: &mut Vec<String
     let seen = settings.seen.get(&remote);
     let settled = draft.columns.into_iter().map(|column| {
         let sql_type = days::settle(column.sql_type, &remote, &column.remote, seen, settings.days);
-        Draft { sql_type, ..column }
+        ColumnDraft { sql_type, ..column }
     });
     let columns: Vec<ColumnDef> = settled
         .zip(names)
@@ -159,7 +163,7 @@ fn finish_table(draft: TableDraft, settings: &Settings, notices: &mut Vec<String
         .collect();
     let mut options = draft.options;
     options.extend(settings.unpad.then(|| ("unpad", "true".into())));
-    Table {
+    TableDef {
         name: String::new(),
         remote,
         aliases: draft.aliases,
@@ -181,7 +185,7 @@ fn is_wanted(kind: ColumnKind, settings: &Settings) -> bool {
 }
 
 /// Takes out what a table has no room for; what to tell about it.
-fn cut(columns: &[Draft], included: &mut [bool]) -> Option<String> {
+fn cut(columns: &[ColumnDraft], included: &mut [bool]) -> Option<String> {
     let mut order: Vec<usize> = (0..columns.len()).filter(|index| included[*index]).collect();
     order.sort_by_key(|index| columns[*index].kind);
     let out = order.get(MAX_COLUMNS..).filter(|out| !out.is_empty())?;
@@ -198,7 +202,7 @@ fn cut(columns: &[Draft], included: &mut [bool]) -> Option<String> {
 }
 
 /// Columns that the settings want choose first, so that the others do not change their names.
-fn column_names(columns: &[Draft], included: &[bool], settings: &Settings) -> Vec<String> {
+fn column_names(columns: &[ColumnDraft], included: &[bool], settings: &Settings) -> Vec<String> {
     let mut order: Vec<usize> = (0..columns.len()).collect();
     order.sort_by_key(|index| (!included[*index], columns[*index].kind));
     let mut names = Names::default();

@@ -4,7 +4,7 @@ use acumatica_client::catalog::{Member, MemberType};
 
 /// The key of an entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
+pub struct EntityKey {
     /// Remote names of the fields.
     pub fields: &'static [&'static str],
     /// Whether the order is that of the URL for sure.
@@ -124,7 +124,7 @@ const UNORDERED: &[(&str, &[&str])] = &[
 const LAST_MODIFIED: [&str; 2] = ["LastModified", "LastModifiedDateTime"];
 
 /// The key of an entity, if it is known and the definition has all fields of it.
-pub fn key(entity: &str, members: &[Member]) -> Option<Key> {
+pub fn key(entity: &str, members: &[Member]) -> Option<EntityKey> {
     let find = |keys: &'static [(&str, &'static [&'static str])]| {
         keys.iter().find(|(name, _)| *name == entity).map(|(_, fields)| *fields)
     };
@@ -132,7 +132,7 @@ pub fn key(entity: &str, members: &[Member]) -> Option<Key> {
         Some(fields) => (fields, true),
         None => (find(UNORDERED)?, false),
     };
-    fields.iter().all(|field| has_value(members, field)).then_some(Key { fields, order_known })
+    fields.iter().all(|field| has_value(members, field)).then_some(EntityKey { fields, order_known })
 }
 
 /// The field that tells when a record was last changed.

@@ -9,7 +9,7 @@ const SYSTEM: [&str; 5] = ["id", "rowNumber", "note", "files", "custom"];
 
 /// Answers whether something that a table was once made of is still there.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Known {
+pub(crate) struct KnownSources {
     /// Type of each entity or set, by all its names.
     roots: HashMap<String, String>,
     types: HashMap<String, Vec<Member>>,
@@ -20,7 +20,7 @@ pub(crate) struct Known {
     pub incomplete: bool,
 }
 
-impl Known {
+impl KnownSources {
     pub(crate) fn of_contract(contract: &Contract, custom: &HashMap<String, Vec<CustomField>>) -> Self {
         let roots = contract.entities.iter().map(|entity| (entity.name.clone(), entity.type_name.clone()));
         let names = |fields: &Vec<CustomField>| {
@@ -114,7 +114,7 @@ mod tests {
             ty: FieldType::Text,
         };
         let custom = HashMap::from([("SalesOrder".to_owned(), vec![field("UsrX")])]);
-        let known = Known::of_contract(&Contract { number: 5, entities, types }, &custom);
+        let known = KnownSources::of_contract(&Contract { number: 5, entities, types }, &custom);
         for path in
             ["", "Nbr", "Status/id", "Lines", "Lines/Order/Lines/Order/Nbr", "Lines/rowNumber", "Odd/x", "id"]
         {
@@ -147,7 +147,7 @@ mod tests {
             relations: vec![relation],
             ..EntitySet::default()
         };
-        let known = Known::of_model(&Model { sets: vec![set], faults: vec!["one".into()] });
+        let known = KnownSources::of_model(&Model { sets: vec![set], faults: vec!["one".into()] });
         assert!(known.has("Order", "Lines/Nbr") && known.has("PX_Order", "Nbr") && known.incomplete);
         assert!(!known.has("Order", "id") && !known.has("Order", "Lines/X"));
     }

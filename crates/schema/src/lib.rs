@@ -21,20 +21,20 @@ mod sql;
 pub use contract::contract_tables;
 pub use days::Days;
 pub use diff::{Change, ChangeKind, Existing, ExistingColumn, diff, never_seen};
-pub use keys::{Key, key, last_modified};
+pub use keys::{EntityKey, key, last_modified};
 pub use model::{dac_tables, inquiry_tables};
-pub use names::Case;
+pub use names::NameCase;
 pub use select::{NotFound, Selection};
 
 use std::collections::HashMap;
 
-use known::Known;
+use known::KnownSources;
 
 /// How definitions become tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// How remote names become names of tables and columns.
-    pub case: Case,
+    pub case: NameCase,
     /// Goes in front of the name of every table.
     pub prefix: String,
     /// What becomes of linked records.
@@ -60,7 +60,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            case: Case::Snake,
+            case: NameCase::Snake,
             prefix: String::new(),
             linked: Linked::Flatten,
             details: Details::Skip,
@@ -101,17 +101,17 @@ pub struct Schema {
     /// As the table option `schema` says it.
     pub surface: &'static str,
     /// In the order of the definition, details behind what they belong to.
-    pub tables: Vec<Table>,
+    pub tables: Vec<TableDef>,
     /// For people: what could not be taken over, and what to do.
     pub notices: Vec<String>,
     /// Name and version of the contract endpoint.
     pub(crate) endpoint: Option<(String, String)>,
-    pub(crate) known: Known,
+    pub(crate) known: KnownSources,
 }
 
 /// A foreign table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Table {
+pub struct TableDef {
     /// Local name, unquoted, at most 63 bytes.
     pub name: String,
     /// Such as `SalesOrder`, `SalesOrder/Details` or `AR-Aging by Customer`.
@@ -176,7 +176,7 @@ pub enum ColumnKind {
     Detail,
 }
 
-impl Table {
+impl TableDef {
     /// The columns that the settings want.
     pub fn included(&self) -> impl Iterator<Item = &ColumnDef> {
         self.columns.iter().filter(|column| column.included)

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use acumatica_client::catalog::{EntitySet, Model, Property, Relation};
 
-use crate::draft::{self, Draft, TableDraft, sql_type};
-use crate::known::Known;
+use crate::draft::{self, ColumnDraft, TableDraft, sql_type};
+use crate::known::KnownSources;
 use crate::names::{is_step, snake};
 use crate::origin::Origin;
 use crate::{ColumnKind, DAC, ODATA, Schema, Settings};
@@ -66,52 +66,52 @@ fn schema(surface: &'static str, model: &Model, tables: Vec<TableDraft>, setting
         tables: draft::finish(tables, settings, &mut notices),
         notices,
         endpoint: None,
-        known: Known::of_model(model),
+        known: KnownSources::of_model(model),
     }
 }
 
-fn is_writable(draft: &Draft) -> bool {
+fn is_writable(draft: &ColumnDraft) -> bool {
     match &draft.remote {
         Origin::Field(name) | Origin::Parameter { name, .. } | Origin::Custom(name) => is_step(name),
     }
 }
 
-fn parameters(set: &EntitySet) -> impl Iterator<Item = Draft> {
+fn parameters(set: &EntitySet) -> impl Iterator<Item = ColumnDraft> {
     set.parameters.iter().map(|parameter| {
         let remote = Origin::Parameter { name: parameter.name.clone(), required: parameter.required };
-        Draft::new(&[&parameter.name], remote, sql_type(parameter.ty), ColumnKind::Parameter)
+        ColumnDraft::new(&[&parameter.name], remote, sql_type(parameter.ty), ColumnKind::Parameter)
     })
 }
 
 /// Conditions are not sent on keys that may not be on the grid.
-fn inquiry_properties(set: &EntitySet) -> impl Iterator<Item = Draft> {
+fn inquiry_properties(set: &EntitySet) -> impl Iterator<Item = ColumnDraft> {
     let on_grid = set.properties.len() - set.appended().len();
     properties(set).enumerate().map(move |(at, draft)| {
         let pushdown = if at < on_grid { draft.pushdown } else { Some(false) };
-        Draft { pushdown, ..draft }
+        ColumnDraft { pushdown, ..draft }
     })
 }
 
-fn properties(set: &EntitySet) -> impl Iterator<Item = Draft> {
+fn properties(set: &EntitySet) -> impl Iterator<Item = ColumnDraft> {
     let container = (!set.parameters.is_empty()).then(|| RESULT.to_owned());
     set.properties.iter().map(move |property| {
         let remote = Origin::Field(property.name.clone());
         let key = set.key.iter().position(|name| *name == property.name);
-        Draft {
+        ColumnDraft {
             container: container.clone(),
             key: key.map(|index| index + 1),
             pushdown: Some(false).filter(|_| !property.filterable),
             comment: telling_title(property),
-            ..Draft::new(&[&property.name], remote, sql_type(property.ty), ColumnKind::Own)
+            ..ColumnDraft::new(&[&property.name], remote, sql_type(property.ty), ColumnKind::Own)
         }
     })
 }
 
 /// Keys of inquiries can be NULL, since outer joins make them so; those of a table cannot.
-fn as_dac(draft: Draft, settings: &Settings) -> Draft {
+fn as_dac(draft: ColumnDraft, settings: &Settings) -> ColumnDraft {
     let is_key = draft.key.is_some();
     let kind = if is_key { ColumnKind::Key } else { draft.kind };
-    Draft { kind, not_null: is_key && settings.not_null, ..draft }
+    ColumnDraft { kind, not_null: is_key && settings.not_null, ..draft }
 }
 
 /// The title, if it says more than the name.
@@ -178,7 +178,7 @@ mod tests {
     use acumatica_client::catalog::{FieldType, Parameter};
 
     use super::*;
-    use crate::Table;
+    use crate::TableDef;
 
     fn property(name: &str) -> Property {
         Property { name: name.into(), ty: FieldType::Text, nullable: true, filterable: true, title: None }
@@ -201,7 +201,7 @@ mod tests {
         Settings { not_null: true, ..Settings::default() }
     }
 
-    fn columns(table: &Table) -> Vec<String> {
+    fn columns(table: &TableDef) -> Vec<String> {
         let columns = table.columns.iter().map(|column| {
             let options: Vec<String> =
                 column.options.iter().map(|(name, value)| format!(" {name}={value}")).collect();

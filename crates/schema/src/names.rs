@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 /// How remote names become local ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Case {
+pub enum NameCase {
     /// `OrderNbr` becomes `order_nbr`.
     Snake,
     /// As they are, as far as PostgreSQL has room for them.
@@ -35,29 +35,29 @@ const RESERVED: [&str; 101] = [
 const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
 
 /// The name of a table for what the words name; it may still be too long or taken ([`Names::claim`]).
-pub(crate) fn table_name(case: Case, prefix: &str, words: &[impl AsRef<str>]) -> String {
+pub(crate) fn table_name(case: NameCase, prefix: &str, words: &[impl AsRef<str>]) -> String {
     finish(case, format!("{prefix}{}", join(case, words)))
 }
 
 /// The name of a column, likewise.
-pub(crate) fn column_name(case: Case, words: &[impl AsRef<str>]) -> String {
+pub(crate) fn column_name(case: NameCase, words: &[impl AsRef<str>]) -> String {
     let name = finish(case, join(case, words));
     if SYSTEM_COLUMNS.contains(&name.as_str()) { name + "_" } else { name }
 }
 
-fn join(case: Case, words: &[impl AsRef<str>]) -> String {
+fn join(case: NameCase, words: &[impl AsRef<str>]) -> String {
     let words = words.iter().map(|word| match case {
-        Case::Snake => snake(word.as_ref()),
-        Case::Preserve => word.as_ref().replace('\0', ""),
+        NameCase::Snake => snake(word.as_ref()),
+        NameCase::Preserve => word.as_ref().replace('\0', ""),
     });
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_")
 }
 
-fn finish(case: Case, name: String) -> String {
+fn finish(case: NameCase, name: String) -> String {
     match (case, name.as_bytes().first()) {
         (_, None) => "_".into(),
-        (Case::Snake, Some(b'0'..=b'9')) => format!("_{name}"),
-        (Case::Snake, _) if RESERVED.contains(&name.as_str()) => name + "_",
+        (NameCase::Snake, Some(b'0'..=b'9')) => format!("_{name}"),
+        (NameCase::Snake, _) if RESERVED.contains(&name.as_str()) => name + "_",
         _ => name,
     }
 }
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     fn column(name: &str) -> String {
-        column_name(Case::Snake, &[name])
+        column_name(NameCase::Snake, &[name])
     }
 
     #[test]
@@ -211,13 +211,13 @@ mod tests {
     #[test]
     fn words_of_a_path_are_joined_before_they_are_judged() {
         assert_eq!(
-            column_name(Case::Snake, &["MainContact", "Address", "City"]),
+            column_name(NameCase::Snake, &["MainContact", "Address", "City"]),
             "main_contact_address_city"
         );
-        assert_eq!(column_name(Case::Snake, &["Vendor", "1099Box"]), "vendor_1099_box");
-        assert_eq!(column_name(Case::Snake, &["Case", "%", "Check"]), "case_check");
-        assert_eq!(column_name(Case::Preserve, &["MainContact", "E-Mail"]), "MainContact_E-Mail");
-        assert_eq!(column_name(Case::Preserve, &["a\0b"]), "ab");
+        assert_eq!(column_name(NameCase::Snake, &["Vendor", "1099Box"]), "vendor_1099_box");
+        assert_eq!(column_name(NameCase::Snake, &["Case", "%", "Check"]), "case_check");
+        assert_eq!(column_name(NameCase::Preserve, &["MainContact", "E-Mail"]), "MainContact_E-Mail");
+        assert_eq!(column_name(NameCase::Preserve, &["a\0b"]), "ab");
     }
 
     #[test]
@@ -229,12 +229,12 @@ mod tests {
         assert_eq!(column("SystemUser"), "system_user_");
         assert_eq!((column("Left"), column("Xmin")), ("left_".into(), "xmin_".into()));
         assert_eq!((column("Date"), column("Type")), ("date".into(), "type".into()));
-        assert_eq!(column_name(Case::Preserve, &["Case"]), "Case");
-        assert_eq!(column_name(Case::Preserve, &["ctid"]), "ctid_");
-        assert_eq!(table_name(Case::Snake, "", &["Case"]), "case_");
-        assert_eq!(table_name(Case::Snake, "acu_", &["Case"]), "acu_case");
-        assert_eq!(table_name(Case::Snake, "acu_", &["1099Vendor"]), "acu_1099_vendor");
-        assert_eq!(table_name(Case::Preserve, "acu_", &["Case", "Activities"]), "acu_Case_Activities");
+        assert_eq!(column_name(NameCase::Preserve, &["Case"]), "Case");
+        assert_eq!(column_name(NameCase::Preserve, &["ctid"]), "ctid_");
+        assert_eq!(table_name(NameCase::Snake, "", &["Case"]), "case_");
+        assert_eq!(table_name(NameCase::Snake, "acu_", &["Case"]), "acu_case");
+        assert_eq!(table_name(NameCase::Snake, "acu_", &["1099Vendor"]), "acu_1099_vendor");
+        assert_eq!(table_name(NameCase::Preserve, "acu_", &["Case", "Activities"]), "acu_Case_Activities");
         assert!(RESERVED.is_sorted());
     }
 
@@ -269,7 +269,7 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % below
         };
-        for case in [Case::Snake, Case::Preserve] {
+        for case in [NameCase::Snake, NameCase::Preserve] {
             let (mut names, mut seen) = (Names::default(), HashSet::new());
             for _ in 0..3_000 {
                 let length = if next(10) == 0 { 80 } else { 6 };
@@ -279,7 +279,10 @@ mod tests {
                     (1..=MAX_BYTES).contains(&name.len()) && !name.contains('\0'),
                     "{remote:?}: {name:?}"
                 );
-                assert!(case == Case::Preserve || name.chars().all(|c| c == '_' || is_letter(c)), "{name:?}");
+                assert!(
+                    case == NameCase::Preserve || name.chars().all(|c| c == '_' || is_letter(c)),
+                    "{name:?}"
+                );
                 assert!(seen.insert(name.to_lowercase()), "{remote:?}: {name:?}");
             }
         }

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use acumatica_client::catalog::{Contract, FieldType, Member, MemberType};
 
-use crate::draft::{Draft, sql_type};
+use crate::draft::{ColumnDraft, sql_type};
 use crate::names::{is_step, snake};
 use crate::origin::Origin;
-use crate::{Case, ColumnKind, keys};
+use crate::{ColumnKind, NameCase, keys};
 
 /// Links from one record to the next, at most.
 pub(crate) const LINK_DEPTH: usize = 2;
@@ -39,9 +39,9 @@ impl<'a> Record<'a> {
         self.types[self.types.len() - 1]
     }
 
-    pub(crate) fn field(&self, relative: &[&str], sql_type: &'static str, kind: ColumnKind) -> Draft {
+    pub(crate) fn field(&self, relative: &[&str], sql_type: &'static str, kind: ColumnKind) -> ColumnDraft {
         let path = [&self.path[..], relative].concat().join("/");
-        Draft::new(relative, Origin::Field(path), sql_type, kind).within(self.container())
+        ColumnDraft::new(relative, Origin::Field(path), sql_type, kind).within(self.container())
     }
 
     /// What a name of the record gets in front where it is taken.
@@ -51,7 +51,7 @@ impl<'a> Record<'a> {
 }
 
 /// What a member is, as far as the definition goes.
-pub(crate) enum Shape<'a> {
+pub(crate) enum MemberShape<'a> {
     Value(FieldType),
     Linked(&'a str),
     List(&'a str),
@@ -60,9 +60,9 @@ pub(crate) enum Shape<'a> {
 }
 
 /// Reads records.
-pub(crate) struct Reader<'a> {
+pub(crate) struct RecordReader<'a> {
     pub contract: &'a Contract,
-    pub case: Case,
+    pub case: NameCase,
     pub notices: Vec<String>,
     unknown: HashSet<&'a str>,
     /// Contract 5 compares a drop-down by its code, so that a text must be known to be none: a definition that has
@@ -70,8 +70,8 @@ pub(crate) struct Reader<'a> {
     tells_choices: bool,
 }
 
-impl<'a> Reader<'a> {
-    pub(crate) fn new(contract: &'a Contract, case: Case) -> Self {
+impl<'a> RecordReader<'a> {
+    pub(crate) fn new(contract: &'a Contract, case: NameCase) -> Self {
         let is_choice = |member: &Member| {
             use FieldType::{Choice, Choices, IntChoice};
             matches!(member.ty, MemberType::Value(Choice | IntChoice | Choices))
@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Types that the definition lacks are told of once.
-    pub(crate) fn shape(&mut self, record: &Record<'a>, member: &'a Member) -> Shape<'a> {
+    pub(crate) fn shape(&mut self, record: &Record<'a>, member: &'a Member) -> MemberShape<'a> {
         let is_defined = |name: &String| self.contract.types.contains_key(name);
         let name = match &member.ty {
             _ if !is_step(&member.name) => {
@@ -93,13 +93,13 @@ impl<'a> Reader<'a> {
                 self.notices.push(format!(
                     "{place} is left out: its name cannot be written in the options of a column"
                 ));
-                return Shape::LeftOut;
+                return MemberShape::LeftOut;
             }
             // Whether it must be expanded, nobody can tell.
             MemberType::Value(FieldType::Json) => "(inline)",
-            MemberType::Value(ty) => return Shape::Value(*ty),
-            MemberType::Linked(name) if is_defined(name) => return Shape::Linked(name),
-            MemberType::List(name) if is_defined(name) => return Shape::List(name),
+            MemberType::Value(ty) => return MemberShape::Value(*ty),
+            MemberType::Linked(name) if is_defined(name) => return MemberShape::Linked(name),
+            MemberType::List(name) if is_defined(name) => return MemberShape::List(name),
             MemberType::Linked(name) | MemberType::List(name) | MemberType::Unknown(name) => name,
         };
         if self.unknown.insert(name) {
@@ -108,24 +108,30 @@ impl<'a> Reader<'a> {
                 member.name, record.entity
             ));
         }
-        Shape::LeftOut
+        MemberShape::LeftOut
     }
 
     /// Everything that a table of these records may have of them and of what is linked to them.
-    pub(crate) fn fields(&mut self, record: &Record<'a>) -> Vec<Draft> {
+    pub(crate) fn fields(&mut self, record: &Record<'a>) -> Vec<ColumnDraft> {
         let mut drafts = Vec::new();
         self.read(record, &[], &record.types, &mut drafts);
         drafts
     }
 
-    fn read(&mut self, record: &Record<'a>, links: &[&'a str], types: &[&'a str], drafts: &mut Vec<Draft>) {
+    fn read(
+        &mut self,
+        record: &Record<'a>,
+        links: &[&'a str],
+        types: &[&'a str],
+        drafts: &mut Vec<ColumnDraft>,
+    ) {
         let members = self.members(types[types.len() - 1]);
         let kind = if links.is_empty() { ColumnKind::Own } else { ColumnKind::Flattened };
         let (mut linked, mut lists) = (Vec::new(), Vec::new());
         for member in members {
             let path = [links, &[member.name.as_str()]].concat();
             match self.shape(record, member) {
-                Shape::Value(ty) => {
+                MemberShape::Value(ty) => {
                     let mut columns = values(record, &path, ty, kind);
                     let plain = ty == FieldType::Text && links.is_empty() && record.path.is_empty();
                     if self.tells_choices && plain {
@@ -133,9 +139,9 @@ impl<'a> Reader<'a> {
                     }
                     drafts.extend(columns);
                 }
-                Shape::LeftOut => {}
-                Shape::Linked(type_name) => linked.push((path, type_name)),
-                Shape::List(_) => lists.push(path),
+                MemberShape::LeftOut => {}
+                MemberShape::Linked(type_name) => linked.push((path, type_name)),
+                MemberShape::List(_) => lists.push(path),
             }
         }
         if links.is_empty() {
@@ -155,9 +161,11 @@ impl<'a> Reader<'a> {
     }
 
     /// One name for the time of change, however the record calls it.
-    fn rename_last_modified(&self, members: &[Member], drafts: &mut [Draft]) {
+    fn rename_last_modified(&self, members: &[Member], drafts: &mut [ColumnDraft]) {
         const NAME: &str = "LastModified";
-        let Some(field) = keys::last_modified(members).filter(|_| self.case == Case::Snake) else { return };
+        let Some(field) = keys::last_modified(members).filter(|_| self.case == NameCase::Snake) else {
+            return;
+        };
         let taken = |member: &&Member| member.name != field && snake(&member.name) == snake(NAME);
         if members.iter().any(|member| taken(&member)) {
             return;
@@ -169,11 +177,16 @@ impl<'a> Reader<'a> {
 }
 
 /// The column of a field; drop-downs have one for their code, too.
-pub(crate) fn values(record: &Record<'_>, path: &[&str], ty: FieldType, kind: ColumnKind) -> Vec<Draft> {
+pub(crate) fn values(
+    record: &Record<'_>,
+    path: &[&str],
+    ty: FieldType,
+    kind: ColumnKind,
+) -> Vec<ColumnDraft> {
     if ty == FieldType::Choices {
         // A `jsonb` column of the field itself would be the whole object, and be expanded as linked entities are.
         let draft = record.field(&[path, &["value"]].concat(), sql_type(ty), kind);
-        return vec![Draft { words: path.iter().map(|word| (*word).to_owned()).collect(), ..draft }];
+        return vec![ColumnDraft { words: path.iter().map(|word| (*word).to_owned()).collect(), ..draft }];
     }
     let mut drafts = vec![record.field(path, sql_type(ty), kind)];
     let code = match ty {
@@ -208,7 +221,7 @@ mod tests {
     fn texts_are_vouched_for_where_drop_downs_are_told_from_them() {
         let pushdown = |number, status: Member| {
             let contract = Contract { number, ..contract(vec![("Order", vec![text("OrderNbr"), status])]) };
-            let mut reader = Reader::new(&contract, Case::Snake);
+            let mut reader = RecordReader::new(&contract, NameCase::Snake);
             let drafts = reader.fields(&Record::of_entity("Order", "Order"));
             drafts.iter().map(|draft| draft.pushdown).collect::<Vec<_>>()
         };
@@ -227,12 +240,12 @@ mod tests {
     fn read(
         contract: &Contract,
         path: &[&'static str],
-        case: Case,
+        case: NameCase,
     ) -> (Vec<(String, ColumnKind)>, Vec<String>) {
-        let mut reader = Reader::new(contract, case);
+        let mut reader = RecordReader::new(contract, case);
         let record = Record { entity: "E", path: path.to_vec(), types: vec!["T"] };
         let drafts = reader.fields(&record);
-        let name = |draft: &Draft| match &draft.remote {
+        let name = |draft: &ColumnDraft| match &draft.remote {
             Origin::Field(path) => format!("{}={path}", draft.words.join("_")),
             other => panic!("{other:?}"),
         };
@@ -247,7 +260,7 @@ mod tests {
             ("D", vec![text("City"), link("Country", "F")]),
             ("F", vec![text("Name")]),
         ]);
-        let (columns, notices) = read(&contract, &["Details"], Case::Snake);
+        let (columns, notices) = read(&contract, &["Details"], NameCase::Snake);
         let expected = [
             ("A=Details/A", ColumnKind::Own),
             ("Contact=Details/Contact", ColumnKind::Link),
@@ -267,7 +280,7 @@ mod tests {
                 member("Status", MemberType::Value(FieldType::Choice)),
             ],
         )]);
-        let (columns, _) = read(&contract, &[], Case::Snake);
+        let (columns, _) = read(&contract, &[], NameCase::Snake);
         let expected = [
             ("Status=Status", ColumnKind::Own),
             ("Status_id=Status/id", ColumnKind::Code),
@@ -286,9 +299,9 @@ mod tests {
                 member("Priority", MemberType::Value(FieldType::IntChoice)),
             ],
         )]);
-        let mut reader = Reader::new(&contract, Case::Snake);
+        let mut reader = RecordReader::new(&contract, NameCase::Snake);
         let drafts = reader.fields(&Record { entity: "E", path: Vec::new(), types: vec!["T"] });
-        let place = |draft: &Draft| match &draft.remote {
+        let place = |draft: &ColumnDraft| match &draft.remote {
             Origin::Field(path) => format!("{}={path}", draft.words.join("_")),
             other => panic!("{other:?}"),
         };
@@ -306,7 +319,7 @@ mod tests {
     fn unknown_types_are_told_of_once() {
         let unknown = |name| member(name, MemberType::Unknown("OddValue".into()));
         let contract = contract(vec![("T", vec![unknown("A"), unknown("B"), link("L", "Missing")])]);
-        let (columns, notices) = read(&contract, &[], Case::Snake);
+        let (columns, notices) = read(&contract, &[], NameCase::Snake);
         assert!(columns.is_empty(), "{columns:?}");
         assert_eq!(
             notices,
@@ -323,18 +336,18 @@ mod tests {
             let contract = contract(vec![("T", fields.iter().map(|name| text(name)).collect())]);
             read(&contract, &[], case).0.into_iter().map(|(name, _)| name).collect()
         };
-        assert_eq!(names(&["LastModifiedDateTime"], Case::Snake), ["LastModified=LastModifiedDateTime"]);
+        assert_eq!(names(&["LastModifiedDateTime"], NameCase::Snake), ["LastModified=LastModifiedDateTime"]);
         assert_eq!(
-            names(&["LastModifiedDateTime", "LastModified"], Case::Snake),
+            names(&["LastModifiedDateTime", "LastModified"], NameCase::Snake),
             ["LastModifiedDateTime=LastModifiedDateTime", "LastModified=LastModified"]
         );
-        assert_eq!(names(&["LastModifiedDateTime", "Last_Modified"], Case::Snake).len(), 2);
+        assert_eq!(names(&["LastModifiedDateTime", "Last_Modified"], NameCase::Snake).len(), 2);
         assert_eq!(
-            names(&["LastModifiedDateTime", "Last_Modified"], Case::Snake)[0],
+            names(&["LastModifiedDateTime", "Last_Modified"], NameCase::Snake)[0],
             "LastModifiedDateTime=LastModifiedDateTime"
         );
         assert_eq!(
-            names(&["LastModifiedDateTime"], Case::Preserve),
+            names(&["LastModifiedDateTime"], NameCase::Preserve),
             ["LastModifiedDateTime=LastModifiedDateTime"]
         );
     }

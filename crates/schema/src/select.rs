@@ -2,7 +2,7 @@
 
 use acumatica_client::loose;
 
-use crate::{Schema, Table};
+use crate::{Schema, TableDef};
 
 /// Which tables are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Schema {
     ///
     /// # Errors
     /// A name is that of no table.
-    pub fn select(&self, selection: &Selection) -> Result<Vec<&Table>, NotFound> {
+    pub fn select(&self, selection: &Selection) -> Result<Vec<&TableDef>, NotFound> {
         let (names, only) = match selection {
             Selection::All => return Ok(self.tables.iter().collect()),
             Selection::Only(names) => (names, true),
@@ -64,12 +64,12 @@ impl Schema {
     pub fn doubts(&self, names: &[String]) -> Vec<String> {
         let doubt = |name: &String| {
             let wanted = loose(name);
-            let is_plain = |table: &Table| table.name == *name || table.remote == *name;
+            let is_plain = |table: &TableDef| table.name == *name || table.remote == *name;
             if self.tables.iter().any(is_plain) {
                 return None;
             }
             let meant = self.tables.iter().find(|table| is_class(table, &wanted))?;
-            let is_alias = |table: &&Table| {
+            let is_alias = |table: &&TableDef| {
                 table.remote != meant.remote && table.aliases.iter().any(|alias| loose(alias) == wanted)
             };
             let other = self.tables.iter().find(is_alias)?;
@@ -81,7 +81,7 @@ impl Schema {
         names.iter().filter_map(doubt).collect()
     }
 
-    fn matching(&self, matches: impl Fn(&Table) -> bool) -> Option<Vec<usize>> {
+    fn matching(&self, matches: impl Fn(&TableDef) -> bool) -> Option<Vec<usize>> {
         let found: Vec<usize> =
             (0..self.tables.len()).filter(|index| matches(&self.tables[*index])).collect();
         (!found.is_empty()).then_some(found)
@@ -101,15 +101,15 @@ impl Schema {
     }
 }
 
-fn is_class(table: &Table, wanted: &str) -> bool {
+fn is_class(table: &TableDef, wanted: &str) -> bool {
     table.class.as_deref().is_some_and(|class| loose(class) == wanted)
 }
 
-fn remote_names(table: &Table) -> impl Iterator<Item = &str> {
+fn remote_names(table: &TableDef) -> impl Iterator<Item = &str> {
     std::iter::once(&table.remote).chain(&table.aliases).map(String::as_str)
 }
 
-fn names(table: &Table) -> impl Iterator<Item = &str> {
+fn names(table: &TableDef) -> impl Iterator<Item = &str> {
     std::iter::once(table.name.as_str()).chain(remote_names(table))
 }
 

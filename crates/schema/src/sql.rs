@@ -1,6 +1,6 @@
 //! Statements.
 
-use crate::{ColumnDef, Table};
+use crate::{ColumnDef, TableDef};
 
 /// A name in quotes.
 pub(crate) fn identifier(name: &str) -> String {
@@ -13,7 +13,7 @@ pub(crate) fn literal(value: &str) -> String {
     if quoted.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }
 
-impl Table {
+impl TableDef {
     /// The statement that creates the table in the schema that is current.
     pub fn create(&self, server: &str) -> String {
         self.create_as(&identifier(&self.name), server, &identifier)
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use crate::ColumnKind;
 
-    fn table() -> Table {
+    fn table() -> TableDef {
         let column = |name: &str, field: &str, included| ColumnDef {
             name: name.into(),
             sql_type: "text",
@@ -63,7 +63,7 @@ mod tests {
             kind: ColumnKind::Own,
             included,
         };
-        Table {
+        TableDef {
             name: "odd \"name\"".into(),
             remote: "Odd".into(),
             aliases: Vec::new(),

@@ -1,7 +1,7 @@
 use acumatica_client::catalog::{FieldType, Member};
 
 use super::*;
-use crate::{Case, Details, Linked, Table};
+use crate::{Details, Linked, NameCase, TableDef};
 
 fn value(name: &str, ty: FieldType) -> Member {
     Member { name: name.into(), ty: MemberType::Value(ty) }
@@ -90,12 +90,12 @@ fn schema(settings: &Settings) -> Schema {
     contract_tables(&contract(), ("Default", "26.200.001"), &custom, settings)
 }
 
-fn table<'a>(schema: &'a Schema, name: &str) -> &'a Table {
+fn table<'a>(schema: &'a Schema, name: &str) -> &'a TableDef {
     schema.tables.iter().find(|table| table.name == name).unwrap_or_else(|| panic!("no {name}"))
 }
 
 /// Name, type and options of the columns.
-fn columns(table: &Table) -> Vec<String> {
+fn columns(table: &TableDef) -> Vec<String> {
     let columns = table.included().map(|column| {
         let options: Vec<String> =
             column.options.iter().map(|(name, value)| format!(" {name}={value}")).collect();
@@ -238,7 +238,7 @@ fn forms_take_parameters() {
 #[test]
 fn settings_choose_links_details_and_names() {
     let settings = Settings {
-        case: Case::Preserve,
+        case: NameCase::Preserve,
         prefix: "erp_".into(),
         linked: Linked::Jsonb,
         details: Details::Jsonb,

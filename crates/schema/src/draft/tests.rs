@@ -1,12 +1,12 @@
 use super::*;
-use crate::Case;
+use crate::NameCase;
 
-fn field(path: &str, kind: ColumnKind) -> Draft {
+fn field(path: &str, kind: ColumnKind) -> ColumnDraft {
     let words: Vec<&str> = path.split('/').collect();
-    Draft::new(&words, Origin::Field(path.into()), "text", kind)
+    ColumnDraft::new(&words, Origin::Field(path.into()), "text", kind)
 }
 
-fn table(remote: &str, columns: Vec<Draft>) -> TableDraft {
+fn table(remote: &str, columns: Vec<ColumnDraft>) -> TableDraft {
     TableDraft {
         words: vec![remote.into()],
         remote: remote.into(),
@@ -19,7 +19,7 @@ fn table(remote: &str, columns: Vec<Draft>) -> TableDraft {
     }
 }
 
-fn names(columns: Vec<Draft>) -> Vec<String> {
+fn names(columns: Vec<ColumnDraft>) -> Vec<String> {
     let tables = finish(vec![table("T", columns)], &Settings::default(), &mut Vec::new());
     tables[0].columns.iter().map(|column| column.name.clone()).collect()
 }
@@ -90,19 +90,19 @@ fn table_names_depend_on_all_there_is_and_not_on_its_order() {
     };
     let mut backwards = remotes;
     backwards.reverse();
-    let names = named(&remotes, Case::Snake);
-    assert_eq!(names, named(&backwards, Case::Snake));
+    let names = named(&remotes, NameCase::Snake);
+    assert_eq!(names, named(&backwards, NameCase::Snake));
     assert_eq!(names[0].1, "x_ar_aging");
     assert!(names[1].1.starts_with("x_ar_aging_") && names[2].1.starts_with("x_ar_aging_"));
     assert_eq!((names[3].1.as_str(), names[4].1.as_str()), ("x_case", "x_orders"));
-    let kept = named(&["orders", "ORDERS"], Case::Preserve);
+    let kept = named(&["orders", "ORDERS"], NameCase::Preserve);
     assert_eq!(kept[0].1, "x_ORDERS");
     assert!(kept[1].1.starts_with("x_orders_"), "{kept:?}");
 }
 
 #[test]
 fn settings_decide_on_keys_comments_and_padding() {
-    let column = || Draft {
+    let column = || ColumnDraft {
         key: Some(1),
         comment: Some("c".into()),
         pushdown: Some(false),
