@@ -65,7 +65,7 @@ start() {
 		as_owner "$tree/bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$dir/initdb.log" 2>&1 ||
 			die "initdb failed: $(tail -n 5 "$dir/initdb.log")"
 	fi
-	# Nobody needs its data after a crash: no fsync.
+	# No fsync: the data is not needed after a crash.
 	as_owner tee "$dir/data/private.conf" >/dev/null <<-CONF
 		listen_addresses = ''
 		unix_socket_directories = '$dir/sock'
@@ -87,7 +87,7 @@ start() {
 		die "PostgreSQL did not start: $(tail -n 5 "$dir/log")"
 }
 
-# By pid and without pg_ctl: it must work when the tree is gone.
+# By pid and without pg_ctl, so that it works after the tree has been deleted.
 stop() {
 	local pid signal i
 	pid=$(postmaster) || return 0

@@ -32,7 +32,7 @@ cargo build --release -p acumatica-sim
 
 say "starting PostgreSQL and the simulator in $dir"
 mkdir -p "$dir"
-# If a step fails, or after Ctrl-C, nothing stays behind.
+# If a step fails, or after Ctrl-C, remove everything.
 trap 'stop' EXIT
 trap 'exit 130' INT TERM
 PROFILE=$profile tests/cluster.sh install "$dir/cluster"
@@ -41,7 +41,7 @@ tests/cluster.sh start "$dir/cluster"
 url=$(tests/sim.sh start "$dir" --scale 5 --latency-ms 20)
 echo "PostgreSQL: socket $dir/cluster/sock    simulator: $url" >&2
 
-# As the user will type it: from the PATH of the user's shell where it is there.
+# The command for the user to type: the psql on the PATH of the user's shell, else the one of this PostgreSQL.
 users_psql=$(command -v psql || echo "$("$pg_config" --bindir)/psql")
 [[ $users_psql != /usr/bin/psql ]] || users_psql=psql
 eval "$(tests/cluster.sh env "$dir/cluster")"

@@ -32,7 +32,7 @@ has_libclang() {
 if ! has_libclang; then packages+=(libclang-dev); fi
 
 if [[ ${1:-} == test ]]; then
-	# Tests that need one of these are skipped when it cannot be had.
+	# Tests that need one of these are skipped if it cannot be installed.
 	python3 -c 'import ensurepip, venv' 2>/dev/null || optional+=(python3 python3-venv)
 	have shellcheck || optional+=(shellcheck)
 fi
@@ -49,7 +49,7 @@ sudo=()
 if ((EUID != 0)); then
 	have sudo || give_up "not root and no sudo: install what is missing yourself"
 	sudo=(sudo)
-	# Without a terminal nobody can type a password.
+	# Without a terminal sudo cannot ask for a password.
 	[[ -t 0 ]] || sudo=(sudo -n)
 	"${sudo[@]}" true || give_up "sudo refused"
 fi

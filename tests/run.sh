@@ -19,7 +19,7 @@ tests/deps.sh test
 pg_config=$(find_pg_config)
 base=$(work_base)
 
-# Ends everything that carries a run's directory in its environment: the cluster, simulators, what a test forgot.
+# Ends all processes with a run's directory in their environment: the cluster, simulators, and what a test did not stop.
 end_run() {
 	local pid cluster
 	for cluster in "$1"/cluster "$1"/pg*/cluster; do
@@ -35,7 +35,7 @@ run_pids() (
 	grep -lsz "^ACUMATICA_TEST_RUN=$1\$" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3
 )
 
-# What runs of this clone left behind that were killed before they could clean up.
+# Removes what earlier runs of this clone left behind when they were killed.
 for old in "$base"/test.*; do
 	[[ -d $old ]] || continue
 	if [[ ! -e /proc/${old##*.} ]] && [[ ! -e $old/kept ]]; then end_run "$old"; fi
@@ -59,7 +59,7 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# What the further versions run: the suites that changes of PostgreSQL can break.
+# Suites for the further versions: those that a difference between PostgreSQL versions can break.
 SUPPORTED='15 16 17 18' OTHER_TESTS='sql/* isolation/* e2e/cancel e2e/kinds* e2e/differential' OTHER_QUERIES=300
 if [[ ${ALL:-0} == 1 ]]; then OTHER_TESTS='' OTHER_QUERIES=''; fi
 passed=0 failed=0 skipped=0
@@ -73,7 +73,7 @@ suite() {
 	"$@" </dev/null >"$out" 2>&1 &
 	child=$!
 	set +m
-	# Not a pipe: a process that a test forgot would keep it open, and us waiting.
+	# Not a pipe: a process that a test did not stop would keep it open, and this script would wait.
 	tail -n +1 -s 0.1 -f --pid="$child" "$out" &
 	wait "$child" || status=$?
 	wait "$!" || true
@@ -94,8 +94,8 @@ build() {
 	pg_cargo "$PG_CONFIG" build --profile "$PROFILE" && echo "ok - build"
 }
 
-# PostgreSQL's own drivers, in the words of the other suites. pg_regress of 15 says "test NAME ... ok 12 ms", that of 16
-# and later "ok 1 - NAME 12 ms".
+# Runs PostgreSQL's own test drivers, and prints their results in the form of the other suites. pg_regress of 15 says
+# "test NAME ... ok 12 ms", that of 16 and later "ok 1 - NAME 12 ms".
 regress() {
 	local kind=$1 dir=$2 driver=$3 names=() file status=0
 	shift 3
@@ -206,7 +206,7 @@ on_version() {
 	PATH=$path
 }
 
-# From here on all that is started can be told by its environment.
+# All processes started from here on have the run's directory in their environment; see above.
 export ACUMATICA_TEST_RUN=$run
 if [[ -z $TESTS || ${CHECK:-0} == 1 ]]; then
 	suite lint tests/lint.sh
@@ -216,7 +216,7 @@ if [[ -z $TESTS || ${CHECK:-0} == 1 ]]; then
 	suite sim cargo test -p acumatica-sim
 fi
 if cargo build --release -p acumatica-sim; then
-	# All that can be logged is, but for the texts of statements: what a user types PostgreSQL may log.
+	# Everything is logged except the texts of statements, which may contain secrets that the user typed.
 	export CLUSTER_LOG_MIN_MESSAGES=${CLUSTER_LOG_MIN_MESSAGES:-debug5} CLUSTER_CONF='log_min_error_statement = panic'
 	export SIM_BIN=$TARGET/release/acumatica-sim
 	SIM_URL=$(tests/sim.sh start "$run" --scale 1 --users admin:pass-of-admin)

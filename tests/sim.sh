@@ -13,7 +13,7 @@ command=$1 dir=$2
 shift 2
 program=${SIM_BIN:-$TARGET/release/acumatica-sim}
 
-# Its pid, if that process is still the simulator: pids are used again.
+# Its pid, if that process is still the simulator; pids are reused.
 sim_pid() {
 	local pid
 	pid=$(cat "$dir/sim.pid" 2>/dev/null) && [[ $(cat "/proc/$pid/comm" 2>/dev/null) == acumatica-sim ]] && echo "$pid"

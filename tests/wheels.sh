@@ -5,7 +5,7 @@
 #   tests/wheels.sh 15|16|17|18    prints the path of its pg_config; fails with the reason on stderr
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
-# Releases are pinned, so that a test that fails does so for a change of ours.
+# Releases are pinned, so that only changes of this repository can make a test fail.
 case ${1:-} in
 15) release=15.19.0 ;;
 16) release=16.15.0 ;;

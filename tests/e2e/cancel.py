@@ -79,7 +79,7 @@ for how, sqlstate in (("pg_cancel_backend", "57014"), ("pg_terminate_backend", "
 
 @test
 def cancel_while_signing_in_leaves_no_session():
-    # The server opens the session although the client has gone.
+    # The server opens the session even if the client has closed the connection.
     for match, table in (("auth/login", "entity"), ("api/odata/gi", "gi")):
         for how in ("pg_cancel_backend", "pg_terminate_backend"):
             sim.reset()
@@ -99,7 +99,7 @@ def statement_timeout_ends_the_wait():
         with raises("57014", "statement timeout"):
             backend.execute("SELECT * FROM gi").fetchall()
         assert time.monotonic() - begun < 0.5
-        # The connection is good for more, and in the same session.
+        # The backend can run further queries, in the same API session.
         assert backend.execute("SELECT count(*) FROM (SELECT * FROM gi LIMIT 7) x").fetchone() == (7,)
         assert len(sim.sessions()) == 1
     eventually(lambda: not sim.sessions())
@@ -113,7 +113,7 @@ def a_cancelled_request_is_dropped():
         backend.execute("SET statement_timeout = '300ms'")
         with raises("57014"):
             backend.execute("SELECT * FROM gi").fetchall()
-        # Only the connection that is kept for the next request is left.
+        # Only the socket of the keep-alive connection is left open.
         def sockets():
             links = (os.path.join(f"/proc/{backend.info.backend_pid}/fd", fd) for fd in os.listdir(f"/proc/{backend.info.backend_pid}/fd"))
             inodes = set()
@@ -219,7 +219,7 @@ def an_altered_or_dropped_server_gives_its_seat_back():
     rows = backend.execute("SELECT count(*) FROM t").fetchone()
     backend.execute("ALTER SERVER seat OPTIONS (ADD operation_timeout '30')")
     assert backend.execute("SELECT count(*) FROM t").fetchone() == rows
-    # A cursor that is open goes on with the options it began with.
+    # An open cursor keeps the options that it was opened with.
     backend.autocommit = False
     backend.execute("DECLARE c CURSOR FOR SELECT * FROM t")
     backend.execute("FETCH 1 FROM c")

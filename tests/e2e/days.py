@@ -73,7 +73,7 @@ def meets(row, condition):
 
     told = re.sub(r"(\w+) (ge|gt|le|lt) datetimeoffset'([^']*)'", holds, condition)
     assert re.fullmatch(r"(True|False|and|or|[() ])*", told), condition
-    return not told or eval(told)  # noqa: S307 - nothing is left but truths
+    return not told or eval(told)  # noqa: S307 - the regular expression above admits only True, False, and, or, not
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -237,7 +237,7 @@ def n_3_7_a_time_of_day_in_a_column_of_days_is_an_error_that_says_which_alter_me
     db.execute("BEGIN; " + said.message_hint.removeprefix("Run: "))
     assert db.execute("SELECT shipment_date = '2024-01-31 21:00+00' FROM s.shipment").fetchone() == (True,)
     db.execute("ROLLBACK")
-    # "Never" is no time of day.
+    # 1900-01-01 means "never": its time of day is not checked.
     serve(UTC, [("1900-01-01T03:00:00+03:00", None)])
     assert db.execute("SELECT shipment_date FROM s.shipment").fetchone() == (datetime.date(1900, 1, 1),)
 
@@ -263,7 +263,7 @@ def n_2_3_a_form_shows_the_day_that_it_was_given_in_its_own_zone():
     site.update(echo=lambda given: "2016-06-06T00:00:00-08:00")
     with raises("08P01", "AsOfDate"):
         db.execute("SELECT item FROM s.day_inquiry WHERE as_of_date = '2016-06-07'")
-    # A parameter that is a moment, of a form that shows days only.
+    # A timestamp parameter of a form that echoes only the date.
     db.execute("SET TimeZone = 'UTC'")
     site.update(echo=lambda given: f"{given[:10]}T00:00:00+03:00")
     assert db.execute("SELECT item FROM s.day_inquiry WHERE last_modified_date_time = '2016-06-07'").fetchall() == [("A",)]

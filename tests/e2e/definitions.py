@@ -30,7 +30,7 @@ V3 = '''<?xml version="1.0" encoding="utf-8"?><edmx:Edmx Version="1.0" xmlns:edm
 <EntityContainer Name="Default" m:IsDefaultEntityContainer="true"><EntitySet Name="DB-Stock" EntityType="PX.Data.DBStock"/>
 <FunctionImport Name="DBStock_WithParameters" ReturnType="Collection(PX.Data.DBStock)" IsSideEffecting="false" EntitySet="DB-Stock">
   <Parameter Name="Warehouse" Type="Edm.String"/><Parameter Name="AsOf" Type="Edm.DateTime"/></FunctionImport></EntityContainer></Schema></edmx:DataServices></edmx:Edmx>'''
-# Up to 2022 R1 nothing tells of parameters.
+# Metadata of releases up to 2022 R1 does not mention parameters.
 OLD = V3[: V3.index("<FunctionImport")] + V3[V3.index("</EntityContainer>") :]
 
 
@@ -39,7 +39,7 @@ def stock(quantity):
 
 
 class Site(http.server.ThreadingHTTPServer):
-    """`documents` by root below the site, `rows` by path below that root; all else is not found."""
+    """`documents`: $metadata by service root. `rows`: answers by path below a root. All other paths are answered with 404."""
 
     daemon_threads = True
 
@@ -168,7 +168,7 @@ def issue_3_1_tables_by_hand_learn_it_from_the_definitions():
                 with raises("HV024", "has parameters", "Warehouse, AsOf", "Import the inquiry"):
                     rows(query)
             assert rows(f"SELECT qty FROM hand.called WHERE {WANTED}") == [(quantity,)]
-        # Neither each scan nor each backend asks again.
+        # The $metadata is requested once, not by each scan or backend.
         asked = site.take()
         assert asked.count("$metadata") == 1 and not [path for path, *_ in asked if path == "DB-Stock"], asked
         with connect() as other:
@@ -187,7 +187,7 @@ def issue_3_1_without_definitions_nothing_changes():
         for _ in range(3):
             assert rows("SELECT * FROM hand.bare") == [("AALEGO500 ", 1)]
         assert site.take().count("$metadata") == 1
-        # What nothing tells about must not be empty in silence.
+        # Without metadata an empty answer is an error: the set may need parameters.
         if document == "<html>":
             serve(**{"DB-Stock": lambda query: []})
             with raises("08P01", "$metadata"):
@@ -210,7 +210,7 @@ def issue_3_4_conditions_on_keys_behind_the_grid_are_not_sent():
         assert rows(f"SELECT count(*) FROM {table} WHERE note_id = 'n1'") == [(3,)], table
     filters = {query.get("$filter") for name, query in [asked for asked in site.take() if asked != "$metadata"] if name == "Plain"}
     assert filters == {None, "ID eq 4"}, filters
-    # Who knows better may say so.
+    # The option pushdown 'on' overrides the metadata.
     db.execute("ALTER FOREIGN TABLE v4.plain ALTER COLUMN note_id OPTIONS (SET pushdown 'on')")
     rows("SELECT id FROM v4.plain WHERE note_id = 'n1'")
     assert [1 for name, query in site.take() if "NoteID" in query.get("$filter", "")]
@@ -246,7 +246,7 @@ DAC = "/t/C/api/odata/dac"
 
 
 def orders(query):
-    """A class that refuses one of its properties in `$filter` and `$select`, as the whole of it does."""
+    """A class whose property `Calculated` the server refuses in `$filter` and `$select`."""
     assert "Calculated" not in query.get("$filter", "") and "Calculated" not in query.get("$select", ""), query
     return [{"ID": 1, "Name": "one", "Calculated": 1.5}, {"ID": 2, "Name": "two", "Calculated": 2.5}]
 

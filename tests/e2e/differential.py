@@ -35,7 +35,7 @@ SHARE = {"contract4": 15, "contract5": 8, "gi_v3": 35, "gi_v4": 35, "dac": 35}
 
 SITE_ZONES = ["UTC", "Europe/Moscow", "America/Los_Angeles", "Pacific/Kiritimati"]
 SESSION_ZONES = ["UTC", "Asia/Tokyo", "America/New_York"]
-# What a column may be declared as instead of what an import makes of it.
+# Other types that a column can be declared with than IMPORT FOREIGN SCHEMA chooses.
 OTHER_TYPES = {
     "text": ["varchar", "varchar(400)", "bpchar", "char(300)", "words", "name", "integer", "numeric", "timestamptz", "date"],
     "num": ["numeric(20,1)", "numeric(30,8)", "numeric(20,0)", "numeric(20,-1)", "amount", "double precision", "real", "text",
@@ -99,7 +99,7 @@ class Side:
 
 
 def normal(types, rows):
-    """The same text for equal values: which of them an aggregate or DISTINCT shows depends on the plan."""
+    """Rows with one text for all equal values (1.0 and 1.00), because the plan decides which of them DISTINCT returns."""
     def one(oid, value):
         if oid == 1700 and value is not None and value[-1:].isdigit():
             number = decimal.Decimal(value.decode())
@@ -109,7 +109,7 @@ def normal(types, rows):
 
 
 def compare(query, foreign, local):
-    """What differs, as text; None if nothing does."""
+    """The difference as text; None if the results agree."""
     (rows_there, error_there), (rows_here, error_here) = foreign, local
     if error_there or error_here:
         if error_there and error_here and error_there[0] == error_here[0] and error_here[0].startswith(DATA_ERRORS):
@@ -167,7 +167,7 @@ class Dialect:
                 self.tables.append(loaded)
         self.took = time.monotonic() - self.began
         zone = self.rng.choice(SESSION_ZONES)
-        # Where both are slow, as on a busy machine, it is not the foreign side that fails.
+        # If both sides time out, the machine is busy: no failure.
         self.foreign, self.local = Side(self.there, 180, zone), Side(self.here, 30, zone)
 
     def change(self, sql):
@@ -175,7 +175,7 @@ class Dialect:
         self.changes.append(sql)
 
     def load(self, table):
-        """Changes what a table is declared as, and copies it."""
+        """Declares some columns of a table with other types, and copies the table."""
         full = f"{self.there}.{name(table)}"
         described = {row[0]: row[1:] for row in admin.execute(
             "SELECT attname, format_type(atttypid, atttypmod), coalesce(attfdwoptions, '{}') FROM pg_attribute"
@@ -186,7 +186,7 @@ class Dialect:
             if kind == "jsonb" and self.rng.random() < 0.8:
                 options.pop(title)
                 self.change(f"ALTER FOREIGN TABLE {full} DROP COLUMN {name(title)}")
-        # Some are only good for an error; the error tells which.
+        # Reading a column with an unsuitable type raises an error that names the column.
         for _ in range(6):
             try:
                 admin.execute(f"SELECT * FROM {full} {where} LIMIT 5").fetchall()
@@ -196,7 +196,7 @@ class Dialect:
                 fields = re.findall(r"(\w+): View", detail) + re.findall(r"property '(\w+)' cannot", detail) + \
                     re.findall(r'^field "(\w+)" of', error.diag.message_primary or "")
                 bad = [t for t, o in options.items() if o.get("field", t).split("/")[-1] in fields or o.get("field") in fields]
-                # Without its fields a detail can only be asked for as a whole.
+                # A detail without columns for its fields is requested as a whole.
                 if not bad or "of detail" in (error.diag.message_primary or ""):
                     print(f"# {full}: {error.diag.message_primary}: {detail}")
                     return None

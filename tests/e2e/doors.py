@@ -163,7 +163,7 @@ def issue_3_5_a_wrong_tenant_is_an_error_without_any_cookie():
     with raises("28000", 'signed in to company "Real", not "Company"', '"company"'):
         rows()
     assert asked("auth/logout"), "the session is closed again"
-    # A release with addresses that name the tenant, and nothing there.
+    # A release whose URLs contain the tenant; the login page does not name it.
     serve(page=page("<html><form>no word of tenants</form></html>"))
     erp()
     with raises("28000", 'does not have the company "Company"', "/t/Company/"):
@@ -183,7 +183,7 @@ def issue_3_5_the_address_that_names_the_tenant_is_a_proof():
         assert rows() == rows() == [("x",)]
     assert not heard and len(asked("/t/Company/")) == 1, (heard, seen)
     assert check()["tenant"][0] is True
-    # HTTP Basic signs in there anyway.
+    # HTTP Basic authenticates at the URL that contains the tenant, so no proof is needed.
     serve(gi=Answer({"value": []}, cookies=COOKIES), inquiry=Answer({"value": [{"V": "y"}]}))
     erp(auth_strategy="Basic")
     with hearing() as heard:
@@ -318,7 +318,8 @@ def issue_2_8_a_site_of_one_tenant_before_2024_R2_is_asked_without_it():
 
 
 def token_server(*answers):
-    """A token endpoint that rotates: `answers` are functions of an access and a refresh token, the last one for ever."""
+    """A token endpoint that rotates refresh tokens. `answers` are functions of an access and a refresh token, one for each
+    request; the last one answers all further requests."""
     tokens = {"good": "r0", "used": []}
 
     def answer(handler):
@@ -354,17 +355,17 @@ def issue_4_4_token_answers_in_all_their_forms():
     for form in forms:
         tokens = token_server(form)
         assert rows() == rows() == [("x",)] and tokens["used"] == ["r0"], tokens
-        # It was kept for all.
+        # The new token is stored for all backends.
         with connect() as other:
             assert rows(connection=other) == [("x",)] and tokens["used"] == ["r0"], tokens
 
 
 @test
 def issue_4_4_a_renewal_that_cannot_be_read_loses_no_rotated_token():
-    # The answer ends behind the new refresh token, which is used at once.
+    # The answer is cut off after the new refresh token. The token is used at once.
     tokens = token_server(lambda access, refresh: Answer(f'{{"access_token":"{access}","refresh_token":"{refresh}","expires_in":'), good)
     assert rows() == [("x",)] and tokens["used"] == ["r0", "r1"], tokens
-    # The renewal with it fails: it is there the next time.
+    # The renewal with the new refresh token fails. The token is kept for the next attempt.
     tokens = token_server(lambda access, refresh: Answer(f'<pre>{{"refresh_token": "{refresh}"}}</pre>'), lambda *_: Answer(status=503), good)
     db.execute("ALTER SERVER erp OPTIONS (SET operation_timeout '1')")
     script["POST", "connect/token"], answer = (lambda handler: answer(handler) if len(tokens["used"]) < 2 else Answer(status=503)), script["POST", "connect/token"]
@@ -374,7 +375,7 @@ def issue_4_4_a_renewal_that_cannot_be_read_loses_no_rotated_token():
     tokens["used"].append("…")
     with connect() as other:
         assert rows(connection=other) == [("x",)] and tokens["used"][-1] == "r1", tokens
-    # A page that is no answer at all has used nothing up.
+    # An answer without tokens, such as an HTML page, leaves the old refresh token in place.
     token_server(good)
     script["POST", "connect/token"], answer = Answer("<html><title>Welcome</title></html>", kind="text/html"), script["POST", "connect/token"]
     with raises("08P01", "could not read the server's answer to a request for an access token", "acumatica_authorize_url('erp')"):

@@ -73,7 +73,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Erp:
-    """What the server is now. Tests set what they need; `reset` makes it an ordinary one without rows."""
+    """The behaviour of the server. Tests set what they need; `reset` restores an ordinary server without rows."""
 
     def reset(self, types=None, rows=()):
         self.types, self.rows, self.definition = types or {}, list(rows), 200
@@ -145,7 +145,7 @@ threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
 def fresh(connection, name="erp", **options):
-    """A server that nothing is known of."""
+    """A new foreign server: nothing is remembered of it."""
     options = {"url": f"http://127.0.0.1:{server.server_port}", "company": "C", "endpoint_version": "24.200.001", "operation_timeout": "5", **options}
     connection.execute(f"DROP SERVER IF EXISTS {name} CASCADE; CREATE SERVER {name} FOREIGN DATA WRAPPER acumatica_fdw OPTIONS ({harness.options(options)}); CREATE USER MAPPING FOR PUBLIC SERVER {name} OPTIONS (username 'u', password 'a-word-for-fields')")
 
@@ -202,11 +202,11 @@ def issue_12_2_1_fields_that_no_row_has_are_null():
     db.execute("CREATE FOREIGN TABLE lines (nbr text OPTIONS (field 'Nbr', key '1'), qty numeric OPTIONS (field 'Details/Qty'), gift text OPTIONS (field 'Details/Gift')) SERVER erp OPTIONS (entity 'Order', detail 'Details')")
     assert rows("SELECT sum(qty), count(gift), count(*) FROM lines") == [(599 * 300, 0, 599)]
     assert erp.definitions == 1 and said == [], (erp.definitions, said)
-    # Another backend need not ask.
+    # Another backend does not read the definition again.
     with connect() as other:
         assert other.execute("SELECT count(*), count(off) FROM orders").fetchone() == (599, 0)
     assert erp.definitions == 1
-    # A feature that is switched on shows.
+    # When the feature is switched on, its fields are returned.
     erp.rows = [order(n, Off={"value": "on"}) for n in range(1, 9)]
     assert rows("SELECT DISTINCT off FROM orders") == [("on",)]
 
@@ -267,7 +267,7 @@ def issue_12_2_1_a_select_that_is_refused_is_taken_back_field_by_field():
     first, erp.asked = len(erp.asked), []
     assert first < 25, first
     assert sorted(rows("SELECT * FROM orders")) == wanted
-    # The others are still selected, and nothing is tried again.
+    # All other fields are still named in $select, and the refused ones are not tried again.
     selected = [set(query["$select"].split(",")) for query in erp.asked]
     assert all({"Nbr", "Off", "MainContact/Email"} <= names and not names & {"OffToo", "MainContact/Fax"} for names in selected), selected
     with connect() as other:
@@ -323,7 +323,7 @@ def issue_12_3_4_an_empty_answer_needs_a_witness():
     assert any('column "vendor"' in text and "pushdown" in text for text in said), said
     said.clear()
     erp.asked = []
-    # The verdict is known, also to others; other conditions are still sent.
+    # The condition is remembered as unreliable, by all backends; other conditions are still sent.
     assert count("vendor = 'V1' AND total > 600") == orders_of("vendor == 'V1' and total > 600") > 0
     assert any('column "vendor"' in text for text in said), said
     assert all(query.get("$filter") == "Total gt 600M" for query in erp.asked), erp.asked
@@ -339,14 +339,14 @@ def issue_12_3_4_an_empty_answer_needs_a_witness():
 def issue_12_3_4_what_a_witness_costs():
     erp.reset(TYPES, [order(n) for n in range(1, 600)])
     orders()
-    # An answer with rows needs none.
+    # An answer with rows needs no check.
     assert len(rows("SELECT nbr FROM orders WHERE vendor = 'V1' AND total < 9")) == 2
     assert all("V1" in query["$filter"] for query in erp.asked), erp.asked
-    # Nor does a key.
+    # A condition on the key needs no check.
     erp.asked = []
     assert rows("SELECT nbr FROM orders WHERE nbr IN ('x', 'y')") == []
     assert len(erp.asked) == 1, erp.asked
-    # Two small requests, once.
+    # An empty answer is checked by two small requests, once.
     erp.asked = []
     assert rows("SELECT nbr FROM orders WHERE vendor = 'nobody'") == []
     assert [query["$top"] for query in erp.asked[1:]] == ["1", "1"], erp.asked

@@ -136,7 +136,8 @@ def a_database_in_another_encoding():
             assert "größe_gewicht" not in found() and len(found()) == 12, (named, found())
         load("OData", 'LIMIT TO ("Größe & Gewicht")', into="größe", connection=latin)
         assert latin.execute("SELECT größe FROM größe.größe_gewicht LIMIT 1").fetchone()
-        # A table whose names the encoding lacks is left out, and said so; a comment that it lacks is no reason to fail.
+        # A table whose names cannot be written in the encoding is left out with a NOTICE. A comment that cannot be written is
+        # no error.
         load("REST", server="gen", endpoint_name="Odd", connection=latin)
         assert any('"Names" was left out' in notice for notice in notices), notices
         assert "names" not in found() and {"case_", "größe_gewicht", "größe_gewicht_zeilen_ä"} <= found(), found()
@@ -163,7 +164,7 @@ def issue_4_6_locks_that_do_not_fit_are_told_with_the_number_that_does():
         hint = found["error"].diag.message_hint
         numbers = re.search(r"makes (\d+) tables.* max_locks_per_transaction = (\d+) \(now (\d+)\)", hint)
         assert numbers and int(numbers[3]) == now and int(numbers[2]) > now, hint
-    # The next one fits, and its tables are commented on.
+    # A smaller import succeeds, and its tables get comments.
     load("REST", 'LIMIT TO ("SalesOrder")')
 
 

@@ -46,7 +46,7 @@ def comments():
 
 @test
 def comments_are_not_left_for_another_import():
-    """They are put on when the command ends; one that fails, or a table of another wrapper, must not get them."""
+    """Comments are set when the command ends. A command that fails must not leave them for a table of another wrapper."""
     available = {n for (n,) in db.execute("SELECT name FROM pg_available_extensions").fetchall()}
     if "postgres_fdw" not in available:
         print("skip - e2e/import_options/postgres_fdw: it is not installed", flush=True)
@@ -64,7 +64,7 @@ def comments_are_not_left_for_another_import():
         db.execute("DROP SCHEMA IF EXISTS s CASCADE; CREATE SCHEMA s; IMPORT FOREIGN SCHEMA here FROM SERVER loop INTO s")
         assert count_of_comments() == 0
 
-    # It fails after the wrapper has given its statements: the table is there already.
+    # The command fails after the wrapper has returned its statements, because the table exists already.
     def failing():
         db.execute("DROP SCHEMA IF EXISTS s CASCADE; CREATE SCHEMA s; CREATE TABLE s.sales_order (a int)")
         with raises("42P07", "already exists"):
@@ -77,7 +77,7 @@ def comments_are_not_left_for_another_import():
         with contextlib.suppress(psycopg.errors.DuplicateTable), db.transaction():
             db.execute('IMPORT FOREIGN SCHEMA "REST" LIMIT TO (sales_order) FROM SERVER erp INTO s')
         other()
-    # In one subtransaction of the same transaction ID the tables of both are there.
+    # In one transaction both imports have made their tables.
     with db.transaction():
         load("REST", "LIMIT TO (sales_order)")
         ours = count_of_comments()
@@ -89,7 +89,7 @@ def comments_are_not_left_for_another_import():
 
 @test
 def comments_without_the_event_trigger():
-    """Who disables it has no comments, now or at the next import."""
+    """With the event trigger disabled there are no comments, nor are they set by the next import."""
     db.execute("ALTER EVENT TRIGGER acumatica_fdw_imported DISABLE")
     try:
         load("REST", "LIMIT TO (sales_order)")
@@ -105,7 +105,7 @@ def padded_codes():
     load("OData", 'LIMIT TO ("BI-Customers")')
     assert tables()["bi_customers"]["unpad"] == "true"
     assert value("SELECT bool_or(customer_id LIKE '% ') FROM s.bi_customers") is False
-    # One column of the table keeps what the others lose.
+    # The option of one column overrides that of the table.
     db.execute("ALTER FOREIGN TABLE s.bi_customers ALTER COLUMN customer_id OPTIONS (ADD unpad 'false')")
     assert value("SELECT bool_and(length(customer_id) = 30) FROM s.bi_customers") is True
     load("OData", 'LIMIT TO ("BI-Customers")', unpad="false")
@@ -132,7 +132,7 @@ def n_3_6_codes_join_across_surfaces_and_conditions_on_them_are_sent():
         assert value(f"SELECT count(*) FROM {table} WHERE customer_id = '{code}'") == 1, table
         asked = [r["path"] + "?" + r["query"] for r in sim.requests("ustomer") if "$metadata" not in r["path"]]
         assert asked and all(code in request for request in asked), asked
-    # By key, as a record and page by page.
+    # Look up a single record by its key, and read the set page by page.
     item = value("SELECT min(inventory_cd) FROM d.inventory_item")
     assert value(f"SELECT count(*) FROM d.inventory_item WHERE inventory_cd = '{item}'") == 1
     everything = "SELECT array_agg(inventory_cd ORDER BY inventory_cd), bool_or(inventory_cd LIKE '% ') FROM d.inventory_item"
@@ -275,7 +275,7 @@ def within_functions_and_transactions():
         db.execute("DROP FOREIGN TABLE IF EXISTS s.sql_customer")
         db.execute("SELECT public.import_sql()")
         assert "sql_customer" in tables()
-    # As a prepared statement of the protocol, which is kept, too.
+    # As a prepared statement of the protocol, which psycopg reuses.
     for _ in range(3):
         db.execute("DROP FOREIGN TABLE IF EXISTS s.y_customer")
         db.execute("IMPORT FOREIGN SCHEMA \"REST\" LIMIT TO (\"Customer\") FROM SERVER erp INTO s OPTIONS (prefix 'y_')", prepare=True)

@@ -63,7 +63,7 @@ def check_tables(definition):
 
 
 def check_names():
-    """No two names that only quotes tell apart, none too long, none that needs quotes but for its letters."""
+    """Names differ in more than case, fit into 63 bytes, and need quotes only if their letters are not ASCII."""
     for names in (list(tables()), *([c.name for c in of_table] for of_table in all_columns().values())):
         assert len({name.lower() for name in names}) == len(names), names
         assert all(len(name.encode()) <= 63 for name in names), names
@@ -92,7 +92,7 @@ for definition in DEFINITIONS:
     test(each_definition)
 
     def no_column_is_always_null():
-        """A field that is requested in a wrong way can be NULL without an error."""
+        """Each column has a value in some row: a field that is requested by a wrong path is NULL without an error."""
         of(definition)
         # All rows of the widest tables.
         widths = {name: len(cs) for name, cs in all_columns().items()}
@@ -172,7 +172,7 @@ def odd_names_in_snake_case():
     fields = {c.options["field"]: c.name for c in columns("names")}
     assert fields["ctid"] != "ctid" and fields["1099Box"].startswith("_1099_box") and fields["with space"] == "with_space", fields
     assert fields["ID"] != fields["id"] and fields["Note"] != fields["note"], fields
-    # What differs in case only.
+    # Entities whose names differ only in case.
     assert len({o["entity"] for o in found.values() if o.get("entity", "").lower() == "status" and "detail" not in o}) == 2
     statuses = {o["entity"]: n for n, o in found.items() if o.get("entity", "").lower() == "status" and "detail" not in o}
     assert {c.options["field"]: c.type for c in columns(statuses["status"])}["nbr"] == "text"
@@ -241,7 +241,7 @@ def all_fields_of_a_form():
     load("REST", 'LIMIT TO ("StockItem", stock_item_warehouse_details)', custom_fields="all")
     found = of_form("stock_item")
     assert len(found) == 91 + 2, found
-    # More than one request takes; each row has its own.
+    # $custom has more fields than one request can name; the parts are joined by row.
     all_rows = rows_of("stock_item", found)
     assert [{name: row[name] for name in customized[0]} for row in all_rows] == customized
     seen = {name for row in all_rows for name, what in row.items() if what is not None}

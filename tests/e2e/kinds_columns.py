@@ -36,7 +36,7 @@ def codes_and_labels_of_contract_5():
     with_priority = value("SELECT count(usr_priority) FROM five.sales_order")
     assert with_priority > 0
     assert value("SELECT count(priority) FROM (SELECT everything, priority FROM five.whole OFFSET 0) x") == with_priority
-    # By hand, and as a whole.
+    # A table written by hand: the field by its path, and the whole drop-down as jsonb.
     db.execute("""CREATE FOREIGN TABLE five.hand (order_nbr text, status text, status_id text OPTIONS (field 'Status/id'), both_ jsonb OPTIONS (field 'Status')) SERVER new OPTIONS (entity 'SalesOrder')""")
     assert ("Open", "N") in rows("SELECT DISTINCT status, status_id FROM five.hand")
     db.execute("DROP SERVER new CASCADE")
@@ -73,7 +73,7 @@ def session_before_table_before_server():
         assert headers_of(f"SELECT * FROM {table} LIMIT 1", "SalesOrder")[0] == expected(2)
     plan = "\n".join(line for (line,) in rows("EXPLAIN (VERBOSE) SELECT * FROM own"))
     assert "PX-CbApiBranch: SERVWEST" in plan and "Accept-Language: fr-FR" in plan, plan
-    # Details and forms, too; and a prepared statement follows the setting of the day.
+    # Details and forms get the headers, too. A prepared statement with a generic plan uses the current setting.
     db.execute("PREPARE p AS SELECT * FROM own LIMIT 1; SET plan_cache_mode = force_generic_plan")
     assert headers_of("EXECUTE p", "SalesOrder")[0] == expected(2)
     db.execute("SET acumatica_fdw.branch = ''")
@@ -129,11 +129,11 @@ def archived_and_deleted_records():
     db.execute("RESET acumatica_fdw.show_archived; SET acumatica_fdw.show_deleted = on")
     assert value("SELECT count(*) FROM dac.vendor") == vendors + vendors // 20
     assert rows("SELECT deleted_database_record, count(*) FROM dac.vendor GROUP BY 1 ORDER BY 1") == [(False, vendors), (True, vendors // 20)]
-    # Of REST it is no business.
+    # Contract REST does not get the header.
     assert headers_of("SELECT * FROM s.bill LIMIT 1", "Bill")[0] == {}
     db.execute("RESET acumatica_fdw.show_deleted")
     assert value("SELECT count(*) FROM dac.vendor") == vendors
-    # As options of a table and of a server.
+    # The same as options of a table and of a server.
     db.execute("ALTER FOREIGN TABLE dac.vendor OPTIONS (ADD show_deleted 'on'); ALTER FOREIGN TABLE s.bill OPTIONS (ADD show_archived 'true')")
     assert value("SELECT count(*) FROM dac.vendor") == vendors + vendors // 20 and value("SELECT count(*) FROM s.bill") == bills + bills // 20
     db.execute("ALTER SERVER erp OPTIONS (ADD show_archived 'true'); ALTER FOREIGN TABLE s.bill OPTIONS (SET show_archived 'false')")
@@ -166,7 +166,7 @@ def the_whole_row_as_jsonb():
                   f"SELECT count(*), count(*) FILTER (WHERE (all_of_it #>> '{{QtyOnHand,value}}')::numeric = qty AND all_of_it ? 'BaseUOM') FROM whole_form WHERE item = '{ITEMS[0]}'"):
         count, right = rows(query)[0]
         assert count == right > 0, (query, count, right)
-    # Alone.
+    # Without other columns.
     for table, where in (("whole_entity", ""), ("whole_detail", ""), ("whole_gi", ""), ("whole_form", f"WHERE item = '{ITEMS[0]}'")):
         assert value(f"SELECT count(all_of_it) FROM {table} {where}") == value(f"SELECT count(*) FROM {table} {where}") > 0, table
 

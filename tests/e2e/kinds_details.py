@@ -46,7 +46,7 @@ def details_are_those_of_the_data_set():
         sim.reset()
         same(f"SELECT {columns} FROM s.sales_order_details")
         assert len(requests("SalesOrder")) >= 2000 / page_size
-    # The scale of decimals, and no id that lives for the session only.
+    # Decimals keep their scale.
     assert rows("SELECT DISTINCT scale(order_qty), scale(amount) FROM s.sales_order_details") == [(6, 4)]
     db.execute("ALTER FOREIGN TABLE s.sales_order_details OPTIONS (DROP page_size)")
     # Places within the record, from 1 without a gap.
@@ -69,7 +69,7 @@ def a_detail_joined_with_its_entity():
             db.execute("SET LOCAL enable_material = off; SET LOCAL enable_memoize = off")
             got = value("SELECT count(*) FROM (SELECT * FROM s.sales_order LIMIT 40) o JOIN s.sales_order_details d USING (order_type, order_nbr)")
             assert 0 < got == value("SELECT count(*) FROM s.sales_order_details WHERE (order_type, order_nbr) IN (SELECT order_type, order_nbr FROM s.sales_order LIMIT 40)"), (off, got)
-    # Twice in one query, and once more after a part.
+    # The same table twice in one query, and three scans that LIMIT ends early.
     assert value("SELECT count(*) FROM s.sales_order_details a JOIN s.sales_order_details b USING (order_type, order_nbr, line_nbr)") == whole
     assert rows(f"SELECT (SELECT count(*) FROM (SELECT FROM s.sales_order_details WHERE order_qty > g LIMIT 400) x) FROM generate_series(1, 3) g") == [(400,)] * 3
 
@@ -124,9 +124,9 @@ def rescans_for_other_values_do_not_ask_for_each():
     wanted = rows(query.format("lines", ""))
     sim.reset()
     assert rows(query.format("s.sales_order_details", "")) == wanted
-    # By the value for the first few, and the pages of all rows for the others.
+    # The first outer rows are looked up by value; then all rows are read in pages, for the other outer rows.
     assert len(requests("SalesOrder")) <= 8 + 4 * 2, len(requests("SalesOrder"))
-    # Rows that are too many to be kept are asked for by the values, once that is known.
+    # If all rows do not fit into memory, the outer rows are looked up by value again.
     sim.reset()
     assert rows(query.format("s.sales_order_details d", " AND d::text <> ''")) == wanted
     asked = requests("SalesOrder")
@@ -157,12 +157,12 @@ def records_without_details_give_no_row():
     assert rows("SELECT * FROM few") == []
     records.clear()
     assert rows("SELECT * FROM few") == []
-    # What is no list is no detail, rather than none.
+    # A detail that is not a list is an error, not an empty detail.
     for no_list in ("x", 1, [1], [[]]):
         records[:] = [record(1, Details=no_list)]
         with raises("08P01"):
             rows("SELECT * FROM few")
-    # Details within details, with the same holes.
+    # Details within details, with members missing in the same ways.
     records[:] = [record(1), record(2, Details=[line(1), line(2, Parts=None), line(3, Parts=[]), line(4, Parts=[line(1), line(2)])]), record(3, Details=None),
                   record(4, Details=[line(1, Parts=[line(7)])])]
     db.execute("""CREATE FOREIGN TABLE parts (nbr text OPTIONS (field 'Nbr', key '1'), outer_place int OPTIONS (field 'Details/rowNumber'), outer_qty numeric OPTIONS (field 'Details/Qty'),
@@ -203,7 +203,7 @@ load("REST", server="nested", into="n", endpoint_version="26.300.001")
 
 
 def raw(path, simulator=nested):
-    """What the server answers to another client."""
+    """The answer of the server, read without the extension."""
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
     body = json.dumps({"name": "admin", "password": PASSWORD}).encode()
     opener.open(urllib.request.Request(f"{simulator.url}/entity/auth/login", body, {"Content-Type": "application/json"}))

@@ -26,7 +26,7 @@ def a_form_with_constants():
     sim.reset()
     same(f"SELECT {COLUMNS} FROM {FORM} WHERE inventory_id = '{ITEMS[0]}'", numbered(f"c0 = '{ITEMS[0]}'"))
     assert [(r["method"], r["status"]) for r in sim.requests(CALLS)] == [("PUT", 200)]
-    # Either way round, as varchar, in lower case and with spaces: the column shows what was given.
+    # The value on the left, as varchar, in lower case, with spaces at the end: the column returns the value as it was given.
     assert value(f"SELECT count(*) FROM {FORM} WHERE '{ITEMS[0]}' = inventory_id") == value("SELECT count(*) FROM truth WHERE c0 = %s", [ITEMS[0]])
     assert value(f"SELECT count(*) FROM {FORM} WHERE inventory_id = '{ITEMS[0]}'::varchar") > 0
     given = ITEMS[0].lower() + "  "
@@ -35,10 +35,10 @@ def a_form_with_constants():
     both = rows("SELECT c0, c2 FROM truth LIMIT 1")[0]
     same(f"SELECT inventory_id, qty_on_hand FROM {FORM} WHERE inventory_id = '{both[0]}' AND warehouse_id = '{both[1]}'",
          f"SELECT c0, c4 FROM truth WHERE c0 = '{both[0]}' AND c2 = '{both[1]}'")
-    # Conditions on the results are for us.
+    # PostgreSQL evaluates conditions on the results.
     same(f"SELECT inventory_id, qty_on_hand FROM {FORM} WHERE inventory_id = '{ITEMS[1]}' AND qty_on_hand > 100", f"SELECT c0, c4 FROM truth WHERE c0 = '{ITEMS[1]}' AND c4 > 100", some=False)
     assert rows(f"SELECT * FROM {FORM} WHERE inventory_id = 'NO SUCH ITEM'") == []
-    # A parameter that is not in the output, and one that nothing was said of.
+    # Parameters without a value are NULL.
     assert rows(f"SELECT DISTINCT warehouse_id, expand_by_lot_serial_nbr FROM {FORM} WHERE inventory_id = '{ITEMS[0]}'") == [(None, None)]
     assert value(f"SELECT count(*) FROM {FORM} WHERE inventory_id = '{ITEMS[0]}' AND NOT expand_by_lot_serial_nbr") > 0
 
@@ -77,7 +77,7 @@ def a_form_with_lists():
     sim.reset()
     assert len(rows(f"SELECT * FROM {FORM} WHERE inventory_id = ANY (%s) LIMIT 1", [ITEMS])) == 1
     assert len(sim.requests(CALLS)) <= 2
-    # What contradicts itself asks for nothing; what says it twice asks once.
+    # Contradicting values send no request; the same value twice sends one.
     sim.reset()
     assert rows(f"SELECT * FROM {FORM} WHERE inventory_id = '{ITEMS[0]}' AND inventory_id = '{ITEMS[1]}'") == []
     assert rows(f"SELECT * FROM {FORM} WHERE inventory_id IN (NULL)") == []
@@ -131,7 +131,7 @@ def a_form_in_functions_and_views():
 
 
 def refused(query, parameter):
-    """For want of a value, or since the condition does not tell one; either names the parameter."""
+    """The query fails because the parameter has no value, or the condition gives none; the message names the parameter."""
     try:
         raise AssertionError(f"{query}: {len(rows(query))} rows")
     except psycopg.Error as error:
@@ -147,7 +147,7 @@ def without_the_parameter_that_it_needs():
     with raises("HV002", '"Ledger"'):
         rows("SELECT * FROM s.account_summary_inquiry")
     assert len(rows("SELECT * FROM s.account_summary_inquiry WHERE ledger = 'ACTUAL'")) > 10
-    # What is given may be looked at in any way.
+    # Beside `=` there can be any other condition on a parameter.
     assert value(f"SELECT count(*) FROM {FORM} WHERE inventory_id = '{ITEMS[0]}' AND inventory_id LIKE '{ITEMS[0][:2]}%' AND length(inventory_id) > 2") == value("SELECT count(*) FROM truth WHERE c0 = %s", [ITEMS[0]])
     with raises("0A000", "inventory_id"):
         rows(f"SELECT count(*) FROM {FORM} FULL JOIN (VALUES ('x')) w (item) ON inventory_id = item")
@@ -208,17 +208,17 @@ def a_form_that_does_not_take_its_parameter():
     echo, bodies = {}, []
 
     def serve(method, path, query, body):
-        if method == "GET":  # to see which tenant the session is of
+        if method == "GET":  # the request that finds out the tenant of the session
             return []
         bodies.append(json.loads(body))
         if not echo:
-            # As it came, to the last digit.
+            # The server echoes the value as it was sent, with all digits.
             return body[:-1] + b',"Results":[{"Qty":{"value":1.5}}]}'
         return {**bodies[-1], **echo, "Results": [line(1)]}
 
     scripted.answer = serve
     assert rows("SELECT item, qty FROM form WHERE item = 'a'") == [("a", 1.5)]
-    # As JSON has them, to the last digit.
+    # Values are sent as JSON, with all digits.
     db.execute("SET timezone = 'America/New_York'")
     got = rows("""SELECT item, day::text, n, q::text, yes, uid::text, at = '2024-02-29 12:00:00.123456+00' FROM form WHERE item = E'O''Neill "x" \\\\ é 📏' AND day = '2024-02-29' AND n = -2147483648
         AND q = 12345678901234567890.123456789 AND yes AND uid = 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11' AND at = '2024-02-29 12:00:00.123456+00'""")
@@ -236,7 +236,7 @@ def a_form_that_does_not_take_its_parameter():
     scripted.answer = lambda method, path, query, body: {"id": "x", "Results": [line(1)]}
     with raises("HV005", '"Item"'):
         rows("SELECT qty FROM form WHERE item = 'a'")
-    # Written otherwise, it is the same value.
+    # The server may write the same value in another form.
     for given, shown in (("item = 'a'", {"Item": {"value": "A  "}}), ("item = 'a' AND q = 1.50", {"Q": {"value": 1.5}}), ("item = 'a' AND q = 2", {"Q": {"value": 2.0}}),
                          ("item = 'a' AND day = '2024-02-29'", {"Day": {"value": "2024-02-29"}}), ("item = 'a' AND at = '2024-02-29 12:00+00'", {"At": {"value": "2024-02-29T12:00:00+00:00"}})):
         scripted.answer = lambda method, path, query, body: {"id": "x", **json.loads(body), **shown, "Results": [line(1)]}
@@ -244,7 +244,7 @@ def a_form_that_does_not_take_its_parameter():
     for bad in ("q = 'NaN'", "day = 'infinity'", "at = '-infinity'", "day = '10000-01-01'"):
         with raises("22023", "cannot be given"):
             rows(f"SELECT qty FROM form WHERE item = 'a' AND {bad}")
-    # A list of results that is not there is no list of none.
+    # A missing list of results means no rows.
     for results in ({"Results": None}, {}):
         scripted.answer = lambda method, path, query, body: {"id": "x", **json.loads(body), **results}
         assert rows("SELECT qty FROM form WHERE item = 'a'") == []
@@ -281,7 +281,7 @@ for release in ("2024R2", "2023R2"):
         got = rows(f"SELECT {listed} FROM {inquiry} WHERE {everything}", [first[0].rstrip(), *first[1:]])
         assert got == rows("SELECT * FROM truth WHERE (c3, c2, c4, c6, c7, c8) = (%s, %s, %s, %s, %s, %s)", first), got
         assert [r["path"] for r in site.requests("WithParameters")] and not [r for r in site.requests("Order") if "WithParameters" not in r["path"]]
-        # Each alone, as optional ones.
+        # All parameters are optional; a query gives one of them.
         for name in PARAMETERS:
             db.execute(f"ALTER FOREIGN TABLE {inquiry} ALTER COLUMN {name} OPTIONS (SET parameter 'optional')")
         for name, place, given in zip(PARAMETERS, (3, 2, 4, 6, 7, 8), (first[0].rstrip(), *first[1:])):
@@ -295,26 +295,26 @@ for release in ("2024R2", "2023R2"):
                 same(f"SELECT {listed} FROM {inquiry} WHERE {condition}", f"SELECT * FROM truth WHERE {local}", some=False)
             except AssertionError as error:
                 raise AssertionError(f"{condition}: {error}") from error
-        # What is given is shown; what was not given is NULL.
+        # A parameter's column returns the value that was given, or NULL.
         assert rows(f"SELECT DISTINCT warehouse, completed, line FROM {inquiry} WHERE warehouse = 'Main' AND completed") == [("Main", True, None)]
-        # Text with all that means something in an address arrives as it is.
+        # Characters with a meaning in URLs arrive unchanged.
         odd = ["O'Neill", "''", "a&b=c", "1+1", "100%", "%41", "a/b", "#1", "?x", "Größe", "数量", "📏", "a;b", "a,b", "(x)", "@p1", "a b", " ", "\\", '"', "$x", "<b>", "a\tb", "null", "x" * 500]
         for text in odd:
             site.reset()
             assert rows(f"SELECT * FROM {inquiry} WHERE warehouse = %s", [text]) == []
             (asked,) = [r for r in site.requests("WithParameters") if r["status"] == 200]
             got = urllib.parse.parse_qs(asked["raw_query"])
-            # A literal in v4, the text as it is in v3.
+            # OData v4 has a literal in quotes, v3 the text itself.
             got, given = (got["@p1"], "'" + text.replace("'", "''") + "'") if release == "2024R2" else (got["Warehouse"], text)
             assert got == [given], (text, got)
         if release == "2024R2":
             assert rows(f"SELECT * FROM {inquiry} WHERE warehouse = ''") == []
         else:
             refused(f"SELECT * FROM {inquiry} WHERE warehouse = ''", "cannot be given an empty text")
-        # Pages.
+        # The same in pages.
         db.execute(f"ALTER FOREIGN TABLE {inquiry} OPTIONS (ADD page_size '300')")
         same(f"SELECT {listed} FROM {inquiry} WHERE completed", "SELECT * FROM truth WHERE c6")
-        # What a parameter is not asked to be by `=` is answered rightly, or refused: never with fewer rows.
+        # Conditions on a parameter other than `=` return the right rows or an error, never fewer rows.
         for condition, local in (("completed IS TRUE", "c6"), ("completed IS NOT TRUE", "NOT c6"), ("completed IS FALSE", "NOT c6"), ("line > 2", "c2 > 2"), ("line <> 1", "c2 <> 1"), ("warehouse LIKE 'M%'", "c3 LIKE 'M%'"),
                                  ("line = 1 OR line = 2", "c2 IN (1, 2)"), ("line + 1 = 3", "c2 = 2"), ("line = 2::numeric", "c2 = 2"), ("lower(warehouse) = 'main'", "rtrim(c3) = 'MAIN'"), ("completed AND line BETWEEN 2 AND 3", "c6 AND c2 BETWEEN 2 AND 3"),
                                  ("completed = (line = 1)", "c6 = (c2 = 1)"), ("line = 2.0", "c2 = 2"), ("line IS NOT DISTINCT FROM 2", "c2 = 2")):
@@ -347,7 +347,7 @@ def an_inquiry_without_rights_or_definition():
     load("OData", 'LIMIT TO ("HR-Salaries")', into="rights", check_rights="false")
     with raises("42501", "HR-Salaries"):
         rows("SELECT * FROM rights.hr_salaries")
-    # It is in no $metadata, and can be read all the same by who knows its fields.
+    # The inquiry is not in $metadata, but a table written by hand can read it.
     db.execute("""CREATE FOREIGN TABLE drafts (id text OPTIONS (field 'OpportunityID', key '1'), amount numeric OPTIONS (field 'Amount'))
         SERVER erp OPTIONS (schema 'OData', inquiry 'CR-Opportunity Drafts')""")
     truth("gi/CR-Opportunity Drafts", ["OpportunityID", "Amount"], ["text", "numeric"])

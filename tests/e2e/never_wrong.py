@@ -26,7 +26,7 @@ db.execute("""
 
 
 def same(query):
-    """The rows of the copy, which those of the server must be."""
+    """The rows of the query on the local copy; the foreign tables must return the same."""
     found = {}
     for schema in ("here", "there"):
         db.execute(f"SET search_path = {schema}, public")
@@ -61,7 +61,7 @@ def nothing_is_counted_or_skipped_while_a_part_of_the_conditions_is_left():
     # NaN cannot be sent.
     assert same("SELECT count(*) FROM orders WHERE total > ALL (ARRAY[40, 'NaN']::numeric[])") == [(0,)]
     same("SELECT count(*) FROM orders WHERE (total > 40 AND total > ALL (ARRAY[40, 'NaN']::numeric[])) OR priority = 1")
-    # It leaves nothing to ask for, and keeps what is not NULL.
+    # LIKE '%' has no piece of text to send. It is true for all rows but those with NULL.
     same("SELECT count(*) FROM orders WHERE (total > 4000 AND descr LIKE '%') OR priority = 1")
     same("SELECT total FROM orders WHERE total > 4000 AND descr ~ 'e' ORDER BY total DESC LIMIT 3 OFFSET 7")
 

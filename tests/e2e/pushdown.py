@@ -99,7 +99,7 @@ def a_record_that_an_offset_leaves_out_is_left_out():
 
 @test
 def another_record_than_the_one_asked_for_is_not_taken():
-    # The table says less than the whole key: the address is that of nothing, or of something else.
+    # The table declares a part of the key: the URL made of it names no record, or another one.
     db.execute("CREATE FOREIGN TABLE half (order_nbr text OPTIONS (field 'OrderNbr', key '1'), total numeric OPTIONS (field 'OrderTotal'))"
                " SERVER erp OPTIONS (entity 'SalesOrder')")
     truth = rows("SELECT count(*) FROM rest WHERE order_nbr = '000123' AND total IS NOT NULL")
@@ -129,7 +129,7 @@ def pages_go_on_behind_the_last_key():
     assert len(found) == len(set(found)) == 20000
     assert not any("$skip" in request for request in asked()), asked()
     assert all("OrderNbr ge '" in request for request in asked()[1:]), asked()[:3]
-    # Whole numbers in the key too.
+    # The same with an integer in the key.
     found = rows("SELECT order_type, order_nbr, line_nbr FROM lines WHERE qty > 20")
     assert len(found) == len(set(found)) and found and not any("$skip" in request for request in asked())
     assert any("LineNbr ge " in request for request in asked())
@@ -139,7 +139,7 @@ def pages_go_on_behind_the_last_key():
 def inserts_and_deletes_meanwhile_neither_repeat_nor_lose_rows():
     whole = rows("SELECT order_type, order_nbr FROM dac")
     for change in ("insert_before", "delete"):
-        # Before the place, at it, and behind it; a few and many.
+        # Changes before, at and after the current position; few and many.
         for at in ([10, 11, 12], [1490, 1499, 1500, 1501, 1502], range(600, 760, 4), [12000, 15000]):
             found, requests = moving(change, at)
             assert len(found) == len(set(found)), (change, at)
@@ -244,7 +244,7 @@ def an_order_that_is_refused_is_made_here_and_told():
     assert rows("SELECT total FROM gi ORDER BY total NULLS FIRST LIMIT 12 OFFSET 8") == truth[8:]
     assert len(asked()) == 1 and "$orderby=OrderTotal" in asked()[0] and "$skip=8" in asked()[0], asked()
     truth = rows("SELECT margin FROM (SELECT * FROM gi OFFSET 0) x ORDER BY margin NULLS FIRST LIMIT 20")
-    # In a nested loop as well: it is sorted again for each row outside.
+    # In a nested loop too; the sort runs again for each outer row.
     query = "SELECT n, l.margin FROM generate_series(1, 3) n, LATERAL (SELECT margin FROM gi WHERE n > 0 ORDER BY margin NULLS FIRST LIMIT 20) l"
     assert [row[1] for row in rows(query)] == [row[0] for row in truth] * 3
 
@@ -253,7 +253,7 @@ def an_order_that_is_refused_is_made_here_and_told():
 def rows_in_a_wrong_order_are_an_error():
     db.execute("ALTER FOREIGN TABLE dac ADD COLUMN descr text OPTIONS (field 'OrderDesc') COLLATE \"C\"")
     db.execute("ALTER FOREIGN TABLE dac OPTIONS (ADD collation 'C', SET page_size '20000')")
-    # The option says that the server sorts as C does, but the server ignores case.
+    # The option claims that the server sorts in collation C, but it ignores case.
     with raises("HV000", "did not return its rows in the order"):
         db.execute("SELECT order_nbr FROM dac ORDER BY descr NULLS FIRST LIMIT 15000")
     db.execute("ALTER FOREIGN TABLE dac OPTIONS (DROP collation, SET page_size '500')")
@@ -282,7 +282,7 @@ def only_exact_conditions_are_counted_there():
     for condition in ("(priority, total) > (2, 40)", "(1, 40) < (priority, total)", "priority * 2 > 4", "priority * 3 = 7",
                       "priority / 2.0 > 1", "(priority + 1) * 2 = 4", "priority * -1 < -1", "priority <> 3", "total > 40.00005",
                       "(total + 1000000000000000) / 3 = 333333333353036.6586", "priority > 2.5", "NOT (priority = 3 OR total < 40)"):
-        # The rows themselves, none of which a plan for counting could have spared.
+        # The expected number: the copy computes the condition for each row, behind OFFSET 0, so that nothing is sent.
         truth = rows(f"SELECT count(*) FROM (SELECT {condition} AS met FROM dac OFFSET 0) x WHERE met")
         assert rows(f"SELECT count(*) FROM dac WHERE {condition}") == truth, condition
         assert rows(f"SELECT count(order_nbr) FROM dac WHERE {condition}") == truth, condition
@@ -325,7 +325,7 @@ def a_condition_of_the_table_with_or_goes_through_all_pages():
 
 @test
 def a_condition_that_finds_no_room_beside_that_of_the_table_is_met_here():
-    # The one of the table ends as that of the query does, and leaves room for no more.
+    # The option filter fills the URL, so that the condition of the query does not fit. It ends with the same text.
     own, last = "Priority eq 1", " or CuryOrderTotal gt 4000"
     while len(urllib.parse.quote(own + last, safe="()',")) < 1840:
         own += " or Priority eq 1"
@@ -357,7 +357,7 @@ def counts_and_offsets_anywhere_in_a_query():
     page = "SELECT order_nbr, total FROM dac WHERE total > 100 ORDER BY total DESC LIMIT 3 OFFSET 10"
     assert rows(page) == tail and "$skip=10" in asked()[0], asked()
     count = "SELECT count(*) FROM dac WHERE total > 100"
-    # Where the tables of a query are numbered anew: subqueries, unions, joins, functions, views, plans that are kept.
+    # Places where the planner renumbers range table entries: subqueries, unions, joins, functions, views, cached plans.
     assert rows(f"SELECT n, ({count}) FROM generate_series(1, 2) n") == [(1, some), (2, some)]
     assert rows(f"SELECT * FROM ({count}) a, (SELECT count(*) FROM dac) b, ({page}) c") == [(some, all_, *row) for row in tail]
     assert rows(f"SELECT 'x', order_nbr FROM ({page}) a UNION ALL SELECT 'y', order_nbr FROM ({page}) b") == \
@@ -383,7 +383,7 @@ def an_offset_behind_the_last_row_is_no_error():
     db.execute("ALTER FOREIGN TABLE rest ADD COLUMN priority text OPTIONS (custom 'Document.UsrPriority')")
     for table in ("dac", "gi", "rest"):
         assert rows(f"SELECT * FROM {table} OFFSET 25000") == [] and "$skip=25000" in asked()[0], asked()
-    # Custom fields are asked for without them when no row comes.
+    # If no row comes, the request is repeated without custom fields.
     assert len(asked()) > 1
     db.execute("ALTER FOREIGN TABLE rest DROP COLUMN priority")
 
@@ -443,7 +443,7 @@ def what_the_server_does_can_be_cancelled():
                 db.execute(query)
             assert time.monotonic() - began < 2, query
     sim.reset()
-    # A page in the middle of a sort here.
+    # A timeout while a page is read for a local sort.
     with db.transaction(), raises("57014"):
         sim.fault("$skip", "delay", ms=20000)
         db.execute("SET LOCAL statement_timeout = 1500")
@@ -462,7 +462,7 @@ def a_filter_that_is_refused_is_applied_here_and_told_each_time():
     for _ in range(2):
         assert rows(query) == truth and len(notices) == 1 and '"credit_limit"' in notices[0], notices
     assert not any("$filter=" in request for request in asked())
-    # What it is not about is still asked for.
+    # Other conditions are still sent.
     rows("SELECT count(*) FROM customers WHERE credit_limit > 90000 AND customer_id IN ('A', 'B')")
     assert all("$filter=(CustomerID eq 'A' or CustomerID eq 'B')" in request for request in asked()), asked()
 
@@ -480,9 +480,9 @@ def rows_are_counted_and_left_out_here_where_the_server_refuses_the_condition():
     assert len(those) > 300
     for again in range(2):
         assert rows(f"SELECT count(*), count(*) FROM odd {where}") == [(len(those),) * 2]
-        # The condition is told of each time by the scan of the rows, and once that they were not counted there.
+        # Each scan of the rows issues a NOTICE about the condition; the first query issues one more about its count.
         assert len(notices) == (1 if again else 2), notices
-        # Only the condition on the number is refused; that is known the second time.
+        # Only the condition on the number is refused. The second query does not send it.
         assert any("OrderNbr gt" in request for request in asked()) == (not again), asked()
         assert rows(f"SELECT nbr * 2, order_type FROM odd {where} OFFSET 100") == [(row[1] * 2, row[0]) for row in those[100:]]
         assert rows(f"SELECT total FROM odd {where} ORDER BY total DESC NULLS LAST OFFSET 100 LIMIT 50") == \

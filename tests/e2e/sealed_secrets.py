@@ -93,11 +93,11 @@ def issue_5_sealed_text_is_of_no_use_to_other_servers_and_roles():
             count("rest", alice)
         db.execute("ALTER ROLE carol RENAME TO alice")
         assert count("rest", alice) == ROWS
-        # By default it is for oneself.
+        # Without a role the secret is sealed for the user mapping of the caller.
         own = bob.execute("SELECT acumatica_seal('pass-of-admin', 'erp')").fetchone()[0]
         db.execute(f"ALTER USER MAPPING FOR bob SERVER erp OPTIONS (SET password '{own}')")
         assert count("rest", bob) == ROWS
-        # A user who may create servers cannot have it sent elsewhere.
+        # A user who may create servers cannot send the secret to another host.
         db.execute("GRANT USAGE ON FOREIGN DATA WRAPPER acumatica_fdw TO bob; GRANT CREATE ON SCHEMA public TO bob")
         bob.execute(f"""
             CREATE SERVER evil FOREIGN DATA WRAPPER acumatica_fdw OPTIONS ({options({"url": elsewhere.url, "company": "Company"})});
@@ -145,7 +145,7 @@ def another_key_makes_no_more_sessions_than_max_sessions():
         with another_key(), connect() as other:
             for _ in range(2):
                 assert count("rest", one) == ROWS == count("rest", other)
-            # What was opened under the old key is beyond reach.
+            # Sessions of the old key cannot be signed out of.
             assert seats(sim)["peak"] <= 2, seats(sim)
 
 

@@ -56,7 +56,7 @@ admin.execute("CREATE SCHEMA truth; CREATE ROLE seats_one LOGIN; CREATE ROLE sea
 
 
 def site(strategy, *options):
-    """A simulator with two seats, and what it takes to read it."""
+    """A simulator with two seats, and a foreign server with tables on it."""
     sim = Sim("--seats", 2, "--latency-ms", 5, *SCALE, *options)
     admin.execute(
         "DROP SERVER IF EXISTS seats CASCADE; CREATE SERVER seats FOREIGN DATA WRAPPER acumatica_fdw OPTIONS "
@@ -121,7 +121,7 @@ class Load(contextlib.AbstractContextManager):
             try:
                 db = psycopg.connect("", user=self.roles[number % len(self.roles)], autocommit=True)
             except psycopg.OperationalError:
-                # PostgreSQL restarts, or those that leave still count.
+                # PostgreSQL is restarting, or backends that have been terminated still use connections.
                 time.sleep(0.02)
                 continue
             connected = time.monotonic()
@@ -180,7 +180,7 @@ def act(load, db, dice):
             nodes += node.get("Plans", ())
             if node["Node Type"] == "Foreign Scan":
                 load.waits.append(node["Time Waiting for Session"] / 1000)
-                # What the server filters it need not send.
+                # With a filter the server sends fewer rows.
                 rows = len(ROWS[node["Relation Name"]])
                 assert node["Rows Received"] == rows or "Filter" in node and 0 < node["Rows Received"] <= rows, node
     else:
@@ -205,7 +205,7 @@ def mixed_queries(strategy, seconds):
 
 
 def answers():
-    """Whether PostgreSQL does, on the connection that there is or on a new one."""
+    """Whether PostgreSQL answers, on the existing connection or on a new one."""
     global admin
     with contextlib.suppress(psycopg.OperationalError):
         if admin.closed:

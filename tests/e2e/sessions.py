@@ -159,7 +159,7 @@ def the_last_backend_to_go_signs_out():
                 for last in ends:
                     one, other = connect(), connect()
                     assert count("rest", one) == ROWS == count("gi", other)
-                    # Of those who use it: db has, if at all, for the authorization alone.
+                    # The first of the two backends that use the session. `db` does not count: it has only authorized.
                     first(one)
                     eventually(lambda: is_gone(one))
                     assert len(sim.sessions()) == 1 and count("gi", other) == ROWS
@@ -179,11 +179,11 @@ def an_idle_session_is_signed_out_while_its_backends_stay():
                 other.execute("DECLARE c CURSOR FOR SELECT * FROM gi")
                 rows = other.execute("FETCH 250 FROM c").fetchall()
                 eventually(lambda: not sim.sessions(), 4)
-                # It comes back for the next page, and the scan goes on.
+                # The next page signs in again, and the scan goes on.
                 rows += other.execute("FETCH ALL FROM c").fetchall()
             assert len(set(rows)) == ROWS == len(rows) and len(sim.sessions()) == 1
             assert seats(sim)["peak"] == 1
-            # One that is in use is not idle, however long an answer takes.
+            # A session is not idle while a request waits for its answer.
             with slow(sim, 1700):
                 assert len(sim.sessions()) == 1
             assert seats(sim)["opened"] <= 3, seats(sim)
@@ -200,7 +200,7 @@ def disconnect_closes_and_counts():
                 assert db.execute(f"SELECT {query}").fetchone() == (expected,)
                 assert len(sim.sessions()) == 2 - expected
             assert count("gi", other) == ROWS
-            # What is under way ends first.
+            # acumatica_disconnect() waits for the request in progress.
             with slow(sim, 500):
                 assert db.execute("SELECT acumatica_disconnect('erp')").fetchone() == (1,)
         db.execute("DROP SERVER second CASCADE")
@@ -285,7 +285,7 @@ for what, statement in DDL.items():
                 try:
                     assert count("gi", holder) == ROWS and len(sim.sessions()) == 1
                     directory = state_directory()
-                    # One that has not used the extension before.
+                    # A backend that has not used the extension before.
                     stranger.execute(statement)
                     assert not sim.sessions(), "the session is still open"
                     there = db.execute("SELECT count(*) FROM pg_foreign_server WHERE srvname = 'erp'").fetchone()[0]
@@ -310,7 +310,7 @@ def who_cannot_drop_the_extension_signs_nobody_out():
 @test
 def operators_on_the_search_path_are_not_called():
     with site(), connect() as backend:
-        # Otherwise they would run with the rights of the user of the command.
+        # They would run with the rights of the user who runs the command.
         backend.execute("CREATE SCHEMA trap")
         for other in ("regclass", "oid"):
             backend.execute(f"""

@@ -33,7 +33,7 @@ def comes_in_one_session(combination):
 # -- options -----------------------------------------------------------------------------------------------------------
 
 PASSWORD_OPTIONS = ("username", "password")
-# What does not fit, and what may not lack.
+# Options of user mappings by strategy: those that are refused, and those that are required.
 MAPPINGS = {
     "Basic": (("client_id", "client_secret", "refresh_token", "access_token"), PASSWORD_OPTIONS),
     "Cookie": (("client_id", "client_secret", "refresh_token", "access_token"), PASSWORD_OPTIONS),
@@ -242,7 +242,7 @@ def check_says_which_step_fails_and_never_raises():
     with site("--tenant", "Real") as sim:
         failing("sign-in", 'signed in to company "Real"')
     with site(seats=1) as sim:
-        # Somebody else has it.
+        # Another client has the only seat.
         urllib.request.urlopen(f"{sim.origin}/entity/auth/login", b'{"name": "admin", "password": "pass-of-admin"}')
         server(sim, "Cookie")
         ok, told = check()["sign-in"]

@@ -36,7 +36,7 @@ def the_code_flow_takes_the_whole_address_or_the_bare_code():
             assert 59 < minutes <= 60 and 29 < days <= 30, row
             assert count() == ROWS and len(sim.sessions()) == 1
         assert count("gi", connect()) == ROWS
-        # Another user of Acumatica, who does not come in beside the first.
+        # After the authorization of another Acumatica user there is one session, that of this user.
         authorize(user="analyst")
         assert count() == ROWS and [session["user"] for session in sim.sessions()] == ["analyst"] and in_one_seat(sim)
 
@@ -70,7 +70,7 @@ def answers_that_belong_to_nothing_begun_are_refused():
         assert not sim.requests("connect/token"), "a forged answer must not reach the server"
         with raises("28000", "did not accept the authorization code", "invalid_grant", "acumatica_authorize_url('erp')"):
             finish_with(re.sub("code=[^&]+", "code=wrong", address))
-        # None of this has spoilt the true answer.
+        # The right answer is still accepted.
         finish_with(address)
         with raises("28000", "belongs to no authorization"):
             finish_with(address)
@@ -176,7 +176,7 @@ def a_sign_in_that_may_have_worked_is_not_repeated():
                 eventually(lambda: sim.requests("SalesOrder"))
                 assert count("gi") == ROWS and wait() == [(ROWS,)]
             assert sim.control("GET", "seats")["peak"] == 2, sim.control("GET", "seats")
-            # It tells of the lost seat for ten minutes; what is to come is another test.
+            # acumatica_sessions() shows the lost seat for ten minutes. The next test starts without it.
             sim.control("DELETE", "sessions")
 
 
@@ -225,7 +225,7 @@ def a_callback_elsewhere_cannot_be_waited_at():
 
 
 def fresh_tokens(sim, scope="api offline_access"):
-    """Tokens got elsewhere."""
+    """Tokens that another client has obtained."""
     form = urllib.parse.urlencode({"grant_type": "password", "scope": scope, **LOGIN, **APP}).encode()
     with urllib.request.urlopen(f"{sim.origin}/identity/connect/token", form) as answer:
         return json.load(answer)
@@ -238,7 +238,7 @@ def a_refresh_token_in_the_mapping_starts_the_flow():
             server(sim, "OAuth", {**APP, "refresh_token": fresh_tokens(sim)["refresh_token"]})
             sim.control("DELETE", "requests")
             for connection in (db, connect(), db):
-                # Each time its successor is used: the one in the mapping is dead.
+                # The refresh token in the mapping is used once. Each later renewal uses the token of the one before.
                 assert count("rest", connection) == ROWS and grants(sim) == 1
                 expire(sim)
             assert count() == ROWS

@@ -183,7 +183,7 @@ def random_changes_while_reading():
         db.execute(f"ALTER FOREIGN TABLE moving OPTIONS (SET page_size '{dice.choice((1, 2, 5, 20, 100))}')")
 
         def restless(skip, top, _):
-            # Not for ever: a table that grows faster than it is read has no end.
+            # Changes stop after 60 requests, because a table that grows faster than it is read has no end.
             changes = dice.choice((0, 0, 1, 2, 9)) if script["requests"] < 60 and dice.random() < trouble else 0
             for _change in range(changes):
                 if rows and dice.random() < 0.5:
@@ -415,14 +415,14 @@ def a_wide_table_leaves_out_select():
 @test
 def a_record_by_its_address_whose_key_is_another_is_looked_for_in_the_list():
     rows = table([{"k": "a", "v": 1}, {"k": "b", "v": 2}])
-    # By an address there is nothing to cut.
+    # A request for a list has $top; one for a single record has not.
     serve(lambda skip, top, query: rows(skip, top, query) if "$top" in query else {"k": "a", "v": 1})
     assert values("SELECT v FROM record WHERE k = 'b'") == [2]
 
 
 @test
 def issue_4_6_a_row_without_a_key_is_told_by_its_number():
-    """By whichever side finds the value unfit: the decoder, or the type in PostgreSQL."""
+    """Both the decoder and the input function of the PostgreSQL type report the number of the row."""
     db.execute("CREATE DOMAIN short AS text CHECK (length(VALUE) < 5)")
     db.execute("CREATE FOREIGN TABLE nameless (v int, w short) SERVER strange OPTIONS (inquiry 'X')")
     serve(table([{"v": n, "w": "long enough" if n == 299 else "fine"} for n in range(400)]))
@@ -446,7 +446,7 @@ def issue_4_6_dots_do_not_leave_their_folder():
         serve(table([{"v": 1}]))
         db.execute(f"CREATE FOREIGN TABLE dots (v int, k int OPTIONS (key '1')) SERVER strange OPTIONS (inquiry '{name}')")
         if name[0] == "%":
-            # What looks encoded is a name like any other, and encoded itself.
+            # A percent sign in a name is encoded, even if the name looks percent-encoded.
             serve(table([{"v": 1, "k": 1}]))
             assert values("SELECT v FROM dots") == [1]
         else:

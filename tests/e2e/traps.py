@@ -16,7 +16,7 @@ SITE = ("--site", "/Site")
 sim = Sim("--seats", 4, *SITE)
 db = connect()
 create_server(db, sim)
-# One that gives up soon, to see what it says then.
+# A server with a short operation_timeout, for the messages of timeouts.
 create_server(db, sim, "hasty", operation_timeout=1)
 
 ORDERS = """(order_type text OPTIONS (field 'OrderType', key '1'), order_nbr text OPTIONS (field 'OrderNbr', key '2'),
@@ -210,7 +210,7 @@ def hidden_keys_are_unique_where_the_grid_is_not():
 
 @test
 def a_key_that_does_not_identify_rows_loses_none():
-    # Such a list is read in one piece.
+    # If the key does not identify rows, the list is read in one request.
     gi("t", "(c text OPTIONS (field 'CurrencyID', key '1'), n text OPTIONS (field 'OrderNbr'))", page_size=1500)
     assert value("SELECT count(*) FROM t") == 20000
 
@@ -370,7 +370,7 @@ def cookie_login_serves_all_surfaces():
 
 
 def take_a_seat(site):
-    """As some other integration does."""
+    """Signs in and stays signed in, as another integration would."""
     body = json.dumps({"name": "admin", "password": PASSWORD}).encode()
     request = urllib.request.Request(f"{site.url}/entity/auth/login", body, {"Content-Type": "application/json"})
     assert urllib.request.urlopen(request).status == 204
@@ -463,7 +463,7 @@ def throttling_is_waited_for_as_long_as_the_server_says():
     begun = time.monotonic()
     assert value("SELECT count(*) FROM orders") == 20000
     assert time.monotonic() - begun > 2
-    # Longer than the statement may take is not waited for.
+    # A Retry-After beyond operation_timeout is not waited for.
     sim.fault("$top", "status", status=429, headers=[["Retry-After", "3600"]])
     with raises("53400", "too many requests"):
         db.execute("SELECT * FROM orders")

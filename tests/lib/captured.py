@@ -106,7 +106,7 @@ def begin(name, *, company="Company", login=None, logout=None, **options):
 
 
 def end(site):
-    """Nothing was asked that no capture allows, and the session ends."""
+    """Signs out, and checks that every request was answered from a capture, and that the session is closed."""
     db.execute("SELECT acumatica_disconnect_all()")
     assert not site.refused, "asked what no capture or fact allows:\n  " + "\n  ".join(site.refused)
     assert not site.cookies, "the session was left open"
@@ -153,7 +153,7 @@ def decode(value, kind):
 
 
 def shown(value, kind):
-    """A cell as psycopg gives it, in the same terms."""
+    """A value as psycopg returns it, in the form in which the tests compare it."""
     if kind == "numeric" and value is not None:
         return str(value)
     if kind == "timestamp with time zone" and value is not None:
@@ -367,7 +367,7 @@ def results_of(capture):
 
 
 def words(capture):
-    """What the server says of its refusal, as one line."""
+    """The message of an error that the server answered, in one line."""
     try:
         body = capture.json
     except ValueError:

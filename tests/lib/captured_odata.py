@@ -44,7 +44,7 @@ def local(element):
 
 
 class Csdl:
-    """The sets of a $metadata, read by other means than the product's."""
+    """The entity sets of a $metadata document, read with code of the tests."""
 
     def __init__(self, text):
         tree = ET.fromstring(text)

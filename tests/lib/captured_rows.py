@@ -21,7 +21,7 @@ def is_object(value):
 
 
 def selected(row, select, expand, custom, contract, filtered):
-    """A record as the server shows it for these names."""
+    """A record as the server returns it for these query options."""
     top = {name for name in select if "/" not in name and name != "files"}
     shown = {}
     for name, value in row.items():
@@ -61,7 +61,7 @@ TOKEN = re.compile(
 
 
 class Unsupported(Exception):
-    """A condition that no fact says the answer to."""
+    """A request whose answer neither a capture nor a fact of docs/acumatica.md gives."""
 
 
 class Condition:

@@ -10,7 +10,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 [[ $TARGET == /* ]] || TARGET=$ROOT/$TARGET
 export CARGO_TARGET_DIR=$TARGET
-# What `make` was told must not override what a script tells a `make` of its own.
+# Variables given to `make` must not override those that a script passes to a `make` of its own.
 unset MAKEFLAGS MAKELEVEL MFLAGS
 # rustup installs here and only login shells have it on their PATH.
 [[ -d ${HOME:-/}/.cargo/bin ]] && PATH=$PATH:$HOME/.cargo/bin
@@ -47,7 +47,7 @@ work_base() {
 	if ((${#tmp} > 40)) || ! as_owner test -x "$tmp"; then tmp=/tmp; fi
 	base=$tmp/acumatica_fdw-$EUID-$(cksum <<<"$ROOT" | cut -d' ' -f1)
 	mkdir "$base" 2>/dev/null || true
-	# /tmp is everybody's: do not walk into a directory that somebody else put there.
+	# All users can write to /tmp: refuse a directory that another user has created.
 	[[ -d $base && ! -L $base && -O $base ]] || die "$base is not a directory of $(id -un): remove it, or set TMPDIR"
 	echo "$base"
 }
@@ -63,7 +63,7 @@ find_pg_config() {
 			echo "$c"
 			return
 		fi
-		# What was asked for explicitly is not replaced by something else.
+		# If PG_CONFIG is set but unusable, fail: do not use another PostgreSQL.
 		[[ $c != "${PG_CONFIG:-}" ]] || return 1
 	done
 	return 1

@@ -10,7 +10,7 @@ TYPES = {"String": "text", "Decimal": "numeric", "Double": "double precision", "
 
 
 class Definition:
-    """What a definition has, as plainly as it can be read."""
+    """The entities, types and fields of a definition."""
 
     def __init__(self, path):
         document = json.loads(pathlib.Path(path).read_bytes())
@@ -75,7 +75,7 @@ class Definition:
         return found
 
     def details(self, name, prefix="", seen=(), links=0):
-        """All lists below a record, with their fields; no way leads back to a type that it has passed."""
+        """All lists below a record, with their fields. A path does not pass the same type twice."""
         for member, (kind, what) in self.members(name).items():
             if kind in ("link", "list") and what not in (*seen, name) and (kind == "list" or links < 2):
                 if kind == "list":

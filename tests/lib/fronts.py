@@ -18,7 +18,7 @@ import threading
 
 # Paths of PEM files.
 Identity = collections.namedtuple("Identity", "certificate key")
-# What a proxy was asked for, and whether with the right credentials.
+# Requests to the proxy: the target, and whether the credentials were right.
 Asked = collections.namedtuple("Asked", "method target authorised")
 
 
@@ -136,7 +136,7 @@ class Front(socketserver.ThreadingTCPServer):
 
 
 def last_words(connection, words=b""):
-    """Ends a connection such that what was said arrives: closing it with bytes unread would reset it."""
+    """Closes a connection so that the data sent arrives: closing it with unread bytes would send a reset."""
     connection.sendall(words)
     connection.shutdown(socket.SHUT_WR)
     while connection.recv(65536):

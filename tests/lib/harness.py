@@ -32,7 +32,7 @@ def has_icu(connection):
     return connection.execute("SELECT 1 FROM pg_collation WHERE collname = 'und-x-icu'").fetchone() is not None
 
 
-# Words that nothing else says, since the server's log is searched for them.
+# Passwords that occur nowhere else: the server's log is searched for them.
 PASSWORD = "pass-of-admin"
 USERS = f"admin:{PASSWORD},analyst:pass-of-analyst"
 
@@ -62,7 +62,7 @@ class Sim:
             self.process.wait(10)
 
     def keep_secrets(self):
-        """For tests/lib/secrets.py, which looks for them in the server's log."""
+        """Appends the simulator's secrets to the file that tests/lib/secrets.py reads."""
         if run := os.environ.get("ACUMATICA_TEST_RUN"):
             with open(f"{run}/secrets", "a") as file:
                 file.writelines(f"{secret}\n" for secret in self.control("GET", "secrets"))
@@ -88,7 +88,7 @@ class Sim:
             self.control("DELETE", what)
 
     def dump(self, name, fields, *arguments):
-        """The ground truth as CSV text, straight from the data set."""
+        """The rows of the data set as CSV, from `acumatica-sim dump`."""
         return subprocess.run(
             [os.environ["SIM_BIN"], "dump", name, "--fields", ",".join(fields), *map(str, arguments)],
             check=True,

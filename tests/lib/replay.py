@@ -41,7 +41,7 @@ def dumps(value):
     return json.dumps(value)
 
 
-# Words that stand behind the address in some metas.
+# Remarks after the URL in some .meta files.
 REMARKS = re.compile(
     r"\s*\[(Accept|Content-Type|PX-)[^\]]*\]$| with stale cookies$| with a bearer,.*$| with an unknown tenant.*$"
     r"| with authentication$| with a wrong client.*$| grant_type=\w+$| without sign-in.*$")
@@ -192,14 +192,14 @@ class Request:
 
 
 class Site:
-    """What one instance answers, below its virtual directory."""
+    """One instance: its answers, by path below its virtual directory."""
 
     def __init__(self, base, login=None, logout=None):
         self.base, self.login, self.logout = base, login, logout
         self.endpoints = [("Default", "24.200.001")]
         self.entity_list = None  # a capture, instead of `endpoints`
         self.swagger, self.entities, self.forms, self.sets = {}, {}, {}, {}
-        # First of all: functions from a request to an answer, or None.
+        # Functions from a request to an answer or None, which are tried first.
         self.first = []
         self.documents = {}  # path in lower case → capture or bytes
         self.layout = None  # "v3", "v4": of inquiries; data access classes are v4 in every release

@@ -13,7 +13,7 @@ import urllib.parse
 import urllib.request
 
 log = open(sys.argv[1], "rb").read()
-# At this level PostgreSQL logs each statement that is sent as such: the user's own words.
+# Lines of this level contain statements as the user sent them, which may contain secrets.
 ENTRY = rb"^\d{4}-\d\d-\d\d [\d:.]+ UTC \[\d+\] .*\n(?:(?!\d{4}-).*\n)*"
 STATEMENT = re.compile(rb"\A\S+ \S+ UTC \[\d+\] .{0,80}?DEBUG:  (?:parse|bind) ")
 log = b"".join(entry for entry in re.findall(ENTRY, log, re.MULTILINE) if not STATEMENT.match(entry))
@@ -23,7 +23,7 @@ assert b"DEBUG:" in log and b"ERROR:" in log and len(secrets) > 100, "this prove
 
 
 def forms(secret):
-    """As it is, and as it travels."""
+    """The secret, and its encodings in requests."""
     yield secret
     if len(secret) < 12:
         return  # the others would be too short to mean anything

@@ -1,4 +1,4 @@
-"""Foreign servers whose sessions are looked at."""
+"""What the tests of sessions share: foreign servers, roles, and the sessions of the simulator."""
 
 import contextlib
 import os

@@ -82,7 +82,7 @@ def count(table="rest", connection=db):
 
 
 def grants(sim, kind="refresh_token"):
-    """How often the token endpoint was asked for this."""
+    """The number of requests to the token endpoint with this grant type."""
     return sum(request.get("grant_type") == kind for request in sim.requests())
 
 
@@ -102,7 +102,7 @@ def expire(sim, refresh_tokens=False):
 
 @contextlib.contextmanager
 def hearing(connection=db):
-    """What the user is told meanwhile."""
+    """The notices that the user gets in the block."""
     heard = []
 
     def note(diagnostic):

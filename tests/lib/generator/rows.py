@@ -33,7 +33,7 @@ class Column:
 
     @functools.cached_property
     def join_values(self):
-        """What its values are equal by."""
+        """The kind of its values, and the rows of each value, where equal numbers count as one value."""
         if self.kind not in ("int", "num"):
             return self.kind, self.counts
         values = collections.Counter()
