@@ -42,7 +42,7 @@ make_tree() {
 	echo "$stamp" >"$tree/stamp"
 }
 
-# The pid of the running postmaster. Asks /proc whether that process is ours: pids are used again.
+# The pid of the running postmaster. /proc tells whether the process is ours, because pids are reused.
 postmaster() {
 	local pid
 	pid=$(head -n 1 "$dir/data/postmaster.pid" 2>/dev/null) && grep -qsF "$dir/data" "/proc/$pid/cmdline" && echo "$pid"

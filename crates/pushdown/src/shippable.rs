@@ -1,11 +1,10 @@
-//! Which clauses of a query the server is asked to apply.
+//! Translates clauses of a query to conditions for the server.
 //!
-//! All of them are checked again by whoever asks. So the server may keep rows too many; it must never drop one that SQL
-//! would keep. Here it is judged what a clause means in SQL; what a dialect can be trusted with is judged by
-//! [`class`](crate::class()).
+//! The caller rechecks all clauses. So the server may return too many rows, but must never leave out one that SQL keeps. This
+//! file decides what a clause means in SQL; [`class`](crate::class()) decides what a dialect can be trusted with.
 //!
-//! A clause keeps a row if it is true. What is asked for are the rows of which it is true, or, under NOT, those of
-//! which it is false: so no negation is ever sent, and it need not be known what a server makes of one.
+//! A clause keeps a row if it is true. Under NOT the rows are wanted for which the clause is false; both are conditions
+//! without NOT, so no NOT is sent: how a server evaluates NOT of NULL does not matter.
 
 use crate::class::TypeCategory;
 use crate::condition::{Condition, Reading};
@@ -19,7 +18,7 @@ use crate::term::{Node, SqlType, Syntax, Term};
 /// A clause that can be sent.
 #[derive(Clone, Debug)]
 pub struct Shippable<V> {
-    /// Over whatever stands for its values.
+    /// The condition. Its values are those that the caller's [`Term`]s stand for.
     pub condition: Condition<V>,
     /// No part of the clause was left out.
     pub is_whole: bool,
@@ -28,10 +27,10 @@ pub struct Shippable<V> {
 /// A condition, or why there is none.
 type Found<V> = Result<Condition<Solved<V>>, Reason>;
 
-/// What a clause asks of the server.
+/// The condition for the rows of which a clause is true.
 ///
 /// # Errors
-/// Why it cannot be sent.
+/// The reason why the clause cannot be sent.
 pub fn translate<V: Clone>(clause: &Term<V>) -> Result<Shippable<Solved<V>>, Reason> {
     let mut dropped = false;
     let condition = truth(clause, true, &mut dropped)?;

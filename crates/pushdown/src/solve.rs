@@ -4,7 +4,7 @@ use crate::filter::Comparison;
 use crate::literal::Literal;
 use crate::term::{Node, Term};
 
-/// How an expression comes from the one within it.
+/// An arithmetic operation with a constant, which an expression applies to the expression within it.
 pub(crate) enum Operation<'a, V> {
     Add(&'a Term<V>),
     Subtract(&'a Term<V>),
@@ -14,31 +14,32 @@ pub(crate) enum Operation<'a, V> {
     Divide(&'a Term<V>),
 }
 
-/// What a column is compared with: an expression of the query, and what is done to it.
+/// The value that a column is compared with: an expression of the query, and the operations that solve the comparison for the
+/// column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Solved<V> {
     /// The expression.
     pub of: V,
-    /// In this order, each to the result of the one before, in numeric.
+    /// The operations, in order, each on the result of the one before, in `numeric`.
     pub inverses: Vec<Inverse<V>>,
-    /// The result is known up to rounding: it is compared as a binary number.
+    /// The result may be rounded, so it is compared as a binary number.
     pub is_rounded: bool,
 }
 
-/// What is done to a value so that something else need not be done to the column.
+/// An operation on the value, which undoes one on the column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inverse<V> {
-    /// The sum with this number.
+    /// Add this number to the value.
     Add(V),
-    /// The difference to this number.
+    /// Subtract this number from the value.
     Subtract(V),
-    /// The difference of this number to the value.
+    /// Subtract the value from this number.
     SubtractFrom(V),
-    /// The other sign.
+    /// Change the sign of the value.
     Negate,
-    /// The product with this number.
+    /// Multiply the value by this number.
     Multiply(V),
-    /// The quotient by this number.
+    /// Divide the value by this number.
     Divide(V),
 }
 

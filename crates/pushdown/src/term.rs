@@ -1,10 +1,10 @@
-//! Expressions of SQL, as far as conditions are looked for in them.
+//! Expressions of SQL, as far as conditions on columns can be made of them.
 
 use crate::filter::{Case, Comparison, Field};
 use crate::literal::Literal;
 use crate::reason::Reason;
 
-/// A type of PostgreSQL; of a domain, the type that it is over.
+/// A type of PostgreSQL; for a domain, its base type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SqlType {
     /// `boolean`
@@ -37,12 +37,12 @@ pub enum SqlType {
     TimestampTz,
     /// `uuid`
     Uuid,
-    /// Any other, by its number in the catalog.
+    /// Any other type, by its oid.
     Other(u32),
 }
 
 impl SqlType {
-    /// Whether values of one type are written as those of the other.
+    /// Whether values of both types have the same literals.
     pub fn is_alike(self, other: Self) -> bool {
         let both = |types: &[Self]| types.contains(&self) && types.contains(&other);
         self == other
@@ -51,7 +51,8 @@ impl SqlType {
             || both(&[Self::Float4, Self::Float8])
     }
 
-    /// Whether comparisons of the two types mean the same to the server, or less.
+    /// Whether the server, which knows one type of the field, finds every row that PostgreSQL's comparison of the two types
+    /// finds.
     pub(crate) fn is_comparable(self, other: Self) -> bool {
         let is_known = matches!(self, Self::Bool | Self::Uuid | Self::Float4 | Self::Float8)
             || self.is_text()
@@ -61,7 +62,7 @@ impl SqlType {
             || is_known && self.is_alike(other)
     }
 
-    /// An exact number.
+    /// Whether it is an exact number.
     pub fn is_number(self) -> bool {
         matches!(self, Self::Int2 | Self::Int4 | Self::Int8 | Self::Numeric)
     }
@@ -78,25 +79,25 @@ impl SqlType {
 /// An expression over the columns of a table.
 #[derive(Clone, Debug)]
 pub struct Term<V> {
-    /// The whole expression as the caller has it, for where it is the value that a column is compared with.
+    /// The expression as the caller represents it. It becomes a value of the [`Condition`](crate::Condition) if a column is
+    /// compared with it.
     pub value: V,
     /// The type of the expression.
     pub ty: SqlType,
     /// It is the same for all rows of a scan: it holds no column of the table and no volatile function.
     pub is_constant: bool,
-    /// What it is made of.
+    /// Its outermost operation.
     pub node: Node<V>,
 }
 
-/// What an expression is made of. `deterministic` says of the collation of a comparison that it finds only those texts equal
-/// that are the same.
+/// The outermost operation of an expression, with its arguments.
 #[derive(Clone, Debug)]
 pub enum Node<V> {
     /// A column of the table, or why no condition on it is sent; [`Reason::NotAField`] for a column of another one.
     Column(Result<Field, Reason>),
     /// A constant, if it is a number or a text and not NULL.
     Constant(Option<Literal>),
-    /// The same under a binary-compatible type.
+    /// A RelabelType: the same value as a binary-compatible type.
     Relabelled(Box<Term<V>>),
     /// `AND`
     And(Vec<Term<V>>),
@@ -104,130 +105,130 @@ pub enum Node<V> {
     Or(Vec<Term<V>>),
     /// `NOT`
     Not(Box<Term<V>>),
-    /// `IS [NOT] TRUE`, `FALSE`, `UNKNOWN`: a truth of `None` is the last.
+    /// `IS [NOT] TRUE`, `IS [NOT] FALSE`, `IS [NOT] UNKNOWN`
     IsTruth {
-        /// What is true or not.
+        /// The argument.
         of: Box<Term<V>>,
-        /// Which truth it is asked for.
+        /// The truth that is tested; `None` is UNKNOWN.
         truth: Option<bool>,
-        /// Without NOT.
+        /// The clause has no NOT.
         is: bool,
     },
     /// `IS [NOT] NULL`
     IsNull {
-        /// What is NULL or not.
+        /// The argument.
         of: Box<Term<V>>,
-        /// Without NOT.
+        /// The clause has no NOT.
         is: bool,
-        /// It is a row, which is NULL if each of its columns is.
+        /// The argument is a row, which is NULL if all its columns are.
         is_row: bool,
     },
     /// A comparison by the default order of the type on the left.
     Compare {
-        /// Which one.
+        /// The operator.
         comparison: Comparison,
-        /// Its left side.
+        /// The left argument.
         left: Box<Term<V>>,
-        /// Its right side.
+        /// The right argument.
         right: Box<Term<V>>,
-        /// Of its collation.
+        /// The collation is deterministic: it finds only identical texts equal.
         deterministic: bool,
     },
     /// `left = ANY (array)` and the like.
     CompareArray {
-        /// Which comparison; `None` for another operator.
+        /// The operator; `None` if it is no comparison.
         comparison: Option<Comparison>,
-        /// Its left side.
+        /// The left argument.
         left: Box<Term<V>>,
         /// The array.
         array: Box<Term<V>>,
         /// The type of its elements.
         element: SqlType,
-        /// `ANY`, else `ALL`.
+        /// The clause has ANY; if not, ALL.
         any: bool,
-        /// Of its collation.
+        /// The collation is deterministic: it finds only identical texts equal.
         deterministic: bool,
     },
     /// `left IS DISTINCT FROM right`
     Distinct {
-        /// What `=` of the type on the left is; `None` for another operator.
+        /// `=` of the type on the left; `None` for another operator.
         comparison: Option<Comparison>,
-        /// Its left side.
+        /// The left argument.
         left: Box<Term<V>>,
-        /// Its right side.
+        /// The right argument.
         right: Box<Term<V>>,
-        /// Of its collation.
+        /// The collation is deterministic: it finds only identical texts equal.
         deterministic: bool,
     },
     /// The first columns of `(a, b) < (x, y)`.
     CompareRows {
-        /// How they are compared; `None` for another operator.
+        /// The operator; `None` if it is no comparison.
         comparison: Option<Comparison>,
-        /// The first of the left side.
+        /// The first column of the left row.
         left: Box<Term<V>>,
-        /// The first of the right side.
+        /// The first column of the right row.
         right: Box<Term<V>>,
-        /// Of its collation.
+        /// The collation is deterministic: it finds only identical texts equal.
         deterministic: bool,
     },
-    /// `LIKE` and what is like it.
+    /// LIKE, ILIKE, `starts_with()` and their negations.
     Matches {
-        /// What the text is.
+        /// Whether the text is a pattern, and if not, where it must stand.
         syntax: Syntax,
-        /// Without regard to case.
+        /// Case is ignored, as by ILIKE.
         any_case: bool,
-        /// It matches, else not.
+        /// The clause is true if the subject matches; if not, as with NOT LIKE, when it does not match.
         holds: bool,
-        /// What matches.
+        /// The expression that is matched.
         subject: Box<Term<V>>,
-        /// What it must match.
+        /// The pattern or text.
         text: Box<Term<V>>,
-        /// Of its collation.
+        /// The collation is deterministic: it finds only identical texts equal.
         deterministic: bool,
     },
     /// `lower(…)`, `upper(…)`
     InCase {
-        /// Which case.
+        /// The case that it converts to.
         case: Case,
-        /// Of what.
+        /// The argument.
         of: Box<Term<V>>,
-        /// Of its collation.
+        /// The collation is deterministic: it finds only identical texts equal.
         deterministic: bool,
     },
     /// `strpos(subject, text)`
     Position {
-        /// What is searched.
+        /// The text that is searched.
         subject: Box<Term<V>>,
-        /// What for.
+        /// The text to find.
         text: Box<Term<V>>,
-        /// Of its collation.
+        /// The collation is deterministic: it finds only identical texts equal.
         deterministic: bool,
     },
     /// A cast by a function.
     Cast(Cast, Box<Term<V>>),
     /// `date_trunc(unit, of)`; the unit in lower case, if it is a constant.
     Truncate {
-        /// To what.
+        /// The unit to truncate to.
         unit: Option<String>,
-        /// What is cut off.
+        /// The moment.
         of: Box<Term<V>>,
     },
     /// `extract(unit FROM of)`, `date_part(unit, of)`; the unit as above.
     Extract {
-        /// Which part.
+        /// The part of the moment.
         unit: Option<String>,
-        /// Of which moment.
+        /// The moment.
         of: Box<Term<V>>,
     },
     /// `- of`, of an exact number.
     Negate(Box<Term<V>>),
     /// A built-in operator of two arguments whose result is an exact number.
     Arithmetic {
-        /// Which one; `None` for one that cannot be undone.
+        /// The operator; `None` for one that has no inverse.
         operator: Option<Arithmetic>,
-        /// Its left side.
+        /// The left argument.
         left: Box<Term<V>>,
-        /// Its right side.
+        /// The right argument.
         right: Box<Term<V>>,
     },
     /// A call of any other function.
@@ -236,16 +237,16 @@ pub enum Node<V> {
     Other,
 }
 
-/// What the text that another is compared with is.
+/// How the text of a [`Node::Matches`] is compared with the subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Syntax {
-    /// A pattern of LIKE, with the backslash as its escape.
+    /// It is a pattern of LIKE, with the backslash as its escape character.
     Like,
-    /// What it begins with.
+    /// The subject must begin with it.
     Start,
-    /// What it holds.
+    /// The subject must contain it.
     Anywhere,
-    /// What it is.
+    /// The subject must be equal to it.
     Whole,
 }
 
