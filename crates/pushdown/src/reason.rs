@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Why a clause is not sent. Displays as EXPLAIN shows it. Each variant says which file gives it; that file has the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
-    // The column is the cause. `src/catalog/table.rs` (`Column::read`) finds the first of these that applies, once for each
+    // The column is the cause. `src/catalog/table.rs` (`ForeignColumn::read`) finds the first of these that applies, once for each
     // column.
     /// The column has the option `pushdown 'off'`. Given in `src/catalog/table.rs`.
     Off,
