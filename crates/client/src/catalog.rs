@@ -144,7 +144,7 @@ pub struct EntitySet {
     pub properties: Vec<Property>,
     /// The parameters of an inquiry that is read by calling a function. Without the call it returns no rows, or those
     /// of default values.
-    pub parameters: Vec<Parameter>,
+    pub parameters: Vec<InquiryParameter>,
     /// The name of that function, unless another inquiry has a function of the same name.
     pub function: Option<String>,
     /// Its navigation properties.
@@ -179,7 +179,7 @@ pub struct Property {
 
 /// A parameter of a generic inquiry, as its `FunctionImport` or `Function` declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parameter {
+pub struct InquiryParameter {
     /// As in the URL of the call.
     pub name: String,
     /// From the type that CSDL declares; it decides how the value is written in the URL.

@@ -31,7 +31,7 @@ use crate::session::callback;
 use crate::session::oauth::{self, Authorized};
 use crate::session::sign_out::{SIGN_OUT_PATIENCE, close};
 use crate::session::store::Store;
-use crate::session::upkeep::Reader;
+use crate::session::upkeep::ActiveUse;
 
 /// Runs scans on a thread of its own. All methods return at once, except [`Engine::shut_down`].
 pub struct Engine {
@@ -314,10 +314,10 @@ impl Engine {
     {
         let site = Arc::clone(&client.0);
         self.job(|report| {
-            let reader = Reader(Arc::clone(&site.connection));
+            let active = ActiveUse(Arc::clone(&site.connection));
             let answer = question(Asker::new(site, report));
             async move {
-                let _reader = reader;
+                let _active = active;
                 answer.await
             }
         })

@@ -175,7 +175,7 @@ fn describe(relation: &Relation, short: &HashMap<&str, &str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use acumatica_client::catalog::{FieldType, Parameter};
+    use acumatica_client::catalog::{FieldType, InquiryParameter};
 
     use super::*;
     use crate::TableDef;
@@ -220,8 +220,8 @@ mod tests {
         stock.properties[0].title = Some("On Hand".into());
         stock.function = Some("ARStockbySite_WithParameters".into());
         stock.parameters = vec![
-            Parameter { name: "Warehouse".into(), ty: FieldType::Text, required: true },
-            Parameter { name: "AsOf".into(), ty: FieldType::Date, required: false },
+            InquiryParameter { name: "Warehouse".into(), ty: FieldType::Text, required: true },
+            InquiryParameter { name: "AsOf".into(), ty: FieldType::Date, required: false },
         ];
         let schema = inquiry_tables(&model(vec![stock]), &Settings { unpad: true, ..strict() });
         let table = &schema.tables[0];

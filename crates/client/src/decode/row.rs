@@ -21,14 +21,14 @@ const MAX_MEMBERS: usize = 4096;
 pub struct RowDecoder {
     columns: usize,
     /// The record, then the object of each step of the detail's path.
-    levels: Vec<Fields>,
+    levels: Vec<WantedFields>,
     /// Cells with the same value in every row: column, type and text.
     constants: Vec<(usize, ColumnType, String)>,
     identity_bytes: Vec<u8>,
 }
 
 /// The wanted fields of one kind of object.
-struct Fields {
+struct WantedFields {
     /// The trie; the first node is the object.
     nodes: Vec<Node>,
     /// The identity fields of the object last read.
@@ -51,7 +51,7 @@ struct Node {
     /// The number of the row in which this node was met last; the same row again means a duplicate name.
     met_in: u64,
     /// Members seen so far. The first one stands for the opening brace.
-    members: Vec<Member>,
+    members: Vec<SeenMember>,
     /// Where in `members` a name, as written between its quotes, is.
     index: HashMap<Box<[u8]>, usize>,
 }
@@ -65,16 +65,16 @@ enum Sink {
     Rows,
 }
 
-struct Member {
+struct SeenMember {
     /// `"Name":`
     token: Box<[u8]>,
-    target: Target,
+    action: Action,
     /// The member that came next the last time; 0 if none did.
     next: usize,
 }
 
 #[derive(Clone, Copy)]
-enum Target {
+enum Action {
     /// The member is not wanted.
     Skip,
     /// The member is not wanted, but it may be an error in the place of a row.
@@ -94,7 +94,7 @@ impl RowDecoder {
     /// arrays alike, gives a row, which holds the fields of the objects above it too. Paths of columns begin at the
     /// record, whichever object they belong to; a column without a path has no field.
     pub fn of_detail(columns: &[FieldColumn], identity: &[Vec<String>], detail: &[String]) -> Self {
-        let mut levels: Vec<Fields> = (0..=detail.len()).map(|_| Fields::new()).collect();
+        let mut levels: Vec<WantedFields> = (0..=detail.len()).map(|_| WantedFields::new()).collect();
         for (i, column) in columns.iter().enumerate() {
             if !column.path.is_empty() {
                 let (level, path) = place(&column.path, detail);
@@ -185,7 +185,7 @@ impl RowDecoder {
 
     /// The columns whose field no object so far had, if there were objects that could have it.
     pub fn never_met(&self) -> impl Iterator<Item = usize> {
-        self.levels.iter().filter(|fields| fields.met > 0).flat_map(Fields::never_met)
+        self.levels.iter().filter(|fields| fields.met > 0).flat_map(WantedFields::never_met)
     }
 
     /// Whether there was an object of each kind that has wanted fields.
@@ -252,7 +252,7 @@ fn objects(
     Ok(())
 }
 
-impl Fields {
+impl WantedFields {
     fn new() -> Self {
         Self { nodes: vec![Node::new()], identity: Vec::new(), met: 0, hit: false, cells: Vec::new() }
     }
@@ -342,18 +342,18 @@ impl Fields {
 
 impl Node {
     fn new() -> Self {
-        let opening = Member { token: Box::default(), target: Target::Skip, next: 0 };
+        let opening = SeenMember { token: Box::default(), action: Action::Skip, next: 0 };
         Self { members: vec![opening], ..Self::default() }
     }
 
     fn has_met(&self, child: usize) -> bool {
-        self.members.iter().any(|member| matches!(member.target, Target::Node(target) if target == child))
+        self.members.iter().any(|member| matches!(member.action, Action::Node(node) if node == child))
     }
 
     /// Whether an object with fields came here, so that missing fields can be found. `null` and `{}` say "no value",
     /// and `{"value":null}` holds nothing either.
     fn is_record(&self) -> bool {
-        self.members.iter().skip(1).any(|member| !matches!(member.target, Target::Unwrap))
+        self.members.iter().skip(1).any(|member| !matches!(member.action, Action::Unwrap))
     }
 
     /// The member at `at`, given the one before it, and the position of its value. `is_row` says that the node is that
@@ -365,7 +365,7 @@ impl Node {
         if guess != 0 && row[at..].starts_with(&member.token) {
             return Ok(Step {
                 member: guess,
-                target: member.target,
+                action: member.action,
                 at: space(row, at + member.token.len()),
             });
         }
@@ -377,7 +377,7 @@ impl Node {
         let (raw, at) = name(row, at)?;
         if let Some(&member) = self.index.get(raw) {
             self.members[before].next = member;
-            return Ok(Step { member, target: self.members[member].target, at });
+            return Ok(Step { member, action: self.members[member].action, at });
         }
         let mut name = String::new();
         let wanted = match value::unescape(raw, raw.contains(&b'\\'), &mut name) {
@@ -385,27 +385,27 @@ impl Node {
             // A name that is not UTF-8 is not wanted.
             Err(_) => None,
         };
-        let target = match wanted {
-            Some(&child) => Target::Node(child),
-            None if name == "value" && !is_row => Target::Unwrap,
-            None if is_row && is_suspect(&name) => Target::Suspect,
-            None => Target::Skip,
+        let action = match wanted {
+            Some(&child) => Action::Node(child),
+            None if name == "value" && !is_row => Action::Unwrap,
+            None if is_row && is_suspect(&name) => Action::Suspect,
+            None => Action::Skip,
         };
         if self.members.len() > MAX_MEMBERS + self.children.len() {
-            return Ok(Step { member: before, target, at });
+            return Ok(Step { member: before, action, at });
         }
         let member = self.members.len();
-        self.members.push(Member { token: [b"\"", raw, b"\":"].concat().into(), target, next: 0 });
+        self.members.push(SeenMember { token: [b"\"", raw, b"\":"].concat().into(), action, next: 0 });
         self.index.insert(raw.into(), member);
         self.members[before].next = member;
-        Ok(Step { member, target, at })
+        Ok(Step { member, action, at })
     }
 }
 
 /// The result of [`Node::member`].
 struct Step {
     member: usize,
-    target: Target,
+    action: Action,
     at: usize,
 }
 
@@ -457,19 +457,19 @@ impl Walk<'_> {
         loop {
             let step = self.nodes[node].member(self.row, at, before, node == 0)?;
             before = step.member;
-            let end = match step.target {
-                Target::Skip => skip(self.row, step.at)?,
-                Target::Node(child) => {
+            let end = match step.action {
+                Action::Skip => skip(self.row, step.at)?,
+                Action::Node(child) => {
                     self.hit = true;
                     self.value(child, step.at)?
                 }
-                Target::Suspect => {
+                Action::Suspect => {
                     self.suspect = true;
                     skip(self.row, step.at)?
                 }
-                Target::Unwrap if !outer => skip(self.row, step.at)?,
-                Target::Unwrap if peek(self.row, step.at) == b'{' => self.object(node, step.at, false)?,
-                Target::Unwrap => self.dead_end(node, step.at)?,
+                Action::Unwrap if !outer => skip(self.row, step.at)?,
+                Action::Unwrap if peek(self.row, step.at) == b'{' => self.object(node, step.at, false)?,
+                Action::Unwrap => self.dead_end(node, step.at)?,
             };
             match next_member(self.row, end)? {
                 Ok(next) => at = next,

@@ -41,7 +41,7 @@ impl Written {
 
 /// Reads `2023-12-14`, `2023-12-14T17:20`, `2023-12-14 17:20:45.123456789+01:00`, or `/Date(1657670400000)/`. The errors name `ty`.
 pub(super) fn parse(text: &[u8], ty: ColumnType) -> Result<Written, DecodeErrorKind> {
-    let mut rest = Reader { text };
+    let mut rest = Cursor { text };
     if text.starts_with(b"/") {
         let digits = rest.ticks().ok_or(DecodeErrorKind::Syntax(ty))?;
         return since_1970(digits).ok_or(DecodeErrorKind::OutOfRange(ty));
@@ -58,7 +58,7 @@ pub(crate) fn shows_day(text: &[u8]) -> Option<bool> {
 
 /// The numbers of an ISO 8601 text, before they are checked against calendar and clock.
 #[derive(Default)]
-struct Fields {
+struct Numbers {
     year: u32,
     month: u32,
     day: u32,
@@ -71,7 +71,7 @@ struct Fields {
     offset_minutes: u32,
 }
 
-impl Fields {
+impl Numbers {
     /// Checks the limits of PostgreSQL: 24:00 exactly and second 60 belong to the next day and minute, and an offset is
     /// less than 16 hours.
     fn check(self) -> Option<Written> {
@@ -94,7 +94,7 @@ impl Fields {
     }
 }
 
-struct Reader<'a> {
+struct Cursor<'a> {
     text: &'a [u8],
 }
 
@@ -109,9 +109,9 @@ fn since_1970(milliseconds: &str) -> Option<Written> {
     })
 }
 
-impl Reader<'_> {
-    fn fields(&mut self) -> Option<Fields> {
-        let mut fields = Fields { year: self.number(4)?, ..Fields::default() };
+impl Cursor<'_> {
+    fn fields(&mut self) -> Option<Numbers> {
+        let mut fields = Numbers { year: self.number(4)?, ..Numbers::default() };
         fields.month = self.after(b'-')?.number(2)?;
         fields.day = self.after(b'-')?.number(2)?;
         if self.text.is_empty() {

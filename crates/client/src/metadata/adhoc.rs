@@ -30,7 +30,7 @@ pub(crate) fn parse(document: &[u8]) -> Result<Vec<CustomField>> {
     if !text.trim_ascii_start().starts_with(b"{") {
         return Err(malformed("It is not a JSON object."));
     }
-    let mut found = Found::default();
+    let mut found = Collected::default();
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     Record { found: &mut found }.deserialize(&mut deserializer).map_err(malformed)?;
     deserializer.end().map_err(malformed)?;
@@ -45,7 +45,7 @@ fn malformed(reason: impl fmt::Display) -> Error {
 }
 
 #[derive(Default)]
-struct Found {
+struct Collected {
     fields: Vec<CustomField>,
     /// A detail may have several template rows.
     known: HashSet<(Vec<String>, String, String)>,
@@ -54,7 +54,7 @@ struct Found {
     within: Vec<String>,
 }
 
-impl Found {
+impl Collected {
     fn add(&mut self, view: &str, name: String, ty: FieldType) -> Result<(), &'static str> {
         let key = (self.within.clone(), view.to_owned(), name);
         if self.known.contains(&key) {
@@ -73,12 +73,12 @@ impl Found {
 
 /// Reads a record or a list of records. Other values have no custom fields.
 struct Record<'f> {
-    found: &'f mut Found,
+    found: &'f mut Collected,
 }
 
 /// Reads what is in `custom`, or in one view of it.
 struct Custom<'f> {
-    found: &'f mut Found,
+    found: &'f mut Collected,
     view: Option<String>,
 }
 

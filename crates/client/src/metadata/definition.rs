@@ -164,10 +164,10 @@ fn shared_function(request: &ScanRequest) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::{FieldType, Parameter};
+    use crate::catalog::{FieldType, InquiryParameter};
     use crate::decode::ColumnType;
     use crate::request::tests::{equal, request};
-    use crate::request::{Order, Parameter as Given};
+    use crate::request::{Order, Parameter};
 
     fn set(parameters: &[&str], key: &[&str], properties: &[&str]) -> EntitySet {
         let property = |name: &&str| Property {
@@ -177,7 +177,8 @@ mod tests {
             filterable: true,
             title: None,
         };
-        let parameter = |name: &&str| Parameter { name: (*name).into(), ty: FieldType::Text, required: true };
+        let parameter =
+            |name: &&str| InquiryParameter { name: (*name).into(), ty: FieldType::Text, required: true };
         EntitySet {
             name: "X".into(),
             key: key.iter().map(|name| (*name).into()).collect(),
@@ -206,7 +207,7 @@ mod tests {
         let error = fitted(&request, &with_parameters).unwrap_err();
         assert!(error.detail.unwrap().contains("Site, Day") && error.hint.is_some());
         assert!(fitted(&request, &set(&[], &[], &["Item"])).is_ok());
-        request.parameters = vec![Given { name: "Site".into(), column: None, required: true }];
+        request.parameters = vec![Parameter { name: "Site".into(), column: None, required: true }];
         let called = fitted(&request, &with_parameters).unwrap();
         assert_eq!(called.target.function.as_deref(), Some("X_WithParameters"));
         let shared = EntitySet { function: None, ..with_parameters };

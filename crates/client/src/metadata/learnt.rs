@@ -120,7 +120,7 @@ struct Memory {
 
 /// What this process has read last.
 #[derive(Debug, Default)]
-struct Known {
+struct Cached {
     stamp: Option<Stamp>,
     entries: Arc<Entries>,
 }
@@ -131,12 +131,12 @@ pub(crate) struct Learnt {
     store: Arc<Store>,
     mapping: u32,
     of: String,
-    known: Mutex<Known>,
+    cached: Mutex<Cached>,
 }
 
 impl Learnt {
     pub fn new(store: Arc<Store>, mapping: u32, of: String) -> Self {
-        Self { store, mapping, of, known: Mutex::default() }
+        Self { store, mapping, of, cached: Mutex::default() }
     }
 
     /// What is known under a name.
@@ -192,13 +192,13 @@ impl Learnt {
     }
 
     fn entries(&self) -> Arc<Entries> {
-        let mut known = lock(&self.known);
+        let mut known = lock(&self.cached);
         let stamp = self.store.learnt_stamp(self.mapping);
         // Without a file, the entries could not be written and are those of this process.
         if let Some(stamp) = stamp.filter(|stamp| known.stamp.as_ref() != Some(stamp)) {
             let memory = self.store.learnt::<Memory>(self.mapping).unwrap_or_default();
             let entries = if memory.of == self.of { memory.entries } else { Entries::default() };
-            *known = Known { stamp: Some(stamp), entries: Arc::new(entries) };
+            *known = Cached { stamp: Some(stamp), entries: Arc::new(entries) };
         }
         Arc::clone(&known.entries)
     }
@@ -212,7 +212,7 @@ impl Learnt {
         let memory = Memory { of: self.of.clone(), entries };
         self.store.save_learnt(self.mapping, &memory);
         let stamp = self.store.learnt_stamp(self.mapping);
-        *lock(&self.known) = Known { stamp, entries: Arc::new(memory.entries) };
+        *lock(&self.cached) = Cached { stamp, entries: Arc::new(memory.entries) };
     }
 }
 

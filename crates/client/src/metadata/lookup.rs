@@ -7,7 +7,7 @@ use crate::request::ScanRequest;
 
 /// What the definition of a table says about the names in a request.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum Names {
     /// All names are right.
     Right,
     /// Some fields have other names.
@@ -20,19 +20,19 @@ pub(crate) enum Found {
 ///
 /// # Errors
 /// A field does not exist under any name; the hint names similar fields.
-pub(crate) async fn find(asker: &Asker, request: &ScanRequest) -> Result<Found> {
+pub(crate) async fn find(asker: &Asker, request: &ScanRequest) -> Result<Names> {
     let (definition, is_new) = asker.fields(&request.target, false).await?;
-    let Some(definition) = definition else { return Ok(Found::NoDefinition) };
+    let Some(definition) = definition else { return Ok(Names::NoDefinition) };
     let found = match renames(&definition, request) {
         // The field may have been added since the definition was read.
         Err(_) if !is_new => match asker.fields(&request.target, true).await?.0 {
             Some(definition) => renames(&definition, request),
-            None => return Ok(Found::NoDefinition),
+            None => return Ok(Names::NoDefinition),
         },
         found => found,
     };
     Ok(match found? {
-        renames if renames.is_empty() => Found::Right,
-        renames => Found::Otherwise(renames),
+        renames if renames.is_empty() => Names::Right,
+        renames => Names::Otherwise(renames),
     })
 }

@@ -174,9 +174,9 @@ fn no_field(request: &ScanRequest, path: &[String], near: &[String]) -> Error {
 
 /// The names found so far, by what they belong to.
 #[derive(Debug, Default)]
-pub(crate) struct Known(tokio::sync::Mutex<HashMap<String, Arc<Renames>>>);
+pub(crate) struct KnownRenames(tokio::sync::Mutex<HashMap<String, Arc<Renames>>>);
 
-impl Known {
+impl KnownRenames {
     fn place(request: &ScanRequest) -> String {
         format!("{:?}", request.target)
     }

@@ -29,7 +29,7 @@ pub(crate) struct Site {
     entity_sets: AsyncMutex<HashMap<(Surface, String), Result<EntitySet>>>,
     told_guess: AtomicBool,
     inquiries: Inquiries,
-    pub renames: rename::Known,
+    pub renames: rename::KnownRenames,
     pub fields: KnownFields,
     pub learnt: Learnt,
 }
@@ -47,7 +47,7 @@ impl Site {
             entity_sets: AsyncMutex::default(),
             told_guess: AtomicBool::new(false),
             inquiries: Inquiries::default(),
-            renames: rename::Known::default(),
+            renames: rename::KnownRenames::default(),
             fields: KnownFields::default(),
         })
     }

@@ -22,7 +22,7 @@ use crate::decode::{Batch, ColumnType, RowDecoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata::discover::Asker;
 use crate::metadata::learnt::{self, Topic};
-use crate::metadata::lookup::{self, Found};
+use crate::metadata::lookup::{self, Names};
 use crate::metadata::rename;
 use crate::metadata::site::Site;
 use crate::read::fetch;
@@ -33,7 +33,7 @@ use crate::read::scan::Shared;
 use crate::read::witness;
 use crate::report::Notice;
 use crate::request::{Findings, ScanRequest, Surface};
-use crate::session::upkeep::Reader;
+use crate::session::upkeep::ActiveUse;
 
 /// How many times something is taken back before the failure is reported.
 const MOST_ROUNDS: u32 = 5;
@@ -48,7 +48,7 @@ const SAMPLE: u64 = 5;
 /// [`ErrorKind::CannotOrder`] and [`ErrorKind::RowsOnly`] if the executor is to do what the server does not do. Else the scan
 /// failed.
 pub(crate) async fn run(site: Arc<Site>, request: ScanRequest, shared: &Shared) -> Result<()> {
-    let _reader = Reader(Arc::clone(&site.connection));
+    let _active = ActiveUse(Arc::clone(&site.connection));
     let renamed = match site.renames.get(&request).await {
         Some(renames) => rename::apply(&request, &renames),
         None => request.clone(),
@@ -93,16 +93,16 @@ impl Ladder<'_> {
                 ErrorKind::Doubted if !asked.is_final() => {}
                 kind if may_be_written_otherwise(&asked, kind) => {
                     match lookup::find(&self.asker(), &self.request).await? {
-                        Found::Otherwise(renames) if !renamed => {
+                        Names::Otherwise(renames) if !renamed => {
                             renamed = true;
                             let renames = self.site.renames.add(&self.request, renames).await;
                             self.request = rename::apply(&self.request, &renames);
                         }
                         found if kind == ErrorKind::FieldMissing => {
-                            self.vouch_for(&why, matches!(found, Found::NoDefinition));
+                            self.vouch_for(&why, matches!(found, Names::NoDefinition));
                         }
                         _ if kind != ErrorKind::UnknownField => return Err(why),
-                        found => self.take_back(&asked, why, matches!(found, Found::NoDefinition)).await?,
+                        found => self.take_back(&asked, why, matches!(found, Names::NoDefinition)).await?,
                     }
                 }
                 _ if asked.is_final() => return self.as_rows(&asked, why),

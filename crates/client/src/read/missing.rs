@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata::discover::Asker;
 use crate::metadata::learnt::{self, Topic};
-use crate::metadata::lookup::{self, Found};
+use crate::metadata::lookup::{self, Names};
 use crate::metadata::site::Site;
 use crate::read::notices::Refused;
 use crate::read::refusal::{columns_of, listed};
@@ -26,11 +26,11 @@ pub(crate) async fn vouch(
     let paths: Vec<String> = columns.iter().map(|&column| request.columns[column].path.join("/")).collect();
     let asker = Asker::new(Arc::clone(site), Arc::clone(report));
     match lookup::find(&asker, request).await? {
-        Found::Right => site.learnt.add(Topic::Absent, &learnt::place(&request.target), &paths, ""),
-        Found::Otherwise(_) => {
+        Names::Right => site.learnt.add(Topic::Absent, &learnt::place(&request.target), &paths, ""),
+        Names::Otherwise(_) => {
             return Err(field_missing(request, columns));
         }
-        Found::NoDefinition => {
+        Names::NoDefinition => {
             report.tell(Refused::Missing(&paths).notice(request));
         }
     }

@@ -16,7 +16,7 @@ use crate::transport::http::Request;
 
 /// The records of a page whose rows wait for custom fields.
 #[derive(Debug, Default)]
-pub(crate) struct Pending {
+pub(crate) struct PendingRows {
     records: Vec<Waiting>,
     by_identity: HashMap<Vec<u8>, usize>,
     /// Records whose ids may change with the next answer, by content. `None` for several with the same content.
@@ -31,7 +31,7 @@ struct Waiting {
     filled: bool,
 }
 
-impl Pending {
+impl PendingRows {
     /// Adds a record, which was decoded into the rows from `first` on.
     pub fn add(&mut self, identity: Option<&[u8]>, content: Option<u64>, first: usize, rows: usize) {
         let record = self.records.len();
@@ -155,7 +155,7 @@ pub(crate) async fn body(
     Ok(body)
 }
 
-impl Pending {
+impl PendingRows {
     fn fill(
         &mut self,
         batch: &mut Batch,
@@ -242,7 +242,7 @@ mod tests {
 
     fn filled(body: &str) -> Result<Vec<Option<String>>> {
         let (request, listing) = asked();
-        let (mut batch, mut pending) = (Batch::new(60), Pending::default());
+        let (mut batch, mut pending) = (Batch::new(60), PendingRows::default());
         let mut decoder = RowDecoder::new(&request.columns, &listing.identity);
         for id in ["a", "b"] {
             decoder.decode(row(id, "Usr00", id).as_bytes(), &mut batch).unwrap();

@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::lock;
 use crate::session::connection::Connection;
 use crate::session::sign_out::close;
-use crate::session::store::{Grant, Millis, Pending, SessionRecord, Store, now};
+use crate::session::store::{Grant, Millis, PendingAuthorization, SessionRecord, Store, now};
 use crate::transport::token_answer::{self, Reading, UNEXPLAINED, WEB_PAGE};
 
 /// A token is renewed this long before it expires, in milliseconds.
@@ -35,7 +35,7 @@ const AUTHORIZATION_LIFE: Millis = 60 * 60 * 1000;
 /// How many authorizations may be open at once for a user mapping.
 const MOST_PENDING: usize = 8;
 
-type Client = BasicClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
+type OAuthClient = BasicClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
 type Failure = RequestTokenError<Error, BasicErrorResponse>;
 
 /// An access token for requests.
@@ -205,7 +205,7 @@ impl Connection {
         }
     }
 
-    async fn sign_in_by_password(&self, client: &Client, login: &Login, app: &App) -> Result<Grant> {
+    async fn sign_in_by_password(&self, client: &OAuthClient, login: &Login, app: &App) -> Result<Grant> {
         let username = ResourceOwnerUsername::new(login.username.clone());
         let password = ResourceOwnerPassword::new(login.password.expose().to_owned());
         let request = client.exchange_password(&username, &password);
@@ -336,7 +336,7 @@ pub(crate) fn begin(config: &Config, store: &Store) -> Result<(String, Secret)> 
     let state = Secret::new(state.secret());
     store.change_pending(config.state.mapping, |pending| {
         *pending = still_open(std::mem::take(pending));
-        pending.push(Pending {
+        pending.push(PendingAuthorization {
             state: state.clone(),
             verifier: Secret::new(verifier.secret()),
             begun: now(),
@@ -351,7 +351,7 @@ fn id_of(first: &Secret) -> String {
     digest(&[first.expose()])
 }
 
-fn still_open(mut pending: Vec<Pending>) -> Vec<Pending> {
+fn still_open(mut pending: Vec<PendingAuthorization>) -> Vec<PendingAuthorization> {
     pending.retain(|pending| now().saturating_sub(pending.begun) < AUTHORIZATION_LIFE);
     pending
 }
@@ -367,7 +367,7 @@ pub(crate) fn app_of(config: &Config) -> Result<&App> {
     }
 }
 
-fn client(config: &Config, app: &App) -> Result<Client> {
+fn client(config: &Config, app: &App) -> Result<OAuthClient> {
     let unfit = |reason: url::ParseError| {
         Error::new(ErrorKind::Definition, "option \"callback_url\" is no address").detail(reason)
     };

@@ -136,7 +136,7 @@ pub(crate) struct Grant {
 
 /// An authorization that was begun and waits for the browser.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Pending {
+pub(crate) struct PendingAuthorization {
     pub state: Secret,
     pub verifier: Secret,
     pub begun: Millis,
@@ -260,12 +260,16 @@ impl Store {
         self.write(&format!("grant.{mapping}"), "grant", grant, Durable::Yes)
     }
 
-    pub fn pending(&self, mapping: u32) -> Result<Vec<Pending>> {
+    pub fn pending(&self, mapping: u32) -> Result<Vec<PendingAuthorization>> {
         Ok(openable(self.read(&format!("pending.{mapping}"), "pending"))?.unwrap_or_default())
     }
 
     /// Changes the pending authorizations. The lock is held only meanwhile.
-    pub fn change_pending(&self, mapping: u32, change: impl FnOnce(&mut Vec<Pending>)) -> Result<()> {
+    pub fn change_pending(
+        &self,
+        mapping: u32,
+        change: impl FnOnce(&mut Vec<PendingAuthorization>),
+    ) -> Result<()> {
         let path = self.directory.join(format!("pending.{mapping}.lock"));
         let _turn = files::block(&path)?;
         let mut pending = self.pending(mapping)?;

@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const WAY: Duration = Duration::from_millis(100);
 
 /// The result of looking at all slots.
-enum Found {
+enum Choice {
     /// A session that can be used.
     Session(Slot, Box<SessionRecord>),
     /// A slot for a new session. Nobody else signs in to the server meanwhile, so that a crash costs one seat at most.
@@ -69,12 +69,12 @@ impl Connection {
         let wanted = self.way_in(surface);
         loop {
             let (slot, turn) = match self.choose(wanted, report).await? {
-                Found::Session(slot, record) => {
+                Choice::Session(slot, record) => {
                     let mut lease = Lease::new(slot, *record);
                     self.provide_token(&mut lease).await?;
                     return Ok(lease);
                 }
-                Found::Vacancy(slot, turn) => (slot, turn),
+                Choice::Vacancy(slot, turn) => (slot, turn),
             };
             match self.open(slot, turn, surface).await {
                 Err(error) if error.kind == ErrorKind::NoSeat => {
@@ -91,7 +91,7 @@ impl Connection {
     }
 
     /// Waits for the turn, then for a session or a slot for a new one.
-    async fn choose(&self, wanted: SignIn, report: &Report) -> Result<Found> {
+    async fn choose(&self, wanted: SignIn, report: &Report) -> Result<Choice> {
         let since = Instant::now();
         let mut choice = pin!(async {
             let _turn = self.store.turn(self.config.state.mapping).await?;
@@ -114,7 +114,7 @@ impl Connection {
         chosen
     }
 
-    fn look(&self, wanted: SignIn, waited: Duration, demand: &mut Option<Held>) -> Result<Option<Found>> {
+    fn look(&self, wanted: SignIn, waited: Duration, demand: &mut Option<Held>) -> Result<Option<Choice>> {
         let now = store::now();
         let (mut own_in_use, mut held, mut lost) = (false, 0, 0);
         let mut places = Vec::new();
@@ -165,7 +165,7 @@ impl Connection {
         if let (Rank::Usable | Rank::UsablePerhaps, Some(record)) = (rank, record) {
             // Another backend may have waited long enough for this slot.
             let gives_way = waited < WAY && demand.is_none() && self.store.is_demanded()?;
-            return Ok((!gives_way).then(|| Found::Session(slot, Box::new(record))));
+            return Ok((!gives_way).then(|| Choice::Session(slot, Box::new(record))));
         }
         let crowded = now < self.crowded_until.load(Ordering::Relaxed);
         // A grant has one session, however many slots there are.
@@ -174,7 +174,7 @@ impl Connection {
             return Ok(None);
         }
         let turn = self.store.try_sign_in()?;
-        Ok(turn.map(|turn| Found::Vacancy(slot, turn)))
+        Ok(turn.map(|turn| Choice::Vacancy(slot, turn)))
     }
 
     /// Records that the server refuses a session for `surface`, so that the next call of [`Connection::lease`] opens
@@ -288,8 +288,8 @@ mod tests {
     /// The slot that is found after a wait, and whether it has a session.
     fn find(by: &Connection, how: SignIn, waited: Duration) -> Option<(u32, bool)> {
         by.look(how, waited, &mut None).unwrap().map(|found| match found {
-            Found::Session(slot, _) => (slot.index, true),
-            Found::Vacancy(slot, _) => (slot.index, false),
+            Choice::Session(slot, _) => (slot.index, true),
+            Choice::Vacancy(slot, _) => (slot.index, false),
         })
     }
 

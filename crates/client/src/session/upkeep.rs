@@ -15,9 +15,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// A scan under way. A scan that goes on after its user mapping was dropped may open the session again; it is closed
 /// when the scan ends in any way.
-pub(crate) struct Reader(pub Arc<Connection>);
+pub(crate) struct ActiveUse(pub Arc<Connection>);
 
-impl Drop for Reader {
+impl Drop for ActiveUse {
     fn drop(&mut self) {
         let Self(connection) = self;
         if connection.store.is_dropped(connection.config.state.mapping)

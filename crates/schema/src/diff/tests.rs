@@ -1,7 +1,8 @@
 use std::collections::HashMap;
 
 use acumatica_client::catalog::{
-    Contract, CustomField, Entity, EntitySet, FieldType, Member, MemberType, Model, Parameter, Property,
+    Contract, CustomField, Entity, EntitySet, FieldType, InquiryParameter, Member, MemberType, Model,
+    Property,
 };
 
 use super::*;
@@ -345,7 +346,7 @@ fn model() -> Model {
         aliases: vec!["SOOrder".into()],
         key: vec!["OrderNbr".into()],
         properties: vec![property("OrderNbr"), property("Status")],
-        parameters: vec![Parameter { name: "Status".into(), ty: FieldType::Text, required: false }],
+        parameters: vec![InquiryParameter { name: "Status".into(), ty: FieldType::Text, required: false }],
         ..EntitySet::default()
     };
     Model { sets: vec![set], faults: Vec::new() }

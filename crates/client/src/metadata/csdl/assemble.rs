@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::annotations::Notes;
-use super::document::{Document, End, Field, Navigation, tails};
+use super::document::{Document, End, Navigation, Typed, tails};
 use super::names::{self, Group};
 use super::{Faults, Index, items, malformed, short, shown};
-use crate::catalog::{EntitySet, FieldType, Model, Parameter, Property, Relation};
+use crate::catalog::{EntitySet, FieldType, InquiryParameter, Model, Property, Relation};
 use crate::error::Result;
 
 /// How many types may derive from each other in a row.
@@ -102,7 +102,7 @@ impl<'a> Assembly<'a> {
         for &(parameter, required) in &group.parameters {
             self.spend(parameter.name.len())?;
             let ty = self.field_type(parameter, name);
-            set.parameters.push(Parameter { name: parameter.name.to_string(), ty, required });
+            set.parameters.push(InquiryParameter { name: parameter.name.to_string(), ty, required });
         }
         if group.ty.is_none() {
             let name = shown(name);
@@ -170,7 +170,7 @@ impl<'a> Assembly<'a> {
         lineage
     }
 
-    fn field_type(&mut self, field: &'a Field, set: &str) -> FieldType {
+    fn field_type(&mut self, field: &'a Typed, set: &str) -> FieldType {
         let name = match &field.ty {
             Ok(ty) => return *ty,
             Err(name) => &**name,

@@ -65,13 +65,13 @@ pub(super) struct Type {
     pub value: FieldType,
     pub base: Option<Box<str>>,
     pub key: Vec<Box<str>>,
-    pub properties: Vec<Field>,
+    pub properties: Vec<Typed>,
     pub navigations: Vec<Navigation>,
     pub notes: Notes,
 }
 
 /// A property or a parameter.
-pub(super) struct Field {
+pub(super) struct Typed {
     pub name: Box<str>,
     /// The type, if OData defines it, or else its name.
     pub ty: std::result::Result<FieldType, Box<str>>,
@@ -116,7 +116,7 @@ pub(super) struct Set {
 pub(super) struct Function {
     /// The name as the document writes it; that of an import is the one that requests call.
     pub name: Box<str>,
-    pub parameters: Vec<Field>,
+    pub parameters: Vec<Typed>,
     pub returns: Option<Box<str>>,
     pub import: Option<Import>,
 }
@@ -367,11 +367,11 @@ impl Document {
         Some(Element::Type)
     }
 
-    fn field(&mut self, tag: &BytesStart<'_>) -> Option<Field> {
+    fn field(&mut self, tag: &BytesStart<'_>) -> Option<Typed> {
         let name = self.name(tag, "Name")?;
         let ty = self.name(tag, "Type").unwrap_or_default();
         let nullable = self.attribute(tag, "Nullable").is_none_or(|text| text.trim() != "false");
-        Some(Field { name, ty: edm(&ty).ok_or(ty), nullable, notes: Notes::default() })
+        Some(Typed { name, ty: edm(&ty).ok_or(ty), nullable, notes: Notes::default() })
     }
 
     pub(super) fn attribute(&mut self, tag: &BytesStart<'_>, name: &str) -> Option<String> {

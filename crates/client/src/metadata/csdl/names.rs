@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
-use super::document::{Document, FUNCTION, Field, Function, Set, before_suffix, tails};
+use super::document::{Document, FUNCTION, Function, Set, Typed, before_suffix, tails};
 use super::{Faults, Index, items, short, shown};
 
 /// A set under construction.
@@ -15,7 +15,7 @@ pub(super) struct Group<'a> {
     pub sets: Vec<&'a Set>,
     pub ty: Option<usize>,
     /// The parameters, and whether they are required.
-    pub parameters: Vec<(&'a Field, bool)>,
+    pub parameters: Vec<(&'a Typed, bool)>,
     /// The function that takes the parameters, if there are any and no other inquiry has a function of this name.
     pub function: Option<String>,
 }
@@ -261,8 +261,8 @@ impl<'a> Places<'a> {
 }
 
 /// The parameters of overloads. A parameter is required if all overloads require it.
-fn parameters<'a>(overloads: &[&'a Function]) -> Vec<(&'a Field, bool)> {
-    let mut parameters: Vec<(&Field, usize)> = Vec::new();
+fn parameters<'a>(overloads: &[&'a Function]) -> Vec<(&'a Typed, bool)> {
+    let mut parameters: Vec<(&Typed, usize)> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     for parameter in overloads.iter().flat_map(|function| &function.parameters) {
         let place = *places.entry(&parameter.name).or_insert(parameters.len());

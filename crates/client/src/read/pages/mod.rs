@@ -21,7 +21,7 @@ use crate::read::parameters;
 use crate::read::portions::Portions;
 use crate::read::refusal::may_be_of_condition;
 use crate::read::scan::{Counters, Shared};
-use crate::read::supplement::Pending;
+use crate::read::supplement::PendingRows;
 use crate::request::ScanRequest;
 use crate::session::access::Access;
 use crate::session::lease::Lease;
@@ -75,7 +75,7 @@ pub(crate) struct ListScan<'a, 'b> {
     continuity: Continuity,
     batch: Batch,
     /// The rows of the batch that wait for custom fields.
-    pending: Pending,
+    pending: PendingRows,
     /// Rows have had all fields that every row should have.
     settled: bool,
     /// Columns that are NULL although no row has their field.
@@ -150,7 +150,7 @@ impl<'a, 'b> ListScan<'a, 'b> {
                 Content::OfRow | Content::Unneeded => Continuity::default(),
             },
             batch: Batch::new(request.columns.len()),
-            pending: Pending::default(),
+            pending: PendingRows::default(),
             settled: false,
             vouched: Vec::new(),
             rows: 0,
@@ -344,7 +344,7 @@ impl<'a, 'b> ListScan<'a, 'b> {
         }
         if !self.handed_over {
             self.batch = Batch::new(self.request.columns.len());
-            self.pending = Pending::default();
+            self.pending = PendingRows::default();
             self.given.clear();
             if let Some(elsewhere) = &mut self.elsewhere {
                 elsewhere.portions.forget(elsewhere.portion);

@@ -3,7 +3,7 @@ mod limits;
 use std::io;
 
 use super::*;
-use crate::catalog::{Parameter, Property, Relation};
+use crate::catalog::{InquiryParameter, Property, Relation};
 
 const DOCUMENT: &str = r#"<?xml version="1.0"?><edmx:Edmx xmlns:edmx="e" Version="4.0"><edmx:DataServices>
     <Schema Namespace="PX.Data"><EntityType Name="ARAging"><Key><PropertyRef Name="Customer"/>
@@ -62,7 +62,7 @@ fn the_set_keeps_its_spaces_and_the_type_drops_them() {
 #[test]
 fn a_set_with_parameters_has_a_function_beside_it() {
     let model = read(DOCUMENT).unwrap();
-    let parameter = Parameter { name: "Site".into(), ty: FieldType::Text, required: true };
+    let parameter = InquiryParameter { name: "Site".into(), ty: FieldType::Text, required: true };
     assert_eq!(find(&model, "Bare").unwrap().parameters, [parameter]);
     assert!(find(&model, "AR-Aging by Customer").unwrap().parameters.is_empty());
 }
@@ -326,7 +326,7 @@ fn inquiries_with_parameters() {
     let imports = r#"<FunctionImport Name="U X_WithParameters" Function="NS.U_WithParameters" EntitySet="no"/>
         <FunctionImport Name="U_WithParameters" Function="NS.U_WithParameters"/>"#;
     let model = model(&types, &format!("{SET}{imports}"));
-    let parameter = |name: &str, ty, required| Parameter { name: name.into(), ty, required };
+    let parameter = |name: &str, ty, required| InquiryParameter { name: name.into(), ty, required };
     let expected = [
         parameter("A", FieldType::Int4, true),
         parameter("B", FieldType::Date, false),
@@ -363,7 +363,7 @@ fn issue_3_1_an_import_of_v4_names_function_and_set() {
     let model = model(types, sets);
     let called: Vec<_> = model.sets.iter().map(|set| set.function.as_deref()).collect();
     assert_eq!(called, [Some("DBStock_WithParameters"), Some("Rev2Stock_WithParameters")]);
-    let parameter = |name: &str, ty, required| Parameter { name: name.into(), ty, required };
+    let parameter = |name: &str, ty, required| InquiryParameter { name: name.into(), ty, required };
     assert_eq!(model.sets[0].parameters, [parameter("Warehouse", FieldType::Text, true)]);
     assert_eq!(model.sets[1].parameters, [parameter("Day", FieldType::TimestampTz, false)]);
     assert_eq!(model.faults, [""; 0]);
