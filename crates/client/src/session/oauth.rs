@@ -24,7 +24,9 @@ use crate::lock;
 use crate::session::connection::Connection;
 use crate::session::sign_out::close;
 use crate::session::store::{Grant, Millis, PendingAuthorization, SessionRecord, Store, now};
+use crate::transport::retry::Repeat;
 use crate::transport::token_answer::{self, Reading, UNEXPLAINED, WEB_PAGE};
+use crate::transport::token_request::TokenRequests;
 
 /// A token is renewed this long before it expires, in milliseconds.
 const RENEW_AHEAD: Millis = 60_000;
@@ -157,7 +159,11 @@ impl Connection {
         while let Some(token) = untried.pop_front() {
             let refresh_token = RefreshToken::new(token.expose().to_owned());
             let request = client.exchange_refresh_token(&refresh_token);
-            match request.add_scopes(scopes(app)).request_async(&self.http).await {
+            match request
+                .add_scopes(scopes(app))
+                .request_async(&self.token_requests(Repeat::Idempotent))
+                .await
+            {
                 Ok(answer) => return self.keep(app, &answer, known),
                 Err(RequestTokenError::Parse(_, answer)) => {
                     let answer = Secret::new(&String::from_utf8_lossy(&answer));
@@ -209,13 +215,19 @@ impl Connection {
         let username = ResourceOwnerUsername::new(login.username.clone());
         let password = ResourceOwnerPassword::new(login.password.expose().to_owned());
         let request = client.exchange_password(&username, &password);
-        match request.add_scopes(scopes(app)).request_async(&self.http).await {
+        match request.add_scopes(scopes(app)).request_async(&self.token_requests(Repeat::Idempotent)).await {
             Ok(answer) => self.keep(app, &answer, None),
             Err(failure) if is_invalid_grant(&failure) => {
                 Err(crate::transport::answer::bad_credentials(&words_of(&failure)))
             }
             Err(failure) => Err(refusal(&self.config, app, self.own_grant()?.as_ref(), failure)),
         }
+    }
+
+    /// A refresh may be repeated: a token that the server has used up is refused each time, and the answer says so. So may a
+    /// sign-in by password. The redemption of a code may not.
+    fn token_requests(&self, repeat: Repeat) -> TokenRequests<'_> {
+        TokenRequests { http: &self.http, repeat }
     }
 
     /// Stores an answer that cannot be parsed; the request for it has used up a token.
@@ -293,7 +305,8 @@ impl Connection {
         let request = client
             .exchange_code(AuthorizationCode::new(code))
             .set_pkce_verifier(PkceCodeVerifier::new(begun.verifier.expose().to_owned()));
-        let answer = request.request_async(&self.http).await.map_err(|failure| {
+        // A code can be redeemed once.
+        let answer = request.request_async(&self.token_requests(Repeat::Once)).await.map_err(|failure| {
             if is_invalid_grant(&failure) {
                 Error::new(ErrorKind::Credentials, "the server did not accept the authorization code")
                     .detail(words_of(&failure))

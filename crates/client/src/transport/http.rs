@@ -1,7 +1,5 @@
 //! Sends one request and judges its answer: cookies, time limit, redirects, failures. Retries and paging are elsewhere.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -11,7 +9,7 @@ use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, HeaderMap, HeaderValue, LOCATION,
     RETRY_AFTER,
 };
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use url::Url;
 
 use crate::config::{Login, Secret, Transport};
@@ -21,11 +19,9 @@ use crate::lock;
 use crate::transport::answer;
 use crate::transport::body::ENCODING;
 use crate::transport::cookies::CookieJar;
-use crate::transport::page;
 use crate::transport::response::{Answer, within};
 use crate::transport::retry::{self, Repeat};
 use crate::transport::tls;
-use crate::transport::token_answer::{self, Reading};
 
 const MAX_REDIRECTS: usize = 5;
 /// The most headers of an answer.
@@ -169,7 +165,7 @@ impl Http {
         let jar = || lock(jar);
         let Request { method, repeat, mut url, what, accept, authorization, headers, body } = request;
         for _ in 0..=MAX_REDIRECTS {
-            let mut builder = self.client.request(method.clone(), url.clone()).headers(headers.clone());
+            let mut builder = self.builder(method.clone(), url.clone()).headers(headers.clone());
             builder = builder.header(ACCEPT, accept);
             let cookies = jar().header();
             if let Some(cookies) = cookies {
@@ -189,14 +185,8 @@ impl Http {
                     None => builder.header(CONTENT_LENGTH, 0),
                 };
             }
-            let sent = within(self.timeout, builder.send()).await.map_err(|late| repeat.broken(late))?;
-            let response = sent.map_err(|reason| match reason.is_connect() {
-                true => self.unsent(&reason),
-                false => repeat.broken(self.unsent(&reason)),
-            })?;
-            self.read_clock(response.headers());
-            jar().absorb(response.headers());
-            let mut answer = Answer::of(response, self.timeout, repeat);
+            let mut answer = self.transmit(builder, repeat).await?;
+            jar().absorb(&answer.headers);
             if answer.status.is_redirection() {
                 let target = self.redirect_target(what, &url, &answer.headers)?;
                 if repeat == Repeat::Once {
@@ -225,63 +215,23 @@ impl Http {
         Err(Error::new(ErrorKind::Protocol, format!("the server redirects {what} in a circle")))
     }
 
-    /// A request of OAuth: an answer of the server is returned whatever it says, unless it
-    /// says that the server cannot answer now.
+    /// Sends a request that [`Http::builder`] began. Nothing else sends, so each request says whether it may be repeated.
     ///
     /// # Errors
-    /// There is no answer, or one that passes; it can be tried again.
-    async fn exchange(&self, request: oauth2::HttpRequest) -> Result<oauth2::HttpResponse> {
-        const WHAT: &str = "the access token";
-        const MOST_BYTES: usize = 1024 * 1024;
-        // Not less patience than for anything else: the token in an answer that nobody waits for is lost.
-        let timeout = self.timeout;
-        let (head, body) = request.into_parts();
-        let builder = self.client.request(head.method, head.uri.to_string()).headers(head.headers).body(body);
-        let late = |error: Error| match error.kind {
-            ErrorKind::Timeout => Error { kind: ErrorKind::Unavailable, ..error },
-            _ => error,
-        };
-        let sent = within(timeout, builder.send()).await.map_err(late)?;
-        let response = sent.map_err(|reason| self.unsent(&reason))?;
+    /// There is no answer.
+    pub(super) async fn transmit(&self, builder: RequestBuilder, repeat: Repeat) -> Result<Answer> {
+        let sent = within(self.timeout, builder.send()).await.map_err(|late| repeat.broken(late))?;
+        let response = sent.map_err(|reason| match reason.is_connect() {
+            true => self.unsent(&reason),
+            false => repeat.broken(self.unsent(&reason)),
+        })?;
         self.read_clock(response.headers());
-        let asked = response.url().clone();
-        // Whether a refresh token is used up is the same however often it is sent, and only another answer tells; a code is
-        // redeemed outside of all that repeats.
-        let answer = Answer::of(response, timeout, Repeat::Idempotent);
-        let status = answer.status;
-        if status.is_redirection() {
-            self.redirect_target(WHAT, &asked, &answer.headers)?;
-            return Err(Error::new(
-                ErrorKind::Protocol,
-                "the server redirects the request for an access token",
-            ));
-        }
-        let passes = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY];
-        if status.is_server_error()
-            || passes.contains(&status)
-            || status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
-        {
-            let failure = self.failure(WHAT, answer).await;
-            // Nothing was changed, and an identity server says 500 for what passes.
-            let kind = if failure.kind == ErrorKind::Server { ErrorKind::Unavailable } else { failure.kind };
-            return Err(Error { kind, ..failure });
-        }
-        let headers = answer.headers.clone();
-        let body = answer.what_comes(MOST_BYTES).await.map_err(late)?;
-        let text = String::from_utf8_lossy(&body);
-        match page::judge(WHAT, status, &headers, &text) {
-            Some(error) if error.kind == ErrorKind::Blocked => return Err(error),
-            _ => {}
-        }
-        // What it says of its type is not asked: the body tells.
-        let (status, body) = match token_answer::read(status, &body) {
-            Reading::Tokens(json) => (StatusCode::OK, json),
-            Reading::Refusal(json) => (StatusCode::BAD_REQUEST, json),
-            Reading::Unreadable => (StatusCode::OK, body),
-        };
-        let mut response = oauth2::HttpResponse::new(body);
-        *response.status_mut() = status;
-        Ok(response)
+        Ok(Answer::of(response, self.timeout, repeat))
+    }
+
+    /// Begins a request with the headers that go with every request.
+    pub(super) fn builder(&self, method: Method, url: Url) -> RequestBuilder {
+        self.client.request(method, url)
     }
 
     /// By how many seconds the server's clock is ahead of the local one, if that is more than [`CLOCK_TOLERANCE`].
@@ -297,7 +247,7 @@ impl Http {
         }
     }
 
-    async fn failure(&self, what: &str, answer: Answer) -> Error {
+    pub(super) async fn failure(&self, what: &str, answer: Answer) -> Error {
         let status = answer.status;
         if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             return self.proxy_refusal();
@@ -310,7 +260,7 @@ impl Http {
     }
 
     /// The address that a redirect of the request to `asked` leads to.
-    fn redirect_target(&self, what: &str, asked: &Url, headers: &HeaderMap) -> Result<Url> {
+    pub(super) fn redirect_target(&self, what: &str, asked: &Url, headers: &HeaderMap) -> Result<Url> {
         let location = headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
         // A site that redirects an address to itself at another origin wants to be asked there.
         let is_here = || asked.join(location).is_ok_and(|link| link.origin() == asked.origin());
@@ -391,18 +341,9 @@ impl Http {
 /// The error for a redirect of a request that must not be repeated.
 fn not_followed(what: &str, mut target: Url) -> Error {
     target.set_query(None);
-    Error::new(ErrorKind::Protocol, format!("the server redirects {what}, which is sent once only"))
+    Error::new(ErrorKind::Protocol, format!("the server redirects {what}, which must not be sent twice"))
         .detail(format!("Location: {target}"))
         .hint("Set the option \"url\" to the address under which the site answers without redirecting.")
-}
-
-impl<'c> oauth2::AsyncHttpClient<'c> for Http {
-    type Error = Error;
-    type Future = Pin<Box<dyn Future<Output = Result<oauth2::HttpResponse>> + Send + 'c>>;
-
-    fn call(&'c self, request: oauth2::HttpRequest) -> Self::Future {
-        Box::pin(self.exchange(request))
-    }
 }
 
 /// What is wrong with the headers of an answer, by the message of the library that could not read them. Another attempt
@@ -420,7 +361,7 @@ fn unreadable_head(words: &str) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::TcpListener;
     use std::sync::mpsc;
@@ -431,7 +372,7 @@ mod tests {
 
     /// Serves one connection for each answer, which is sent as it stands; nothing is sent for an empty one. The channel
     /// brings the first line of each request with its body.
-    fn serve(answers: &[&'static str]) -> (Url, mpsc::Receiver<String>) {
+    pub fn serve(answers: &[&'static str]) -> (Url, mpsc::Receiver<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let site = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
         let (seen, requests) = mpsc::channel();
@@ -522,7 +463,7 @@ mod tests {
             let error = outcome.unwrap_err();
             assert_eq!(error.kind, ErrorKind::Protocol, "{code}");
             assert!(
-                error.message.contains("sent once only") && error.detail.unwrap().ends_with("/b"),
+                error.message.contains("must not be sent twice") && error.detail.unwrap().ends_with("/b"),
                 "{code}"
             );
             assert_eq!(seen, ["post /a {}"], "{code}");

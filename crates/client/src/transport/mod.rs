@@ -11,3 +11,4 @@ pub(crate) mod response;
 pub(crate) mod retry;
 pub(crate) mod tls;
 pub(crate) mod token_answer;
+pub(crate) mod token_request;
