@@ -167,7 +167,7 @@ class Dialect:
                 self.tables.append(loaded)
         self.took = time.monotonic() - self.began
         zone = self.rng.choice(SESSION_ZONES)
-        # If both sides time out, the machine is busy: no failure.
+        # The foreign side has the longer timeout: if a busy machine makes both slow, the local query is cancelled.
         self.foreign, self.local = Side(self.there, 180, zone), Side(self.here, 30, zone)
 
     def change(self, sql):
@@ -186,7 +186,7 @@ class Dialect:
             if kind == "jsonb" and self.rng.random() < 0.8:
                 options.pop(title)
                 self.change(f"ALTER FOREIGN TABLE {full} DROP COLUMN {name(title)}")
-        # Reading a column with an unsuitable type raises an error that names the column.
+        # The server refuses some fields in every request; the error names them.
         for _ in range(6):
             try:
                 admin.execute(f"SELECT * FROM {full} {where} LIMIT 5").fetchall()
@@ -196,7 +196,7 @@ class Dialect:
                 fields = re.findall(r"(\w+): View", detail) + re.findall(r"property '(\w+)' cannot", detail) + \
                     re.findall(r'^field "(\w+)" of', error.diag.message_primary or "")
                 bad = [t for t, o in options.items() if o.get("field", t).split("/")[-1] in fields or o.get("field") in fields]
-                # A detail without columns for its fields is requested as a whole.
+                # A table of a detail whose fields are refused is left out.
                 if not bad or "of detail" in (error.diag.message_primary or ""):
                     print(f"# {full}: {error.diag.message_primary}: {detail}")
                     return None
