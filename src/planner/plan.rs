@@ -8,7 +8,7 @@ use crate::backend::compat::{self, Estimate};
 use crate::planner::argument::Argument;
 use crate::planner::order;
 use crate::planner::parameter;
-use crate::planner::planned::{FIRST_PAGE, Planned, REQUEST_COST, ROW_COST, Restrictions, attributes};
+use crate::planner::planned::{FIRST_PAGE, Planned, REQUEST_COST, ROW_COST, attributes};
 use crate::planner::private;
 use crate::planner::upper;
 
@@ -93,8 +93,7 @@ unsafe fn fits_a_page(root: *mut pg_sys::PlannerInfo, planned: &Planned) -> bool
 
 /// Whether every clause is sent, exact or not.
 fn sends_all(planned: &Planned) -> bool {
-    let Restrictions { classified, described, .. } = planned.restrictions();
-    classified.kept.is_empty() && described.kept.is_empty()
+    planned.classified().kept.is_empty() && planned.described().kept.is_empty()
 }
 
 /// Whether the query reads a single base relation.
@@ -137,7 +136,7 @@ unsafe fn add_scan_path(
         let fetched = if clauses.iter().any(is_given) {
             rows
         } else {
-            let sent = &planned.restrictions().classified.sent;
+            let sent = &planned.classified().sent;
             let sent = clauses
                 .iter()
                 .filter(|info| sent.contains(&(***info).clause))
@@ -214,7 +213,7 @@ unsafe extern "C-unwind" fn get_foreign_plan(
         let classified = planned.classify(local);
         if let Some(limit) = limit(root, pathkeys) {
             // The scan is the only one of the query, so its clauses are these.
-            let Described { filter, exact, .. } = &planned.restrictions().described;
+            let Described { filter, exact, .. } = planned.described();
             plan.limit = Some(match (exact, filter) {
                 // The recheck removes no row.
                 (true, _) => limit,

@@ -33,7 +33,11 @@ pub struct Planned {
     /// The clauses that were classified so far, by their address: clauses live as long as the planner run, so no other has
     /// the address of one of them.
     clauses: RefCell<HashMap<*mut pg_sys::Expr, Rc<Clause>>>,
-    restrictions: OnceCell<Restrictions>,
+    /// `baserestrictinfo`, the clauses that every scan of the relation checks: classified, described, and the columns whose
+    /// rows with NULL they remove. Each is worked out when it is first needed.
+    classified: OnceCell<Classified>,
+    described: OnceCell<Described>,
+    not_null: OnceCell<Vec<i16>>,
 }
 
 /// A clause on the relation, classified once in a planner run.
@@ -43,15 +47,6 @@ pub struct Clause {
     pub argument: Option<Argument>,
     /// The parameters that it refers to.
     pub mentioned: Vec<i16>,
-}
-
-/// The clauses that every scan of the relation checks, those of `baserestrictinfo`.
-pub struct Restrictions {
-    pub classified: Classified,
-    /// The filter of the conditions, with placeholders for values that are not constants.
-    pub described: Described,
-    /// The columns whose rows with NULL the clauses remove.
-    not_null: Vec<i16>,
 }
 
 /// A list of clauses, split into those that can be sent and those that cannot.
@@ -79,7 +74,8 @@ impl Planned {
     ) -> Self {
         let table = ForeignTable::of(relation);
         let parameters = table.parameters().map(|column| column.attribute).collect();
-        Self { table, parameters, root, rel, clauses: RefCell::default(), restrictions: OnceCell::new() }
+        let (classified, described, not_null) = Default::default();
+        Self { table, parameters, root, rel, clauses: RefCell::default(), classified, described, not_null }
     }
 
     /// The state of a relation.
@@ -123,27 +119,39 @@ impl Planned {
         known
     }
 
-    /// The clauses that every scan of the relation checks.
-    pub fn restrictions(&self) -> &Restrictions {
-        self.restrictions.get_or_init(|| {
-            // SAFETY: the caller of `new` guarantees a relation of this run, whose clauses live as long as the run does.
-            unsafe {
-                let clauses = pg_sys::extract_actual_clauses((*self.rel).baserestrictinfo, false);
-                let classified = self.classify(clauses);
-                let values = |expression: &*mut pg_sys::Expr| value::shown(*expression, |_| String::new());
-                let described =
-                    described(&classified.conditions, classified.complete, self.table.dialect, &values);
-                let clauses = PgList::<pg_sys::Expr>::from_pg(clauses);
-                let not_null =
-                    clauses.iter_ptr().flat_map(|clause| not_null((*self.rel).relid, clause)).collect();
-                Restrictions { classified, described, not_null }
-            }
+    /// The clauses that every scan of the relation checks, those of `baserestrictinfo`, without their RestrictInfos.
+    fn restrictions(&self) -> *mut pg_sys::List {
+        // SAFETY: the caller of `new` guarantees a relation of this run, whose clauses live as long as the run does.
+        unsafe { pg_sys::extract_actual_clauses((*self.rel).baserestrictinfo, false) }
+    }
+
+    /// The clauses that every scan of the relation checks, classified.
+    pub fn classified(&self) -> &Classified {
+        // SAFETY: they are clauses on the relation of this run.
+        self.classified.get_or_init(|| unsafe { self.classify(self.restrictions()) })
+    }
+
+    /// The filter of [`Planned::classified`], with placeholders for values that are not constants.
+    pub fn described(&self) -> &Described {
+        self.described.get_or_init(|| {
+            let Classified { conditions, complete, .. } = self.classified();
+            // SAFETY: the values come from `classify`, so they are expressions of the current planner run.
+            let values =
+                |expression: &*mut pg_sys::Expr| unsafe { value::shown(*expression, |_| String::new()) };
+            described(conditions, *complete, self.table.dialect, &values)
         })
     }
 
-    /// Whether the clauses that every scan checks remove the rows where a column is NULL.
+    /// Whether the clauses that every scan of the relation checks remove the rows where a column is NULL.
     pub fn removes_null(&self, attribute: i16) -> bool {
-        self.restrictions().not_null.contains(&attribute)
+        let columns = self.not_null.get_or_init(|| {
+            // SAFETY: they are clauses on the relation of this run.
+            unsafe {
+                let clauses = PgList::<pg_sys::Expr>::from_pg(self.restrictions());
+                clauses.iter_ptr().flat_map(|clause| not_null((*self.rel).relid, clause)).collect()
+            }
+        });
+        columns.contains(&attribute)
     }
 
     /// Splits clauses into those that can be sent and those that cannot.

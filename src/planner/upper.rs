@@ -11,7 +11,7 @@ use pgrx::{PgList, PgRelation};
 
 use crate::backend::compat::{self, Estimate};
 use crate::planner::order;
-use crate::planner::planned::{Classified, Planned, REQUEST_COST, ROW_COST, Restrictions, attributes};
+use crate::planner::planned::{Classified, Planned, REQUEST_COST, ROW_COST, attributes};
 use crate::planner::private;
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
@@ -75,10 +75,15 @@ unsafe fn exact_clauses(rel: *mut pg_sys::RelOptInfo, planned: &Planned) -> Opti
         if infos.iter_ptr().any(|info| (*info).pseudoconstant) {
             return None;
         }
-        let Restrictions { classified, described, .. } = planned.restrictions();
+        if (*rel).baserestrictinfo.is_null() {
+            return Some(planned.classified().clone());
+        }
+        if planned.table.surface() != Surface::Dac {
+            return None;
+        }
+        let described = planned.described();
         let is_known = described.filter.as_ref().is_some_and(|filter| filter.is_known());
-        let is_exact = planned.table.surface() == Surface::Dac && described.exact && is_known;
-        ((*rel).baserestrictinfo.is_null() || is_exact).then(|| classified.clone())
+        (described.exact && is_known).then(|| planned.classified().clone())
     }
 }
 

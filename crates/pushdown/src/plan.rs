@@ -56,6 +56,9 @@ impl ScanPlan {
     /// The plan as JSON in ASCII, which has the same bytes in every encoding of a database.
     pub fn encode(&self) -> String {
         let json = serde_json::to_string(self).unwrap_or_else(|error| unreachable!("a plan: {error}"));
+        if json.is_ascii() {
+            return json;
+        }
         let mut ascii = String::with_capacity(json.len());
         let mut units = [0; 2];
         for character in json.chars() {
