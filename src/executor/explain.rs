@@ -70,7 +70,7 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
             }
         }
         if !(*(*node).ss.ps.plan).lefttree.is_null() {
-            property(c"If Refused", "the plan below", state);
+            property(c"If Refused by the Server", "the plan below is used", state);
         }
         if !(*state).analyze {
             return;

@@ -249,7 +249,8 @@ impl Scan {
         };
         let Some(missing) = calls.first().map(missing).filter(|missing| !missing.is_empty()) else { return };
         if !checked && target.form && self.past.rows == 0 {
-            let message = format!("{target} showed nothing; it was not given {}", missing.join(", "));
+            let message =
+                format!("{target} returned no rows; parameters without a value: {}", missing.join(", "));
             notice(message, "If it needs one of them, set it in WHERE.".to_owned());
         }
     }

@@ -76,7 +76,7 @@ def answers_that_belong_to_nothing_begun_are_refused():
             finish_with(address)
         code = re.search("code=([^&]+)", address)[1]
         authorize_url()
-        with raises("28000", "did not accept the authorization code", "A code is good once"):
+        with raises("28000", "did not accept the authorization code", "A code can be used once"):
             finish_with(code)
         assert count() == ROWS
 
@@ -94,7 +94,7 @@ def authorization_is_for_auth_strategy_oauth():
     with site() as sim:
         server(sim, "Basic")
         for call in ("acumatica_authorize_url('erp')", "acumatica_authorize('erp', 'code')", "acumatica_authorize_wait('erp')"):
-            with raises("HV024", "not one that is authorized in a browser", "auth_strategy 'OAuth'"):
+            with raises("HV024", "is not authorized in a browser", "auth_strategy 'OAuth'"):
                 db.execute(f"SELECT {call}")
 
 
@@ -213,7 +213,7 @@ def authorize_wait_can_be_cancelled_at_once():
 def a_callback_elsewhere_cannot_be_waited_at():
     with site() as sim:
         server(sim, callback_url="https://intranet.example/done", authorized=False)
-        with raises("HV024", "nobody can wait at the callback", "acumatica_authorize()"):
+        with raises("HV024", "is no loopback address", "acumatica_authorize()"):
             db.execute("SELECT acumatica_authorize_wait('erp')")
         with socket.create_server(("127.0.0.1", 0)) as taken:
             server(sim, callback_url=f"http://localhost:{taken.getsockname()[1]}/", authorized=False)

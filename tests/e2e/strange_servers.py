@@ -247,7 +247,7 @@ def issue_12_2_1_a_field_that_no_row_of_an_inquiry_has():
     """One that the $metadata has is NULL; one that it does not know is an error; without it there is a NOTICE."""
     told = []
     said = lambda about: told.append(about.message_primary)
-    for properties, expected in ((None, ['column "v" is NULL: no row of generic inquiry "X" has it, and no definition can be read that tells whether there is such a field']), (("k", "v"), [])):
+    for properties, expected in ((None, ['column "v" is NULL: no row of generic inquiry "X" has it, and no definition can be read that says whether the field exists']), (("k", "v"), [])):
         told.clear()
         serve(table([{"k": n} for n in range(10)]))
         script.pop("metadata", None)

@@ -88,27 +88,27 @@ impl fmt::Display for Reason {
             Self::Custom => "conditions on custom fields are not sent",
             Self::Detail => "conditions on details are undefined",
             Self::RoundedColumn => "the column holds the number rounded",
-            Self::SystemColumn => "it is a column of PostgreSQL's own",
-            Self::NotAField => "it is not about a field alone",
+            Self::SystemColumn => "it is a system column of PostgreSQL",
+            Self::NotAField => "it is no condition on a single column",
             Self::NoOperator => "the server has no such operator or function, or is not known to",
             Self::NotConstant => "the value differs from row to row",
-            Self::OtherTypes => "the types are compared otherwise by the server",
-            Self::OtherCollation => "the collation finds texts equal that are not to the server",
-            Self::NotMatching => "the server cannot be asked for texts that do not match",
+            Self::OtherTypes => "the server compares these types differently",
+            Self::OtherCollation => "the collation treats texts as equal that differ for the server",
+            Self::NotMatching => "the server has no condition for texts that do not match",
             Self::Codes => "the server compares codes of drop-downs, not what it shows",
             Self::Collation => "the server's collation decides, which ignores case and spaces at the end",
             Self::NoGuid => "how contract REST writes an id in a condition is not known",
-            Self::NoOrder => "the server orders such values otherwise",
+            Self::NoOrder => "the server orders such values differently",
             Self::Rounded => "the number may be rounded on its way",
             Self::Zones => "a moment may be up to 14 hours off",
             Self::NoMatch => "only text has patterns",
             Self::MaybeLabel => "what is shown may be a label or an empty text where the server has no value",
-            Self::NoCondition => "the server has no conditions on it",
+            Self::NoCondition => "the server has no conditions on this field",
             Self::Linked => "conditions on linked entities can lose rows",
             Self::Unwritten => {
                 "the value cannot be written so that the server understands it as PostgreSQL does"
             }
-            Self::NothingToAsk => "the value leaves nothing to ask for",
+            Self::NothingToAsk => "with this value there is no condition to send",
         })
     }
 }

@@ -226,7 +226,7 @@ fn empty_value(request: &ScanRequest, parameter: &str) -> Error {
         ErrorKind::ParameterMissing,
         format!("parameter \"{parameter}\" of {} cannot be given an empty text", request.target),
     )
-    .detail("In OData v3 nothing tells it from no value at all.")
+    .detail("OData v3 cannot distinguish it from no value.")
     .hint("Leave the condition out where the parameter is optional, or give it a value.")
 }
 

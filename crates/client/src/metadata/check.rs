@@ -102,7 +102,7 @@ pub struct Expected {
 pub(crate) async fn run(connection: Arc<Connection>, expected: Expected, report: Arc<Report>) -> Vec<Step> {
     let mut steps = Steps::default();
     steps.note("url", Ok(((), connection.config.instance.to_string())));
-    steps.note("user mapping", Ok(((), "holds what the way of signing in needs".to_owned())));
+    steps.note("user mapping", Ok(((), "has the options that the way of signing in needs".to_owned())));
     if let Some(listed) = contact(&connection, &mut steps).await {
         let version = steps.note("endpoint", endpoint(&listed, &expected));
         let own = |record: &SessionRecord| record.mapping == connection.config.state.mapping;
@@ -187,7 +187,7 @@ fn clock(connection: &Connection) -> Result<((), String)> {
         ErrorKind::Definition,
         format!("the clock of this machine is {} minutes {direction} the server's", (offset.abs() + 30) / 60),
     )
-    .hint("Set the clock by a time service: certificates and tokens are only good at the right time."))
+    .hint("Set the clock by a time service: certificates and tokens are accepted only at the right time."))
 }
 
 async fn resolve(host: &str, port: u16) -> Result<String> {
@@ -281,7 +281,7 @@ async fn session(
             steps.note("token life", token_life(access, refresh, by_password));
         }
         Credentials::OAuthImplicit(token) => {
-            steps.skip("scope", "an access token that was got elsewhere does not tell");
+            steps.skip("scope", "an access token that was obtained elsewhere does not say it");
             steps.note("token life", token_life(expiry(token), None, false));
         }
         Credentials::Basic(_) | Credentials::Cookie(_) => {
@@ -305,15 +305,15 @@ async fn session(
 fn token_life(access: Option<Millis>, refresh: Option<Millis>, by_password: bool) -> Result<((), String)> {
     let minutes = |until: Millis| until.saturating_sub(now()) / 60_000;
     let access = access.map_or_else(
-        || "the access token does not say how long it is good".to_owned(),
-        |until| format!("the access token is good for {} minutes", minutes(until)),
+        || "the access token does not say when it expires".to_owned(),
+        |until| format!("the access token is valid for {} minutes", minutes(until)),
     );
     match refresh {
         Some(until) => {
             let days = minutes(until) / (24 * 60);
             Ok(((), format!("{access}, the refresh token for {days} days by Acumatica's default")))
         }
-        None if by_password => Ok(((), format!("{access}, then the password gets another"))),
+        None if by_password => Ok(((), format!("{access}, then the password is used for another one"))),
         None => Err(Error::new(ErrorKind::Credentials, format!("{access}, and there is no refresh token"))
             .hint(
                 "When it ends, queries stop until someone signs in again. Have offline_access in the scope, with \

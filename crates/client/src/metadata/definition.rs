@@ -120,14 +120,14 @@ impl Definition {
             fitted.to_mut().unselectable.extend(self.unsent.iter().cloned());
         }
         if let Some(by) = request.order.iter().find(|by| unsent(&by.field)) {
-            let message = format!("the server must not be asked about field \"{}\"", by.field);
+            let message = format!("conditions and orders must not use field \"{}\"", by.field);
             return Err(Error::new(ErrorKind::CannotOrder, message));
         }
         let filter = request.filter.as_ref();
         let asked = filter.map(Filter::paths).unwrap_or_default();
         let Some(field) = asked.iter().find(|field| unsent(field)) else { return Ok(fitted) };
         if request.is_final() {
-            let message = format!("the server must not be asked about field \"{field}\"");
+            let message = format!("conditions and orders must not use field \"{field}\"");
             return Err(Error::new(ErrorKind::RowsOnly, message));
         }
         fitted.to_mut().filter = filter.and_then(|filter| filter.without(&|path| unsent(&path.join("/"))));

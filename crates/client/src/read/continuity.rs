@@ -252,12 +252,12 @@ impl Continuity {
 
 /// Two rows have the same key.
 pub(crate) fn ambiguous() -> Error {
-    bad_key("the key of the table does not tell its rows apart", "Two rows have the same key")
+    bad_key("the key of the table is not unique", "Two rows have the same key")
 }
 
 /// A row has no key.
 pub(crate) fn no_identity() -> Error {
-    bad_key("the rows of the server lack their key", "A row came without one of the key's fields")
+    bad_key("rows of the server have no key", "A row has no value in one of the key's fields")
 }
 
 fn bad_key(message: &str, detail: &str) -> Error {

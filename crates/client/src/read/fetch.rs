@@ -154,13 +154,16 @@ async fn scan_list(
 fn check_final(request: &ScanRequest, listing: &Listing, dialect: Dialect) -> Result<()> {
     let is_exact = request.filter.as_ref().is_none_or(|filter| filter.is_exact(dialect));
     if !is_exact || !(request.count || listing.pageable) {
-        return Err(Error::new(ErrorKind::Internal, format!("{} cannot be asked so", request.target)));
+        return Err(Error::new(
+            ErrorKind::Internal,
+            format!("{} cannot be read in this way", request.target),
+        ));
     }
     let asked = filters(request, dialect);
     if request.filter.is_none() || asked.len() > 1 && listing.filter == asked[0] {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Server, "the conditions find no room in an address"))
+    Err(Error::new(ErrorKind::Server, "the conditions do not fit into an address"))
 }
 
 /// Requests the number of rows.

@@ -46,7 +46,7 @@ impl Refused<'_> {
                 let columns = columns(fields);
                 (
                     format!(
-                        "the server is not trusted to filter {target} by {columns}: it did not find a row that there is"
+                        "the server is not trusted to filter {target} by {columns}: it did not find a row that exists"
                     ),
                     filtered_here(&columns),
                 )
@@ -78,8 +78,8 @@ impl Refused<'_> {
                 let (verb, pronoun) = if fields.len() == 1 { ("is", "it") } else { ("are", "they") };
                 (
                     format!(
-                        "{} {verb} NULL: no row of {target} has {pronoun}, and no definition can be read that tells \
-                         whether there is such a field",
+                        "{} {verb} NULL: no row of {target} has {pronoun}, and no definition can be read that says \
+                         whether the field exists",
                         columns(fields)
                     ),
                     "Check the option \"field\": names are case-sensitive. The fields of features that are switched off \

@@ -136,7 +136,7 @@ pub(crate) fn check_echo(request: &ScanRequest, call: &[Option<Literal>], record
         if !same(&sent, &shown) {
             return Err(Error::new(
                 ErrorKind::Protocol,
-                format!("{} did not take the parameter \"{}\"", request.target, parameter.name),
+                format!("{} did not apply the parameter \"{}\"", request.target, parameter.name),
             )
             .detail(format!("It was given {}, and shows {}.", readable(&sent), readable(&shown)))
             .hint("Check that the value is one that the form accepts."));

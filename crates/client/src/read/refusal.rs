@@ -49,7 +49,7 @@ pub(crate) fn unreadable(request: &ScanRequest, error: Error) -> Error {
             error.hint("Check the option \"filter\" of the table, which is sent as it stands.")
         }
         true if error.kind == ErrorKind::CannotOptimize => error.hint(
-            "It says that of the whole form, or of a view of it. Ask for single records by their key, or import a generic \
+            "The error is about the whole form, or one of its views. Ask for single records by their key, or import a generic \
              inquiry that shows the same.",
         ),
         true => error,

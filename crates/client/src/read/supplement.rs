@@ -207,8 +207,8 @@ impl PendingRows {
 
 /// The error if custom fields cannot be assigned to a record.
 fn alike() -> Error {
-    Error::new(ErrorKind::Definition, "custom fields cannot be told to be of one record or another")
-        .detail("Two records say the same, and the server gives them new ids in each answer.")
+    Error::new(ErrorKind::Definition, "custom fields cannot be assigned to their records")
+        .detail("Two records have the same content, and the server gives them new ids in each answer.")
         .hint("Give the option \"key\" to columns that make rows unique, or select fewer custom fields at once.")
 }
 

@@ -93,8 +93,7 @@ pub(crate) async fn check(
     };
     learnt.add(Topic::Doubt, &place, &names, "");
     let columns = listed(&columns_of(request, if doubted.is_empty() { &unkeyed } else { &doubted }));
-    let message =
-        format!("the server does not find the rows of {} by {columns} that there are", request.target);
+    let message = format!("the server does not find existing rows of {} by {columns}", request.target);
     Err(Error::new(ErrorKind::Doubted, message))
 }
 

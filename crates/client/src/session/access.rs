@@ -133,6 +133,6 @@ impl Connection {
             format!("the clock of this machine is {minutes} minutes {direction} the server's, which refuses the session"),
         )
         .detail(told)
-        .hint("Set the clock by a time service: sessions and access tokens are only good at the right time.")
+        .hint("Set the clock by a time service: sessions and access tokens are accepted only at the right time.")
     }
 }

@@ -105,7 +105,7 @@ impl Connection {
 pub(crate) fn absolute(instance: &InstanceUrl, rest: &str) -> Result<Url> {
     if let Some(name) = leaving_segment(rest) {
         return Err(Error::new(ErrorKind::NotFound, format!("\"{name}\" cannot be part of an address"))
-            .detail("Whoever reads the address takes it for a folder, and it would lead to something else.")
+            .detail("In an address it means a folder, so the request would lead elsewhere.")
             .hint(
                 "Rename the inquiry or the tenant in Acumatica, or correct the option that has this name.",
             ));

@@ -206,7 +206,7 @@ impl Connection {
                 ErrorKind::Credentials,
                 format!("server \"{}\" has not been authorized for this user", self.config.server),
             )
-            .detail("There are no tokens for these options that the key of this cluster opens.")
+            .detail("No tokens are stored for these options, or they were sealed with the key of another cluster.")
             .hint(authorize_hint(&self.config.server))),
         }
     }
@@ -311,7 +311,7 @@ impl Connection {
                 Error::new(ErrorKind::Credentials, "the server did not accept the authorization code")
                     .detail(words_of(&failure))
                     .hint(format!(
-                        "A code is good once and for some minutes. {}",
+                        "A code can be used once, and for some minutes. {}",
                         authorize_hint(&self.config.server)
                     ))
             } else {
@@ -374,9 +374,9 @@ pub(crate) fn app_of(config: &Config) -> Result<&App> {
         Credentials::OAuth(app, _) => Ok(app),
         _ => Err(Error::new(
             ErrorKind::Definition,
-            format!("server \"{}\" is not one that is authorized in a browser", config.server),
+            format!("server \"{}\" is not authorized in a browser", config.server),
         )
-        .hint("That is for the server option auth_strategy 'OAuth'.")),
+        .hint("Authorization in a browser is for the server option auth_strategy 'OAuth'.")),
     }
 }
 
@@ -432,7 +432,7 @@ pub(crate) fn loopback(app: &App) -> Result<Url> {
         url.scheme() == "http" && matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
     };
     url.filter(on_this_machine).ok_or_else(|| {
-        Error::new(ErrorKind::Definition, format!("nobody can wait at the callback \"{}\"", app.callback_url))
+        Error::new(ErrorKind::Definition, format!("the callback \"{}\" is no loopback address", app.callback_url))
             .hint("Set callback_url to http://localhost:PORT/…, here and on screen SM303010, or paste the address into acumatica_authorize().")
     })
 }
@@ -569,7 +569,7 @@ fn access_ended(config: &Config, token: &Secret) -> Error {
 
 fn nothing_begun(server: &str, had_state: bool) -> Error {
     let detail = if had_state {
-        "The state in the address is none that acumatica_authorize_url() has given out in the last hour, or it was \
+        "The state in the address does not come from acumatica_authorize_url() within the last hour, or it was \
          used already."
     } else {
         "acumatica_authorize_url() was not called in the last hour."

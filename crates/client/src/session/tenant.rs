@@ -148,7 +148,7 @@ impl Connection {
         }
         let company = self.config.company.as_deref().unwrap_or_default();
         report.warning(
-            format!("server \"{}\" does not say that company \"{company}\" is where it has signed in", self.config.server),
+            format!("server \"{}\" does not prove that the session is in company \"{company}\"", self.config.server),
             "A site of one tenant accepts any name. Check the server option \"company\" against the name behind the user's at \
              the top of each page of the site."
                 .to_owned(),

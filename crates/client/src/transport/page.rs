@@ -92,10 +92,10 @@ pub(crate) fn judge(what: &str, status: StatusCode, headers: &HeaderMap, body: &
 fn blocked(what: &str, status: StatusCode, body: &str) -> Error {
     let title = title(body).map(|title| format!(": {title}")).unwrap_or_default();
     Error::new(ErrorKind::Blocked, format!("a firewall before the server did not let the request for {what} pass"))
-        .detail(format!("The answer was no answer of Acumatica (HTTP {}){title}.", status.as_u16()))
+        .detail(format!("The answer does not come from Acumatica (HTTP {}){title}.", status.as_u16()))
         .hint(
-            "It does not come from the rights of the user. Have whoever runs the firewall or proxy before the site let \
-             this machine's requests to /entity, /t, /odata and /identity pass without a challenge; check the option \"url\".",
+            "The rights of the user are not the cause. Ask whoever runs the firewall or proxy before the site to let this \
+             machine's requests to /entity, /t, /odata and /identity pass without a challenge; check the option \"url\".",
         )
 }
 

@@ -42,12 +42,12 @@ const LONGEST_OVERLAP: u64 = 64;
 
 /// How a server fails to begin pages where `$skip` says, and how that was detected.
 const IGNORED: (&str, &str) =
-    ("ignores $skip in the list", "Each page begins with the first row of all, whatever is to be skipped.");
+    ("ignores $skip in the list", "Each page begins with the first row of the list, whatever $skip says.");
 const NOTHING: (&str, &str) =
     ("sends nothing for $skip in the list", "A page that was to begin with the last row read had no rows.");
 const ELSEWHERE: (&str, &str) = (
     "does not begin pages where $skip says in the list",
-    "Time and again a page did not begin with the last row of the one before.",
+    "Several pages did not begin with the last row of the page before.",
 );
 
 /// The rows of a request for one set of values of its parameters.
@@ -354,7 +354,7 @@ impl<'a, 'b> ListScan<'a, 'b> {
         if self.position - self.request.offset >= u64::from(self.request.first_page) {
             self.shared.report.notice(
                 format!("{} is read in one request", self.what),
-                "Its rows cannot be told apart by a key, so they cannot be read page by page. Give the option key to \
+                "No key identifies its rows, so they cannot be read page by page. Give the option key to \
                  columns that make rows unique, if there are any."
                     .to_owned(),
             );
@@ -393,7 +393,7 @@ impl<'a, 'b> ListScan<'a, 'b> {
                 _ => {
                     let message = format!("the server may have cut {} short", self.what);
                     return Err(Error::new(ErrorKind::Protocol, message)
-                        .detail("Asked for its last row alone, it sends something else.")
+                        .detail("A request for its last row alone returned something else.")
                         .hint("Give the option \"key\" to columns that make rows unique, or restrict the query."));
                 }
             }
@@ -423,7 +423,7 @@ impl<'a, 'b> ListScan<'a, 'b> {
             })?;
             if !followed.insert(url.clone()) {
                 let message = format!("the server sent the same next link twice for {}", self.what);
-                return Err(Error::new(ErrorKind::Protocol, message).detail("It goes in circles."));
+                return Err(Error::new(ErrorKind::Protocol, message).detail("The links form a circle."));
             }
             if self.page_rows == 0 {
                 self.shared.idle.spend(|| self.fruitless())?;
@@ -436,7 +436,7 @@ impl<'a, 'b> ListScan<'a, 'b> {
             ErrorKind::Protocol,
             format!("the server has more rows of {}, but does not send them", self.what),
         )
-        .detail("Answers bring nothing new, and each says that there is more.")
+        .detail("Its answers have no new rows, but say that there are more.")
     }
 
     /// The error for pages that begin elsewhere than asked.
