@@ -40,6 +40,8 @@ pub extern "C-unwind" fn _PG_init() {
     // SAFETY: PostgreSQL loads libraries on the backend's only thread. The name is a C string, which is copied.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"acumatica_fdw".as_ptr()) };
     commands::locks::register();
+    executor::key_join::register();
+    planner::key_join::install();
 }
 
 /// The handler function of the foreign data wrapper. It returns the table of callbacks.

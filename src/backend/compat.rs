@@ -239,3 +239,84 @@ pub unsafe fn owns_extension(extension: pg_sys::Oid, user: pg_sys::Oid) -> bool 
         }
     }
 }
+
+/// Adds to a path the disabled nodes of the path below it. Before PostgreSQL 18 they are part of its costs.
+///
+/// # Safety
+/// `below` belongs to the current planner run.
+pub unsafe fn add_disabled_nodes(_path: &mut pg_sys::Path, _below: *mut pg_sys::Path) {
+    #[cfg(feature = "pg18")]
+    {
+        // SAFETY: the caller guarantees a path.
+        _path.disabled_nodes += unsafe { (*_below).disabled_nodes };
+    }
+}
+
+/// Gives the columns in the target list `tuple` of a join the outer joins that make them NULL in the expressions `above` the
+/// join, and in `inside`, which is evaluated on the same tuple. PostgreSQL 16 and later compare them when they resolve
+/// references to the tuple, whose columns are those of the relations below the join. Both lists are changed in place.
+///
+/// # Safety
+/// The lists are made of expressions of the current planner run; nothing else refers to the nodes of `tuple` and `inside`.
+pub unsafe fn unify_nulling(
+    _tuple: *mut pg_sys::List,
+    _inside: *mut pg_sys::List,
+    _above: &[*mut pg_sys::List],
+) {
+    #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
+    // SAFETY: pull_var_clause returns the Var and PlaceHolderVar nodes in the expressions that the caller guarantees.
+    unsafe {
+        let flags = pg_sys::PVC_RECURSE_AGGREGATES
+            | pg_sys::PVC_RECURSE_WINDOWFUNCS
+            | pg_sys::PVC_INCLUDE_PLACEHOLDERS;
+        let columns = |list: *mut pg_sys::List| -> Vec<_> {
+            let found = pg_sys::pull_var_clause(list.cast(), flags as i32);
+            pgrx::PgList::<pg_sys::Node>::from_pg(found).iter_ptr().map(|node| Nullable(node)).collect()
+        };
+        let known: Vec<Nullable> = _above.iter().flat_map(|list| columns(*list)).collect();
+        for column in columns(_tuple).into_iter().chain(columns(_inside)) {
+            if let Some(same) = known.iter().find(|other| other.name() == column.name()) {
+                *column.nulling() = *same.nulling();
+            }
+        }
+    }
+}
+
+/// A Var or a PlaceHolderVar of an expression in use.
+#[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
+struct Nullable(*mut pg_sys::Node);
+
+#[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
+impl Nullable {
+    /// Its relation and attribute, or its number as a placeholder.
+    ///
+    /// # Safety
+    /// The node is valid.
+    unsafe fn name(&self) -> (i32, i32) {
+        // SAFETY: the caller guarantees a node, which is cast to what its tag says.
+        unsafe {
+            match (*self.0).type_ {
+                pg_sys::NodeTag::T_Var => {
+                    let var: *mut pg_sys::Var = self.0.cast();
+                    ((*var).varno, (*var).varattno.into())
+                }
+                _ => (-1, (*self.0.cast::<pg_sys::PlaceHolderVar>()).phid as i32),
+            }
+        }
+    }
+
+    /// The outer joins that make it NULL.
+    ///
+    /// # Safety
+    /// The node is valid, and the reference is used alone.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn nulling(&self) -> &mut *mut pg_sys::Bitmapset {
+        // SAFETY: as for `name`.
+        unsafe {
+            match (*self.0).type_ {
+                pg_sys::NodeTag::T_Var => &mut (*self.0.cast::<pg_sys::Var>()).varnullingrels,
+                _ => &mut (*self.0.cast::<pg_sys::PlaceHolderVar>()).phnullingrels,
+            }
+        }
+    }
+}

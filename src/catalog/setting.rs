@@ -17,6 +17,8 @@ static LOCALE: Text = Text::new(None);
 static BUSINESS_DATE: Text = Text::new(None);
 static SHOW_ARCHIVED: GucSetting<bool> = GucSetting::<bool>::new(false);
 static SHOW_DELETED: GucSetting<bool> = GucSetting::<bool>::new(false);
+static ENABLE_KEY_JOIN: GucSetting<bool> = GucSetting::<bool>::new(true);
+static KEY_JOIN_BLOCK: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_CALLS: GucSetting<i32> = GucSetting::<i32>::new(1000);
 
 /// Defines the settings. Called once in each backend that loads the library.
@@ -72,6 +74,34 @@ pub fn define() {
         GucContext::Userset,
         flags,
     );
+    GucRegistry::define_bool_guc(
+        c"acumatica_fdw.enable_key_join",
+        c"Lets the planner join with a foreign table by asking for the keys of the other side.",
+        c"",
+        &ENABLE_KEY_JOIN,
+        GucContext::Userset,
+        flags,
+    );
+    GucRegistry::define_int_guc(
+        c"acumatica_fdw.key_join_block",
+        c"Number of keys that a key join asks for at a time.",
+        c"0: few at first, then as many as a request holds, and all rows once that is cheaper.",
+        &KEY_JOIN_BLOCK,
+        0,
+        10_000,
+        GucContext::Userset,
+        flags,
+    );
+}
+
+/// Whether the planner considers key joins.
+pub fn enable_key_join() -> bool {
+    ENABLE_KEY_JOIN.get()
+}
+
+/// The number of keys that a key join asks for at a time, if it is fixed.
+pub fn key_join_block() -> Option<usize> {
+    usize::try_from(KEY_JOIN_BLOCK.get()).ok().filter(|keys| *keys > 0)
 }
 
 /// The maximum number of calls of an inquiry in one scan.

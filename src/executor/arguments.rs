@@ -31,7 +31,7 @@ impl Arguments {
             let expressions = PgList::<pg_sys::Expr>::from_pg(expressions);
             let initialised = expressions.iter_ptr().zip(attributes).filter_map(|(expression, attribute)| {
                 let place = parameters.iter().position(|parameter| parameter == attribute)?;
-                Some((place, Expression::begin(node, expression)))
+                Some((place, Expression::begin(node.cast(), expression)))
             });
             Self(initialised.collect())
         }
@@ -49,7 +49,7 @@ impl Arguments {
         let mut values: Vec<Option<Vec<Literal>>> = vec![None; request.parameters.len()];
         for (place, expression) in &self.0 {
             // SAFETY: forwarded; the caller passes the node that the expression was initialised for.
-            let given = unsafe { expression.values(node) };
+            let given = unsafe { expression.values(node.cast()) };
             let name = &request.parameters[*place].name;
             let given: Vec<Literal> = given
                 .literals

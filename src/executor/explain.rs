@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ffi::CStr;
 
 use acumatica_client::{OWN_TENANT, describe};
-use acumatica_pushdown::{Reason, ScanPlan, described};
+use acumatica_pushdown::{Filter, Literal, Reason, ScanPlan, Values, described};
 use pgrx::PgList;
 use pgrx::prelude::*;
 
@@ -34,11 +34,22 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
             let mut request = request(&table, &plan);
             let expressions: Vec<_> = PgList::<pg_sys::Expr>::from_pg(expressions).iter_ptr().collect();
             let unknown = Placeholders::default();
-            let text =
-                |expression: *mut pg_sys::Expr| unknown.stand_for(deparsed(node, state, expression.cast()));
+            let text = |expression: *mut pg_sys::Expr| {
+                unknown.stand_for(deparsed(
+                    (*node).ss.ps.plan,
+                    std::ptr::null_mut(),
+                    state,
+                    expression.cast(),
+                ))
+            };
             let values = |index: &usize| value::shown(expressions[*index], text);
             let found = described(&plan.conditions, true, table.dialect, &values);
-            request.filter = found.filter;
+            let keys = |_: &usize| Values {
+                literals: vec![Ok(Literal::Shown("{keys}".to_owned()))],
+                has_null: false,
+            };
+            let keys = described(&plan.join_keys, true, table.dialect, &keys);
+            request.filter = keys.filter.into_iter().chain(found.filter).reduce(Filter::and);
             if plan.upper.is_some() {
                 let (schema, name) =
                     (from_server(pg_sys::get_namespace_name(relation.namespace_oid())), relation.name());
@@ -62,7 +73,10 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
             let kept = kept.into_iter().filter(|(_, why)| *why != Reason::Parameter);
             let mut lines: *mut pg_sys::List = std::ptr::null_mut();
             for (clause, why) in kept {
-                let line = to_server(&format!("{}: {why}", deparsed(node, state, clause.cast())));
+                let line = to_server(&format!(
+                    "{}: {why}",
+                    deparsed((*node).ss.ps.plan, std::ptr::null_mut(), state, clause.cast())
+                ));
                 lines = pg_sys::lappend(lines, pg_sys::pstrdup(line.as_ptr()).cast());
             }
             if !lines.is_null() {
@@ -132,7 +146,7 @@ impl Placeholders {
 ///
 /// # Safety
 /// `state` is the state that EXPLAIN passed to the callback.
-unsafe fn property(label: &CStr, value: &str, state: *mut pg_sys::ExplainState) {
+pub unsafe fn property(label: &CStr, value: &str, state: *mut pg_sys::ExplainState) {
     let value = to_server(value);
     // SAFETY: `state` is valid by the caller's guarantee; both texts are C strings that live during the call.
     unsafe { pg_sys::ExplainPropertyText(label.as_ptr(), value.as_ptr(), state) };
@@ -174,7 +188,9 @@ unsafe fn arguments(
     let shown = attributes.iter().zip(expressions).filter_map(|(attribute, value)| {
         let name = table.column(*attribute)?.field_name();
         // SAFETY: the caller guarantees `node` and `state`, and that `value` is an expression of the plan.
-        Some(format!("{name} = {}", unsafe { deparsed(node, state, value.cast()) }))
+        Some(format!("{name} = {}", unsafe {
+            deparsed((*node).ss.ps.plan, std::ptr::null_mut(), state, value.cast())
+        }))
     });
     shown.collect::<Vec<_>>().join(", ")
 }
@@ -182,17 +198,17 @@ unsafe fn arguments(
 /// An expression of the plan as SQL.
 ///
 /// # Safety
-/// `node` and `state` are what EXPLAIN passed to the callback; `expression` belongs to the plan of `node`.
-unsafe fn deparsed(
-    node: *mut pg_sys::ForeignScanState,
+/// `ancestors` and `state` are what EXPLAIN passed to the callback; `expression` belongs to `plan`, that of the node.
+pub unsafe fn deparsed(
+    plan: *mut pg_sys::Plan,
+    ancestors: *mut pg_sys::List,
     state: *mut pg_sys::ExplainState,
     expression: *mut pg_sys::Node,
 ) -> String {
     // SAFETY: the deparse context is made of the plan that `expression` belongs to, by the caller's guarantee, so that
     // each Var is found. The result is a palloc'd C string.
     unsafe {
-        let plan = (*node).ss.ps.plan;
-        let context = pg_sys::set_deparse_context_plan((*state).deparse_cxt, plan, std::ptr::null_mut());
+        let context = pg_sys::set_deparse_context_plan((*state).deparse_cxt, plan, ancestors);
         let qualify = PgList::<std::ffi::c_void>::from_pg((*state).rtable).len() > 1;
         from_server(pg_sys::deparse_expression(expression, context, qualify, false))
     }

@@ -12,33 +12,49 @@ pub struct Expression {
     ty: pg_sys::Oid,
     /// The type of the elements, if `ty` is an array type.
     element: Option<pg_sys::Oid>,
+    /// The numbers of the executor's parameters in it.
+    params: *mut pg_sys::Bitmapset,
 }
 
 impl Expression {
     /// Initializes an expression.
     ///
     /// # Safety
-    /// BeginForeignScan runs for `node`, in the memory context of the query. `expression` is in the plan of `node`.
-    pub unsafe fn begin(node: *mut pg_sys::ForeignScanState, expression: *mut pg_sys::Expr) -> Self {
+    /// `node` begins, in the memory context of the query. `expression` is in the plan of `node`.
+    pub unsafe fn begin(node: *mut pg_sys::PlanState, expression: *mut pg_sys::Expr) -> Self {
         // SAFETY: the caller guarantees an expression of the node's plan, which lives as long as the node. The state is
         // allocated in the memory context of the query, so it lives as long too.
         unsafe {
             let ty = pg_sys::exprType(expression.cast());
-            Self { state: pg_sys::ExecInitExpr(expression, node.cast()), ty, element: element_type(ty) }
+            Self {
+                state: pg_sys::ExecInitExpr(expression, node),
+                ty,
+                element: element_type(ty),
+                params: pg_sys::pull_paramids(expression),
+            }
         }
+    }
+
+    /// Whether its value may change with the parameters `changed`.
+    ///
+    /// # Safety
+    /// `changed` is null or a set, and the memory context in which [`Expression::begin`] ran is alive.
+    pub unsafe fn depends_on(&self, changed: *mut pg_sys::Bitmapset) -> bool {
+        // SAFETY: the caller guarantees both sets.
+        unsafe { pg_sys::bms_overlap(self.params, changed) }
     }
 
     /// Evaluates the expression: one value, or the elements of an array.
     ///
     /// # Safety
     /// `node` is the one that [`Expression::begin`] had, and the executor has not ended it.
-    pub unsafe fn values(&self, node: *mut pg_sys::ForeignScanState) -> Values {
+    pub unsafe fn values(&self, node: *mut pg_sys::PlanState) -> Values {
         // SAFETY: the caller guarantees the node of `begin`, so the state and the node's expression context are alive.
         // `ExecEvalExpr` is an inline function in C that calls `evalfunc`; the guard turns a longjmp out of it into a
         // panic. The result is allocated in the per-tuple context, which is not reset before `literals` has copied from
         // it.
         unsafe {
-            let context = (*node).ss.ps.ps_ExprContext;
+            let context = (*node).ps_ExprContext;
             let mut is_null = false;
             let Some(evaluate) = (*self.state).evalfunc else { return Values::null() };
             let before = pg_sys::MemoryContextSwitchTo((*context).ecxt_per_tuple_memory);

@@ -4,6 +4,7 @@ mod arguments;
 pub mod convert;
 pub mod explain;
 mod expression;
+pub mod key_join;
 mod received;
 mod request;
 pub mod scan;

@@ -2,10 +2,7 @@
 
 use acumatica_client::decode::Batch;
 
-/// In bytes. A result that is no larger is kept, and a rescan returns it without a request.
-const REPLAY_BYTES: usize = 4 * 1024 * 1024;
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Received {
     /// The batch under the cursor and, unless some were dropped, all before it.
     batches: Vec<Batch>,
@@ -17,6 +14,8 @@ pub struct Received {
     row: usize,
     /// The number of rows taken since the start.
     taken: u64,
+    /// The most bytes that are kept. A rescan returns a result that is no larger without a request.
+    most: usize,
 }
 
 /// The place of a row in its batch and in the scan.
@@ -28,6 +27,11 @@ pub struct RowPosition {
 }
 
 impl Received {
+    /// No rows yet; no more than `most` bytes of them will be kept.
+    pub fn new(most: usize) -> Self {
+        Self { batches: Vec::new(), dropped: false, batch: 0, row: 0, taken: 0, most }
+    }
+
     /// Moves to the next row; false if it has not been received.
     pub fn advance(&mut self) -> bool {
         while let Some(batch) = self.batches.get(self.batch) {
@@ -40,11 +44,11 @@ impl Received {
         false
     }
 
-    /// Appends a batch, after [`Received::advance`] has returned false; drops the earlier ones if all together exceed
-    /// `REPLAY_BYTES`.
+    /// Appends a batch, after [`Received::advance`] has returned false; drops the earlier ones if all together are too
+    /// large to be kept.
     pub fn push(&mut self, batch: Batch) {
         let kept: usize = self.batches.iter().map(Batch::bytes).sum();
-        if self.dropped || kept + batch.bytes() > REPLAY_BYTES {
+        if self.dropped || kept + batch.bytes() > self.most {
             self.batches.clear();
             self.dropped = true;
             self.batch = 0;
@@ -65,5 +69,10 @@ impl Received {
         self.row = 0;
         self.taken = 0;
         !self.dropped
+    }
+
+    /// Whether rows were dropped.
+    pub fn is_too_large(&self) -> bool {
+        self.dropped
     }
 }

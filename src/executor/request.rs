@@ -88,6 +88,7 @@ pub fn request(table: &ForeignTable, plan: &ScanPlan) -> ScanRequest {
         count: plan.upper == Some(Upper::Count),
         context,
         page_size: table.page_size,
+        in_one_piece: plan.few_rows,
         first_page: plan.limit.unwrap_or(FIRST_PAGE).min(table.page_size),
     }
 }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use acumatica_client::decode::Batch;
 use acumatica_client::{ErrorKind, ScanRequest, ScanStats};
-use acumatica_pushdown::{Condition, Literal, Outcome, ScanPlan, SortKey, outcome};
+use acumatica_pushdown::{
+    Condition, Dialect, Literal, Outcome, ScanPlan, SortKey, Values, cost, outcome, scan_cost,
+};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts, PgRelation};
 
@@ -45,6 +47,14 @@ pub struct Scan {
     /// The number of rows returned since the last start.
     returned: u64,
     rescans: Rescans,
+    /// [`ScanPlan::all_rows`].
+    all_rows: f64,
+    /// [`ScanPlan::width`].
+    width: usize,
+    /// The executor's parameters that have changed between rescans.
+    varying: *mut pg_sys::Bitmapset,
+    /// The values of [`Plan::join_keys`] that a key join asks for. `None` in place of values leaves a condition out.
+    keys: Vec<Option<Values>>,
     /// The notice about a form without rows was issued, or the first run had rows.
     empty_form_checked: bool,
     /// A parameter changed since the values were last computed.
@@ -66,21 +76,22 @@ pub struct Scan {
 struct Runtime {
     arguments: Arguments,
     conditions: Vec<Condition<Expression>>,
+    /// [`Plan::join_keys`].
+    join_keys: Vec<Condition<usize>>,
     sorting: Sorting,
 }
 
-/// How many rescans with changed values send a filter by the values. A nested loop with so few outer rows needs no more,
-/// and each filter may select a single record.
-const FILTERED_RESCANS: u8 = 4;
+/// In bytes. A result that is no larger is kept, and a rescan with the same values returns it without a request.
+const REPLAY_BYTES: usize = 4 * 1024 * 1024;
 
 /// How a rescan with changed values reads the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rescans {
-    /// It filters by the values. This many rescans have done so.
-    Filtered(u8),
-    /// It reads all rows once and keeps them.
+    /// It filters by the values.
+    Filtered,
+    /// It reads the rows of all values once, and keeps them.
     Unfiltered,
-    /// It filters by the values for good: all rows were too large to keep.
+    /// It filters by the values for good: the rows of all values were too large to keep.
     TooLarge,
 }
 
@@ -118,13 +129,17 @@ impl Scan {
             runtime,
             limit,
             returned: 0,
-            rescans: Rescans::Filtered(0),
+            rescans: Rescans::Filtered,
+            all_rows: plan.all_rows as f64,
+            width: plan.width as usize,
+            varying: std::ptr::null_mut(),
+            keys: Vec::new(),
             empty_form_checked: false,
             params_changed: true,
             fallback: None,
             running: None,
             started: false,
-            received: Received::default(),
+            received: Received::new(REPLAY_BYTES),
             past: ScanStats::default(),
             waited: Duration::ZERO,
         }
@@ -141,40 +156,109 @@ impl Scan {
         // SAFETY: the arguments were initialised for this scan's node, which the caller passes.
         let calls = unsafe { self.runtime.arguments.calls(node, &self.request) };
         // SAFETY: so were the expressions of the conditions.
-        let values = |expression: &Expression| unsafe { expression.values(node) };
-        let outcome = outcome(&self.runtime.conditions, &values);
-        let (calls, filter) = match outcome {
-            _ if self.reads_all(&outcome) => (calls, None),
+        let values = |expression: &Expression| unsafe { expression.values(node.cast()) };
+        let by_values = outcome(&self.runtime.conditions, &values);
+        // The condition on the keys first: it must find room in the request.
+        let by_values = self.of_keys().and(by_values);
+        let is_new = |this: &Self, outcome: &Outcome| match outcome {
+            Outcome::Filter(filter) => this.request.filter.as_ref() != Some(filter),
+            Outcome::AnyRow => this.request.filter.is_some(),
+            Outcome::NoRow => true,
+        };
+        if self.rescans == Rescans::Filtered
+            && self.started
+            && is_new(self, &by_values)
+            && self.is_cheaper_unfiltered()
+        {
+            self.rescans = Rescans::Unfiltered;
+        }
+        if self.rescans == Rescans::Unfiltered {
+            let is_fixed = |condition: &&Condition<Expression>| {
+                let mut fixed = true;
+                let _ = (*condition).clone().map(&mut |expression: Expression| {
+                    // SAFETY: the sets of the expressions and `varying` live as long as the query.
+                    fixed &= unsafe { !expression.depends_on(self.varying) };
+                });
+                fixed
+            };
+            let fixed: Vec<_> = self.runtime.conditions.iter().filter(is_fixed).cloned().collect();
+            let of_all = outcome(&fixed, &values);
+            if !self.started || is_new(self, &of_all) {
+                self.ask(calls.clone(), of_all);
+                if self.load() {
+                    return;
+                }
+                self.rescans = Rescans::TooLarge;
+            } else {
+                return;
+            }
+        }
+        if !self.started || calls != self.request.calls || is_new(self, &by_values) {
+            self.ask(calls, by_values);
+        }
+    }
+
+    /// Sets the calls and the filter of the request, and starts over.
+    fn ask(&mut self, calls: Vec<Vec<Option<Literal>>>, outcome: Outcome) {
+        (self.request.calls, self.request.filter) = match outcome {
             Outcome::Filter(filter) => (calls, Some(filter)),
             Outcome::AnyRow => (calls, None),
             Outcome::NoRow => (Vec::new(), None),
         };
-        if self.started && calls == self.request.calls && filter == self.request.filter {
-            return;
-        }
-        self.request.calls = calls;
-        self.request.filter = filter;
         self.reset();
     }
 
-    /// Whether this start reads all rows instead of filtering by the values. After some rescans with changed values it
-    /// does, for as long as the rows can be kept: one request then serves all values.
-    fn reads_all(&mut self, outcome: &Outcome) -> bool {
-        if !self.started || !self.request.parameters.is_empty() {
+    /// Whether it would have been cheaper to read the rows of all values once than what was read so far, and they are
+    /// likely to find room in `work_mem`.
+    fn is_cheaper_unfiltered(&self) -> bool {
+        if !self.request.parameters.is_empty() || !self.runtime.join_keys.is_empty() {
             return false;
         }
-        let is_same = match outcome {
-            Outcome::Filter(filter) => self.request.filter.as_ref() == Some(filter),
-            Outcome::AnyRow => self.request.filter.is_none(),
-            Outcome::NoRow => false,
-        };
-        self.rescans = match self.rescans {
-            Rescans::Filtered(_) if is_same => self.rescans,
-            Rescans::Filtered(FILTERED_RESCANS) => Rescans::Unfiltered,
-            Rescans::Filtered(count) => Rescans::Filtered(count + 1),
-            rescans => rescans,
-        };
-        self.rescans == Rescans::Unfiltered
+        let (spent, _) = self.costs();
+        let spent = cost(spent.requests as f64, spent.rows as f64);
+        spent >= scan_cost(self.all_rows, self.table.page_size)
+            && self.all_rows * self.width as f64 <= most_kept() as f64
+    }
+
+    /// Reads all rows before the first one is returned; false if they are too large to keep.
+    fn load(&mut self) -> bool {
+        self.received = Received::new(most_kept());
+        loop {
+            match self.poll() {
+                Poll::Ready(Some(batch)) => self.received.push(batch),
+                Poll::Ready(None) => return true,
+                Poll::Pending => self.wait(),
+            }
+            if self.received.is_too_large() {
+                return false;
+            }
+        }
+    }
+
+    /// The conditions on the keys of a join.
+    fn of_keys(&self) -> Outcome {
+        let given = |key: &usize| self.keys.get(*key).cloned().flatten().unwrap_or_else(Values::null);
+        let asked = |key: &Condition<usize>| outcome(std::slice::from_ref(key), &given);
+        let asked_for = self.runtime.join_keys.iter().zip(&self.keys).filter(|(_, values)| values.is_some());
+        asked_for.fold(Outcome::AnyRow, |all, (key, _)| all.and(asked(key)))
+    }
+
+    /// The conditions of a key join, for which [`Scan::ask_for`] takes values.
+    pub fn join_keys(&self) -> &[Condition<usize>] {
+        &self.runtime.join_keys
+    }
+
+    /// The dialect of the conditions.
+    pub fn dialect(&self) -> Dialect {
+        self.table.dialect
+    }
+
+    /// Sets the keys that the next rescan reads the rows of: values for each of [`Scan::join_keys`], or none to leave the
+    /// condition out.
+    pub fn ask_for(&mut self, keys: Vec<Option<Values>>) {
+        self.keys = keys;
+        self.params_changed = true;
+        self.reset();
     }
 
     /// Moves to the next row, and waits for it if it has not arrived. False at the end.
@@ -337,9 +421,6 @@ impl Scan {
         self.runtime.sorting.restart();
         self.returned = 0;
         if !self.received.rewind() {
-            if self.rescans == Rescans::Unfiltered {
-                self.rescans = Rescans::TooLarge;
-            }
             self.reset();
         }
     }
@@ -347,7 +428,7 @@ impl Scan {
     /// Drops the request under way and all rows; the next poll starts the scan again.
     fn reset(&mut self) {
         self.stop();
-        self.received = Received::default();
+        self.received = Received::new(REPLAY_BYTES);
         self.started = false;
     }
 
@@ -370,6 +451,12 @@ impl Scan {
         }
         (all, self.waited)
     }
+}
+
+/// The most bytes of rows that are kept for rescans with other values: `work_mem`.
+fn most_kept() -> usize {
+    // SAFETY: a variable of this backend, in kB, which only settings change.
+    unsafe { pg_sys::work_mem as usize * 1024 }
 }
 
 /// The scan state of a node; `None` under EXPLAIN without ANALYZE.
@@ -428,7 +515,7 @@ unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanSta
         let arguments = Arguments::begin(node, expressions, &plan.arguments, &parameters);
         let values = PgList::<pg_sys::Expr>::from_pg(expressions);
         let conditions = plan.conditions_over(|index| match values.get_ptr(index) {
-            Some(value) => Expression::begin(node, value),
+            Some(value) => Expression::begin(node.cast(), value),
             None => unreachable!("a plan has an expression for each value of its conditions"),
         });
         let places = |key: &SortKey| match &plan.upper {
@@ -437,7 +524,8 @@ unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanSta
         };
         let places = plan.sort_keys.iter().filter_map(places).collect();
         let sorting = Sorting::new(&plan.sort_keys, places, &relation);
-        let scan = Scan::new(table, user, &relation, &plan, Runtime { arguments, conditions, sorting });
+        let runtime = Runtime { arguments, conditions, join_keys: plan.join_keys.clone(), sorting };
+        let scan = Scan::new(table, user, &relation, &plan, runtime);
         // An error or a cancel frees the query's memory without calling EndForeignScan. A callback of the context then
         // drops the scan, and with it the request under way.
         let context = (*(*node).ss.ps.state).es_query_cxt;
@@ -500,7 +588,11 @@ unsafe extern "C-unwind" fn rescan_foreign_scan(node: *mut pg_sys::ForeignScanSt
     // SAFETY: the executor passes a node that BeginForeignScan has initialised; nothing here runs the executor.
     unsafe {
         if let Some(scan) = of(node) {
-            scan.params_changed |= !(*node).ss.ps.chgParam.is_null();
+            let changed = (*node).ss.ps.chgParam;
+            scan.params_changed |= !changed.is_null();
+            let before = pg_sys::MemoryContextSwitchTo((*(*node).ss.ps.state).es_query_cxt);
+            scan.varying = pg_sys::bms_add_members(scan.varying, changed);
+            pg_sys::MemoryContextSwitchTo(before);
             scan.restart();
         }
     }
@@ -513,6 +605,6 @@ unsafe extern "C-unwind" fn end_foreign_scan(node: *mut pg_sys::ForeignScanState
     if let Some(scan) = unsafe { of(node) } {
         scan.stop();
         scan.runtime.sorting.restart();
-        scan.received = Received::default();
+        scan.received = Received::new(REPLAY_BYTES);
     }
 }

@@ -1,5 +1,5 @@
-//! The parameters of inquiries: which relations can supply their values, and which queries must be refused because their
-//! values cannot be told from the clauses.
+//! Join clauses: which relations can supply values for the parameters of an inquiry, or for conditions on another table; and
+//! which queries must be refused because the values of parameters cannot be told from the clauses.
 //!
 //! A clause on a parameter does not filter existing rows: its value decides which rows the inquiry computes. So every plan
 //! uses such a clause if the query has one. The executor rechecks it, and it is always true, because the rows show the
@@ -90,7 +90,8 @@ fn refuse_condition(relation: &PgRelation, attribute: i16) -> ! {
     .raise()
 }
 
-/// For each join clause that gives a parameter its value, the relations that must be read first.
+/// For each join clause that gives a parameter its value, the relations that must be read first. Of a relation without
+/// parameters: for each join clause that can be sent as an equality.
 ///
 /// # Safety
 /// `rel` is the relation of `planned` in the current planner run.
@@ -99,9 +100,11 @@ pub unsafe fn outer_relations(planned: &Planned, rel: *mut pg_sys::RelOptInfo) -
     // SAFETY: the caller guarantees a relation of this run. bms_union copies, so the planner's own sets stay unchanged.
     unsafe {
         for info in join_conditions(planned, rel) {
-            if !pg_sys::join_clause_is_movable_to(info, rel)
-                || planned.clause((*info).clause).argument.is_none()
-            {
+            let is_of_use = match planned.parameters.is_empty() {
+                true => planned.join_key((*info).clause).is_some(),
+                false => planned.clause((*info).clause).argument.is_some(),
+            };
+            if !is_of_use || !pg_sys::join_clause_is_movable_to(info, rel) {
                 continue;
             }
             let outer = pg_sys::bms_union((*info).clause_relids, (*rel).lateral_relids);
@@ -114,7 +117,8 @@ pub unsafe fn outer_relations(planned: &Planned, rel: *mut pg_sys::RelOptInfo) -
     sets
 }
 
-/// The join clauses that may refer to a parameter, including those implied by equivalence classes.
+/// The join clauses, including those implied by equivalence classes that may refer to a parameter. Of a relation without
+/// parameters: to a column on which conditions can be sent.
 ///
 /// # Safety
 /// `rel` is the relation of `planned` in the current planner run.
@@ -124,8 +128,15 @@ unsafe fn join_conditions(planned: &Planned, rel: *mut pg_sys::RelOptInfo) -> Ve
         let mut clauses: Vec<*mut pg_sys::RestrictInfo> =
             PgList::from_pg((*rel).joininfo).iter_ptr().collect();
         if (*rel).has_eclass_joins {
-            for attribute in &planned.parameters {
-                let mut wanted = Wanted { relid: (*rel).relid, attribute: *attribute };
+            let attributes: Vec<i16> = match planned.parameters.is_empty() {
+                true => {
+                    let columns = planned.table.columns.iter().filter(|column| column.field.is_ok());
+                    columns.map(|column| column.attribute).collect()
+                }
+                false => planned.parameters.clone(),
+            };
+            for attribute in attributes {
+                let mut wanted = Wanted { relid: (*rel).relid, attribute };
                 let implied = pg_sys::generate_implied_equalities_for_column(
                     planned.root,
                     rel,

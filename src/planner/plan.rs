@@ -1,6 +1,6 @@
 //! The planner's callbacks for base relations: size estimates, paths and the plan. Planning sends no request.
 
-use acumatica_pushdown::{Described, ScanPlan};
+use acumatica_pushdown::{Described, REQUEST_COST, ROW_COST, ScanPlan};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts, PgRelation};
 
@@ -8,12 +8,14 @@ use crate::backend::compat::{self, Estimate};
 use crate::planner::argument::Argument;
 use crate::planner::order;
 use crate::planner::parameter;
-use crate::planner::planned::{FIRST_PAGE, Planned, REQUEST_COST, ROW_COST, attributes};
+use crate::planner::planned::{FIRST_PAGE, Planned, attributes};
 use crate::planner::private;
 use crate::planner::upper;
 
 /// Factor on the cost of a row that the server has sorted.
 const SORTED_COST: f64 = 1.05;
+/// A block of a key join that is likely to return no more rows is requested in one piece.
+const FEW_ROWS: f64 = 2_000.0;
 /// The row estimate of a table that was never analysed and has no option `rows`.
 const DEFAULT_ROWS: f64 = 10_000.0;
 
@@ -58,12 +60,15 @@ unsafe extern "C-unwind" fn get_foreign_paths(
         let planned = Planned::of(rel);
         let parameters = &planned.parameters;
         let relation = planned.relation();
-        let sets = match parameters.is_empty() {
-            true => Vec::new(),
-            false => parameter::outer_relations(planned, rel),
+        let sets = parameter::outer_relations(planned, rel);
+        let lateral = (*rel).lateral_relids;
+        let all = match parameters.is_empty() {
+            true => lateral,
+            false => sets.iter().fold(lateral, |all, set| pg_sys::bms_union(all, *set)),
         };
-        let all = sets.iter().fold((*rel).lateral_relids, |all, set| pg_sys::bms_union(all, *set));
-        for outer in std::iter::once((*rel).lateral_relids).chain(sets).chain(std::iter::once(all)) {
+        for outer in std::iter::once(lateral).chain(sets).chain(std::iter::once(all)) {
+            // Without parameters each set of relations is as good.
+            let all = if parameters.is_empty() { outer } else { all };
             add_scan_path(root, rel, outer, all, std::ptr::null_mut());
         }
         let keys = order::keys(planned, (*rel).relid, &relation, (*root).query_pathkeys);
@@ -105,6 +110,59 @@ unsafe fn is_alone(root: *mut pg_sys::PlannerInfo) -> bool {
     unsafe { pg_sys::bms_membership((*root).all_baserels) == pg_sys::BMS_Membership::BMS_SINGLETON }
 }
 
+/// The estimated number of rows that the server sends: those that the conditions on the table that are sent leave.
+///
+/// # Safety
+/// `root` and `rel` belong to the current planner run; `rel` is a relation of this wrapper.
+pub unsafe fn rows_sent(root: *mut pg_sys::PlannerInfo, rel: *mut pg_sys::RelOptInfo) -> f64 {
+    // SAFETY: forwarded.
+    unsafe { rows_of(root, rel, |_| true) }
+}
+
+/// As [`rows_sent`], but of the conditions that `counts` accepts.
+///
+/// # Safety
+/// As [`rows_sent`].
+unsafe fn rows_of(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    counts: impl Fn(*mut pg_sys::Expr) -> bool,
+) -> f64 {
+    // SAFETY: the caller guarantees the planner's structures; the list of clauses is made of their RestrictInfos.
+    unsafe {
+        let sent = &Planned::of(rel).classified().sent;
+        let sent = PgList::<pg_sys::RestrictInfo>::from_pg((*rel).baserestrictinfo)
+            .iter_ptr()
+            .filter(|info| sent.contains(&(**info).clause) && counts((**info).clause))
+            .fold(std::ptr::null_mut(), |list, info| pg_sys::lappend(list, info.cast()));
+        let (relid, inner) = ((*rel).relid as i32, pg_sys::JoinType::JOIN_INNER);
+        (*rel).tuples * pg_sys::clauselist_selectivity(root, sent, relid, inner, std::ptr::null_mut())
+    }
+}
+
+/// As [`rows_sent`], but of the conditions without values that only the executor knows.
+///
+/// # Safety
+/// As [`rows_sent`].
+unsafe fn rows_for_any_value(root: *mut pg_sys::PlannerInfo, rel: *mut pg_sys::RelOptInfo) -> f64 {
+    // SAFETY: forwarded; a RestrictInfo has a clause.
+    unsafe { rows_of(root, rel, |clause| pg_sys::pull_paramids(clause).is_null()) }
+}
+
+/// Whether a base relation is a foreign table of this wrapper.
+///
+/// # Safety
+/// `rel` belongs to the current planner run.
+pub unsafe fn is_own(rel: *mut pg_sys::RelOptInfo) -> bool {
+    // SAFETY: the caller guarantees the planner's structure, whose `fdwroutine` is null or the table of a wrapper.
+    unsafe {
+        let routine = (*rel).fdwroutine;
+        let own: unsafe extern "C-unwind" fn(_, _, _) = get_foreign_rel_size;
+        !routine.is_null()
+            && (*routine).GetForeignRelSize.is_some_and(|other| std::ptr::fn_addr_eq(other, own))
+    }
+}
+
 /// Adds a scan path parameterised by the relations `outer`, sorted by `pathkeys`. `all` are the relations that can supply
 /// any parameter.
 ///
@@ -127,40 +185,36 @@ unsafe fn add_scan_path(
         let rows = if info.is_null() { (*rel).rows } else { (*info).ppi_rows };
         let mut clauses: Vec<*mut pg_sys::RestrictInfo> =
             PgList::from_pg((*rel).baserestrictinfo).iter_ptr().collect();
+        let own = clauses.len();
         if !info.is_null() {
             clauses.extend(PgList::from_pg((*info).ppi_clauses).iter_ptr());
         }
         let is_given = |info: &*mut pg_sys::RestrictInfo| planned.clause((**info).clause).argument.is_some();
         // The server applies the clauses that are sent, so only the others leave rows to be filtered here. An inquiry
         // with parameters returns just the rows for their values.
-        let fetched = if clauses.iter().any(is_given) {
-            rows
-        } else {
-            let sent = &planned.classified().sent;
-            let sent = clauses
-                .iter()
-                .filter(|info| sent.contains(&(***info).clause))
-                .fold(std::ptr::null_mut(), |list, info| pg_sys::lappend(list, (*info).cast()));
-            let share = pg_sys::clauselist_selectivity(
-                root,
-                sent,
-                (*rel).relid as i32,
-                pg_sys::JoinType::JOIN_INNER,
-                std::ptr::null_mut(),
-            );
-            ((*rel).tuples * share).max(rows)
+        let fetched = match clauses.iter().any(is_given) {
+            true => rows,
+            false => {
+                let joins = clauses[own..].iter().filter(|info| planned.join_key((***info).clause).is_some());
+                let joins =
+                    joins.fold(std::ptr::null_mut(), |list, info| pg_sys::lappend(list, (*info).cast()));
+                let (relid, inner) = ((*rel).relid as i32, pg_sys::JoinType::JOIN_INNER);
+                let share = pg_sys::clauselist_selectivity(root, joins, relid, inner, std::ptr::null_mut());
+                (rows_sent(root, rel) * share).max(rows)
+            }
         };
         let startup = REQUEST_COST + (*rel).baserestrictcost.startup;
         // A path without some of the parameters would read other rows of the inquiry than the query asks for.
         let is_last_resort = !pg_sys::bms_equal(outer, all);
         let sorting = if pathkeys.is_null() { 1.0 } else { SORTED_COST };
+        let pages = (fetched / f64::from(planned.table.page_size)).floor() * REQUEST_COST;
         let per_row = (ROW_COST + pg_sys::cpu_tuple_cost + (*rel).baserestrictcost.per_tuple) * sorting;
         let path = compat::create_scan_path(
             root,
             rel,
             std::ptr::null_mut(),
             outer,
-            Estimate { rows, startup, total: startup + fetched * per_row },
+            Estimate { rows, startup, total: startup + pages + fetched * per_row },
             pathkeys,
             is_last_resort,
         );
@@ -210,6 +264,16 @@ unsafe extern "C-unwind" fn get_foreign_plan(
             arguments: given.iter().map(|argument| argument.attribute).collect(),
             ..ScanPlan::default()
         };
+        plan.all_rows = rows_for_any_value(root, rel) as u64;
+        plan.width = u32::try_from((*(*path).path.pathtarget).width).unwrap_or(0);
+        // The inner scan of a key join.
+        plan.few_rows = !(*path).fdw_private.is_null() && (*path).path.rows <= FEW_ROWS;
+        plan.join_keys = PgList::<pg_sys::Expr>::from_pg((*path).fdw_private)
+            .iter_ptr()
+            .filter_map(|clause| planned.join_key(clause))
+            .enumerate()
+            .map(|(index, condition)| condition.map(&mut |_| index))
+            .collect();
         let classified = planned.classify(local);
         if let Some(limit) = limit(root, pathkeys) {
             // The scan is the only one of the query, so its clauses are these.

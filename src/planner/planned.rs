@@ -1,11 +1,13 @@
 //! The planner's state for a foreign table, in `RelOptInfo.fdw_private`: the table and its clauses, each classified once. Also the
-//! costs of paths and the size of the first page.
+//! size of the first page.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use acumatica_pushdown::{Condition, Described, Reason, ScanPlan, Shippable, SortKey, described};
+use acumatica_pushdown::{
+    Comparison, Condition, Described, Reading, Reason, ScanPlan, Shippable, SortKey, described,
+};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
@@ -13,11 +15,6 @@ use crate::catalog::table::{ForeignColumn, ForeignTable};
 use crate::planner::argument::{self, Argument};
 use crate::planner::term;
 use crate::planner::value::{self, attribute_of};
-
-/// The cost of a request and its answer, in units of `seq_page_cost`.
-pub const REQUEST_COST: f64 = 100.0;
-/// The cost of receiving a row, in addition to `cpu_tuple_cost`.
-pub const ROW_COST: f64 = 0.02;
 
 /// The number of rows in the first page if the plan has no limit. Later pages have `page_size` rows. A client that reads
 /// only the first rows gets them quickly.
@@ -117,6 +114,27 @@ impl Planned {
         };
         self.clauses.borrow_mut().insert(clause, Rc::clone(&known));
         known
+    }
+
+    /// The condition on the relation that a join clause is, if it is an equality with a value. The expression is that of the
+    /// value, made of columns of other relations.
+    ///
+    /// # Safety
+    /// As [`Planned::clause`].
+    pub unsafe fn join_key(&self, clause: *mut pg_sys::Expr) -> Option<Condition<*mut pg_sys::Expr>> {
+        // SAFETY: forwarded.
+        let known = unsafe { self.clause(clause) };
+        match known.shippable.as_ref().map(|shippable| &shippable.condition) {
+            Ok(
+                condition @ Condition::Compare {
+                    comparison: Comparison::Eq,
+                    reading: Reading::Value,
+                    every: false,
+                    ..
+                },
+            ) => Some(condition.clone()),
+            _ => None,
+        }
     }
 
     /// The clauses that every scan of the relation checks, those of `baserestrictinfo`, without their RestrictInfos.

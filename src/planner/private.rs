@@ -20,14 +20,19 @@ enum PathMember {
 /// # Safety
 /// The current memory context, in which the list is allocated, lives as long as the plan.
 pub unsafe fn to_list(plan: &ScanPlan) -> *mut pg_sys::List {
-    let mut text = plan.encode().into_bytes();
+    // SAFETY: JSON in ASCII has no NUL. lappend only allocates in the current context, as the caller allows.
+    unsafe { pg_sys::lappend(std::ptr::null_mut(), string(&plan.encode()).cast()) }
+}
+
+/// A `String` node.
+///
+/// # Safety
+/// The current memory context lives as long as the node is used; `ascii` holds no NUL.
+pub unsafe fn string(ascii: &str) -> *mut pg_sys::String {
+    let mut text = ascii.as_bytes().to_vec();
     text.push(0);
-    // SAFETY: `text` is a C string, as JSON has no NUL; pstrdup copies it. The functions only allocate in the current
-    // context, as the caller allows.
-    unsafe {
-        let node = pg_sys::makeString(pg_sys::pstrdup(text.as_ptr().cast()));
-        pg_sys::lappend(std::ptr::null_mut(), node.cast())
-    }
+    // SAFETY: `text` is a C string, which pstrdup copies. Both functions only allocate, as the caller allows.
+    unsafe { pg_sys::makeString(pg_sys::pstrdup(text.as_ptr().cast())).cast() }
 }
 
 /// The plan in `fdw_private`.

@@ -5,13 +5,13 @@
 //! LIMIT without OFFSET needs no upper path: the executor stops the scan, whose first page is as large as the limit.
 
 use acumatica_client::Surface;
-use acumatica_pushdown::{ScanPlan, Upper};
+use acumatica_pushdown::{REQUEST_COST, ROW_COST, ScanPlan, Upper};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
 use crate::backend::compat::{self, Estimate};
 use crate::planner::order;
-use crate::planner::planned::{Classified, Planned, REQUEST_COST, ROW_COST, attributes};
+use crate::planner::planned::{Classified, Planned, attributes};
 use crate::planner::private;
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {

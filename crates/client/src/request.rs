@@ -72,6 +72,9 @@ pub struct ScanRequest {
     pub page_size: u32,
     /// Rows in the first request; it is small so that reading a few rows is cheap.
     pub first_page: u32,
+    /// The rows are expected to be few: the list is requested without `$top`. A server then sends all rows (docs/acumatica.md
+    /// section 2), or a next link, so that no request for the rows behind the last one is needed.
+    pub in_one_piece: bool,
 }
 
 impl ScanRequest {
@@ -305,6 +308,7 @@ pub(crate) mod tests {
             context: Context::default(),
             page_size: 10_000,
             first_page: 256,
+            in_one_piece: false,
         }
     }
 }

@@ -290,6 +290,7 @@ fn request(surface: Surface, columns: &[&str], key: &[&str]) -> ScanRequest {
         context: Context::default(),
         page_size: 10,
         first_page: 4,
+        in_one_piece: false,
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::class::Dialect;
 use crate::filter::{Anchor, Case, Comparison, Field, Filter, Slack, Test};
 use crate::literal::Literal;
-use crate::print::refusal;
+use crate::print::{encoded_length, part, refusal};
 use crate::reason::Reason;
 use crate::term::Syntax;
 
@@ -93,6 +93,18 @@ pub enum Outcome {
     NoRow,
 }
 
+impl Outcome {
+    /// What the server is asked for, of rows that must meet the conditions of both.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::NoRow, _) | (_, Self::NoRow) => Self::NoRow,
+            (Self::AnyRow, other) => other,
+            (this, Self::AnyRow) => this,
+            (Self::Filter(one), Self::Filter(other)) => Self::Filter(one.and(other)),
+        }
+    }
+}
+
 /// What the server is asked for, if rows must meet all conditions. `values` returns the values that a `V` stands for.
 pub fn outcome<V>(conditions: &[Condition<V>], values: &impl Fn(&V) -> Values) -> Outcome {
     all(conditions, values, &Cell::default())
@@ -150,6 +162,18 @@ impl<V> Condition<V> {
             Self::Match { field, text, syntax, case } => {
                 Condition::Match { field, text: change(text), syntax, case }
             }
+        }
+    }
+
+    /// The number of characters, percent-encoded, that a value takes in a list of values to compare with; `None` if it cannot
+    /// be sent.
+    pub fn length_of(&self, value: &Literal, dialect: Dialect) -> Option<usize> {
+        let values = |_: &V| Values { literals: vec![Ok(value.clone())], has_null: false };
+        match self.work_out(&values, &Cell::default()) {
+            Outcome::Filter(filter) => {
+                Some(encoded_length(&part(&filter, dialect)?.text) + encoded_length(" or "))
+            }
+            _ => None,
         }
     }
 

@@ -170,6 +170,15 @@ impl Filter {
         }
     }
 
+    /// The condition of the rows that meet both, with the parts of both side by side.
+    pub fn and(self, other: Self) -> Self {
+        let parts = |filter| match filter {
+            Self::And(parts) => parts,
+            part => vec![part],
+        };
+        Self::And([parts(self), parts(other)].concat())
+    }
+
     /// The value that the field of this path has in all rows that meet the filter, if an equality says so.
     pub fn value_of(&self, path: &[String]) -> Option<&Literal> {
         self.conjuncts().iter().find_map(|part| match part {

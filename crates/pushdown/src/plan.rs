@@ -23,6 +23,15 @@ pub struct ScanPlan {
     pub kept: Vec<(usize, Reason)>,
     /// The upper relation that the server computes, if any.
     pub upper: Option<Upper>,
+    /// If the scan is the inner side of a key join: the conditions that the keys of the outer rows make, one for each key
+    /// column. A value is the index of the condition.
+    pub join_keys: Vec<Condition<usize>>,
+    /// The estimated number of rows that the server sends if it is not asked for values that only the executor knows.
+    pub all_rows: u64,
+    /// The estimated average size of a row, in bytes.
+    pub width: u32,
+    /// Each start of the scan is likely to return few rows.
+    pub few_rows: bool,
 }
 
 /// A column that rows are sorted by.
@@ -157,10 +166,14 @@ mod tests {
             conditions in prop::collection::vec(conditions(), 0..3),
             kept in prop::collection::vec((any::<usize>(), prop_oneof![Just(Reason::Off), Just(Reason::Linked)]), 0..3),
             upper in prop_oneof![Just(None), Just(Some(Upper::Count)), any::<u32>().prop_map(|rows| Some(Upper::Offset(rows)))],
+            join_keys in prop::collection::vec(conditions(), 0..2),
+            all_rows in any::<u64>(),
+            width in any::<u32>(),
+            few_rows in any::<bool>(),
         ) -> ScanPlan {
             let key = |(attribute, descending, nulls_apart)| SortKey { attribute, descending, nulls_apart };
             let sort_keys = sort_keys.into_iter().map(key).collect();
-            ScanPlan { attributes, limit, arguments, sort_keys, conditions, kept, upper }
+            ScanPlan { attributes, limit, arguments, sort_keys, conditions, kept, upper, join_keys, all_rows, width, few_rows }
         }
     }
 
@@ -181,7 +194,7 @@ mod tests {
             ScanPlan { limit: Some(0), sort_keys, upper: Some(Upper::Offset(0)), ..ScanPlan::default() };
         assert_eq!(
             plan.encode(),
-            r#"{"attributes":[],"limit":0,"arguments":[],"sort_keys":[{"attribute":3,"descending":true,"nulls_apart":false}],"conditions":[],"kept":[],"upper":{"Offset":0}}"#
+            r#"{"attributes":[],"limit":0,"arguments":[],"sort_keys":[{"attribute":3,"descending":true,"nulls_apart":false}],"conditions":[],"kept":[],"upper":{"Offset":0},"join_keys":[],"all_rows":0,"width":0,"few_rows":false}"#
         );
     }
 }

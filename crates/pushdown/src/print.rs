@@ -29,7 +29,7 @@ pub const QUERY: &AsciiSet = &CONTROLS
     .add(b'|');
 
 /// Of the query's length, percent-encoded: the fields and the page must find room beside it.
-pub(crate) const MOST_CHARACTERS: usize = 1_000;
+pub const MOST_CHARACTERS: usize = 1_000;
 /// A moment without a zone may be meant in any (docs/acumatica.md section 3): the server compares what may be up to 14
 /// hours off.
 const ZONES: TimeDelta = TimeDelta::days(1);

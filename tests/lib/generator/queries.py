@@ -410,6 +410,11 @@ class Generator(Conditions):
         # Behind a row of another table each list is sent again.
         self.longest = 30 if kind in ("join", "semi", "lateral") else 400
         (statement, ordered, loose), settings = getattr(self, kind)()
+        if kind in ("join", "semi", "lateral") and self.chance(40):
+            settings += ["enable_hashjoin = off", "enable_mergejoin = off", "enable_nestloop = off",
+                         f"acumatica_fdw.key_join_block = {self.pick(0, 1, 2, 100)}"]
+        elif kind in ("join", "semi") and self.chance(40):
+            settings.append("acumatica_fdw.enable_key_join = off")
         if self.chance(50):
             settings.append(f"TimeZone = '{self.rng.choice(ZONES)}'")
         if "enable_material = off" in settings and statement().count("SELECT") > 2:

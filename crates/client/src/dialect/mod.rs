@@ -310,7 +310,7 @@ pub fn describe(
         (Some(_), _) => ("PUT", listing.path_and_query()),
         (None, _) if request.count => ("GET", listing.counted().path_and_query()),
         (None, Some(record)) => ("GET", listing.of_record(record).path_and_query()),
-        (None, None) if listing.single => ("GET", listing.path_and_query()),
+        (None, None) if listing.single || request.in_one_piece => ("GET", listing.path_and_query()),
         (None, None) => ("GET", listing.page(first)),
     };
     let path = instance.path(&rest);

@@ -400,6 +400,11 @@ impl<'a, 'b> ListScan<'a, 'b> {
         }
     }
 
+    /// The number of rows of the list that have come.
+    pub fn rows_read(&self) -> u64 {
+        self.position - self.request.offset
+    }
+
     /// Reads a list in one piece, or in the pieces that the server cuts it into.
     pub async fn links(&mut self, listing: &Listing) -> Result<()> {
         self.follow(listing, listing.path_and_query()).await

@@ -1,0 +1,194 @@
+//! Key joins: what a planner tells an executor of one, and when it is cheaper to read all rows than those of the keys.
+//!
+//! Costs are in units of PostgreSQL's `seq_page_cost`. A request costs as much as a thousand rows: a page of 10,000 rows
+//! takes some seconds, a small request a few tenths of one (docs/acumatica.md section 6).
+
+use serde::{Deserialize, Serialize};
+
+use crate::print::MOST_CHARACTERS;
+
+/// The cost of a request and its answer, without rows.
+pub const REQUEST_COST: f64 = 100.0;
+/// The cost of receiving a row, in addition to `cpu_tuple_cost`.
+pub const ROW_COST: f64 = 0.1;
+
+/// The number of keys in the first blocks. Later ones are as large as a request can hold.
+const FIRST_BLOCKS: [usize; 2] = [10, 100];
+/// If reading all rows costs no more than so many requests, the first blocks are not kept small: they could cost as much.
+const FEW_REQUESTS: f64 = 4.0;
+/// Until so many keys were asked for, the planner's estimate of the rows for a key is used.
+const TELLING_KEYS: usize = 20;
+/// More keys are never wanted at a time.
+const MOST_KEYS: usize = 1 << 20;
+
+/// What the executor is told of a key join.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeyJoin {
+    /// The type of the join.
+    pub kind: JoinKind,
+    /// The estimated number of rows that the server sends if it is asked for no keys.
+    pub all_rows: f64,
+    /// The estimated number of rows for each key.
+    pub rows_per_key: f64,
+    /// The maximum number of rows in a page.
+    pub page_size: u32,
+}
+
+/// The types of join that a key join can do. The table that is asked by keys is the inner side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JoinKind {
+    /// Each pair of rows that match.
+    Inner,
+    /// And the outer rows without a match.
+    Left,
+    /// Outer rows with a match, each once.
+    Semi,
+    /// Outer rows without a match.
+    Anti,
+}
+
+/// What a key join has asked for since it began.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    /// Blocks of keys.
+    pub blocks: usize,
+    /// Distinct keys.
+    pub keys: usize,
+    /// The rows that came for them.
+    pub rows: u64,
+}
+
+/// The cost of requests and the rows that they bring.
+pub fn cost(requests: f64, rows: f64) -> f64 {
+    requests * REQUEST_COST + rows * ROW_COST
+}
+
+/// The cost of a scan that receives `rows`, in pages of `page_size`.
+pub fn scan_cost(rows: f64, page_size: u32) -> f64 {
+    cost((rows / f64::from(page_size)).floor() + 1.0, rows)
+}
+
+impl JoinKind {
+    /// Whether outer rows without a match are rows of the join.
+    pub fn keeps_unmatched(self) -> bool {
+        matches!(self, Self::Left | Self::Anti)
+    }
+}
+
+impl KeyJoin {
+    /// The plan as JSON in ASCII.
+    pub fn encode(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|error| unreachable!("a key join: {error}"))
+    }
+
+    /// The plan that [`KeyJoin::encode`] has written.
+    ///
+    /// # Errors
+    /// The text is none that it writes.
+    pub fn decode(text: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(text)
+    }
+
+    /// The cost of reading all rows once.
+    pub fn cost_of_all(&self) -> f64 {
+        scan_cost(self.all_rows, self.page_size)
+    }
+
+    /// The estimated cost of asking for `keys` more keys, of which each takes `length` characters of a request.
+    pub fn cost_of(&self, keys: usize, length: usize, asked: Asked) -> f64 {
+        let per_key = match asked.keys >= TELLING_KEYS {
+            true => asked.rows as f64 / asked.keys as f64,
+            false => self.rows_per_key,
+        };
+        let per_request = (MOST_CHARACTERS / length.max(1)).max(1);
+        cost((keys as f64 / per_request as f64).ceil(), keys as f64 * per_key)
+    }
+
+    /// How many keys to collect before the next block: few at first, so that a LIMIT stops early; then so many that it would
+    /// be cheaper to read all rows, for then it is known which of both is.
+    pub fn wanted(&self, length: usize, asked: Asked) -> usize {
+        let all = self.cost_of_all();
+        if let Some(few) = FIRST_BLOCKS.get(asked.blocks).filter(|_| all > cost(FEW_REQUESTS, 0.0)) {
+            return *few;
+        }
+        let mut wanted = 1;
+        while wanted < MOST_KEYS && self.cost_of(wanted, length, asked) <= all {
+            wanted *= 2;
+        }
+        wanted
+    }
+
+    /// Whether it is cheaper to read all rows than those of `pending` keys.
+    pub fn is_dear(&self, pending: usize, length: usize, asked: Asked) -> bool {
+        self.cost_of(pending, length, asked) > self.cost_of_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn join(all_rows: f64, rows_per_key: f64) -> KeyJoin {
+        KeyJoin { kind: JoinKind::Inner, all_rows, rows_per_key, page_size: 10_000 }
+    }
+
+    /// What a join costs that has so many keys, if each has as many rows as was estimated: requests and rows.
+    fn spent(join: KeyJoin, keys: usize, length: usize) -> f64 {
+        let (mut asked, mut spent, mut left) = (Asked::default(), 0.0, keys);
+        while left > 0 {
+            let pending = left.min(join.wanted(length, asked));
+            if join.is_dear(pending, length, asked) {
+                return spent + join.cost_of_all();
+            }
+            let block = pending.min((MOST_CHARACTERS / length).max(1));
+            let rows = block as f64 * join.rows_per_key;
+            spent += cost(1.0, rows);
+            asked.blocks += 1;
+            asked.keys += block;
+            asked.rows += rows as u64;
+            left -= block;
+        }
+        spent
+    }
+
+    proptest! {
+        #[test]
+        fn a_join_costs_no_more_than_half_as_much_again_as_the_better_way(
+            keys in 1_usize..5_000,
+            length in 10_usize..200,
+            all_rows in 0_f64..2e6,
+            rows_per_key in 0_f64..300.0,
+        ) {
+            let join = join(all_rows, rows_per_key.min(all_rows));
+            let better = join.cost_of(keys, length, Asked::default()).min(join.cost_of_all());
+            let spent = spent(join, keys, length);
+            // Two small requests before it is known how many keys there are.
+            prop_assert!(spent <= better * 1.5 + 2.0 * REQUEST_COST, "{spent} for {better}");
+        }
+
+        #[test]
+        fn a_plan_reads_as_it_was_written(all_rows in any::<u32>(), quarters in any::<u16>()) {
+            let join = join(f64::from(all_rows), f64::from(quarters) / 4.0);
+            prop_assert_eq!(KeyJoin::decode(&join.encode()).unwrap(), join);
+        }
+    }
+
+    #[test]
+    fn few_keys_of_a_large_table_are_asked_for_and_many_of_a_small_one_are_not() {
+        let large = join(1e6, 1.0);
+        assert!(!large.is_dear(1_000, 30, Asked::default()));
+        assert_eq!(large.wanted(30, Asked::default()), 10);
+        let small = join(300.0, 1.0);
+        assert!(small.is_dear(300, 30, Asked::default()) && !small.is_dear(20, 30, Asked::default()));
+        assert!(small.wanted(30, Asked::default()) > 30);
+    }
+
+    #[test]
+    fn rows_that_came_for_keys_count_more_than_an_estimate() {
+        let join = join(50_000.0, 1.0);
+        let asked = Asked { blocks: 2, keys: 100, rows: 100_000 };
+        assert!(join.is_dear(60, 30, asked) && !join.is_dear(60, 30, Asked::default()));
+    }
+}

@@ -1,0 +1,433 @@
+//! The key join: a join with a foreign table that asks the server for the rows of the other side's keys only.
+//!
+//! PostgreSQL's own joins read all rows of a foreign table that the query's other conditions leave, since an equality
+//! between two tables is no condition on one of them. `set_join_pathlist_hook` offers a `CustomPath` beside them wherever
+//! such an equality can be sent. Its inner path is an ordinary scan of the foreign table whose plan has conditions for the
+//! keys ([`Plan::join_keys`](crate::planner::private::Plan)); so columns, conditions, retries and EXPLAIN are those of
+//! each scan. The executor (`executor/key_join.rs`) reads outer rows, gives their keys to the inner scan, and compares all
+//! join clauses itself, so a key condition needs to be a superset only.
+
+use std::ffi::CStr;
+use std::sync::OnceLock;
+
+use acumatica_pushdown::{Condition, JoinKind, KeyJoin, REQUEST_COST, cost, scan_cost};
+use pgrx::PgList;
+use pgrx::prelude::*;
+
+use crate::backend::compat::{self, Estimate};
+use crate::backend::encoding::from_server;
+use crate::catalog::setting;
+use crate::planner::plan;
+use crate::planner::planned::Planned;
+use crate::planner::private;
+use crate::planner::value::attribute_of;
+
+/// The name of the node in EXPLAIN.
+pub const NAME: &CStr = c"Acumatica Key Join";
+/// The number of keys in a request that the planner assumes. The executor counts their characters.
+const KEYS_PER_REQUEST: f64 = 30.0;
+
+/// The hook that was set before this one.
+static PREVIOUS: OnceLock<pg_sys::set_join_pathlist_hook_type> = OnceLock::new();
+
+static PATH_METHODS: PathMethods = PathMethods(pg_sys::CustomPathMethods {
+    CustomName: NAME.as_ptr(),
+    PlanCustomPath: Some(plan_key_join),
+    ReparameterizeCustomPathByChild: None,
+});
+
+/// A table of callbacks, which PostgreSQL only reads.
+struct PathMethods(pg_sys::CustomPathMethods);
+
+// SAFETY: nothing changes the table, and its name is a static C string.
+unsafe impl Sync for PathMethods {}
+
+/// The type of join, if a key join can do it. Right and full joins need all rows of the foreign table anyhow.
+fn kind_of(kind: pg_sys::JoinType::Type) -> Option<JoinKind> {
+    use pg_sys::JoinType::*;
+    match kind {
+        // `x IN (SELECT …)` with the foreign table outside: the other side is made unique first.
+        JOIN_INNER | JOIN_UNIQUE_OUTER => Some(JoinKind::Inner),
+        JOIN_LEFT => Some(JoinKind::Left),
+        JOIN_SEMI => Some(JoinKind::Semi),
+        JOIN_ANTI => Some(JoinKind::Anti),
+        _ => None,
+    }
+}
+
+/// Sets the hook. Called once in each backend that loads the library.
+pub fn install() {
+    // SAFETY: PostgreSQL loads libraries on the backend's only thread, which alone reads and sets the hook.
+    unsafe {
+        let _ = PREVIOUS.set(pg_sys::set_join_pathlist_hook);
+        pg_sys::set_join_pathlist_hook = Some(add_key_joins);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn add_key_joins(
+    root: *mut pg_sys::PlannerInfo,
+    joined: *mut pg_sys::RelOptInfo,
+    outer: *mut pg_sys::RelOptInfo,
+    inner: *mut pg_sys::RelOptInfo,
+    kind: pg_sys::JoinType::Type,
+    extra: *mut pg_sys::JoinPathExtraData,
+) {
+    // SAFETY: the planner passes its own structures, which the hook before this one gets as they are.
+    unsafe {
+        if let Some(Some(previous)) = PREVIOUS.get() {
+            previous(root, joined, outer, inner, kind, extra);
+        }
+        let Some(own) = kind_of(kind) else { return };
+        if !setting::enable_key_join() || !is_suitable(root, joined, inner) {
+            return;
+        }
+        let Some(clauses) = Clauses::of(joined, outer, inner, kind, (*extra).restrictlist) else { return };
+        let cheapest = (*outer).cheapest_total_path;
+        let mut paths = vec![cheapest];
+        if kind == pg_sys::JoinType::JOIN_UNIQUE_OUTER {
+            let unique = pg_sys::create_unique_path(root, outer, cheapest, (*extra).sjinfo);
+            if unique.is_null() {
+                return;
+            }
+            paths = vec![unique.cast()];
+        } else if !(*outer).cheapest_startup_path.is_null() && (*outer).cheapest_startup_path != cheapest {
+            paths.push((*outer).cheapest_startup_path);
+        }
+        for path in paths.into_iter().filter(|path| (**path).param_info.is_null()) {
+            let path = key_join_path(root, joined, path, inner, own, &clauses, (*extra).sjinfo);
+            pg_sys::add_path(joined, path.cast());
+        }
+    }
+}
+
+/// Whether a key join may read `inner`: it is a foreign table of this wrapper that is read as a list, it depends on no other
+/// relation by itself, and no clause of it decides once for all rows.
+///
+/// # Safety
+/// The relations belong to the current planner run.
+unsafe fn is_suitable(
+    root: *mut pg_sys::PlannerInfo,
+    joined: *mut pg_sys::RelOptInfo,
+    inner: *mut pg_sys::RelOptInfo,
+) -> bool {
+    // SAFETY: the caller guarantees relations of this run; a relation that `plan::is_own` accepts is a base relation with
+    // an entry in `simple_rte_array` and a `Planned`.
+    unsafe {
+        if (*inner).reloptkind != pg_sys::RelOptKind::RELOPT_BASEREL || !plan::is_own(inner) {
+            return false;
+        }
+        let planned = Planned::of(inner);
+        let target = &planned.table.target;
+        let clauses = PgList::<pg_sys::RestrictInfo>::from_pg((*inner).baserestrictinfo);
+        !(**(*root).simple_rte_array.add((*inner).relid as usize)).inh
+            && (*inner).lateral_relids.is_null()
+            && (*joined).lateral_relids.is_null()
+            && planned.parameters.is_empty()
+            && !target.form
+            && !target.singleton
+            && !clauses.iter_ptr().any(|info| (*info).pseudoconstant)
+    }
+}
+
+/// The clauses of a join, as a key join uses them.
+struct Clauses {
+    /// Those that decide whether two rows match.
+    join: Vec<*mut pg_sys::RestrictInfo>,
+    /// Those that the rows of an outer join must meet afterwards.
+    filter: Vec<*mut pg_sys::RestrictInfo>,
+    /// Those of `join` that can be sent as conditions on the inner table, and by whose values rows can be hashed.
+    keys: Vec<*mut pg_sys::RestrictInfo>,
+}
+
+impl Clauses {
+    /// The clauses; `None` if there is no key among them.
+    ///
+    /// # Safety
+    /// All pointers belong to the current planner run; `clauses` are the RestrictInfos of the join.
+    unsafe fn of(
+        joined: *mut pg_sys::RelOptInfo,
+        outer: *mut pg_sys::RelOptInfo,
+        inner: *mut pg_sys::RelOptInfo,
+        kind: pg_sys::JoinType::Type,
+        clauses: *mut pg_sys::List,
+    ) -> Option<Self> {
+        let mut found = Self { join: Vec::new(), filter: Vec::new(), keys: Vec::new() };
+        // SAFETY: the caller guarantees RestrictInfos of this run. `left_relids` and `right_relids` are null, the empty set,
+        // for a clause that is no operator with two sides.
+        unsafe {
+            let is_outer = matches!(kind, pg_sys::JoinType::JOIN_LEFT | pg_sys::JoinType::JOIN_ANTI);
+            for info in PgList::<pg_sys::RestrictInfo>::from_pg(clauses).iter_ptr() {
+                if (*info).pseudoconstant {
+                    return None;
+                }
+                // RINFO_IS_PUSHED_DOWN
+                let is_filter = (*info).is_pushed_down
+                    || !pg_sys::bms_is_subset((*info).required_relids, (*joined).relids);
+                if is_outer && is_filter {
+                    found.filter.push(info);
+                    continue;
+                }
+                found.join.push(info);
+                let is_between = |one: pg_sys::Relids, other: pg_sys::Relids| {
+                    !one.is_null()
+                        && !other.is_null()
+                        && pg_sys::bms_is_subset(one, (*outer).relids)
+                        && pg_sys::bms_is_subset(other, (*inner).relids)
+                };
+                let sides = ((*info).left_relids, (*info).right_relids);
+                let is_key = (is_between(sides.0, sides.1) || is_between(sides.1, sides.0))
+                    && (*info).hashjoinoperator != pg_sys::InvalidOid
+                    && Planned::of(inner).join_key((*info).clause).is_some();
+                if is_key {
+                    found.keys.push(info);
+                }
+            }
+        }
+        (!found.keys.is_empty()).then_some(found)
+    }
+}
+
+/// The path of a key join of the rows of `outer` with the relation `inner`.
+///
+/// # Safety
+/// All pointers belong to the current planner run; `inner` is suitable.
+unsafe fn key_join_path(
+    root: *mut pg_sys::PlannerInfo,
+    joined: *mut pg_sys::RelOptInfo,
+    outer: *mut pg_sys::Path,
+    inner: *mut pg_sys::RelOptInfo,
+    kind: JoinKind,
+    clauses: &Clauses,
+    special: *mut pg_sys::SpecialJoinInfo,
+) -> *mut pg_sys::CustomPath {
+    // SAFETY: the caller guarantees the pointers. The lists are made of nodes of this run, in its memory context, as is the
+    // path, which palloc0 returns zeroed: null is an empty list.
+    unsafe {
+        let planned = Planned::of(inner);
+        let all_rows = plan::rows_sent(root, inner);
+        let keys = list(&clauses.keys);
+        let values: *mut pg_sys::List = clauses
+            .keys
+            .iter()
+            .fold(std::ptr::null_mut(), |list, info| pg_sys::lappend(list, outer_side(*info, inner).cast()));
+        let outer_rows = (*outer).rows.max(1.0);
+        let null = std::ptr::null_mut();
+        let distinct = pg_sys::estimate_num_groups(root, values, outer_rows, null, std::ptr::null_mut());
+        let matching = pg_sys::clauselist_selectivity(root, keys, 0, pg_sys::JoinType::JOIN_INNER, special);
+        let rows_per_key = (all_rows * matching).min(rows_of_key(planned, inner, &clauses.keys));
+        let fetched = (distinct * rows_per_key).min(all_rows.max(1.0));
+        let requests = (distinct / KEYS_PER_REQUEST).ceil().max(1.0);
+        // The executor changes over to reading all rows once that is cheaper.
+        let remote = cost(requests, fetched).min(scan_cost(all_rows, planned.table.page_size) * 1.5);
+        let local =
+            (outer_rows + fetched) * pg_sys::cpu_tuple_cost * 2.0 + (*joined).rows * pg_sys::cpu_tuple_cost;
+        // Of one block, as EXPLAIN ANALYZE shows rows of a node by loops.
+        let of_block = (KEYS_PER_REQUEST.min(distinct) * rows_per_key).min(fetched).max(1.0);
+        let scan = Estimate { rows: of_block, startup: REQUEST_COST, total: cost(1.0, of_block) };
+        let conditions = clauses
+            .keys
+            .iter()
+            .fold(std::ptr::null_mut(), |list, info| pg_sys::lappend(list, (**info).clause.cast()));
+        let scan = compat::create_scan_path(root, inner, null.cast(), null.cast(), scan, null.cast(), false);
+        (*scan).fdw_private = conditions;
+        let told = KeyJoin { kind, all_rows, rows_per_key, page_size: planned.table.page_size };
+        let path: *mut pg_sys::CustomPath = pg_sys::palloc0(size_of::<pg_sys::CustomPath>()).cast();
+        (*path).path.type_ = pg_sys::NodeTag::T_CustomPath;
+        (*path).path.pathtype = pg_sys::NodeTag::T_CustomScan;
+        (*path).path.parent = joined;
+        (*path).path.pathtarget = (*joined).reltarget;
+        (*path).path.rows = (*joined).rows;
+        (*path).path.startup_cost = (*outer).startup_cost + REQUEST_COST;
+        (*path).path.total_cost = (*outer).total_cost + remote + local;
+        compat::add_disabled_nodes(&mut (*path).path, outer);
+        (*path).flags = pg_sys::CUSTOMPATH_SUPPORT_PROJECTION;
+        (*path).custom_paths = pg_sys::lappend(pg_sys::lappend(null.cast(), outer.cast()), scan.cast());
+        let parts = [
+            private::string(&told.encode()).cast(),
+            list(&clauses.join).cast(),
+            list(&clauses.filter).cast(),
+            keys.cast(),
+        ];
+        (*path).custom_private =
+            parts.into_iter().fold(std::ptr::null_mut(), |list, part| pg_sys::lappend(list, part));
+        (*path).methods = &raw const PATH_METHODS.0;
+        path
+    }
+}
+
+/// The most rows that are likely to have the same values in the columns of the key clauses, as far as the table's key tells: one
+/// if they are all of it. Without statistics, PostgreSQL assumes 200 different values in each column.
+///
+/// # Safety
+/// `inner` is the relation of `planned`, and `keys` are key clauses of it, in the current planner run.
+unsafe fn rows_of_key(
+    planned: &Planned,
+    inner: *mut pg_sys::RelOptInfo,
+    keys: &[*mut pg_sys::RestrictInfo],
+) -> f64 {
+    /// Records that differ only in the other columns of their key, such as the type of a document beside its number.
+    const ALIKE: f64 = 10.0;
+    let position = |info: &*mut pg_sys::RestrictInfo| {
+        // SAFETY: the caller guarantees key clauses of this relation.
+        let column = unsafe { attribute_of((*inner).relid, sides(*info, inner).1) };
+        column.and_then(|attribute| planned.table.column(attribute)?.key)
+    };
+    let mut positions: Vec<_> = keys.iter().filter_map(position).collect();
+    positions.sort_unstable();
+    positions.dedup();
+    let last = planned.table.columns.iter().filter_map(|column| column.key).max();
+    match positions.last() {
+        None => f64::INFINITY,
+        Some(_) if positions.len() == planned.table.key.len() => 1.0,
+        // The last column of a key tells most records apart.
+        found if found.copied() == last => ALIKE,
+        Some(_) => f64::INFINITY,
+    }
+}
+
+/// A list of RestrictInfos.
+///
+/// # Safety
+/// The current memory context is that of the planner run.
+unsafe fn list(infos: &[*mut pg_sys::RestrictInfo]) -> *mut pg_sys::List {
+    // SAFETY: lappend gets null or its own last result, and allocates in the current context.
+    infos.iter().fold(std::ptr::null_mut(), |list, info| unsafe { pg_sys::lappend(list, info.cast()) })
+}
+
+/// The side of a key clause that belongs to the outer rows; the other one is of the relation `inner`.
+///
+/// # Safety
+/// `info` is a clause of [`Clauses::keys`].
+unsafe fn outer_side(info: *mut pg_sys::RestrictInfo, inner: *mut pg_sys::RelOptInfo) -> *mut pg_sys::Expr {
+    // SAFETY: the caller guarantees an operator with two sides, one of which has relations of `inner` only.
+    unsafe { sides(info, inner).0 }
+}
+
+/// Both sides of a key clause: that of the outer rows, and that of the relation `inner`.
+///
+/// # Safety
+/// `info` is a clause of [`Clauses::keys`].
+unsafe fn sides(
+    info: *mut pg_sys::RestrictInfo,
+    inner: *mut pg_sys::RelOptInfo,
+) -> (*mut pg_sys::Expr, *mut pg_sys::Expr) {
+    // SAFETY: the planner sets `left_relids` and `right_relids` for an OpExpr with two arguments only.
+    unsafe {
+        let clause: *mut pg_sys::OpExpr = (*info).clause.cast();
+        let arguments = PgList::<pg_sys::Expr>::from_pg((*clause).args);
+        let get = |index| arguments.get_ptr(index).unwrap_or(std::ptr::null_mut());
+        match pg_sys::bms_is_subset((*info).right_relids, (*inner).relids) {
+            true => (get(0), get(1)),
+            false => (get(1), get(0)),
+        }
+    }
+}
+
+/// The lists in the `custom_exprs` of the plan, in this order.
+#[derive(Clone, Copy, Debug)]
+pub enum Expressions {
+    /// The clauses that decide whether two rows match.
+    Join,
+    /// The key clauses, of which each has an expression in each of the next lists.
+    Keys,
+    /// What the key clauses compare, on the side of the outer rows.
+    Outer,
+    /// What they compare on the side of the inner table.
+    Inner,
+    /// The values of the key conditions.
+    Values,
+}
+
+/// Makes the plan. The scan tuple has the columns of the outer plan, then those of the inner plan.
+#[pg_guard]
+unsafe extern "C-unwind" fn plan_key_join(
+    _root: *mut pg_sys::PlannerInfo,
+    joined: *mut pg_sys::RelOptInfo,
+    path: *mut pg_sys::CustomPath,
+    target_list: *mut pg_sys::List,
+    _clauses: *mut pg_sys::List,
+    plans: *mut pg_sys::List,
+) -> *mut pg_sys::Plan {
+    // SAFETY: the planner passes a path of `key_join_path`, so its private list has these parts, and the plans of its two
+    // paths. All nodes are made in the planner's memory context.
+    unsafe {
+        let parts = PgList::<std::ffi::c_void>::from_pg((*path).custom_private);
+        let part = |index| parts.get_ptr(index).unwrap_or(std::ptr::null_mut()).cast::<pg_sys::List>();
+        let told = part(0).cast::<pg_sys::String>();
+        let paths = PgList::<pg_sys::Path>::from_pg((*path).custom_paths);
+        let inner = paths.get_ptr(1).map_or(std::ptr::null_mut(), |scan| (*scan).parent);
+        let plans_of = PgList::<pg_sys::Plan>::from_pg(plans);
+        let mut tuple: *mut pg_sys::List = std::ptr::null_mut();
+        for plan in plans_of.iter_ptr() {
+            for entry in PgList::<pg_sys::TargetEntry>::from_pg((*plan).targetlist).iter_ptr() {
+                let number = pg_sys::list_length(tuple) as i16 + 1;
+                let expression = pg_sys::copyObjectImpl((*entry).expr.cast()).cast();
+                let entry = pg_sys::makeTargetEntry(expression, number, std::ptr::null_mut(), false);
+                tuple = pg_sys::lappend(tuple, entry.cast());
+            }
+        }
+        let filter = pg_sys::extract_actual_clauses(part(2), false);
+        let append = |list: *mut pg_sys::List, node: *mut pg_sys::Expr| pg_sys::lappend(list, node.cast());
+        let keys: Vec<*mut pg_sys::RestrictInfo> = PgList::from_pg(part(3)).iter_ptr().collect();
+        let mut lists = [std::ptr::null_mut(); Expressions::Values as usize + 1];
+        lists[Expressions::Join as usize] = pg_sys::extract_actual_clauses(part(1), false);
+        for info in keys {
+            let (outer, inside) = sides(info, inner);
+            let value = match Planned::of(inner).join_key((*info).clause) {
+                Some(Condition::Compare { values, .. }) => values,
+                _ => unreachable!("a key clause is a comparison"),
+            };
+            for (at, node) in [
+                (Expressions::Keys, (*info).clause),
+                (Expressions::Outer, outer),
+                (Expressions::Inner, inside),
+                (Expressions::Values, value),
+            ] {
+                lists[at as usize] = append(lists[at as usize], node);
+            }
+        }
+        let expressions = lists.into_iter().fold(std::ptr::null_mut(), |list, part: *mut pg_sys::List| {
+            pg_sys::lappend(list, pg_sys::copyObjectImpl(part.cast()))
+        });
+        let above = [target_list, filter, (*(*joined).reltarget).exprs];
+        compat::unify_nulling(tuple, expressions, &above);
+        let scan: *mut pg_sys::CustomScan = pg_sys::palloc0(size_of::<pg_sys::CustomScan>()).cast();
+        (*scan).scan.plan.type_ = pg_sys::NodeTag::T_CustomScan;
+        (*scan).scan.plan.targetlist = target_list;
+        (*scan).scan.plan.qual = filter;
+        (*scan).flags = (*path).flags;
+        (*scan).custom_plans = plans;
+        (*scan).custom_exprs = expressions;
+        let told = private::string(&from_server((*told).sval)).cast();
+        (*scan).custom_private = pg_sys::lappend(std::ptr::null_mut(), told);
+        (*scan).custom_scan_tlist = tuple;
+        (*scan).methods = pg_sys::GetCustomScanMethods(NAME.as_ptr(), false);
+        scan.cast()
+    }
+}
+
+/// What the plan of a key join tells the executor.
+///
+/// # Safety
+/// `scan` is a plan of [`plan_key_join`], or a copy of one.
+pub unsafe fn told(scan: *mut pg_sys::CustomScan) -> KeyJoin {
+    // SAFETY: the caller guarantees the plan, whose private list has one string.
+    unsafe {
+        let parts = PgList::<pg_sys::String>::from_pg((*scan).custom_private);
+        let text = parts.get_ptr(0).map(|text| from_server((*text).sval)).unwrap_or_default();
+        KeyJoin::decode(&text).unwrap_or_else(|error| unreachable!("a key join: {error}"))
+    }
+}
+
+/// A list of the expressions of a plan.
+///
+/// # Safety
+/// As [`told`].
+pub unsafe fn expressions(scan: *mut pg_sys::CustomScan, which: Expressions) -> *mut pg_sys::List {
+    // SAFETY: the caller guarantees the plan, whose `custom_exprs` are lists. An empty one is a null pointer.
+    unsafe {
+        let lists = PgList::<pg_sys::List>::from_pg((*scan).custom_exprs);
+        lists.get_ptr(which as usize).unwrap_or(std::ptr::null_mut())
+    }
+}

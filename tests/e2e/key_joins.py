@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""Key joins: what they ask for, row locks, rescans by key, cancels and failures in the middle of a block."""
+
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+from harness import Sim, connect, create_server, eventually, finish, in_background, raises, test
+
+sim = Sim("--seats", 0, "--scale", 1)
+db = connect()
+create_server(db, sim)
+db.execute("""
+    CREATE FOREIGN TABLE orders (
+        order_type text OPTIONS (field 'OrderType', key '1') NOT NULL,
+        order_nbr text OPTIONS (field 'OrderNbr', key '2') NOT NULL,
+        total numeric OPTIONS (field 'CuryOrderTotal'),
+        customer int OPTIONS (field 'CustomerID')
+    ) SERVER erp OPTIONS (schema 'DAC', entity 'PX_Objects_SO_SOOrder', rows '1000000');
+    CREATE FOREIGN TABLE sales (
+        order_type text OPTIONS (field 'OrderType', key '1'),
+        order_nbr text OPTIONS (field 'OrderNbr', key '2'),
+        total numeric OPTIONS (field 'OrderTotal')
+    ) SERVER erp OPTIONS (entity 'SalesOrder', rows '1000000');
+    CREATE TABLE copy AS SELECT * FROM orders;
+    CREATE TABLE wanted AS SELECT order_nbr AS nbr, total, row_number() OVER (ORDER BY order_nbr) AS n
+        FROM copy WHERE order_type = 'SO';
+    ANALYZE copy, wanted""")
+
+
+def rows(query):
+    return db.execute(query).fetchall()
+
+
+def value(query):
+    return rows(query)[0][0]
+
+
+def requests(place):
+    return [entry for entry in sim.requests() if place in entry["path"]]
+
+
+def explained(query):
+    return "\n".join(line for line, in rows("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) " + query))
+
+
+@test
+def three_hundred_keys_of_a_large_table_take_a_request_for_thirty():
+    query = "SELECT w.n, o.total FROM wanted w JOIN orders o ON o.order_nbr = w.nbr WHERE w.n <= 300"
+    plan = explained(query)
+    assert "Acumatica Key Join" in plan, plan
+    sim.reset()
+    got = sorted(rows(query))
+    asked = requests("SOOrder")
+    # A block of more than a hundred rows takes another one, which shows that there are no more.
+    assert len(asked) <= 2 * (300 / 28 + 2), len(asked)
+    assert got == sorted(rows(query.replace("orders", "copy"))) and len(got) == 1500
+
+
+@test
+def a_few_keys_of_an_entity_are_asked_for_in_one_request():
+    sim.reset()
+    got = rows("SELECT w.n, s.total FROM wanted w JOIN sales s ON s.order_nbr = w.nbr AND s.order_type = 'SO' WHERE w.n <= 5")
+    assert len(got) == 5 and len(requests("SalesOrder")) == 1, (got, requests("SalesOrder"))
+
+
+@test
+def an_answer_that_the_server_cuts_short_in_silence_is_completed():
+    query = "SELECT count(*), sum(o.total) FROM wanted w JOIN orders o ON o.order_nbr = w.nbr WHERE w.n <= 60"
+    truth = rows(query.replace("orders", "copy"))
+    for kind, more in (("page_cap", {"rows": 120}), ("truncate", {"bytes": 9000}), ("close", {"bytes": 9000})):
+        sim.reset()
+        sim.fault("SOOrder", kind, count=-1 if kind == "page_cap" else 1, **more)
+        assert rows(query) == truth, kind
+    sim.reset()
+
+
+@test
+def rows_are_locked_and_checked_again_as_in_each_join():
+    other = connect()
+    with db.transaction():
+        db.execute("UPDATE wanted SET total = -1 WHERE n = 2")
+        query = """SELECT w.n, w.total, o.total FROM wanted w JOIN orders o ON o.order_nbr = w.nbr AND o.order_type = 'SO'
+            WHERE w.n <= 3 AND w.total IS NOT NULL FOR UPDATE OF w"""
+        waiting = in_background(query, other)
+        eventually(lambda: value("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0)
+    got = sorted(waiting())
+    assert [row[0] for row in got] == [1, 2, 3] and got[1][1] == -1 and got[1][2] > 0, got
+    db.execute("UPDATE wanted w SET total = c.total FROM copy c WHERE c.order_nbr = w.nbr AND c.order_type = 'SO' AND n = 2")
+
+
+@test
+def correlated_subqueries_ask_by_key_until_one_read_is_cheaper():
+    twenty = "SELECT w.n, (SELECT sum(o.total) FROM orders o WHERE o.order_nbr = w.nbr) FROM wanted w WHERE w.n <= 20"
+    truth = sorted(rows(twenty.replace("orders", "copy")))
+    sim.reset()
+    assert sorted(rows(twenty)) == truth
+    asked = requests("SOOrder")
+    # One for the rows of each value, and one that shows that there are no more.
+    assert len(asked) <= 40 and all("filter" in entry["query"] for entry in asked), len(asked)
+    # All rows of a table that finds room in memory cost less than those of many values.
+    db.execute("ALTER FOREIGN TABLE orders OPTIONS (SET rows '1000')")
+    sim.reset()
+    assert sorted(rows(twenty)) == truth
+    asked = requests("SOOrder")
+    assert any("filter=Order" not in entry["query"] for entry in asked) and len(asked) < 20, len(asked)
+    # Rows that turn out to be too many for work_mem are not read to the end.
+    db.execute("SET work_mem = '64kB'")
+    sim.reset()
+    assert sorted(rows(twenty)) == truth
+    db.execute("RESET work_mem")
+    db.execute("ALTER FOREIGN TABLE orders OPTIONS (SET rows '1000000')")
+
+
+@test
+def a_nested_loop_asks_for_the_keys_of_its_outer_rows():
+    db.execute("SET acumatica_fdw.enable_key_join = off")
+    query = "SELECT w.n, o.total FROM wanted w JOIN orders o ON o.order_nbr = w.nbr AND o.order_type = 'SO' WHERE w.n = 7"
+    plan = explained(query)
+    assert "Nested Loop" in plan and "Rows Received: 1" in plan, plan
+    db.execute("RESET acumatica_fdw.enable_key_join")
+
+
+@test
+def a_join_can_be_cancelled_between_blocks():
+    db.execute("SET statement_timeout = '1500ms'")
+    sim.fault("SOOrder", "delay", ms=700, count=-1)
+    begun = time.monotonic()
+    with raises("57014"):
+        db.execute("SELECT count(o.total) FROM wanted w JOIN orders o ON o.order_nbr = w.nbr AND o.order_type = 'SO' WHERE w.n <= 300")
+    assert time.monotonic() - begun < 3
+    db.execute("RESET statement_timeout")
+    sim.reset()
+    assert value("SELECT count(*) FROM wanted w JOIN orders o ON o.order_nbr = w.nbr AND o.order_type = 'SO' WHERE w.n <= 30") == 30
+
+
+@test
+def a_filter_that_the_server_refuses_costs_all_rows_once():
+    """A block returns the whole table: the join reads it once more at most. The refusal is remembered, so this test is the last."""
+    query = "SELECT w.n, o.total FROM wanted w JOIN orders o ON o.order_nbr = w.nbr WHERE w.n <= 300"
+    sim.reset()
+    sim.fault("OrderNbr eq", "status", status=400, count=-1)
+    try:
+        plan = explained(query)
+        assert "Acumatica Key Join" in plan and "All Rows Read: it is cheaper" in plan, plan
+        # Two reads of three pages, and requests to find out what the server refuses.
+        assert len(requests("SOOrder")) <= 20, len(requests("SOOrder"))
+    finally:
+        sim.reset()
+
+
+finish()
