@@ -56,6 +56,7 @@ pub extern "C-unwind" fn acumatica_fdw_handler(_call: pg_sys::FunctionCallInfo) 
         planner::upper::register(&mut *routine);
         executor::scan::register(&mut *routine);
         executor::explain::register(&mut *routine);
+        executor::analyze::register(&mut *routine);
         commands::import::register(&mut *routine);
         pg_sys::Datum::from(routine)
     }

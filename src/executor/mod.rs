@@ -1,5 +1,6 @@
 //! The executor: runs scans and turns batches of cells into tuples.
 
+pub mod analyze;
 mod arguments;
 pub mod convert;
 pub mod explain;

@@ -55,6 +55,14 @@ impl Batch {
         Self { columns: 1, rows: 1, cells: vec![Cell::Int(number)], ..Self::default() }
     }
 
+    /// The number that a row of a count consists of; `None` if the first column of the row is another value or negative.
+    pub fn number(&self, row: usize) -> Option<u64> {
+        match self.row(row).first() {
+            Some(Cell::Int(number)) => u64::try_from(*number).ok(),
+            _ => None,
+        }
+    }
+
     /// Rows held.
     pub fn len(&self) -> usize {
         self.rows
