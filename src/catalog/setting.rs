@@ -19,6 +19,8 @@ static SHOW_ARCHIVED: GucSetting<bool> = GucSetting::<bool>::new(false);
 static SHOW_DELETED: GucSetting<bool> = GucSetting::<bool>::new(false);
 static ENABLE_KEY_JOIN: GucSetting<bool> = GucSetting::<bool>::new(true);
 static KEY_JOIN_BLOCK: GucSetting<i32> = GucSetting::<i32>::new(0);
+static MAX_REQUESTS_PER_QUERY: GucSetting<i32> = GucSetting::<i32>::new(0);
+static MAX_ROWS_PER_QUERY: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_CALLS: GucSetting<i32> = GucSetting::<i32>::new(1000);
 
 /// Defines the settings. Called once in each backend that loads the library.
@@ -74,6 +76,26 @@ pub fn define() {
         GucContext::Userset,
         flags,
     );
+    GucRegistry::define_int_guc(
+        c"acumatica_fdw.max_requests_per_query",
+        c"Most requests that the scans of a query may send together.",
+        c"0: no limit. A query that would send more is an error.",
+        &MAX_REQUESTS_PER_QUERY,
+        0,
+        i32::MAX,
+        GucContext::Userset,
+        flags,
+    );
+    GucRegistry::define_int_guc(
+        c"acumatica_fdw.max_rows_per_query",
+        c"Most rows that the scans of a query may receive together.",
+        c"0: no limit. A query that would receive more is an error.",
+        &MAX_ROWS_PER_QUERY,
+        0,
+        i32::MAX,
+        GucContext::Userset,
+        flags,
+    );
     GucRegistry::define_bool_guc(
         c"acumatica_fdw.enable_key_join",
         c"Lets the planner join with a foreign table by asking for the keys of the other side.",
@@ -92,6 +114,12 @@ pub fn define() {
         GucContext::Userset,
         flags,
     );
+}
+
+/// The most requests and the most rows of a query, where they are limited.
+pub fn limits_of_query() -> (Option<u64>, Option<u64>) {
+    let limit = |setting: &GucSetting<i32>| u64::try_from(setting.get()).ok().filter(|limit| *limit > 0);
+    (limit(&MAX_REQUESTS_PER_QUERY), limit(&MAX_ROWS_PER_QUERY))
 }
 
 /// Whether the planner considers key joins.

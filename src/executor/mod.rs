@@ -2,6 +2,7 @@
 
 pub mod analyze;
 mod arguments;
+mod budget;
 pub mod convert;
 pub mod explain;
 mod expression;

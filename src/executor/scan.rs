@@ -18,6 +18,7 @@ use crate::backend::io::RunningScan;
 use crate::catalog::connection;
 use crate::catalog::table::ForeignTable;
 use crate::executor::arguments::Arguments;
+use crate::executor::budget::Budget;
 use crate::executor::convert::Converter;
 use crate::executor::expression::Expression;
 use crate::executor::received::Received;
@@ -67,6 +68,7 @@ pub struct Scan {
     received: Received,
     /// The statistics of the runs before the current one.
     past: ScanStats,
+    budget: Budget,
     /// How long the backend has slept for this scan.
     waited: Duration,
 }
@@ -102,6 +104,7 @@ impl Scan {
         relation: &PgRelation,
         plan: &ScanPlan,
         runtime: Runtime,
+        budget: Budget,
     ) -> Self {
         let request = request(&table, plan);
         let bigint =
@@ -141,6 +144,7 @@ impl Scan {
             started: false,
             received: Received::new(REPLAY_BYTES),
             past: ScanStats::default(),
+            budget,
             waited: Duration::ZERO,
         }
     }
@@ -287,6 +291,9 @@ impl Scan {
         }
         // This frame owns `running`, so that an error that unwinds it drops the request.
         let Some(running) = self.running.take() else { return Poll::Ready(None) };
+        let mut all = self.past;
+        all += running.stats();
+        self.budget.spend(all, &self.table.qualified);
         let next = match running.poll() {
             Poll::Pending => {
                 self.running = Some(running);
@@ -525,7 +532,7 @@ unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanSta
         let places = plan.sort_keys.iter().filter_map(places).collect();
         let sorting = Sorting::new(&plan.sort_keys, places, &relation);
         let runtime = Runtime { arguments, conditions, join_keys: plan.join_keys.clone(), sorting };
-        let scan = Scan::new(table, user, &relation, &plan, runtime);
+        let scan = Scan::new(table, user, &relation, &plan, runtime, Budget::of((*node).ss.ps.state));
         // An error or a cancel frees the query's memory without calling EndForeignScan. A callback of the context then
         // drops the scan, and with it the request under way.
         let context = (*(*node).ss.ps.state).es_query_cxt;

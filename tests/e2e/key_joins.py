@@ -136,6 +136,20 @@ def a_join_can_be_cancelled_between_blocks():
 
 
 @test
+def a_query_stays_within_its_limits():
+    query = "SELECT count(o.total), (SELECT count(*) FROM sales s WHERE s.order_nbr < '000100') FROM wanted w JOIN orders o ON o.order_nbr = w.nbr WHERE w.n <= 100"
+    taken = rows(query)
+    for setting, limit in (("max_requests_per_query", 3), ("max_rows_per_query", 400)):
+        db.execute(f"SET acumatica_fdw.{setting} = {limit}")
+        with raises("53400", f"query takes more than {limit}", "foreign table public.", setting):
+            db.execute(query)
+        # Each query begins anew.
+        assert len(rows("SELECT w.n, s.total FROM wanted w JOIN sales s ON s.order_nbr = w.nbr AND s.order_type = 'SO' WHERE w.n <= 5")) == 5
+        db.execute(f"RESET acumatica_fdw.{setting}")
+    assert rows(query) == taken
+
+
+@test
 def a_filter_that_the_server_refuses_costs_all_rows_once():
     """A block returns the whole table: the join reads it once more at most. The refusal is remembered, so this test is the last."""
     query = "SELECT w.n, o.total FROM wanted w JOIN orders o ON o.order_nbr = w.nbr WHERE w.n <= 300"
