@@ -52,10 +52,16 @@ pub struct Join {
     pub phase: Phase,
     /// All inner rows, if they are needed again.
     pub store: *mut pg_sys::Tuplestorestate,
+    /// All of them are there.
+    pub store_complete: bool,
+    /// The join was begun again.
+    pub rescanned: bool,
     /// Blocks so far since the start.
     pub blocks_since_start: usize,
     /// The inner rows of the block, and how many of them have none of its keys.
     pub block_rows: (usize, usize),
+    /// The rows that the inner scan had received before the block.
+    pub received_before: u64,
     pub reads: Reads,
 }
 
@@ -63,6 +69,8 @@ pub struct Join {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reads {
     pub keys: usize,
+    /// The rows that were received for them.
+    pub rows: u64,
     pub blocks: usize,
     /// Why all inner rows were read.
     pub all: Option<&'static str>,
@@ -193,16 +201,22 @@ impl Join {
             }
             self.reads.all = why;
             self.read_outer(custom, usize::MAX);
-            let source = if self.outer_ended { Source::Scan } else { Source::ScanAndStore };
+            // A join that was begun again may be so once more: the server is not asked for all rows each time.
+            let is_kept = self.rescanned || !self.outer_ended;
+            let source = if is_kept { Source::ScanAndStore } else { Source::Scan };
             self.begin_block(custom, self.buffer.keys.len(), source)
         }
     }
 
     /// What was asked for since the start.
     fn asked(&self) -> Asked {
+        Asked { blocks: self.blocks_since_start, keys: self.reads.keys, rows: self.reads.rows }
+    }
+
+    /// The rows that the inner scan has received.
+    fn received(&self) -> u64 {
         // SAFETY: the inner node is a foreign scan of this wrapper, whose executor does not run now.
-        let rows = unsafe { scan::of(self.inner) }.map_or(0, |scan| scan.costs().0.rows);
-        Asked { blocks: self.blocks_since_start, keys: self.reads.keys, rows }
+        unsafe { scan::of(self.inner) }.map_or(0, |scan| scan.costs().0.rows)
     }
 
     /// The number of characters that the next key takes in a request.
@@ -342,6 +356,7 @@ impl Join {
                 return self.next_inner(custom, block);
             }
             self.reads.blocks += 1;
+            self.received_before = self.received();
             let keys = match by_key {
                 true => {
                     self.reads.keys += block.to - block.from;
@@ -484,6 +499,10 @@ impl Join {
     /// What follows the last inner row of a block.
     fn unmatched(&mut self, block: Block) -> Phase {
         self.buffer.next_key = block.to;
+        if block.source != Source::Store && self.reads.all.is_none() {
+            self.reads.rows += self.received() - self.received_before;
+        }
+        self.store_complete |= block.source == Source::ScanAndStore;
         let (rows, strays) = std::mem::take(&mut self.block_rows);
         if strays > rows / 2 && rows > MANY_STRAYS && self.reads.all.is_none() {
             // The server did not filter by the keys, so these were all rows.
@@ -509,14 +528,19 @@ impl Join {
         Phase::Fill
     }
 
-    /// Back to the first row.
-    pub fn restart(&mut self) {
+    /// Back to the first row. Inner rows that are stored stay valid if `inner_unchanged`.
+    pub fn restart(&mut self, inner_unchanged: bool) {
         self.buffer.clear();
         self.outer_ended = false;
         self.phase = Phase::Fill;
         self.blocks_since_start = 0;
         self.block_rows = (0, 0);
+        self.rescanned = true;
+        if self.store_complete && inner_unchanged {
+            return;
+        }
         self.reads.all = None;
+        self.store_complete = false;
         if !self.store.is_null() {
             // SAFETY: the store was made by `begin_block`, and nothing reads it now.
             unsafe { pg_sys::tuplestore_end(self.store) };

@@ -118,8 +118,11 @@ unsafe extern "C-unwind" fn begin(
             outer_ended: false,
             phase: Phase::Fill,
             store: std::ptr::null_mut(),
+            store_complete: false,
+            rescanned: false,
             blocks_since_start: 0,
             block_rows: (0, 0),
+            received_before: 0,
             reads: Reads::default(),
         };
         let mut query = PgMemoryContexts::For((*estate).es_query_cxt);
@@ -162,13 +165,13 @@ unsafe extern "C-unwind" fn rescan(custom: *mut pg_sys::CustomScanState) {
     // told of changed parameters, as ExecReScan does for the children that it knows of.
     unsafe {
         let Some(join) = of(custom) else { return };
-        join.restart();
         let changed = (*custom).ss.ps.chgParam;
         for child in [join.outer, join.inner.cast()] {
             if !changed.is_null() {
                 pg_sys::UpdateChangedParamSet(child, changed);
             }
         }
+        join.restart((*join.inner).ss.ps.chgParam.is_null());
         if (*join.outer).chgParam.is_null() {
             pg_sys::ExecReScan(join.outer);
         }
@@ -181,7 +184,7 @@ unsafe extern "C-unwind" fn end(custom: *mut pg_sys::CustomScanState) {
     // SAFETY: the executor passes a node that `begin` has initialised; the state is dropped with the query's memory.
     unsafe {
         if let Some(join) = of(custom) {
-            join.restart();
+            join.restart(false);
         }
         for child in PgList::<pg_sys::PlanState>::from_pg((*custom).custom_ps).iter_ptr() {
             pg_sys::ExecEndNode(child);
