@@ -1,5 +1,6 @@
 //! The executor's callbacks. They start the scan on the I/O thread and put its rows into the node's slot.
 
+use std::cmp::Reverse;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -239,12 +240,15 @@ impl Scan {
         }
     }
 
-    /// The conditions on the keys of a join.
+    /// The conditions on the keys of a join. The longest list comes first: what finds no room in a request is left out from the
+    /// end.
     fn of_keys(&self) -> Outcome {
         let given = |key: &usize| self.keys.get(*key).cloned().flatten().unwrap_or_else(Values::null);
-        let asked = |key: &Condition<usize>| outcome(std::slice::from_ref(key), &given);
-        let asked_for = self.runtime.join_keys.iter().zip(&self.keys).filter(|(_, values)| values.is_some());
-        asked_for.fold(Outcome::AnyRow, |all, (key, _)| all.and(asked(key)))
+        let listed = self.runtime.join_keys.iter().zip(&self.keys);
+        let mut listed: Vec<_> = listed.filter_map(|(key, values)| Some((key, values.as_ref()?))).collect();
+        listed.sort_by_key(|(_, values)| Reverse(values.literals.len()));
+        let asked = listed.into_iter().map(|(key, _)| outcome(std::slice::from_ref(key), &given));
+        asked.fold(Outcome::AnyRow, Outcome::and)
     }
 
     /// The conditions of a key join, for which [`Scan::ask_for`] takes values.

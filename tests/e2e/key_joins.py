@@ -66,6 +66,21 @@ def a_few_keys_of_an_entity_are_asked_for_in_one_request():
 
 
 @test
+def of_two_columns_the_one_with_more_values_is_the_list():
+    """Of the other column the request has the values, if there is room for them."""
+    query = "SELECT c.total, o.total FROM copy c JOIN orders o USING (order_type, order_nbr) WHERE c.order_nbr BETWEEN '000010' AND '000200'"
+    plan = explained(query)
+    needed = value("SELECT count(*) FROM copy WHERE order_nbr BETWEEN '000010' AND '000200'")
+    assert "Acumatica Key Join" in plan, plan
+    received = int(plan.split("Rows Received: ")[1].split()[0])
+    assert received <= needed * 3, plan
+    sim.reset()
+    assert len(rows(query)) == needed
+    asked = requests("SOOrder")
+    assert all("OrderNbr eq" in entry["query"] and "OrderType eq" in entry["query"] for entry in asked), asked
+
+
+@test
 def an_answer_that_the_server_cuts_short_in_silence_is_completed():
     query = "SELECT count(*), sum(o.total) FROM wanted w JOIN orders o ON o.order_nbr = w.nbr WHERE w.n <= 60"
     truth = rows(query.replace("orders", "copy"))

@@ -24,6 +24,9 @@ use crate::executor::scan;
 /// If a block returns more rows, most of which have none of its keys, the server did not filter by them.
 const MANY_STRAYS: usize = 200;
 
+/// The number of characters that are kept free in a request for a key column with few values.
+const OTHER_COLUMN: usize = 120;
+
 /// The executor's node.
 #[repr(C)]
 pub struct Node {
@@ -242,7 +245,8 @@ impl Join {
 
     /// How many of the pending keys one request holds: one at least, and `most` at most.
     fn keys_of_a_request(&self, most: usize) -> usize {
-        let mut room = MOST_CHARACTERS;
+        // Beside the list there is room for some values of each other column.
+        let mut room = MOST_CHARACTERS.saturating_sub((self.keys.len() - 1) * OTHER_COLUMN);
         let pending = &self.buffer.keys[self.buffer.next_key..];
         let fitting = pending.iter().take(most).take_while(|key| {
             let length = self.length(&key.values);
