@@ -6,10 +6,11 @@
 //!
 //! The number of pages stays 0: a foreign table has none, and PostgreSQL would scale the number of rows by it.
 
+use std::cell::Cell;
 use std::task::Poll;
 
 use acumatica_client::decode::Batch;
-use acumatica_client::{ErrorKind, ScanRequest, Surface};
+use acumatica_client::{ErrorKind, ScanRequest, ScanStats, Surface};
 use acumatica_pushdown::{ScanPlan, Upper};
 use pgrx::prelude::*;
 use pgrx::{PgRelation, check_for_interrupts};
@@ -65,7 +66,7 @@ unsafe extern "C-unwind" fn acquire_sample_rows(
         let table = ForeignTable::of(&open);
         let owner = (*(*relation).rd_rel).relowner;
         let mut sample = Sample::new(&open, u64::try_from(wanted).unwrap_or(0).min(MOST_ROWS));
-        let reader = Reader { table: &table, owner };
+        let reader = Reader::new(&table, owner);
         let counted = reader.count();
         let all = match counted {
             Some(count) if count > sample.most => {
@@ -107,13 +108,23 @@ unsafe extern "C-unwind" fn acquire_sample_rows(
     }
 }
 
-/// Reads rows of a table as its owner, as ANALYZE runs.
-struct Reader<'a> {
+/// Reads rows of a table, for ANALYZE as its owner.
+pub struct Reader<'a> {
     table: &'a ForeignTable,
-    owner: pg_sys::Oid,
+    user: pg_sys::Oid,
+    spent: Cell<ScanStats>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    pub fn new(table: &'a ForeignTable, user: pg_sys::Oid) -> Self {
+        Self { table, user, spent: Cell::default() }
+    }
+
+    /// What was requested and received until now.
+    pub fn spent(&self) -> ScanStats {
+        self.spent.get()
+    }
+
     /// The number of rows, if it can be found without reading them.
     fn count(&self) -> Option<u64> {
         if self.table.surface() == Surface::Dac && !self.table.target.singleton {
@@ -145,7 +156,7 @@ impl Reader<'_> {
     }
 
     /// Whether there is a row at a position, counted from 0.
-    fn has_row(&self, position: u32) -> bool {
+    pub fn has_row(&self, position: u32) -> bool {
         let column = self.table.columns.iter().min_by_key(|column| column.key.unwrap_or(u8::MAX));
         let plan = ScanPlan {
             attributes: column.iter().map(|column| column.attribute).collect(),
@@ -171,26 +182,35 @@ impl Reader<'_> {
         if let Some(most) = most {
             asked.first_page = u32::try_from(most).unwrap_or(u32::MAX).min(asked.page_size).max(1);
         }
-        let running = connection::start_scan(&self.table.server, self.owner, &asked);
+        let running = connection::start_scan(&self.table.server, self.user, &asked);
         let mut number = 0;
-        loop {
+        let done = loop {
             match running.poll() {
                 Poll::Pending => running.wait(),
-                Poll::Ready(Err(error)) if error.kind == ErrorKind::RowsOnly => return false,
+                Poll::Ready(Err(error)) if error.kind == ErrorKind::RowsOnly => break false,
                 Poll::Ready(batch) => {
-                    let Some(batch) = or_raise(batch.map_err(Refusal::from)) else { return true };
+                    let Some(batch) = or_raise(batch.map_err(Refusal::from)) else { break true };
+                    let mut is_enough = false;
                     for index in 0..batch.len() {
                         check_for_interrupts!();
                         number += 1;
                         take(&asked, &batch, RowPosition { index, number });
                         // Before another poll, which would request the next page.
-                        if most == Some(number) {
-                            return true;
+                        is_enough = most == Some(number);
+                        if is_enough {
+                            break;
                         }
+                    }
+                    if is_enough {
+                        break true;
                     }
                 }
             }
-        }
+        };
+        let mut spent = self.spent.get();
+        spent += running.stats();
+        self.spent.set(spent);
+        done
     }
 }
 

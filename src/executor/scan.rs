@@ -18,6 +18,7 @@ use crate::backend::error::{Refusal, notice, or_raise};
 use crate::backend::io::RunningScan;
 use crate::catalog::connection;
 use crate::catalog::table::ForeignTable;
+use crate::executor::analyze::Reader;
 use crate::executor::arguments::Arguments;
 use crate::executor::budget::Budget;
 use crate::executor::convert::Converter;
@@ -53,6 +54,8 @@ pub struct Scan {
     all_rows: f64,
     /// [`ScanPlan::width`].
     width: usize,
+    /// [`ScanPlan::few_rows`].
+    few_rows: bool,
     /// The executor's parameters that have changed between rescans.
     varying: *mut pg_sys::Bitmapset,
     /// The values of [`Plan::join_keys`] that a key join asks for. `None` in place of values leaves a condition out.
@@ -136,6 +139,7 @@ impl Scan {
             rescans: Rescans::Filtered,
             all_rows: plan.all_rows as f64,
             width: plan.width as usize,
+            few_rows: plan.few_rows,
             varying: std::ptr::null_mut(),
             keys: Vec::new(),
             empty_form_checked: false,
@@ -261,9 +265,19 @@ impl Scan {
         self.table.dialect
     }
 
+    /// Whether the table has more than `rows` rows, whatever the conditions are; `None` if its rows have no positions.
+    pub fn has_more(&mut self, rows: u64) -> Option<bool> {
+        let position = u32::try_from(rows).ok().filter(|_| self.table.can_skip_rows())?;
+        let reader = Reader::new(&self.table, self.user);
+        let found = reader.has_row(position);
+        self.past += reader.spent();
+        Some(found)
+    }
+
     /// Sets the keys that the next rescan reads the rows of: values for each of [`Scan::join_keys`], or none to leave the
     /// condition out.
     pub fn ask_for(&mut self, keys: Vec<Option<Values>>) {
+        self.request.in_one_piece = self.few_rows && !keys.is_empty();
         self.keys = keys;
         self.params_changed = true;
         self.reset();

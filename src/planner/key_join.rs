@@ -27,6 +27,9 @@ pub const NAME: &CStr = c"Acumatica Key Join";
 /// The number of keys in a request that the planner assumes. The executor counts their characters.
 const KEYS_PER_REQUEST: f64 = 30.0;
 
+/// `ROWID_VAR` of PostgreSQL: the relation number of columns that identify rows of an inherited UPDATE or DELETE target.
+const ROWID_VAR: i32 = pg_sys::ROWID_VAR;
+
 /// The hook that was set before this one.
 static PREVIOUS: OnceLock<pg_sys::set_join_pathlist_hook_type> = OnceLock::new();
 
@@ -83,6 +86,9 @@ unsafe extern "C-unwind" fn add_key_joins(
             return;
         }
         let Some(clauses) = Clauses::of(joined, outer, inner, kind, (*extra).restrictlist) else { return };
+        if !has_plain_columns(joined, outer, inner, &clauses) {
+            return;
+        }
         let cheapest = (*outer).cheapest_total_path;
         let mut paths = vec![cheapest];
         if kind == pg_sys::JoinType::JOIN_UNIQUE_OUTER {
@@ -178,6 +184,7 @@ impl Clauses {
                 let sides = ((*info).left_relids, (*info).right_relids);
                 let is_key = (is_between(sides.0, sides.1) || is_between(sides.1, sides.0))
                     && (*info).hashjoinoperator != pg_sys::InvalidOid
+                    && pg_sys::get_commutator((*info).hashjoinoperator) != pg_sys::InvalidOid
                     && Planned::of(inner).join_key((*info).clause).is_some();
                 if is_key {
                     found.keys.push(info);
@@ -185,6 +192,47 @@ impl Clauses {
             }
         }
         (!found.keys.is_empty()).then_some(found)
+    }
+}
+
+/// Whether the tuple of the join can be made of the columns of both sides as they are. It cannot if the join has to compute an
+/// expression that an outer join above may set to NULL as a whole (a PlaceHolderVar): its columns have other names than above
+/// the join. Nor if the outer rows are those of an UPDATE or DELETE of several tables, which PostgreSQL knows by a column
+/// without a relation.
+///
+/// # Safety
+/// All pointers belong to the current planner run; the clauses are those of the join.
+unsafe fn has_plain_columns(
+    joined: *mut pg_sys::RelOptInfo,
+    outer: *mut pg_sys::RelOptInfo,
+    inner: *mut pg_sys::RelOptInfo,
+    clauses: &Clauses,
+) -> bool {
+    // SAFETY: the caller guarantees relations and clauses of this run, so their expressions are nodes. pull_var_clause returns
+    // nodes in them, each a Var or a PlaceHolderVar.
+    unsafe {
+        let flags = pg_sys::PVC_RECURSE_AGGREGATES
+            | pg_sys::PVC_RECURSE_WINDOWFUNCS
+            | pg_sys::PVC_INCLUDE_PLACEHOLDERS;
+        let columns = |expressions: *mut pg_sys::List| {
+            PgList::<pg_sys::Node>::from_pg(pg_sys::pull_var_clause(expressions.cast(), flags as i32))
+        };
+        let below = [(*(*outer).reltarget).exprs, (*(*inner).reltarget).exprs].map(columns);
+        let placeholder = |node: *mut pg_sys::Node| {
+            let is_one = (*node).type_ == pg_sys::NodeTag::T_PlaceHolderVar;
+            is_one.then(|| (*node.cast::<pg_sys::PlaceHolderVar>()).phid)
+        };
+        let is_below =
+            |id| below.iter().any(|list| list.iter_ptr().any(|node| placeholder(node) == Some(id)));
+        let is_row_identity = |node: *mut pg_sys::Node| {
+            (*node).type_ == pg_sys::NodeTag::T_Var && (*node.cast::<pg_sys::Var>()).varno == ROWID_VAR
+        };
+        let infos = clauses.join.iter().chain(&clauses.filter);
+        let mut used = vec![columns((*(*joined).reltarget).exprs)];
+        used.extend(infos.map(|info| columns(pg_sys::lappend(std::ptr::null_mut(), (**info).clause.cast()))));
+        let mut used = used.iter().flat_map(|list| list.iter_ptr());
+        used.all(|node| placeholder(node).is_none_or(is_below))
+            && !below.iter().any(|list| list.iter_ptr().any(is_row_identity))
     }
 }
 
@@ -231,7 +279,13 @@ unsafe fn key_join_path(
             .fold(std::ptr::null_mut(), |list, info| pg_sys::lappend(list, (**info).clause.cast()));
         let scan = compat::create_scan_path(root, inner, null.cast(), null.cast(), scan, null.cast(), false);
         (*scan).fdw_private = conditions;
-        let told = KeyJoin { kind, all_rows, rows_per_key, page_size: planned.table.page_size };
+        let told = KeyJoin {
+            kind,
+            all_rows,
+            is_guess: planned.is_size_guessed.get(),
+            rows_per_key,
+            page_size: planned.table.page_size,
+        };
         let path: *mut pg_sys::CustomPath = pg_sys::palloc0(size_of::<pg_sys::CustomPath>()).cast();
         (*path).path.type_ = pg_sys::NodeTag::T_CustomPath;
         (*path).path.pathtype = pg_sys::NodeTag::T_CustomScan;
@@ -324,12 +378,27 @@ unsafe fn sides(
     }
 }
 
+/// A key clause with the side of the outer rows on its left.
+///
+/// # Safety
+/// `info` is a clause of [`Clauses::keys`].
+unsafe fn outer_first(info: *mut pg_sys::RestrictInfo, inner: *mut pg_sys::RelOptInfo) -> *mut pg_sys::Expr {
+    // SAFETY: the caller guarantees an OpExpr, whose operator has a commutator: `Clauses::of` has looked. The copy is changed.
+    unsafe {
+        let clause: *mut pg_sys::OpExpr = pg_sys::copyObjectImpl((*info).clause.cast()).cast();
+        if !pg_sys::bms_is_subset((*info).right_relids, (*inner).relids) {
+            pg_sys::CommuteOpExpr(clause);
+        }
+        clause.cast()
+    }
+}
+
 /// The lists in the `custom_exprs` of the plan, in this order.
 #[derive(Clone, Copy, Debug)]
 pub enum Expressions {
     /// The clauses that decide whether two rows match.
     Join,
-    /// The key clauses, of which each has an expression in each of the next lists.
+    /// The key clauses, outer side first, of which each has an expression in each of the next lists.
     Keys,
     /// What the key clauses compare, on the side of the outer rows.
     Outer,
@@ -379,7 +448,7 @@ unsafe extern "C-unwind" fn plan_key_join(
                 _ => unreachable!("a key clause is a comparison"),
             };
             for (at, node) in [
-                (Expressions::Keys, (*info).clause),
+                (Expressions::Keys, outer_first(info, inner)),
                 (Expressions::Outer, outer),
                 (Expressions::Inner, inside),
                 (Expressions::Values, value),

@@ -43,6 +43,7 @@ unsafe extern "C-unwind" fn get_foreign_rel_size(
             None if analysed > 0.0 => analysed,
             None => DEFAULT_ROWS,
         };
+        planned.is_size_guessed.set(planned.table.rows.is_none() && analysed <= 0.0);
         pg_sys::set_baserel_size_estimates(root, rel);
         let mut context = PgMemoryContexts::For(pg_sys::CurrentMemoryContext);
         (*rel).fdw_private = context.leak_and_drop_on_delete(planned).cast();

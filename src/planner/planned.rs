@@ -1,7 +1,7 @@
 //! The planner's state for a foreign table, in `RelOptInfo.fdw_private`: the table and its clauses, each classified once. Also the
 //! size of the first page.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -25,6 +25,8 @@ pub struct Planned {
     pub table: Rc<ForeignTable>,
     /// The parameters of an inquiry, by attribute number.
     pub parameters: Vec<i16>,
+    /// The table has neither statistics nor the option `rows`.
+    pub is_size_guessed: Cell<bool>,
     pub root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     /// The clauses that were classified so far, by their address: clauses live as long as the planner run, so no other has
@@ -72,7 +74,17 @@ impl Planned {
         let table = ForeignTable::of(relation);
         let parameters = table.parameters().map(|column| column.attribute).collect();
         let (classified, described, not_null) = Default::default();
-        Self { table, parameters, root, rel, clauses: RefCell::default(), classified, described, not_null }
+        Self {
+            table,
+            parameters,
+            is_size_guessed: Cell::new(false),
+            root,
+            rel,
+            clauses: RefCell::default(),
+            classified,
+            described,
+            not_null,
+        }
     }
 
     /// The state of a relation.
@@ -98,11 +110,13 @@ impl Planned {
         if let Some(known) = self.clauses.borrow().get(&clause) {
             return Rc::clone(known);
         }
-        // SAFETY: the caller guarantees a clause of this run, as `new` does for the other pointers.
+        // SAFETY: the caller guarantees a clause of this run, as `new` does for the other pointers. What is made of the clause is
+        // kept as long as the run: GEQO calls in a context of its own, which it resets.
         let known = unsafe {
+            let before = pg_sys::MemoryContextSwitchTo((*self.root).planner_cxt);
             let relid = (*self.rel).relid;
             let mentioned = argument::mentioned(relid, &self.parameters, clause);
-            Rc::new(Clause {
+            let known = Rc::new(Clause {
                 shippable: term::shippable(relid, &self.table.columns, clause)
                     .map_err(|why| if mentioned.is_empty() { why } else { Reason::Parameter }),
                 argument: match mentioned.is_empty() {
@@ -110,7 +124,9 @@ impl Planned {
                     false => argument::argument(self.root, relid, &self.parameters, clause),
                 },
                 mentioned,
-            })
+            });
+            pg_sys::MemoryContextSwitchTo(before);
+            known
         };
         self.clauses.borrow_mut().insert(clause, Rc::clone(&known));
         known

@@ -75,7 +75,8 @@ SELECT * FROM costs('SELECT w.nbr, o.total FROM wanted w JOIN orders o ON o.orde
 -- not if most rows are wanted
 SELECT * FROM explain('SELECT c.n, o.total FROM (SELECT order_nbr, 1 AS n FROM copy) c JOIN orders o USING (order_nbr)', 'COSTS OFF');
 SET acumatica_fdw.enable_key_join = off;
-SELECT * FROM explain('SELECT w.nbr, o.total FROM wanted w JOIN orders o ON o.order_nbr = w.nbr WHERE w.n <= 5', 'COSTS OFF');
+-- the sides of the filter come in another order from 16 on
+SELECT * FROM explain('SELECT w.nbr, o.total FROM wanted w JOIN orders o ON o.order_nbr = w.nbr WHERE w.n <= 5', 'COSTS OFF') WHERE "QUERY PLAN" !~ 'Filter';
 RESET acumatica_fdw.enable_key_join;
 
 --
@@ -105,6 +106,22 @@ SELECT * FROM agree('SELECT w.n, x.* FROM wanted w LEFT JOIN (SELECT o.order_nbr
 -- an expression of the outer row
 SELECT * FROM agree('SELECT b.*, o.total FROM buyers b JOIN orders o ON o.customer = b.customer + 1');
 SELECT * FROM agree('SELECT b.*, o.total FROM buyers b JOIN orders o ON o.customer - 1 = b.customer');
+
+-- an expression that the join computes and an outer join above sets to NULL
+SELECT * FROM agree('SELECT g, x.c FROM generate_series(1, 30) g LEFT JOIN (SELECT w.n, coalesce(o.total, 0) + w.n AS c FROM wanted w LEFT JOIN orders o ON o.order_nbr = w.nbr) x ON x.n = g', '{0}');
+SELECT * FROM agree('SELECT g, x.c FROM generate_series(1, 30) g LEFT JOIN (SELECT w.n, coalesce(o.total, 0) AS c FROM wanted w LEFT JOIN orders o ON o.order_nbr = w.nbr AND coalesce(o.total, 0) + w.n > 0) x ON x.n = g', '{0}');
+-- the genetic optimizer plans in a memory context of its own
+SET geqo_threshold = 2;
+SELECT * FROM agree('SELECT b.*, o.total FROM buyers b JOIN orders o ON o.customer - 1 = b.customer AND o.customer - 2 = b.customer - 1', '{0}');
+SELECT * FROM agree('SELECT w.*, o.order_type FROM wanted w JOIN orders o ON o.order_nbr = w.nbr AND o.total - 1 = w.total - 1 AND o.total + 1 = w.total + 1 JOIN wanted w2 ON w2.n = w.n', '{0}');
+RESET geqo_threshold;
+-- a target that is partitioned
+CREATE TEMP TABLE part (LIKE wanted) PARTITION BY RANGE (n);
+CREATE TEMP TABLE part1 PARTITION OF part FOR VALUES FROM (0) TO (30);
+CREATE TEMP TABLE part2 PARTITION OF part FOR VALUES FROM (30) TO (2000);
+INSERT INTO part SELECT * FROM wanted;
+SELECT count(*) > 0 AS explained FROM explain('UPDATE part p SET total = o.total + 1 FROM orders o WHERE o.order_nbr = p.nbr AND o.order_type = ''SO''');
+UPDATE part p SET total = o.total + 1 FROM orders o WHERE o.order_nbr = p.nbr AND o.order_type = 'SO' AND p.n IN (1, 31) RETURNING p.n, p.total = o.total + 1 AS right;
 
 --
 -- Rescans: the outer side depends on a parameter

@@ -28,6 +28,8 @@ pub struct KeyJoin {
     pub kind: JoinKind,
     /// The estimated number of rows that the server sends if it is asked for no keys.
     pub all_rows: f64,
+    /// `all_rows` is a guess: the table has neither statistics nor the option `rows`.
+    pub is_guess: bool,
     /// The estimated number of rows for each key.
     pub rows_per_key: f64,
     /// The maximum number of rows in a page.
@@ -118,6 +120,24 @@ impl KeyJoin {
         wanted
     }
 
+    /// If the size of the table is a guess and the pending keys cost more than a few requests: the number of rows that cost as
+    /// much to read. Whether there are so many takes one request to find out.
+    pub fn rows_to_probe(&self, pending: usize, length: usize, asked: Asked) -> Option<u64> {
+        let cost = self.cost_of(pending, length, asked) - REQUEST_COST;
+        let per_row = REQUEST_COST / f64::from(self.page_size) + ROW_COST;
+        (self.is_guess && cost > FEW_REQUESTS * REQUEST_COST).then_some((cost / per_row) as u64)
+    }
+
+    /// What a probe has found: whether there are more than `rows` rows.
+    pub fn learn(&mut self, rows: u64, there_are_more: bool) {
+        self.is_guess = false;
+        self.all_rows = match there_are_more {
+            true => self.all_rows.max(rows as f64),
+            // Somewhere below.
+            false => self.all_rows.min(rows as f64 / 2.0),
+        };
+    }
+
     /// Whether it is cheaper to read all rows than those of `pending` keys.
     pub fn is_dear(&self, pending: usize, length: usize, asked: Asked) -> bool {
         self.cost_of(pending, length, asked) > self.cost_of_all()
@@ -131,7 +151,7 @@ mod tests {
     use super::*;
 
     fn join(all_rows: f64, rows_per_key: f64) -> KeyJoin {
-        KeyJoin { kind: JoinKind::Inner, all_rows, rows_per_key, page_size: 10_000 }
+        KeyJoin { kind: JoinKind::Inner, all_rows, is_guess: false, rows_per_key, page_size: 10_000 }
     }
 
     /// What a join costs that has so many keys, if each has as many rows as was estimated: requests and rows.
@@ -183,6 +203,20 @@ mod tests {
         let small = join(300.0, 1.0);
         assert!(small.is_dear(300, 30, Asked::default()) && !small.is_dear(20, 30, Asked::default()));
         assert!(small.wanted(30, Asked::default()) > 30);
+    }
+
+    #[test]
+    fn the_size_of_a_table_is_probed_once_if_it_is_a_guess() {
+        let asked = Asked { blocks: 2, keys: 40, rows: 40 };
+        let mut small = KeyJoin { is_guess: true, ..join(10_000.0, 1.0) };
+        assert_eq!(small.rows_to_probe(60, 30, asked), None);
+        let rows = small.rows_to_probe(1_000, 30, asked).unwrap();
+        assert!(scan_cost(rows as f64, 10_000) <= small.cost_of(1_000, 30, asked));
+        let mut large = small;
+        small.learn(rows, false);
+        assert!(small.is_dear(1_000, 30, asked) && small.rows_to_probe(1_000, 30, asked).is_none());
+        large.learn(rows, true);
+        assert!(!large.is_dear(900, 30, asked) && large.rows_to_probe(1_000, 30, asked).is_none());
     }
 
     #[test]

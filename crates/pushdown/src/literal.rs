@@ -32,6 +32,21 @@ pub enum Literal {
 }
 
 impl Literal {
+    /// The bytes of its text.
+    pub fn text_len(&self) -> usize {
+        match self {
+            Self::Bool(_) => 0,
+            Self::Integer(text)
+            | Self::Decimal(text)
+            | Self::Double(text)
+            | Self::Text(text)
+            | Self::Date(text)
+            | Self::Timestamp(text)
+            | Self::Uuid(text)
+            | Self::Shown(text) => text.len(),
+        }
+    }
+
     /// A day, counted from 1970-01-01; `None` if it is not one of the years 1 to 9999.
     pub fn date(days: i32) -> Option<Self> {
         let epoch = NaiveDate::from_ymd_opt(1970, 1, 1)?;

@@ -19,6 +19,8 @@ pub struct Buffer {
     pub next_key: usize,
     /// Rows that match nothing, since a value that they compare is NULL.
     pub without_key: Vec<usize>,
+    /// The bytes of the keys and of what finds rows, roughly.
+    pub index_bytes: usize,
     /// A value cannot be sent, so the server must be asked for all rows.
     pub unsendable: bool,
 }
@@ -45,6 +47,7 @@ impl Buffer {
             by_key: HashMap::new(),
             next_key: 0,
             without_key: Vec::new(),
+            index_bytes: 0,
             unsendable: false,
         }
     }
@@ -59,6 +62,7 @@ impl Buffer {
         self.by_key.clear();
         self.without_key.clear();
         self.next_key = 0;
+        self.index_bytes = 0;
         self.unsendable = false;
     }
 
@@ -69,12 +73,20 @@ impl Buffer {
     /// Whether the rows fill `work_mem`.
     pub fn is_full(&self) -> bool {
         // SAFETY: the context lives as long as the buffer; `work_mem` is a variable of this backend, in kB.
-        unsafe { pg_sys::MemoryContextMemAllocated(self.context, false) / 1024 >= pg_sys::work_mem as usize }
+        unsafe {
+            let tuples = pg_sys::MemoryContextMemAllocated(self.context, false);
+            (tuples + self.index_bytes) / 1024 >= pg_sys::work_mem as usize
+        }
     }
 
     /// Adds a row. Without a hash it matches nothing; without values its key cannot be sent.
     pub fn put(&mut self, tuple: pg_sys::MinimalTuple, hash: Option<u32>, values: Option<Vec<Literal>>) {
+        /// Of a row: itself, its index in two lists, and its part of a hash table.
+        const ROW: usize = 80;
+        /// Of a key, which is in a list and in a hash table, besides its values.
+        const KEY: usize = 160;
         let row = self.rows.len();
+        self.index_bytes += ROW;
         let Some(hash) = hash else {
             self.rows.push(Row { tuple, key: usize::MAX, matched: false });
             self.without_key.push(row);
@@ -87,6 +99,8 @@ impl Buffer {
         let known = known.filter(|key| *key >= self.next_key);
         let key = known.unwrap_or_else(|| {
             let key = self.keys.len();
+            let text = |value: &Literal| 2 * (size_of::<Literal>() + value.text_len());
+            self.index_bytes += KEY + values.iter().flatten().map(text).sum::<usize>();
             if let Some(values) = &values {
                 self.by_key.insert(values.clone(), key);
             }

@@ -191,6 +191,9 @@ impl Join {
                     }),
                 };
             }
+            if setting::key_join_block().is_none() {
+                self.probe();
+            }
             let is_dear = setting::key_join_block().is_none()
                 && self.told.is_dear(self.buffer.pending(), self.length_of_next(), self.asked());
             let why = match (self.buffer.unsendable, is_dear) {
@@ -208,6 +211,18 @@ impl Join {
             let is_kept = self.rescanned || !self.outer_ended;
             let source = if is_kept { Source::ScanAndStore } else { Source::Scan };
             self.begin_block(custom, self.buffer.keys.len(), source)
+        }
+    }
+
+    /// Finds out whether the inner table is as large as it would have to be for the pending keys to be cheaper than all rows, if
+    /// its size is a guess. Not for the first blocks, which may be all.
+    fn probe(&mut self) {
+        let length = self.length_of_next();
+        let Some(rows) = self.told.rows_to_probe(self.buffer.pending(), length, self.asked()) else { return };
+        // SAFETY: the inner node is a foreign scan of this wrapper, whose executor does not run now.
+        match unsafe { scan::of(self.inner) }.and_then(|scan| scan.has_more(rows)) {
+            Some(there_are_more) => self.told.learn(rows, there_are_more),
+            None => self.told.is_guess = false,
         }
     }
 

@@ -1,6 +1,5 @@
 //! The equalities of a key join: what rows are hashed by, and which values the server is asked for.
 
-use pgrx::PgList;
 use pgrx::prelude::*;
 
 use crate::executor::expression::Expression;
@@ -20,7 +19,7 @@ impl Key {
     /// Initialises the expressions.
     ///
     /// # Safety
-    /// `clause` is a hashable equality, and it and the expressions are in the plan of `parent`, which begins.
+    /// `clause` is a hashable equality with the outer side on its left, and it and the expressions are in the plan of `parent`, which begins.
     pub unsafe fn begin(
         clause: *mut pg_sys::OpExpr,
         outer: *mut pg_sys::Expr,
@@ -31,13 +30,10 @@ impl Key {
         // SAFETY: the caller guarantees the expressions. `get_op_hash_functions` finds both functions, since the planner has
         // found the operator hashable. fmgr_info writes the zeroed structs.
         unsafe {
-            let (mut left, mut right) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
-            if !pg_sys::get_op_hash_functions((*clause).opno, &mut left, &mut right) {
+            let (mut of_outer, mut of_inner) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+            if !pg_sys::get_op_hash_functions((*clause).opno, &mut of_outer, &mut of_inner) {
                 unreachable!("operator {} of a key join has hash functions", (*clause).opno.to_u32());
             }
-            let arguments = PgList::<std::ffi::c_void>::from_pg((*clause).args);
-            let outer_is_left = arguments.get_ptr(0).is_some_and(|left| pg_sys::equal(left, outer.cast()));
-            let (outer_function, inner_function) = if outer_is_left { (left, right) } else { (right, left) };
             let function = |id| {
                 let mut function = pg_sys::FmgrInfo::default();
                 pg_sys::fmgr_info(id, &mut function);
@@ -46,8 +42,8 @@ impl Key {
             Self {
                 outer: pg_sys::ExecInitExpr(outer, parent),
                 inner: pg_sys::ExecInitExpr(inner, parent),
-                outer_hash: function(outer_function),
-                inner_hash: function(inner_function),
+                outer_hash: function(of_outer),
+                inner_hash: function(of_inner),
                 collation: (*clause).inputcollid,
                 value: Expression::begin(parent, value),
             }
