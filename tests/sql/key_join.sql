@@ -96,7 +96,7 @@ SELECT * FROM agree('SELECT o.*, w.n FROM orders o RIGHT JOIN wanted w ON o.orde
 -- duplicates on both sides
 SELECT * FROM agree('SELECT b.n, g, o.* FROM buyers b CROSS JOIN generate_series(1, 3) g JOIN orders o USING (customer)');
 -- a key that comes again after its block
-SELECT * FROM agree('SELECT g, o.total FROM generate_series(1, 300) g LEFT JOIN orders o ON o.order_nbr = lpad((g % 61)::text, 6, ''0'')');
+SELECT * FROM agree('SELECT g, o.total FROM generate_series(1, 400) g LEFT JOIN orders o ON o.order_nbr = lpad((g % 150)::text, 6, ''0'')');
 -- several keys, of which one has a single value
 SELECT * FROM explain('SELECT w.n, o.total FROM (SELECT ''SO'' || left(nbr, 0) AS type, * FROM wanted) w JOIN orders o ON o.order_type = w.type AND o.order_nbr = w.nbr');
 SELECT * FROM agree('SELECT c.*, o.total FROM copy c JOIN orders o ON o.order_type = c.order_type AND o.order_nbr = c.order_nbr WHERE c.order_nbr < ''000060''');
