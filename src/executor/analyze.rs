@@ -74,6 +74,9 @@ unsafe extern "C-unwind" fn acquire_sample_rows(
                 let step = (count - each) / (PAGES - 1);
                 for page in 0..PAGES {
                     let left = sample.most - sample.tuples.len() as u64;
+                    if left == 0 {
+                        break;
+                    }
                     let plan = sample.plan(u32::try_from(page * step).ok());
                     reader.read(&plan, Some(each.min(left)), &mut |request, batch, row| {
                         sample.keep(request, batch, row);
@@ -140,23 +143,23 @@ impl<'a> Reader<'a> {
         }
         // There is a row at `low`, or none at all, and none at `high`.
         let (mut low, mut high) = (0, 1);
-        while self.has_row(high) {
+        while self.has_row(high)? {
             (low, high) = (high, high.checked_mul(2)?);
         }
         while high - low > 1 {
             let middle = low + (high - low) / 2;
-            if self.has_row(middle) {
+            if self.has_row(middle)? {
                 low = middle;
             } else {
                 high = middle;
             }
         }
         // An empty table has no row at 0 either.
-        Some(if low == 0 && !self.has_row(0) { 0 } else { u64::from(high) })
+        Some(if low == 0 && !self.has_row(0)? { 0 } else { u64::from(high) })
     }
 
-    /// Whether there is a row at a position, counted from 0.
-    pub fn has_row(&self, position: u32) -> bool {
+    /// Whether there is a row at a position, counted from 0; `None` if the server refuses to skip rows.
+    pub fn has_row(&self, position: u32) -> Option<bool> {
         let column = self.table.columns.iter().min_by_key(|column| column.key.unwrap_or(u8::MAX));
         let plan = ScanPlan {
             attributes: column.iter().map(|column| column.attribute).collect(),
@@ -165,8 +168,7 @@ impl<'a> Reader<'a> {
             ..ScanPlan::default()
         };
         let mut found = false;
-        self.read(&plan, Some(1), &mut |_, _, _| found = true);
-        found
+        self.read(&plan, Some(1), &mut |_, _, _| found = true).then_some(found)
     }
 
     /// Passes each row to `take`, `most` at most. False if the server refuses to count or to skip rows, which was no more

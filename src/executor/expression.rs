@@ -49,17 +49,13 @@ impl Expression {
     /// # Safety
     /// `node` is the one that [`Expression::begin`] had, and the executor has not ended it.
     pub unsafe fn values(&self, node: *mut pg_sys::PlanState) -> Values {
-        // SAFETY: the caller guarantees the node of `begin`, so the state and the node's expression context are alive.
-        // `ExecEvalExpr` is an inline function in C that calls `evalfunc`; the guard turns a longjmp out of it into a
-        // panic. The result is allocated in the per-tuple context, which is not reset before `literals` has copied from
-        // it.
+        // SAFETY: the caller guarantees the node of `begin`, so the state and the node's expression context are alive. The
+        // result is allocated in the per-tuple context, which is not reset before `literals` has copied from it.
         unsafe {
             let context = (*node).ps_ExprContext;
             let mut is_null = false;
-            let Some(evaluate) = (*self.state).evalfunc else { return Values::null() };
             let before = pg_sys::MemoryContextSwitchTo((*context).ecxt_per_tuple_memory);
-            let value =
-                pg_sys::ffi::pg_guard_ffi_boundary(|| evaluate(self.state, context, &raw mut is_null));
+            let value = pg_sys::ExecEvalExpr(self.state, context, &mut is_null);
             let values = if is_null { Values::null() } else { literals(value, self.ty, self.element) };
             pg_sys::MemoryContextSwitchTo(before);
             values

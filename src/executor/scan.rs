@@ -25,7 +25,7 @@ use crate::executor::convert::Converter;
 use crate::executor::expression::Expression;
 use crate::executor::received::Received;
 use crate::executor::request::request;
-use crate::executor::slot::{self, clear};
+use crate::executor::slot;
 use crate::executor::sort::Sorting;
 use crate::planner::private;
 
@@ -58,7 +58,7 @@ pub struct Scan {
     few_rows: bool,
     /// The executor's parameters that have changed between rescans.
     varying: *mut pg_sys::Bitmapset,
-    /// The values of [`Plan::join_keys`] that a key join asks for. `None` in place of values leaves a condition out.
+    /// The values of [`ScanPlan::join_keys`] that a key join asks for. `None` in place of values leaves a condition out.
     keys: Vec<Option<Values>>,
     /// The notice about a form without rows was issued, or the first run had rows.
     empty_form_checked: bool,
@@ -82,7 +82,7 @@ pub struct Scan {
 struct Runtime {
     arguments: Arguments,
     conditions: Vec<Condition<Expression>>,
-    /// [`Plan::join_keys`].
+    /// [`ScanPlan::join_keys`].
     join_keys: Vec<Condition<usize>>,
     sorting: Sorting,
 }
@@ -265,13 +265,14 @@ impl Scan {
         self.table.dialect
     }
 
-    /// Whether the table has more than `rows` rows, whatever the conditions are; `None` if its rows have no positions.
+    /// Whether the table has more than `rows` rows, whatever the conditions are; `None` if its rows have no positions, or the
+    /// server refuses to skip rows.
     pub fn has_more(&mut self, rows: u64) -> Option<bool> {
         let position = u32::try_from(rows).ok().filter(|_| self.table.can_skip_rows())?;
         let reader = Reader::new(&self.table, self.user);
         let found = reader.has_row(position);
         self.past += reader.spent();
-        Some(found)
+        found
     }
 
     /// Sets the keys that the next rescan reads the rows of: values for each of [`Scan::join_keys`], or none to leave the
@@ -382,7 +383,7 @@ impl Scan {
     /// `node` is the node of this scan.
     unsafe fn sort(&mut self, node: *mut pg_sys::ForeignScanState) {
         // SAFETY: the executor keeps the slot, the contexts and the relation of the caller's `node` valid while it runs;
-        // `clear` empties the slot before each `store`.
+        // the slot is emptied before each `store`.
         unsafe {
             let slot = (*node).ss.ss_ScanTupleSlot;
             let before = pg_sys::MemoryContextSwitchTo((*(*node).ss.ps.state).es_query_cxt);
@@ -394,7 +395,7 @@ impl Scan {
                 check_for_interrupts!();
                 pg_sys::MemoryContextReset(row_context);
                 pg_sys::MemoryContextSwitchTo(row_context);
-                clear(slot);
+                pg_sys::ExecClearTuple(slot);
                 if !self.advance() {
                     break;
                 }
@@ -566,7 +567,7 @@ unsafe extern "C-unwind" fn iterate_foreign_scan(
     // reference to the scan is not used after `next_of_outer_plan`, which runs the executor.
     unsafe {
         let slot = (*node).ss.ss_ScanTupleSlot;
-        clear(slot);
+        pg_sys::ExecClearTuple(slot);
         let Some(scan) = of(node) else { return slot };
         if scan.fallback.is_none() {
             scan.evaluate_values(node);
@@ -586,23 +587,17 @@ unsafe extern "C-unwind" fn iterate_foreign_scan(
     }
 }
 
-/// The next row of the outer plan. `ExecProcNode` in C, which is an inline function.
+/// The next row of the outer plan.
 ///
 /// # Safety
 /// `node` was planned with an outer plan, and no reference to its scan is in use.
 unsafe fn next_of_outer_plan(node: *mut pg_sys::ForeignScanState) -> *mut pg_sys::TupleTableSlot {
     // SAFETY: ExecInitForeignScan has initialised the outer plan that the caller guarantees; it lives as long as the node.
-    // The guard turns a longjmp out of the callback into a panic. The context is the one that ExecProcNode expects.
+    // The context is the one that ExecProcNode expects.
     unsafe {
         let outer = (*node).ss.ps.lefttree;
         let before = pg_sys::MemoryContextSwitchTo((*(*node).ss.ps.state).es_query_cxt);
-        if !(*outer).chgParam.is_null() {
-            pg_sys::ExecReScan(outer);
-        }
-        let row = match (*outer).ExecProcNode {
-            Some(next) => pg_sys::ffi::pg_guard_ffi_boundary(|| next(outer)),
-            None => std::ptr::null_mut(),
-        };
+        let row = pg_sys::ExecProcNode(outer);
         pg_sys::MemoryContextSwitchTo(before);
         row
     }

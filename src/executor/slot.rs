@@ -85,17 +85,3 @@ fn is_about_a_value(code: PgSqlErrorCode) -> bool {
     let own = code as isize & 0xFFF;
     own == class(b'2', b'2') || own == class(b'2', b'3')
 }
-
-/// `ExecClearTuple` in C, which is an inline function.
-///
-/// # Safety
-/// `slot` is a live slot.
-pub unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
-    // SAFETY: the caller guarantees a live slot, whose `tts_ops` point to static data. The guard turns a longjmp out of the
-    // callback into a panic.
-    unsafe {
-        if let Some(operation) = (*(*slot).tts_ops).clear {
-            pg_sys::ffi::pg_guard_ffi_boundary(|| operation(slot));
-        }
-    }
-}

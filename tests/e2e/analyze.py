@@ -119,6 +119,16 @@ def a_count_that_the_server_refuses_is_found_by_bisection():
 
 
 @test
+def positions_that_the_server_refuses_are_not_taken_for_the_end():
+    truth = value("SELECT count(*) FROM sales")
+    # Behind the doubled positions, in the middle of the bisection.
+    sim.fault("$top=2&$skip=", "status", status=400, count=-1, after=18)
+    db.execute("ANALYZE sales")
+    sim.reset()
+    assert value("SELECT reltuples FROM pg_class WHERE oid = 'sales'::regclass") == truth
+
+
+@test
 def it_can_be_cancelled():
     sim.fault("SalesOrder", "delay", ms=20000, count=-1)
     db.execute("SET statement_timeout = '500ms'")
