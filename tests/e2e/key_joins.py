@@ -81,6 +81,17 @@ def of_two_columns_the_one_with_more_values_is_the_list():
 
 
 @test
+def rows_of_other_pairs_of_two_columns_are_no_sign_of_a_filter_that_was_not_applied():
+    db.execute("""CREATE FOREIGN TABLE order_lines (order_type text OPTIONS (field 'OrderType', key '1'), order_nbr text OPTIONS (field 'OrderNbr', key '2'),
+        line_nbr int OPTIONS (field 'LineNbr', key '3'), qty numeric OPTIONS (field 'OrderQty')) SERVER erp OPTIONS (schema 'DAC', entity 'PX_Objects_SO_SOLine', rows '1000000');
+        CREATE TABLE pairs AS SELECT DISTINCT ON (order_nbr) order_type, order_nbr FROM copy WHERE order_nbr <= '000300'
+            ORDER BY order_nbr, md5(order_type || order_nbr);
+        ANALYZE pairs""")
+    plan = explained("SELECT l.qty FROM pairs p JOIN order_lines l USING (order_type, order_nbr)")
+    assert "Acumatica Key Join" in plan and "All Rows Read" not in plan, plan
+
+
+@test
 def an_answer_that_the_server_cuts_short_in_silence_is_completed():
     query = "SELECT count(*), sum(o.total) FROM wanted w JOIN orders o ON o.order_nbr = w.nbr WHERE w.n <= 60"
     truth = rows(query.replace("orders", "copy"))

@@ -523,7 +523,9 @@ impl Join {
         }
         self.store_complete |= block.source == Source::ScanAndStore;
         let (rows, strays) = std::mem::take(&mut self.block_rows);
-        if strays > rows / 2 && rows > MANY_STRAYS && self.reads.all.is_none() {
+        // Of several columns, rows with other pairs of values come too.
+        let is_plain = self.keys.len() == 1 && self.reads.all.is_none();
+        if is_plain && strays > rows / 2 && rows > MANY_STRAYS {
             // The server did not filter by the keys, so these were all rows.
             self.told.all_rows = rows as f64;
         }
