@@ -3,8 +3,8 @@
 //! PostgreSQL's own joins read all rows of a foreign table that the query's other conditions leave, since an equality
 //! between two tables is no condition on one of them. `set_join_pathlist_hook` offers a `CustomPath` beside them wherever
 //! such an equality can be sent. Its inner path is an ordinary scan of the foreign table whose plan has conditions for the
-//! keys ([`Plan::join_keys`](crate::planner::private::Plan)); so columns, conditions, retries and EXPLAIN are those of
-//! each scan. The executor (`executor/key_join.rs`) reads outer rows, gives their keys to the inner scan, and compares all
+//! keys ([`ScanPlan::join_keys`](acumatica_pushdown::ScanPlan)); so columns, conditions, retries and EXPLAIN are those of
+//! each scan. The executor (`executor/key_join/join.rs`) reads outer rows, gives their keys to the inner scan, and compares all
 //! join clauses itself, so a key condition needs to be a superset only.
 
 use std::ffi::CStr;
@@ -33,17 +33,17 @@ const ROWID_VAR: i32 = pg_sys::ROWID_VAR;
 /// The hook that was set before this one.
 static PREVIOUS: OnceLock<pg_sys::set_join_pathlist_hook_type> = OnceLock::new();
 
-static PATH_METHODS: PathMethods = PathMethods(pg_sys::CustomPathMethods {
+static PATH_METHODS: Methods<pg_sys::CustomPathMethods> = Methods(pg_sys::CustomPathMethods {
     CustomName: NAME.as_ptr(),
     PlanCustomPath: Some(plan_key_join),
     ReparameterizeCustomPathByChild: None,
 });
 
 /// A table of callbacks, which PostgreSQL only reads.
-struct PathMethods(pg_sys::CustomPathMethods);
+pub struct Methods<T>(pub T);
 
 // SAFETY: nothing changes the table, and its name is a static C string.
-unsafe impl Sync for PathMethods {}
+unsafe impl<T> Sync for Methods<T> {}
 
 /// The type of join, if a key join can do it. Right and full joins need all rows of the foreign table anyhow.
 fn kind_of(kind: pg_sys::JoinType::Type) -> Option<JoinKind> {
@@ -258,7 +258,7 @@ unsafe fn key_join_path(
         let values: *mut pg_sys::List = clauses
             .keys
             .iter()
-            .fold(std::ptr::null_mut(), |list, info| pg_sys::lappend(list, outer_side(*info, inner).cast()));
+            .fold(std::ptr::null_mut(), |list, info| pg_sys::lappend(list, sides(*info, inner).0.cast()));
         let outer_rows = (*outer).rows.max(1.0);
         let null = std::ptr::null_mut();
         let distinct = pg_sys::estimate_num_groups(root, values, outer_rows, null, std::ptr::null_mut());
@@ -273,12 +273,8 @@ unsafe fn key_join_path(
         // Of one block, as EXPLAIN ANALYZE shows rows of a node by loops.
         let of_block = (KEYS_PER_REQUEST.min(distinct) * rows_per_key).min(fetched).max(1.0);
         let scan = Estimate { rows: of_block, startup: REQUEST_COST, total: cost(1.0, of_block) };
-        let conditions = clauses
-            .keys
-            .iter()
-            .fold(std::ptr::null_mut(), |list, info| pg_sys::lappend(list, (**info).clause.cast()));
         let scan = compat::create_scan_path(root, inner, null.cast(), null.cast(), scan, null.cast(), false);
-        (*scan).fdw_private = conditions;
+        (*scan).fdw_private = pg_sys::extract_actual_clauses(keys, false);
         let told = KeyJoin {
             kind,
             all_rows,
@@ -347,15 +343,6 @@ unsafe fn rows_of_key(
 unsafe fn list(infos: &[*mut pg_sys::RestrictInfo]) -> *mut pg_sys::List {
     // SAFETY: lappend gets null or its own last result, and allocates in the current context.
     infos.iter().fold(std::ptr::null_mut(), |list, info| unsafe { pg_sys::lappend(list, info.cast()) })
-}
-
-/// The side of a key clause that belongs to the outer rows; the other one is of the relation `inner`.
-///
-/// # Safety
-/// `info` is a clause of [`Clauses::keys`].
-unsafe fn outer_side(info: *mut pg_sys::RestrictInfo, inner: *mut pg_sys::RelOptInfo) -> *mut pg_sys::Expr {
-    // SAFETY: the caller guarantees an operator with two sides, one of which has relations of `inner` only.
-    unsafe { sides(info, inner).0 }
 }
 
 /// Both sides of a key clause: that of the outer rows, and that of the relation `inner`.

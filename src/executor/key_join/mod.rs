@@ -11,7 +11,7 @@ use pgrx::{PgList, PgMemoryContexts, check_for_interrupts};
 use crate::executor::key_join::buffer::Buffer;
 use crate::executor::key_join::join::{Join, Node, Phase, Reads, of};
 use crate::executor::key_join::key::Key;
-use crate::planner::key_join::{self, Expressions, NAME};
+use crate::planner::key_join::{self, Expressions, Methods, NAME};
 
 static SCAN_METHODS: Methods<pg_sys::CustomScanMethods> = Methods(pg_sys::CustomScanMethods {
     CustomName: NAME.as_ptr(),
@@ -33,12 +33,6 @@ static EXEC_METHODS: Methods<pg_sys::CustomExecMethods> = Methods(pg_sys::Custom
     ShutdownCustomScan: None,
     ExplainCustomScan: Some(explain::explain),
 });
-
-/// A table of callbacks, which PostgreSQL only reads.
-struct Methods<T>(T);
-
-// SAFETY: nothing changes the table, and its name is a static C string.
-unsafe impl<T> Sync for Methods<T> {}
 
 /// Registers the callbacks under the name that plans have. Called once in each backend that loads the library.
 pub fn register() {
