@@ -157,6 +157,12 @@ pub struct Config {
     /// the place of a bundled endpoint of the same name and version
     #[arg(long = "definition", value_name = "FILE")]
     pub definitions: Vec<PathBuf>,
+    /// Serves each CSV file of this folder as a generic inquiry named after the file; it takes the place of a bundled
+    /// one. The first line names the columns and their kinds, such as *Nbr:int,Customer,Due:date. Those with * are the
+    /// key, which may be missing. Kinds: text (the default), int, short, long, byte, decimal, double, bool, date,
+    /// timestamp (2024-12-31T17:20:45.16Z), guid. An empty field is no value, "" an empty text
+    #[arg(long, value_name = "DIR")]
+    pub tables: Option<PathBuf>,
     /// Rows of each entity of those endpoints
     #[arg(long, default_value_t = 25)]
     pub definition_rows: u64,

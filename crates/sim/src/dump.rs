@@ -5,7 +5,7 @@ use std::io::Write;
 use crate::config::{Config, SwitchedOff};
 use crate::data::schema::{Role, SCHEMA};
 use crate::data::value::{Kind, Style, Val};
-use crate::data::{Access, Data};
+use crate::data::{Access, Data, stored};
 use crate::filter::eval::{Field, Show};
 use crate::rest::write;
 use crate::views::{View, Views};
@@ -38,9 +38,7 @@ impl Column {
 /// # Errors
 /// If there is no such surface or field, or writing fails.
 pub fn dump(config: &Config, name: &str, fields: &[String], out: &mut dyn Write) -> Result<(), String> {
-    let views = Views::new();
-    let tenant = config.tenants.first().ok_or("no tenant")?;
-    let data = Data::new(config.seed, config.scale, tenant);
+    let (views, data) = surfaces(config)?;
     let (surface, rest) = name.split_once('/').ok_or("SURFACE/NAME expected")?;
     let missing = || format!("there is no {name}");
     let (table, names, columns) = match surface {
@@ -66,6 +64,13 @@ pub fn dump(config: &Config, name: &str, fields: &[String], out: &mut dyn Write)
         out.write_all(&line).map_err(failed)?;
     }
     out.flush().map_err(failed)
+}
+
+/// Of the first tenant.
+fn surfaces(config: &Config) -> Result<(Views, Data), String> {
+    let schema = stored::with_files(config.tables.as_deref()).map_err(|e| e.to_string())?;
+    let tenant = config.tenants.first().ok_or("no tenant")?;
+    Ok((Views::new(schema), Data::new(schema, config.seed, config.scale, tenant)))
 }
 
 type TableDump = (usize, Vec<String>, Vec<Column>);
@@ -128,9 +133,7 @@ fn from_table(name: &str, fields: &[String], config: &Config) -> Result<TableDum
 /// # Errors
 /// If writing fails.
 pub fn list(config: &Config, out: &mut dyn Write) -> Result<(), String> {
-    let views = Views::new();
-    let tenant = config.tenants.first().ok_or("no tenant")?;
-    let data = Data::new(config.seed, config.scale, tenant);
+    let (views, data) = surfaces(config)?;
     let mut lines = Vec::new();
     for table in &SCHEMA.tables {
         let fields = |t: usize| {

@@ -67,6 +67,8 @@ fn entity_type(out: &mut String, views: &[View], view: &View, dialect: Dialect) 
     if let Some(base) = view.base {
         // The key is that of the base (docs/acumatica.md §3.4, SK).
         let _ = write!(out, " BaseType=\"{}\">", full_name(&views[base], dialect));
+    } else if view.keys.is_empty() {
+        out.push('>');
     } else {
         out.push_str("><Key>");
         for key in &view.keys {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use crate::config::Config;
-use crate::data::Data;
+use crate::data::{Data, stored};
 use crate::faults::Faults;
 use crate::generated::definition::EndpointDefinition;
 use crate::limits::Limits;
@@ -37,8 +37,9 @@ pub struct State {
 
 impl State {
     pub fn new(config: Config) -> std::io::Result<State> {
+        let schema = stored::with_files(config.tables.as_deref())?;
         let tenants = config.tenants.iter().map(|name| {
-            let data = Data::new(config.seed, config.scale, name);
+            let data = Data::new(schema, config.seed, config.scale, name);
             (name.clone(), Arc::new(data))
         });
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -46,7 +47,7 @@ impl State {
         let secrets = Arc::<Secrets>::default();
         let state = State {
             tenants: tenants.collect(),
-            views: Views::new(),
+            views: Views::new(schema),
             definitions: config
                 .definitions
                 .iter()

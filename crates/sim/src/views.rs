@@ -1,9 +1,9 @@
-//! Reads `views.txt`: the generic inquiries and data access classes over the data set.
+//! Reads `views.txt`: the generic inquiries and data access classes over the data set. Tables in files are inquiries too.
 
 use std::cmp::Ordering;
 use std::sync::OnceLock;
 
-use crate::data::schema::{SCHEMA, Schema};
+use crate::data::schema::{Col, Role, SCHEMA, Schema, Table};
 use crate::data::value::compare;
 use crate::data::value::{Style, Zone};
 use crate::data::{Access, Data};
@@ -112,9 +112,14 @@ fn plain(name: &str) -> String {
 }
 
 impl Views {
-    pub fn new() -> Views {
+    pub fn new(schema: &'static Schema) -> Views {
         let text = include_str!("views.txt");
-        Views { gis: parse(text, "gi"), dacs: parse(text, "dac") }
+        let mut gis = parse(text, "gi");
+        let stored =
+            || schema.tables.iter().enumerate().filter(|(_, t)| matches!(t.role, Role::Stored { .. }));
+        gis.retain(|gi| !stored().any(|(_, t)| t.name.eq_ignore_ascii_case(&gi.name)));
+        gis.extend(stored().map(|(id, table)| of_file(id, table)));
+        Views { gis, dacs: parse(text, "dac") }
     }
 
     pub fn gi(&self, name: &str) -> Option<&View> {
@@ -153,6 +158,33 @@ fn parse(text: &'static str, wanted: &str) -> Vec<View> {
         views[i].props.iter_mut().for_each(|p| p.refused |= !inherited.contains(&p.name));
     }
     views
+}
+
+/// All columns of a table, as they are named there.
+fn of_file(id: usize, table: &'static Table) -> View {
+    let prop = |(number, col): (usize, &'static Col)| {
+        let access = Access { hops: Vec::new(), table: id, col: number };
+        let field = Field { kind: col.kind, access, show: Show::Label, pad: 0, zone: None };
+        Prop { name: col.name, field, style: Style::ODATA, formula: false, refused: false }
+    };
+    View {
+        name: table.name.to_string(),
+        aliases: Vec::new(),
+        class: ("", table.name),
+        base: None,
+        singleton: false,
+        unfilterable: false,
+        tracked: false,
+        import: String::new(),
+        table: id,
+        restricted: false,
+        unlisted: false,
+        props: table.cols.iter().enumerate().map(prop).collect(),
+        keys: table.keys.clone(),
+        params: Vec::new(),
+        navs: Vec::new(),
+        sorted_keys: OnceLock::new(),
+    }
 }
 
 fn header(kind: &str, rest: &'static str, names: &[&str]) -> View {
@@ -239,7 +271,7 @@ mod tests {
 
     #[test]
     fn keys_identify_the_rows_of_every_view() {
-        let (views, data) = (Views::new(), Data::new(1, 0.1, "Company"));
+        let (views, data) = (Views::new(&SCHEMA), Data::new(&SCHEMA, 1, 0.1, "Company"));
         for view in views.gis.iter().chain(&views.dacs) {
             let mut seen = HashSet::new();
             for row in 0..data.count(view.table) {

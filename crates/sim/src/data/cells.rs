@@ -31,6 +31,9 @@ impl Data {
     pub fn value(&self, t: usize, c: usize, row: u64) -> Val {
         let table = &self.schema.tables[t];
         let col = &table.cols[c];
+        if let Gen::Stored(values) = &col.r#gen {
+            return values[row as usize].clone();
+        }
         let mut rng = Rng::new(self.seed, col.salt, row);
         if col.null_percent > 0 && rng.below(100) < col.null_percent {
             return Val::Null;
@@ -95,8 +98,8 @@ impl Data {
             }
             Gen::Deleted => Val::Bool(row & INSERTED == 0 && row >= self.count(t)),
             Gen::Parameter => Val::Null,
-            Gen::RefName(..) | Gen::MulNames(..) | Gen::SumNames(..) => {
-                unreachable!("bound when the tables are read")
+            Gen::RefName(..) | Gen::MulNames(..) | Gen::SumNames(..) | Gen::Stored(_) => {
+                unreachable!("bound when the tables are read, or returned above")
             }
         }
     }

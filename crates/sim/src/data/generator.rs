@@ -1,6 +1,6 @@
 //! How the values of a column are generated, as `tables.txt` says it.
 
-use super::value::{Choice, Kind};
+use super::value::{Choice, Kind, Val};
 use super::words::Sort;
 
 #[derive(Clone, Debug)]
@@ -60,6 +60,8 @@ pub enum Gen {
     Deleted,
     /// A parameter of an inquiry form: no value of its own.
     Parameter,
+    /// The values of the rows, from a file.
+    Stored(Vec<Val>),
 }
 
 impl Gen {

@@ -6,6 +6,7 @@ pub mod generator;
 pub mod german;
 pub mod rng;
 pub mod schema;
+pub mod stored;
 pub mod value;
 pub mod words;
 
@@ -14,7 +15,7 @@ use std::sync::{Arc, RwLock};
 use std::time::SystemTime;
 
 use rng::{mix, salt_of};
-use schema::{Hidden, How, Link, Role, SCHEMA, Schema};
+use schema::{Hidden, How, Link, Role, Schema};
 use value::Val;
 
 /// Marks the number of a row that a test inserted through `/__sim/rows`.
@@ -82,15 +83,14 @@ impl Order {
 
 impl Data {
     /// The tenant `Company` has the data of the bare seed; every other tenant has its own.
-    pub fn new(seed: u64, scale: f64, tenant: &str) -> Data {
-        let schema: &'static Schema = &SCHEMA;
+    pub fn new(schema: &'static Schema, seed: u64, scale: f64, tenant: &str) -> Data {
         let salt =
             if tenant.eq_ignore_ascii_case("Company") { 0 } else { salt_of(&[&tenant.to_lowercase()]) };
         let mut counts: Vec<u64> = Vec::new();
         for table in &schema.tables {
             counts.push(match &table.role {
                 Role::Entity { rows, scaled: true } => ((*rows as f64 * scale).round() as u64).max(1),
-                Role::Entity { rows, .. } => *rows,
+                Role::Entity { rows, .. } | Role::Stored { rows } => *rows,
                 Role::Setup => 1,
                 _ => 0,
             });

@@ -81,6 +81,8 @@ pub enum Role {
     Setup,
     /// An inquiry form: parameters, and results that come from a detail table filtered by them.
     Inquiry { results: usize },
+    /// Rows of a file, seen through a generic inquiry of the table's name.
+    Stored { rows: u64 },
 }
 
 #[derive(Debug)]
@@ -127,9 +129,14 @@ pub struct Schema {
     by_name: HashMap<&'static str, usize>,
 }
 
-pub static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::parse(include_str!("tables.txt")));
+pub static SCHEMA: LazyLock<Schema> = LazyLock::new(Schema::bundled);
 
 impl Schema {
+    /// The tables of the data set.
+    pub fn bundled() -> Schema {
+        Schema::parse(include_str!("tables.txt"))
+    }
+
     pub fn find(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()
     }

@@ -1,10 +1,11 @@
 use std::cmp::Ordering;
 
+use super::schema::SCHEMA;
 use super::value::{Kind, Style, compare};
 use super::*;
 
 fn data() -> Data {
-    Data::new(1, 1.0, "Company")
+    Data::new(&SCHEMA, 1, 1.0, "Company")
 }
 
 #[test]
@@ -25,13 +26,13 @@ fn rows_are_a_pure_function_of_the_seed() {
         values.collect::<Vec<_>>()
     };
     assert_eq!(line(&data()), line(&data()));
-    assert_ne!(line(&data()), line(&Data::new(2, 1.0, "Company")));
-    assert_ne!(line(&data()), line(&Data::new(1, 1.0, "Other")));
+    assert_ne!(line(&data()), line(&Data::new(&SCHEMA, 2, 1.0, "Company")));
+    assert_ne!(line(&data()), line(&Data::new(&SCHEMA, 1, 1.0, "Other")));
 }
 
 #[test]
 fn keys_ascend_with_the_row_and_are_unique() {
-    for data in [data(), Data::new(1, 0.13, "Company")] {
+    for data in [data(), Data::new(&SCHEMA, 1, 0.13, "Company")] {
         for (t, table) in SCHEMA.tables.iter().enumerate().filter(|(_, t)| t.is_entity()) {
             let key = |row| -> Vec<Val> {
                 // Drop-down keys order by their code, as SQL sees them.
@@ -49,7 +50,7 @@ fn keys_ascend_with_the_row_and_are_unique() {
 
 #[test]
 fn details_know_their_parents() {
-    let data = Data::new(1, 0.1, "Company");
+    let data = Data::new(&SCHEMA, 1, 0.1, "Company");
     for (t, table) in SCHEMA.tables.iter().enumerate() {
         let Role::Detail { parent, .. } = table.role else { continue };
         let mut next = 0;

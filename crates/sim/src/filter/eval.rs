@@ -294,6 +294,7 @@ fn apply(func: Func, args: &[Cow<'_, Val>]) -> Val {
 mod tests {
     use super::super::{Dialect, parser::parse};
     use super::*;
+    use crate::data::schema::SCHEMA;
 
     struct Literals;
 
@@ -309,7 +310,7 @@ mod tests {
 
     fn truth(text: &str) -> bool {
         let expr = bind(&parse(text, Dialect::GiV4, None).unwrap(), &Literals).unwrap();
-        expr.is_true(&Data::new(1, 0.01, "Company"), 0)
+        expr.is_true(&Data::new(&SCHEMA, 1, 0.01, "Company"), 0)
     }
 
     #[test]

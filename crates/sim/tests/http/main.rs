@@ -14,3 +14,4 @@ mod openid;
 mod rest;
 mod sessions;
 mod site;
+mod stored;
