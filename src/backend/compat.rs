@@ -102,7 +102,7 @@ pub unsafe fn is_descending(pathkey: *mut pg_sys::PathKey) -> bool {
     }
 }
 
-/// Begins a sort of tuples that will be read once, forwards.
+/// Begins a sort of tuples that will be read forwards, once or again.
 ///
 /// # Safety
 /// The slices have the same length. `operators` order the types of the attributes in `descriptor`, which outlives the sort.
@@ -125,7 +125,7 @@ pub unsafe fn begin_sort(
             nulls_first.as_mut_ptr(),
             pg_sys::work_mem,
             null_mut(),
-            0,
+            pg_sys::TUPLESORT_RANDOMACCESS as i32,
         )
     }
 }

@@ -9,6 +9,7 @@ mod expression;
 pub mod key_join;
 mod received;
 mod request;
+mod rescans;
 pub mod scan;
 mod slot;
 mod sort;

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 
 use acumatica_client::decode::Batch;
 use acumatica_client::{ErrorKind, ScanRequest, ScanStats};
-use acumatica_pushdown::{
-    Condition, Dialect, Literal, Outcome, ScanPlan, SortKey, Values, cost, outcome, scan_cost,
-};
+use acumatica_pushdown::{Condition, Dialect, Literal, Outcome, ScanPlan, SortKey, Values, outcome};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts, PgRelation};
 
@@ -25,6 +23,7 @@ use crate::executor::convert::Converter;
 use crate::executor::expression::Expression;
 use crate::executor::received::Received;
 use crate::executor::request::request;
+use crate::executor::rescans::{Rescans, most_kept};
 use crate::executor::slot;
 use crate::executor::sort::Sorting;
 use crate::planner::private;
@@ -50,14 +49,8 @@ pub struct Scan {
     /// The number of rows returned since the last start.
     returned: u64,
     rescans: Rescans,
-    /// [`ScanPlan::all_rows`].
-    all_rows: f64,
-    /// [`ScanPlan::width`].
-    width: usize,
     /// [`ScanPlan::few_rows`].
     few_rows: bool,
-    /// The executor's parameters that have changed between rescans.
-    varying: *mut pg_sys::Bitmapset,
     /// The values of [`ScanPlan::join_keys`] that a key join asks for. `None` in place of values leaves a condition out.
     keys: Vec<Option<Values>>,
     /// The notice about a form without rows was issued, or the first run had rows.
@@ -89,17 +82,6 @@ struct Runtime {
 
 /// In bytes. A result that is no larger is kept, and a rescan with the same values returns it without a request.
 const REPLAY_BYTES: usize = 4 * 1024 * 1024;
-
-/// How a rescan with changed values reads the rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rescans {
-    /// It filters by the values.
-    Filtered,
-    /// It reads the rows of all values once, and keeps them.
-    Unfiltered,
-    /// It filters by the values for good: the rows of all values were too large to keep.
-    TooLarge,
-}
 
 impl Scan {
     fn new(
@@ -136,11 +118,8 @@ impl Scan {
             runtime,
             limit,
             returned: 0,
-            rescans: Rescans::Filtered,
-            all_rows: plan.all_rows as f64,
-            width: plan.width as usize,
+            rescans: Rescans::new(plan),
             few_rows: plan.few_rows,
-            varying: std::ptr::null_mut(),
             keys: Vec::new(),
             empty_form_checked: false,
             params_changed: true,
@@ -174,33 +153,20 @@ impl Scan {
             Outcome::AnyRow => this.request.filter.is_some(),
             Outcome::NoRow => true,
         };
-        if self.rescans == Rescans::Filtered
-            && self.started
-            && is_new(self, &by_values)
-            && self.is_cheaper_unfiltered()
-        {
-            self.rescans = Rescans::Unfiltered;
+        let may_change = self.request.parameters.is_empty() && self.runtime.join_keys.is_empty();
+        if may_change && self.started && is_new(self, &by_values) {
+            self.rescans.decide(self.costs().0, self.table.page_size);
         }
-        if self.rescans == Rescans::Unfiltered {
-            let is_fixed = |condition: &&Condition<Expression>| {
-                let mut fixed = true;
-                let _ = (*condition).clone().map(&mut |expression: Expression| {
-                    // SAFETY: the sets of the expressions and `varying` live as long as the query.
-                    fixed &= unsafe { !expression.depends_on(self.varying) };
-                });
-                fixed
-            };
-            let fixed: Vec<_> = self.runtime.conditions.iter().filter(is_fixed).cloned().collect();
-            let of_all = outcome(&fixed, &values);
-            if !self.started || is_new(self, &of_all) {
-                self.ask(calls.clone(), of_all);
-                if self.load() {
-                    return;
-                }
-                self.rescans = Rescans::TooLarge;
-            } else {
+        if self.rescans.are_unfiltered() {
+            let of_all = outcome(&self.rescans.fixed(&self.runtime.conditions), &values);
+            if self.started && !is_new(self, &of_all) {
                 return;
             }
+            self.ask(calls.clone(), of_all);
+            if self.load() {
+                return;
+            }
+            self.rescans.give_up();
         }
         if !self.started || calls != self.request.calls || is_new(self, &by_values) {
             self.ask(calls, by_values);
@@ -214,24 +180,16 @@ impl Scan {
             Outcome::AnyRow => (calls, None),
             Outcome::NoRow => (Vec::new(), None),
         };
+        self.runtime.sorting.restart();
         self.reset();
     }
 
-    /// Whether it would have been cheaper to read the rows of all values once than what was read so far, and they are
-    /// likely to find room in `work_mem`.
-    fn is_cheaper_unfiltered(&self) -> bool {
-        if !self.request.parameters.is_empty() || !self.runtime.join_keys.is_empty() {
-            return false;
-        }
-        let (spent, _) = self.costs();
-        let spent = cost(spent.requests as f64, spent.rows as f64);
-        spent >= scan_cost(self.all_rows, self.table.page_size)
-            && self.all_rows * self.width as f64 <= most_kept() as f64
-    }
-
-    /// Reads all rows before the first one is returned; false if they are too large to keep.
+    /// Reads all rows before the first one is returned; false if they are too large to keep. The server is not asked to sort
+    /// them, since they may be more than a page: see the head of `order.rs`.
     fn load(&mut self) -> bool {
         self.received = Received::new(most_kept());
+        let order = std::mem::take(&mut self.request.order);
+        let first_page = std::mem::replace(&mut self.request.first_page, self.request.page_size);
         loop {
             match self.poll() {
                 Poll::Ready(Some(batch)) => self.received.push(batch),
@@ -239,6 +197,8 @@ impl Scan {
                 Poll::Pending => self.wait(),
             }
             if self.received.is_too_large() {
+                self.request.order = order;
+                self.request.first_page = first_page;
                 return false;
             }
         }
@@ -442,11 +402,10 @@ impl Scan {
         unsafe { slot::store(&mut self.columns, &self.request, batch, row, slot) };
     }
 
-    /// Goes back to the first row. Keeps the rows received so far if all of them are in memory, else starts over.
+    /// Goes back to the first row. Keeps the rows received so far if all of them are in memory, or sorted, else starts over.
     fn restart(&mut self) {
-        self.runtime.sorting.restart();
         self.returned = 0;
-        if !self.received.rewind() {
+        if !self.runtime.sorting.rewind() && !self.received.rewind() {
             self.reset();
         }
     }
@@ -477,12 +436,6 @@ impl Scan {
         }
         (all, self.waited)
     }
-}
-
-/// The most bytes of rows that are kept for rescans with other values: `work_mem`.
-fn most_kept() -> usize {
-    // SAFETY: a variable of this backend, in kB, which only settings change.
-    unsafe { pg_sys::work_mem as usize * 1024 }
 }
 
 /// The scan state of a node; `None` under EXPLAIN without ANALYZE.
@@ -611,7 +564,7 @@ unsafe extern "C-unwind" fn rescan_foreign_scan(node: *mut pg_sys::ForeignScanSt
             let changed = (*node).ss.ps.chgParam;
             scan.params_changed |= !changed.is_null();
             let before = pg_sys::MemoryContextSwitchTo((*(*node).ss.ps.state).es_query_cxt);
-            scan.varying = pg_sys::bms_add_members(scan.varying, changed);
+            scan.rescans.note(changed);
             pg_sys::MemoryContextSwitchTo(before);
             scan.restart();
         }

@@ -67,19 +67,32 @@ impl Sorting {
         !self.keys.is_empty()
     }
 
+    /// Goes back to the first row of a local sort; false if there is none.
+    pub fn rewind(&mut self) -> bool {
+        self.forget_previous();
+        let Some((sorter, _)) = self.local else { return false };
+        // SAFETY: `local` holds a live sort, which was begun for random access and performed.
+        unsafe { pg_sys::tuplesort_rescan(sorter) };
+        true
+    }
+
     /// Returns to the state before the first row, and ends a local sort.
     pub fn restart(&mut self) {
-        for ((value, is_null), (by_value, _)) in self.previous.drain(..).zip(&self.layout) {
-            if !by_value && !is_null {
-                // SAFETY: `check` palloc'd this copy, and `drain` removes the only reference to it.
-                unsafe { pg_sys::pfree(value.cast_mut_ptr()) };
-            }
-        }
+        self.forget_previous();
         if let Some((sorter, slot)) = self.local.take() {
             // SAFETY: `begin_local` made both, and `take` removes the only references to them.
             unsafe {
                 pg_sys::ExecDropSingleTupleTableSlot(slot);
                 pg_sys::tuplesort_end(sorter);
+            }
+        }
+    }
+
+    fn forget_previous(&mut self) {
+        for ((value, is_null), (by_value, _)) in self.previous.drain(..).zip(&self.layout) {
+            if !by_value && !is_null {
+                // SAFETY: `check` palloc'd this copy, and `drain` removes the only reference to it.
+                unsafe { pg_sys::pfree(value.cast_mut_ptr()) };
             }
         }
     }

@@ -12,8 +12,6 @@ use crate::planner::planned::{FIRST_PAGE, Planned, attributes};
 use crate::planner::private;
 use crate::planner::upper;
 
-/// Factor on the cost of a row that the server has sorted.
-const SORTED_COST: f64 = 1.05;
 /// A block of a key join that is likely to return no more rows is requested in one piece.
 const FEW_ROWS: f64 = 2_000.0;
 /// The row estimate of a table that was never analysed and has no option `rows`.
@@ -70,7 +68,7 @@ unsafe extern "C-unwind" fn get_foreign_paths(
         for outer in std::iter::once(lateral).chain(sets).chain(std::iter::once(all)) {
             // Without parameters each set of relations is as good.
             let all = if parameters.is_empty() { outer } else { all };
-            add_scan_path(root, rel, outer, all, std::ptr::null_mut());
+            add_scan_path(root, rel, outer, all, std::ptr::null_mut(), 1.0);
         }
         let keys = order::keys(planned, (*rel).relid, &relation, (*root).query_pathkeys);
         let is_plain = parameters.is_empty() && (*rel).lateral_relids.is_null();
@@ -78,7 +76,8 @@ unsafe extern "C-unwind" fn get_foreign_paths(
             let pathkeys = PgList::<std::ffi::c_void>::from_pg((*root).query_pathkeys);
             let wanted = pathkeys.iter_ptr().take(keys.len());
             let wanted = wanted.fold(std::ptr::null_mut(), |list, key| pg_sys::lappend(list, key));
-            add_scan_path(root, rel, std::ptr::null_mut(), std::ptr::null_mut(), wanted);
+            let requests = if keys[0].nulls_apart { 2.0 } else { 1.0 };
+            add_scan_path(root, rel, std::ptr::null_mut(), std::ptr::null_mut(), wanted, requests);
         }
     }
 }
@@ -164,8 +163,8 @@ pub unsafe fn is_own(rel: *mut pg_sys::RelOptInfo) -> bool {
     }
 }
 
-/// Adds a scan path parameterised by the relations `outer`, sorted by `pathkeys`. `all` are the relations that can supply
-/// any parameter.
+/// Adds a scan path parameterised by the relations `outer`, sorted by `pathkeys`, that sends `requests` for few rows. `all` are
+/// the relations that can supply any parameter. Rows that the server sorts cost no more than others: they are a page at most.
 ///
 /// # Safety
 /// `root` and `rel` are what the planner passed to GetForeignPaths; `outer` and `all` include `rel`'s lateral relids.
@@ -175,6 +174,7 @@ unsafe fn add_scan_path(
     outer: pg_sys::Relids,
     all: pg_sys::Relids,
     pathkeys: *mut pg_sys::List,
+    requests: f64,
 ) {
     // SAFETY: the caller passes the planner's own structures; the clauses come from them, so they belong to this run.
     unsafe {
@@ -204,12 +204,11 @@ unsafe fn add_scan_path(
                 (rows_sent(root, rel) * share).max(rows)
             }
         };
-        let startup = REQUEST_COST + (*rel).baserestrictcost.startup;
+        let startup = requests * REQUEST_COST + (*rel).baserestrictcost.startup;
         // A path without some of the parameters would read other rows of the inquiry than the query asks for.
         let is_last_resort = !pg_sys::bms_equal(outer, all);
-        let sorting = if pathkeys.is_null() { 1.0 } else { SORTED_COST };
         let pages = (fetched / f64::from(planned.table.page_size)).floor() * REQUEST_COST;
-        let per_row = (ROW_COST + pg_sys::cpu_tuple_cost + (*rel).baserestrictcost.per_tuple) * sorting;
+        let per_row = ROW_COST + pg_sys::cpu_tuple_cost + (*rel).baserestrictcost.per_tuple;
         let path = compat::create_scan_path(
             root,
             rel,
@@ -301,7 +300,7 @@ unsafe extern "C-unwind" fn get_foreign_plan(
     }
 }
 
-/// The number of rows that the query's LIMIT and OFFSET need, if no join and no sort stands between it and the scan.
+/// The number of rows that the query's LIMIT and OFFSET need, or an EXISTS, if no join and no sort stands between it and the scan.
 ///
 /// # Safety
 /// `root` is that of the current planner run; `pathkeys` are those of the scan's path.
@@ -311,7 +310,20 @@ unsafe fn limit(root: *mut pg_sys::PlannerInfo, pathkeys: *mut pg_sys::List) -> 
         if !is_alone(root) || !pg_sys::pathkeys_contained_in((*root).query_pathkeys, pathkeys) {
             return None;
         }
-        let limit = (*root).limit_tuples;
+        let query = (*root).parse;
+        let returns_rows_of_the_scan = (*query).groupClause.is_null()
+            && (*query).groupingSets.is_null()
+            && (*query).distinctClause.is_null()
+            && (*query).setOperations.is_null()
+            && !(*query).hasAggs
+            && !(*query).hasWindowFuncs
+            && !(*query).hasTargetSRFs
+            && !(*root).hasHavingQual;
+        let limit = match (*root).limit_tuples {
+            // What is no fraction is a number of rows.
+            limit if limit < 1.0 && returns_rows_of_the_scan => (*root).tuple_fraction,
+            limit => limit,
+        };
         (limit >= 1.0 && limit <= f64::from(i32::MAX)).then_some(limit as u32)
     }
 }
