@@ -53,6 +53,20 @@ impl Mapping {
         Ok(Self { oid: entry.oid, user: entry.user, options: entry.options? })
     }
 
+    /// The oid of the mapping that [`Mapping::find`] finds.
+    pub fn oid_of(server: &Server, user: pg_sys::Oid) -> Option<pg_sys::Oid> {
+        let none = pg_sys::Datum::from(0);
+        let cache = pg_sys::SysCacheIdentifier::USERMAPPINGUSERSERVER as i32;
+        [user, pg_sys::InvalidOid].into_iter().find_map(|user| {
+            // SAFETY: the keys of USERMAPPINGUSERSERVER are two oids, in this order; the column is one of its catalog.
+            let oid = unsafe {
+                let column = pg_sys::Anum_pg_user_mapping_oid as i16;
+                pg_sys::GetSysCacheOid(cache, column, user.into(), server.oid.into(), none, none)
+            };
+            (oid != pg_sys::InvalidOid).then_some(oid)
+        })
+    }
+
     /// As [`Mapping::find`], but raises the error.
     pub fn load(server: &Server, user: pg_sys::Oid) -> Self {
         or_raise(Self::find(server, user))

@@ -1,6 +1,7 @@
 //! Reads the catalogs and the session's settings: options, foreign servers, user mappings, foreign tables.
 
 pub mod connection;
+pub mod experience;
 pub mod mapping;
 pub mod names;
 pub mod option;

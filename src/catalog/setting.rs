@@ -21,6 +21,7 @@ static ENABLE_KEY_JOIN: GucSetting<bool> = GucSetting::<bool>::new(true);
 static KEY_JOIN_BLOCK: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_REQUESTS_PER_QUERY: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_ROWS_PER_QUERY: GucSetting<i32> = GucSetting::<i32>::new(0);
+static USE_MEASUREMENTS: GucSetting<bool> = GucSetting::<bool>::new(true);
 static MAX_CALLS: GucSetting<i32> = GucSetting::<i32>::new(1000);
 
 /// Defines the settings. Called once in each backend that loads the library.
@@ -97,6 +98,14 @@ pub fn define() {
         flags,
     );
     GucRegistry::define_bool_guc(
+        c"acumatica_fdw.use_measurements",
+        c"Lets the planner use what earlier scans have found out: how long requests take, and how many rows a table has.",
+        c"Off: the defaults, unless statistics or options tell.",
+        &USE_MEASUREMENTS,
+        GucContext::Userset,
+        flags,
+    );
+    GucRegistry::define_bool_guc(
         c"acumatica_fdw.enable_key_join",
         c"Lets the planner join with a foreign table by asking for the keys of the other side.",
         c"",
@@ -120,6 +129,11 @@ pub fn define() {
 pub fn limits_of_query() -> (Option<u64>, Option<u64>) {
     let limit = |setting: &GucSetting<i32>| u64::try_from(setting.get()).ok().filter(|limit| *limit > 0);
     (limit(&MAX_REQUESTS_PER_QUERY), limit(&MAX_ROWS_PER_QUERY))
+}
+
+/// Whether the planner uses what earlier scans have found out.
+pub fn use_measurements() -> bool {
+    USE_MEASUREMENTS.get()
 }
 
 /// Whether the planner considers key joins.

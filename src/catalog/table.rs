@@ -17,6 +17,7 @@ use crate::catalog::option::{
     Layers, Object, Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_REST, option_list, unfit,
 };
 use crate::catalog::server::Server;
+use crate::catalog::setting;
 use crate::catalog::types;
 
 /// The detail that holds the results of most inquiry forms.
@@ -49,12 +50,16 @@ pub struct ForeignTable {
     pub page_size: u32,
     /// The number of rows that the planner assumes.
     pub rows: Option<f64>,
+    /// The cost of a request, in units of PostgreSQL's planner.
+    pub startup_cost: Option<f64>,
+    /// The cost of a row, in the same units.
+    pub tuple_cost: Option<f64>,
     /// The condition in the server's own syntax that restricts the rows of the table.
     pub filter: Option<String>,
     /// The name of the collation that the server sorts text by.
     collation: Option<String>,
     /// The branch, locale and so on of its requests, which the settings of a session override.
-    pub context: Context,
+    own_context: Context,
     /// The columns that are not dropped, in the order of their attribute numbers.
     pub columns: Vec<ForeignColumn>,
     /// The key fields in order, with the types that they are decoded to; empty if no column has the option `key`.
@@ -134,9 +139,11 @@ impl ForeignTable {
             dialect: dialect_of(&target, server.odata_version),
             page_size: layers.number("page_size"),
             rows: layers.number_if_any("rows"),
+            startup_cost: layers.number_if_any("fdw_startup_cost"),
+            tuple_cost: layers.number_if_any("fdw_tuple_cost"),
             filter: layers.text("filter"),
             collation: layers.text("collation"),
-            context: Context {
+            own_context: Context {
                 branch: layers.text("branch"),
                 locale: layers.text("locale"),
                 business_date: layers.text("business_date"),
@@ -149,6 +156,16 @@ impl ForeignTable {
             server,
             options,
         }
+    }
+
+    /// The context of its requests.
+    ///
+    /// # Errors
+    /// A setting of the session is not valid.
+    pub fn context(&self) -> Result<Context, Refusal> {
+        let context = setting::context(&self.own_context)?;
+        let show_deleted = context.show_deleted && self.surface() == Surface::Dac;
+        Ok(Context { show_deleted, ..context })
     }
 
     pub fn surface(&self) -> Surface {

@@ -1,11 +1,10 @@
 //! Builds the scan request of a foreign table and a plan.
 
 use acumatica_client::decode::{self, ColumnType};
-use acumatica_client::{Findings, Order, Parameter, ScanRequest, Surface};
+use acumatica_client::{Findings, Order, Parameter, ScanRequest};
 use acumatica_pushdown::{ScanPlan, Upper};
 
 use crate::backend::error::or_raise;
-use crate::catalog::setting;
 use crate::catalog::table::{ForeignColumn, ForeignTable, ParameterKind};
 use crate::planner::planned::FIRST_PAGE;
 
@@ -56,8 +55,6 @@ pub fn request(table: &ForeignTable, plan: &ScanPlan) -> ScanRequest {
             }
         }
     }
-    let mut context = or_raise(setting::context(&table.context));
-    context.show_deleted &= target.surface == Surface::Dac;
     let field = |attribute| table.column(attribute).map(ForeignColumn::field_name).unwrap_or_default();
     ScanRequest {
         table: table.name.clone(),
@@ -86,7 +83,7 @@ pub fn request(table: &ForeignTable, plan: &ScanPlan) -> ScanRequest {
             _ => 0,
         },
         count: plan.upper == Some(Upper::Count),
-        context,
+        context: or_raise(table.context()),
         page_size: table.page_size,
         in_one_piece: plan.few_rows,
         first_page: plan.limit.unwrap_or(FIRST_PAGE).min(table.page_size),

@@ -1,7 +1,7 @@
 //! How a scan that is begun again with other values reads its rows: those of the values each time, or those of all values once.
 
 use acumatica_client::ScanStats;
-use acumatica_pushdown::{Condition, ScanPlan, cost, scan_cost};
+use acumatica_pushdown::{Condition, Costs, ScanPlan};
 use pgrx::prelude::*;
 
 use crate::executor::expression::Expression;
@@ -12,6 +12,8 @@ pub struct Rescans {
     way: Way,
     /// [`ScanPlan::all_rows`].
     all_rows: f64,
+    /// [`ScanPlan::costs`].
+    costs: Costs,
     /// [`ScanPlan::width`].
     width: usize,
     /// The executor's parameters that have changed between rescans.
@@ -34,6 +36,7 @@ impl Rescans {
         Self {
             way: Way::Filtered,
             all_rows: plan.all_rows as f64,
+            costs: plan.costs,
             width: plan.width as usize,
             varying: std::ptr::null_mut(),
         }
@@ -51,8 +54,8 @@ impl Rescans {
     /// Decides how the rows of new values are read, after a scan of pages of `page_size` rows has cost `spent`. They are read
     /// for all values if that would have been cheaper by now, and they are likely to find room in `work_mem`.
     pub fn decide(&mut self, spent: ScanStats, page_size: u32) {
-        let is_cheaper =
-            cost(spent.requests as f64, spent.rows as f64) >= scan_cost(self.all_rows, page_size);
+        let spent = self.costs.of(spent.requests as f64, spent.rows as f64);
+        let is_cheaper = spent >= self.costs.of_scan(self.all_rows, page_size);
         if self.way == Way::Filtered && is_cheaper && self.all_rows * self.width as f64 <= most_kept() as f64
         {
             self.way = Way::Unfiltered;

@@ -10,7 +10,7 @@
 use std::ffi::CStr;
 use std::sync::OnceLock;
 
-use acumatica_pushdown::{Condition, JoinKind, KeyJoin, REQUEST_COST, cost, scan_cost};
+use acumatica_pushdown::{Condition, JoinKind, KeyJoin};
 use pgrx::PgList;
 use pgrx::prelude::*;
 
@@ -267,12 +267,13 @@ unsafe fn key_join_path(
         let fetched = (distinct * rows_per_key).min(all_rows.max(1.0));
         let requests = (distinct / KEYS_PER_REQUEST).ceil().max(1.0);
         // The executor changes over to reading all rows once that is cheaper.
-        let remote = cost(requests, fetched).min(scan_cost(all_rows, planned.table.page_size) * 1.5);
+        let costs = planned.costs;
+        let remote = costs.of(requests, fetched).min(costs.of_scan(all_rows, planned.table.page_size) * 1.5);
         let local =
             (outer_rows + fetched) * pg_sys::cpu_tuple_cost * 2.0 + (*joined).rows * pg_sys::cpu_tuple_cost;
         // Of one block, as EXPLAIN ANALYZE shows rows of a node by loops.
         let of_block = (KEYS_PER_REQUEST.min(distinct) * rows_per_key).min(fetched).max(1.0);
-        let scan = Estimate { rows: of_block, startup: REQUEST_COST, total: cost(1.0, of_block) };
+        let scan = Estimate { rows: of_block, startup: costs.request, total: costs.of(1.0, of_block) };
         let scan = compat::create_scan_path(root, inner, null.cast(), null.cast(), scan, null.cast(), false);
         (*scan).fdw_private = pg_sys::extract_actual_clauses(keys, false);
         let told = KeyJoin {
@@ -281,6 +282,7 @@ unsafe fn key_join_path(
             is_guess: planned.is_size_guessed.get(),
             rows_per_key,
             page_size: planned.table.page_size,
+            costs,
         };
         let path: *mut pg_sys::CustomPath = pg_sys::palloc0(size_of::<pg_sys::CustomPath>()).cast();
         (*path).path.type_ = pg_sys::NodeTag::T_CustomPath;
@@ -288,7 +290,7 @@ unsafe fn key_join_path(
         (*path).path.parent = joined;
         (*path).path.pathtarget = (*joined).reltarget;
         (*path).path.rows = (*joined).rows;
-        (*path).path.startup_cost = (*outer).startup_cost + REQUEST_COST;
+        (*path).path.startup_cost = (*outer).startup_cost + costs.request;
         (*path).path.total_cost = (*outer).total_cost + remote + local;
         compat::add_disabled_nodes(&mut (*path).path, outer);
         (*path).flags = pg_sys::CUSTOMPATH_SUPPORT_PROJECTION;

@@ -1,10 +1,11 @@
 //! The planner's callbacks for base relations: size estimates, paths and the plan. Planning sends no request.
 
-use acumatica_pushdown::{Described, REQUEST_COST, ROW_COST, ScanPlan};
+use acumatica_pushdown::{Costs, Described, ScanPlan};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts, PgRelation};
 
 use crate::backend::compat::{self, Estimate};
+use crate::catalog::table::ForeignTable;
 use crate::planner::argument::Argument;
 use crate::planner::order;
 use crate::planner::parameter;
@@ -14,8 +15,6 @@ use crate::planner::upper;
 
 /// A block of a key join that is likely to return no more rows is requested in one piece.
 const FEW_ROWS: f64 = 2_000.0;
-/// The row estimate of a table that was never analysed and has no option `rows`.
-const DEFAULT_ROWS: f64 = 10_000.0;
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.GetForeignRelSize = Some(get_foreign_rel_size);
@@ -35,13 +34,11 @@ unsafe extern "C-unwind" fn get_foreign_rel_size(
     // drops it; `rel` lives in the same context, so `fdw_private` does not dangle.
     unsafe {
         let planned = Planned::new(root, rel, &relation);
-        let analysed = (*rel).tuples;
-        (*rel).tuples = match planned.table.rows {
-            Some(rows) => rows,
-            None if analysed > 0.0 => analysed,
-            None => DEFAULT_ROWS,
-        };
-        planned.is_size_guessed.set(planned.table.rows.is_none() && analysed <= 0.0);
+        // ANALYZE has set the number, which is -1 before.
+        let analysed = Some((*rel).tuples).filter(|rows| *rows >= 0.0);
+        let known = planned.table.rows.or(analysed).or(planned.known.rows);
+        (*rel).tuples = known.unwrap_or_else(|| default_rows(&planned.table));
+        planned.is_size_guessed.set(known.is_none());
         pg_sys::set_baserel_size_estimates(root, rel);
         let mut context = PgMemoryContexts::For(pg_sys::CurrentMemoryContext);
         (*rel).fdw_private = context.leak_and_drop_on_delete(planned).cast();
@@ -79,6 +76,20 @@ unsafe extern "C-unwind" fn get_foreign_paths(
             let requests = if keys[0].nulls_apart { 2.0 } else { 1.0 };
             add_scan_path(root, rel, std::ptr::null_mut(), std::ptr::null_mut(), wanted, requests);
         }
+    }
+}
+
+/// The row estimate of a table of which nothing is known. These numbers are ours.
+fn default_rows(table: &ForeignTable) -> f64 {
+    let target = &table.target;
+    if target.singleton {
+        1.0
+    } else if target.form || table.parameters().next().is_some() {
+        1_000.0
+    } else if target.detail.is_empty() {
+        10_000.0
+    } else {
+        30_000.0
     }
 }
 
@@ -204,11 +215,12 @@ unsafe fn add_scan_path(
                 (rows_sent(root, rel) * share).max(rows)
             }
         };
-        let startup = requests * REQUEST_COST + (*rel).baserestrictcost.startup;
+        let Costs { request, row } = planned.costs;
+        let startup = requests * request + (*rel).baserestrictcost.startup;
         // A path without some of the parameters would read other rows of the inquiry than the query asks for.
         let is_last_resort = !pg_sys::bms_equal(outer, all);
-        let pages = (fetched / f64::from(planned.table.page_size)).floor() * REQUEST_COST;
-        let per_row = ROW_COST + pg_sys::cpu_tuple_cost + (*rel).baserestrictcost.per_tuple;
+        let pages = (fetched / f64::from(planned.table.page_size)).floor() * request;
+        let per_row = row + pg_sys::cpu_tuple_cost + (*rel).baserestrictcost.per_tuple;
         let path = compat::create_scan_path(
             root,
             rel,
@@ -262,6 +274,7 @@ unsafe extern "C-unwind" fn get_foreign_plan(
             attributes,
             sort_keys,
             arguments: given.iter().map(|argument| argument.attribute).collect(),
+            costs: planned.costs,
             ..ScanPlan::default()
         };
         plan.all_rows = rows_for_any_value(root, rel) as u64;

@@ -6,11 +6,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use acumatica_pushdown::{
-    Comparison, Condition, Described, Reading, Reason, ScanPlan, Shippable, SortKey, described,
+    Comparison, Condition, Costs, Described, Reading, Reason, ScanPlan, Shippable, SortKey, described,
 };
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
+use crate::catalog::experience::Known;
 use crate::catalog::table::{ForeignColumn, ForeignTable};
 use crate::planner::argument::{self, Argument};
 use crate::planner::term;
@@ -20,6 +21,10 @@ use crate::planner::value::{self, attribute_of};
 /// only the first rows gets them quickly.
 pub const FIRST_PAGE: u32 = 256;
 
+/// How many milliseconds of the server's time are one unit of cost. With it, what is assumed of a server that was not measured
+/// ([`Speed`](acumatica_client::Speed)) costs as much as [`Costs::default`].
+const MILLISECONDS: f64 = 2.0;
+
 /// The planner's state for one foreign table.
 pub struct Planned {
     pub table: Rc<ForeignTable>,
@@ -27,6 +32,10 @@ pub struct Planned {
     pub parameters: Vec<i16>,
     /// The table has neither statistics nor the option `rows`.
     pub is_size_guessed: Cell<bool>,
+    /// What earlier scans have found out about the table.
+    pub known: Known,
+    /// What its requests and rows cost.
+    pub costs: Costs,
     pub root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     /// The clauses that were classified so far, by their address: clauses live as long as the planner run, so no other has
@@ -73,11 +82,27 @@ impl Planned {
     ) -> Self {
         let table = ForeignTable::of(relation);
         let parameters = table.parameters().map(|column| column.attribute).collect();
+        // SAFETY: the caller guarantees the planner's structure; GetUserId reads a variable that is set while it plans.
+        let user = unsafe {
+            let owner = (*rel).userid;
+            if owner == pg_sys::InvalidOid { pg_sys::GetUserId() } else { owner }
+        };
+        let known = Known::of(&table, user);
+        let measured = known.speed.map_or_else(Costs::default, |speed| Costs {
+            request: speed.request / MILLISECONDS,
+            row: speed.row / MILLISECONDS,
+        });
+        let costs = Costs {
+            request: table.startup_cost.unwrap_or(measured.request),
+            row: table.tuple_cost.unwrap_or(measured.row),
+        };
         let (classified, described, not_null) = Default::default();
         Self {
             table,
             parameters,
             is_size_guessed: Cell::new(false),
+            known,
+            costs,
             root,
             rel,
             clauses: RefCell::default(),

@@ -5,7 +5,7 @@
 //! LIMIT without OFFSET needs no upper path: the executor stops the scan, whose first page is as large as the limit.
 
 use acumatica_client::Surface;
-use acumatica_pushdown::{REQUEST_COST, ROW_COST, ScanPlan, Upper};
+use acumatica_pushdown::{Costs, ScanPlan, Upper};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgRelation};
 
@@ -127,7 +127,8 @@ unsafe fn add_count_path(
         let (plain, simple) = (pg_sys::AggStrategy::AGG_PLAIN, pg_sys::AggSplit::AGGSPLIT_SIMPLE);
         let otherwise =
             pg_sys::create_agg_path(root, output, rows, target, plain, simple, none, none, no_costs, 1.0);
-        let estimate = Estimate { rows: 1.0, startup: REQUEST_COST, total: REQUEST_COST + ROW_COST };
+        let Costs { request, row } = planned.costs;
+        let estimate = Estimate { rows: 1.0, startup: request, total: request + row };
         let private = path_list(plan, clauses);
         let path = compat::create_upper_path(root, output, target, estimate, none, otherwise.cast(), private);
         pg_sys::add_path(output, path.cast());
@@ -197,8 +198,9 @@ unsafe fn add_offset_path(
         let otherwise = limited(root, rel, columns, pathkeys, output);
         let left = ((*rel).rows - f64::from(offset)).max(1.0);
         let rows = limit.map_or(left, |limit| left.min(f64::from(limit)));
-        let total = REQUEST_COST + rows * (ROW_COST + pg_sys::cpu_tuple_cost);
-        let estimate = Estimate { rows, startup: REQUEST_COST, total };
+        let Costs { request, row } = planned.costs;
+        let total = request + rows * (row + pg_sys::cpu_tuple_cost);
+        let estimate = Estimate { rows, startup: request, total };
         let private = path_list(plan, clauses);
         let path = compat::create_upper_path(root, output, target, estimate, pathkeys, otherwise, private);
         pg_sys::add_path(output, path.cast());
@@ -231,8 +233,9 @@ unsafe fn limited(
     // SAFETY: the caller guarantees that all pointers belong to this run. Null is an empty list or set.
     unsafe {
         let (none, no_relids) = (std::ptr::null_mut(), std::ptr::null_mut());
-        let total = REQUEST_COST + (*rel).tuples * ROW_COST;
-        let estimate = Estimate { rows: (*rel).rows, startup: REQUEST_COST, total };
+        let Costs { request, row } = Planned::of(rel).costs;
+        let total = request + (*rel).tuples * row;
+        let estimate = Estimate { rows: (*rel).rows, startup: request, total };
         let mut rows: *mut pg_sys::Path =
             compat::create_scan_path(root, rel, columns, no_relids, estimate, none, false).cast();
         if !pathkeys.is_null() {

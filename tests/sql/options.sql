@@ -52,11 +52,22 @@ CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', page_siz
 CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', page_size '100001');
 CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', page_size 'many');
 CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', operation_timeout '3601');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', fdw_startup_cost '-1');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', fdw_tuple_cost 'NaN');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', fdw_tuple_cost '1e300');
+CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', fdw_tuple_cost 'dear');
 CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', allow_http 'maybe');
 CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', schema 'SOAP');
 CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', company '');
 CREATE SERVER a8 FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', page_size '100000', operation_timeout '3600', schema 'odatav4');
 CREATE SERVER a9 FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', page_size '1', operation_timeout '1', schema 'rest');
+
+-- what a request and a row cost: as the table says, else the server
+CREATE SERVER dear FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', fdw_startup_cost '7', fdw_tuple_cost '1e-1');
+CREATE FOREIGN TABLE costs (n int) SERVER dear OPTIONS (entity 'SalesOrder', rows '1000');
+EXPLAIN SELECT * FROM costs;
+ALTER FOREIGN TABLE costs OPTIONS (ADD fdw_startup_cost '0', ADD fdw_tuple_cost '0.5');
+EXPLAIN SELECT * FROM costs;
 
 -- given twice: by PostgreSQL's own check, by another name, in extra_properties
 CREATE SERVER b FOREIGN DATA WRAPPER acumatica_fdw OPTIONS (url 'host', company 'x', company 'y');

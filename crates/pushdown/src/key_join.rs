@@ -1,16 +1,9 @@
 //! Key joins: what a planner tells an executor of one, and when it is cheaper to read all rows than those of the keys.
-//!
-//! Costs are in units of PostgreSQL's `seq_page_cost`. That a request costs as much as a thousand rows is ours, measured on no
-//! instance: users tell of pages of 10,000 rows that take seconds, and of small requests that take a few tenths of one.
 
 use serde::{Deserialize, Serialize};
 
+use crate::costs::Costs;
 use crate::print::MOST_CHARACTERS;
-
-/// The cost of a request and its answer, without rows.
-pub const REQUEST_COST: f64 = 100.0;
-/// The cost of receiving a row, in addition to `cpu_tuple_cost`.
-pub const ROW_COST: f64 = 0.1;
 
 /// The number of keys in the first blocks. Later ones are as large as a request can hold.
 const FIRST_BLOCKS: [usize; 2] = [10, 100];
@@ -34,6 +27,8 @@ pub struct KeyJoin {
     pub rows_per_key: f64,
     /// The maximum number of rows in a page.
     pub page_size: u32,
+    /// The costs of requests and rows of the table.
+    pub costs: Costs,
 }
 
 /// The types of join that a key join can do. The table that is asked by keys is the inner side.
@@ -60,16 +55,6 @@ pub struct Asked {
     pub rows: u64,
 }
 
-/// The cost of requests and the rows that they bring.
-pub fn cost(requests: f64, rows: f64) -> f64 {
-    requests * REQUEST_COST + rows * ROW_COST
-}
-
-/// The cost of a scan that receives `rows`, in pages of `page_size`.
-pub fn scan_cost(rows: f64, page_size: u32) -> f64 {
-    cost((rows / f64::from(page_size)).floor() + 1.0, rows)
-}
-
 impl JoinKind {
     /// Whether outer rows without a match are rows of the join.
     pub fn keeps_unmatched(self) -> bool {
@@ -93,7 +78,7 @@ impl KeyJoin {
 
     /// The cost of reading all rows once.
     pub fn cost_of_all(&self) -> f64 {
-        scan_cost(self.all_rows, self.page_size)
+        self.costs.of_scan(self.all_rows, self.page_size)
     }
 
     /// The estimated cost of asking for `keys` more keys, of which each takes `length` characters of a request.
@@ -103,14 +88,14 @@ impl KeyJoin {
             false => self.rows_per_key,
         };
         let per_request = (MOST_CHARACTERS / length.max(1)).max(1);
-        cost((keys as f64 / per_request as f64).ceil(), keys as f64 * per_key)
+        self.costs.of((keys as f64 / per_request as f64).ceil(), keys as f64 * per_key)
     }
 
     /// How many keys to collect before the next block: few at first, so that a LIMIT stops early; then so many that it would
     /// be cheaper to read all rows, for then it is known which of both is.
     pub fn wanted(&self, length: usize, asked: Asked) -> usize {
         let all = self.cost_of_all();
-        if let Some(few) = FIRST_BLOCKS.get(asked.blocks).filter(|_| all > cost(FEW_REQUESTS, 0.0)) {
+        if let Some(few) = FIRST_BLOCKS.get(asked.blocks).filter(|_| all > self.costs.of(FEW_REQUESTS, 0.0)) {
             return *few;
         }
         let mut wanted = 1;
@@ -123,9 +108,10 @@ impl KeyJoin {
     /// If the size of the table is a guess and the pending keys cost more than a few requests: the number of rows that cost as
     /// much to read. Whether there are so many takes one request to find out.
     pub fn rows_to_probe(&self, pending: usize, length: usize, asked: Asked) -> Option<u64> {
-        let cost = self.cost_of(pending, length, asked) - REQUEST_COST;
-        let per_row = REQUEST_COST / f64::from(self.page_size) + ROW_COST;
-        (self.is_guess && cost > FEW_REQUESTS * REQUEST_COST).then_some((cost / per_row) as u64)
+        let Costs { request, row } = self.costs;
+        let cost = self.cost_of(pending, length, asked) - request;
+        let per_row = request / f64::from(self.page_size) + row;
+        (self.is_guess && cost > FEW_REQUESTS * request).then_some((cost / per_row) as u64)
     }
 
     /// What a probe has found: whether there are more than `rows` rows.
@@ -151,7 +137,14 @@ mod tests {
     use super::*;
 
     fn join(all_rows: f64, rows_per_key: f64) -> KeyJoin {
-        KeyJoin { kind: JoinKind::Inner, all_rows, is_guess: false, rows_per_key, page_size: 10_000 }
+        KeyJoin {
+            kind: JoinKind::Inner,
+            all_rows,
+            is_guess: false,
+            rows_per_key,
+            page_size: 10_000,
+            costs: Costs::default(),
+        }
     }
 
     /// What a join costs that has so many keys, if each has as many rows as was estimated: requests and rows.
@@ -164,7 +157,7 @@ mod tests {
             }
             let block = pending.min((MOST_CHARACTERS / length).max(1));
             let rows = block as f64 * join.rows_per_key;
-            spent += cost(1.0, rows);
+            spent += join.costs.of(1.0, rows);
             asked.blocks += 1;
             asked.keys += block;
             asked.rows += rows as u64;
@@ -185,7 +178,7 @@ mod tests {
             let better = join.cost_of(keys, length, Asked::default()).min(join.cost_of_all());
             let spent = spent(join, keys, length);
             // Two small requests before it is known how many keys there are.
-            prop_assert!(spent <= better * 1.5 + 2.0 * REQUEST_COST, "{spent} for {better}");
+            prop_assert!(spent <= better * 1.5 + 2.0 * join.costs.request, "{spent} for {better}");
         }
 
         #[test]
@@ -211,7 +204,7 @@ mod tests {
         let mut small = KeyJoin { is_guess: true, ..join(10_000.0, 1.0) };
         assert_eq!(small.rows_to_probe(60, 30, asked), None);
         let rows = small.rows_to_probe(1_000, 30, asked).unwrap();
-        assert!(scan_cost(rows as f64, 10_000) <= small.cost_of(1_000, 30, asked));
+        assert!(small.costs.of_scan(rows as f64, 10_000) <= small.cost_of(1_000, 30, asked));
         let mut large = small;
         small.learn(rows, false);
         assert!(small.is_dear(1_000, 30, asked) && small.rows_to_probe(1_000, 30, asked).is_none());
@@ -224,5 +217,16 @@ mod tests {
         let join = join(50_000.0, 1.0);
         let asked = Asked { blocks: 2, keys: 100, rows: 100_000 };
         assert!(join.is_dear(60, 30, asked) && !join.is_dear(60, 30, Asked::default()));
+    }
+
+    #[test]
+    fn dear_requests_make_a_join_read_all_rows_and_dear_rows_ask_for_keys() {
+        let usual = join(50_000.0, 1.0);
+        assert!(!usual.is_dear(600, 30, Asked::default()));
+        let slow = KeyJoin { costs: Costs { request: 1_000.0, ..usual.costs }, ..usual };
+        assert!(slow.is_dear(600, 30, Asked::default()));
+        assert!(usual.is_dear(10_000, 30, Asked::default()));
+        let dear_rows = KeyJoin { costs: Costs { row: 1.0, ..usual.costs }, ..usual };
+        assert!(!dear_rows.is_dear(10_000, 30, Asked::default()));
     }
 }

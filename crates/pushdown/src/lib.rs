@@ -18,6 +18,7 @@
 mod class;
 mod column;
 mod condition;
+mod costs;
 mod filter;
 mod key_join;
 mod literal;
@@ -33,8 +34,9 @@ mod term;
 pub use class::{Class, Dialect, Operator, TypeCategory, class};
 pub use column::ColumnType;
 pub use condition::{Condition, Described, Outcome, Reading, Values, described, outcome};
+pub use costs::Costs;
 pub use filter::{Anchor, Case, Comparison, Field, Filter, Slack, Test};
-pub use key_join::{Asked, JoinKind, KeyJoin, REQUEST_COST, ROW_COST, cost, scan_cost};
+pub use key_join::{Asked, JoinKind, KeyJoin};
 pub use literal::{Literal, plain};
 pub use plan::{ScanPlan, SortKey, Upper};
 pub use print::{MOST_CHARACTERS, QUERY, print, refusal};

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
+use crate::costs::Costs;
 use crate::reason::Reason;
 
 /// The plan of a scan of one table. Its columns are known by their attribute numbers; an expression of the query is known by
@@ -32,6 +33,8 @@ pub struct ScanPlan {
     pub width: u32,
     /// Each start of the scan is likely to return few rows.
     pub few_rows: bool,
+    /// The costs of requests and rows of the table.
+    pub costs: Costs,
 }
 
 /// A column that rows are sorted by.
@@ -170,10 +173,12 @@ mod tests {
             all_rows in any::<u64>(),
             width in any::<u32>(),
             few_rows in any::<bool>(),
+            quarters in any::<(u16, u16)>(),
         ) -> ScanPlan {
             let key = |(attribute, descending, nulls_apart)| SortKey { attribute, descending, nulls_apart };
             let sort_keys = sort_keys.into_iter().map(key).collect();
-            ScanPlan { attributes, limit, arguments, sort_keys, conditions, kept, upper, join_keys, all_rows, width, few_rows }
+            let costs = Costs { request: f64::from(quarters.0) / 4.0, row: f64::from(quarters.1) / 4.0 };
+            ScanPlan { attributes, limit, arguments, sort_keys, conditions, kept, upper, join_keys, all_rows, width, few_rows, costs }
         }
     }
 
@@ -194,7 +199,7 @@ mod tests {
             ScanPlan { limit: Some(0), sort_keys, upper: Some(Upper::Offset(0)), ..ScanPlan::default() };
         assert_eq!(
             plan.encode(),
-            r#"{"attributes":[],"limit":0,"arguments":[],"sort_keys":[{"attribute":3,"descending":true,"nulls_apart":false}],"conditions":[],"kept":[],"upper":{"Offset":0},"join_keys":[],"all_rows":0,"width":0,"few_rows":false}"#
+            r#"{"attributes":[],"limit":0,"arguments":[],"sort_keys":[{"attribute":3,"descending":true,"nulls_apart":false}],"conditions":[],"kept":[],"upper":{"Offset":0},"join_keys":[],"all_rows":0,"width":0,"few_rows":false,"costs":{"request":100.0,"row":0.1}}"#
         );
     }
 }

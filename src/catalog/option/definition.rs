@@ -37,6 +37,8 @@ pub(super) enum ValueType {
     Text,
     Boolean,
     Integer(RangeInclusive<u64>),
+    /// A cost in units of PostgreSQL's planner, such as 0.1.
+    Cost,
     /// One of these values, each with its aliases. Case is ignored.
     Choice(&'static [(&'static str, &'static [&'static str])]),
     /// The address of an Acumatica site.
@@ -138,6 +140,14 @@ impl Definition {
                     invalid(self, &value, &format!("It must be one of {}.", names.join(", ")))
                 })
             }
+            ValueType::Cost => match value.trim().parse::<f64>() {
+                Ok(number) if (0.0..=1e9).contains(&number) => Ok(number.abs().to_string()),
+                _ => Err(invalid(
+                    self,
+                    &value,
+                    "It must be a number from 0 to 1000000000, such as 100 or 0.1.",
+                )),
+            },
             ValueType::Scope => check_scope(self, value),
             ValueType::Callback => match Url::parse(value.trim()) {
                 Ok(url) if matches!(url.scheme(), "http" | "https") && url.fragment().is_none() => {
@@ -185,6 +195,7 @@ impl Definition {
             ValueType::Text => "text".into(),
             ValueType::Boolean => "boolean".into(),
             ValueType::Integer(range) => format!("integer {} to {}", range.start(), range.end()),
+            ValueType::Cost => "number 0 to 1000000000".into(),
             ValueType::Choice(choices) => {
                 choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" | ")
             }

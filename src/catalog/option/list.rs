@@ -10,7 +10,7 @@ pub const SCHEMA_REST: &str = "REST";
 pub const SCHEMA_ODATA: &str = "OData";
 pub const SCHEMA_DAC: &str = "DAC";
 
-pub(super) static OPTIONS: [Definition; 62] = [
+pub(super) static OPTIONS: [Definition; 64] = [
     Definition::new(
         "url",
         &[Server],
@@ -260,6 +260,18 @@ pub(super) static OPTIONS: [Definition; 62] = [
         &[Table],
         ValueType::Integer(0..=1_000_000_000_000),
         "Number of rows that the planner assumes.",
+    ),
+    Definition::new(
+        "fdw_startup_cost",
+        &[Server, Table],
+        ValueType::Cost,
+        "Cost of a request without its rows, in the planner's units; unset, as measured, and 100 until then.",
+    ),
+    Definition::new(
+        "fdw_tuple_cost",
+        &[Server, Table],
+        ValueType::Cost,
+        "Cost of a row in addition to cpu_tuple_cost, in the planner's units; unset, as measured, and 0.1 until then.",
     ),
     Definition::new(
         "field",

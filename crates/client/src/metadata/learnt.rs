@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::instance::InstanceUrl;
 use crate::lock;
 use crate::request::{Surface, Target};
 use crate::session::files::Stamp;
@@ -53,6 +54,10 @@ pub(crate) enum Topic {
     /// Fields, or a shape of conditions, by which the server did not find a row that exists: an hour, since a row that
     /// was deleted meanwhile has the same effect.
     Doubt,
+    /// How long the server takes for a request and for a row of a table: a day. See `speed.rs`.
+    Speed,
+    /// The number of rows of a table, by what restricts it: a week. Planners use it only if nothing else tells.
+    Rows,
     /// What the definition of an inquiry says about reading it: ten minutes, since inquiries are changed while people
     /// use them. An inquiry that gets parameters is read as if it had none until then.
     Definition,
@@ -72,6 +77,8 @@ impl Topic {
             Self::Absent => "absent",
             Self::Witness => "witness",
             Self::Doubt => "doubt",
+            Self::Speed => "speed",
+            Self::Rows => "rows",
             Self::Definition => "definition",
         }
     }
@@ -82,7 +89,8 @@ impl Topic {
             Self::Filter | Self::Order | Self::Keyset | Self::Whole | Self::Select | Self::Definition => {
                 10 * MINUTE
             }
-            Self::Absent | Self::Witness => 24 * 60 * MINUTE,
+            Self::Absent | Self::Witness | Self::Speed => 24 * 60 * MINUTE,
+            Self::Rows => 7 * 24 * 60 * MINUTE,
             Self::Doubt => 60 * MINUTE,
         })
     }
@@ -99,6 +107,11 @@ pub(crate) fn place(target: &Target) -> String {
         Surface::GenericInquiry => format!("gi {name}"),
         Surface::Dac => format!("dac {name}"),
     }
+}
+
+/// The site and tenant that entries are about.
+pub(crate) fn site(instance: &InstanceUrl, company: Option<&str>) -> String {
+    format!("{instance} {}", company.unwrap_or_default())
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -253,14 +266,14 @@ fn bound(entries: &mut Entries) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::fs;
     use std::path::Path;
 
     use super::*;
     use crate::seal::Sealer;
 
-    fn learnt(directory: &Path, of: &str) -> Learnt {
+    pub fn learnt(directory: &Path, of: &str) -> Learnt {
         let sealer = Arc::new(Sealer::open(&directory.join("key")).unwrap());
         Learnt::new(Store::open(&directory.join("1/2"), sealer).unwrap(), 7, of.to_owned())
     }

@@ -13,8 +13,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::metadata::csdl;
 use crate::metadata::definition::Inquiries;
 use crate::metadata::fields::KnownFields;
-use crate::metadata::learnt::Learnt;
+use crate::metadata::learnt::{self, Learnt};
 use crate::metadata::rename;
+use crate::metadata::speed::Speeds;
 use crate::report::Report;
 use crate::request::Surface;
 use crate::session::connection::{Connection, LIST_BYTES};
@@ -32,13 +33,14 @@ pub(crate) struct Site {
     pub renames: rename::KnownRenames,
     pub fields: KnownFields,
     pub learnt: Learnt,
+    pub speeds: Speeds,
 }
 
 impl Site {
     /// # Errors
     /// TLS or the shared state cannot be set up. Nothing is sent yet.
     pub fn new(config: Config) -> Result<Self> {
-        let of = format!("{} {}", config.instance, config.company.as_deref().unwrap_or_default());
+        let of = learnt::site(&config.instance, config.company.as_deref());
         let connection = Connection::new(config)?;
         Ok(Self {
             learnt: Learnt::new(Arc::clone(&connection.store), connection.config.state.mapping, of),
@@ -49,6 +51,7 @@ impl Site {
             inquiries: Inquiries::default(),
             renames: rename::KnownRenames::default(),
             fields: KnownFields::default(),
+            speeds: Speeds::default(),
         })
     }
 

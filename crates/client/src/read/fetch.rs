@@ -7,6 +7,7 @@ use acumatica_pushdown::Dialect;
 use crate::decode::Batch;
 use crate::dialect::{Listing, RecordAddress, filters};
 use crate::error::{Error, ErrorKind, Result};
+use crate::metadata::experience;
 use crate::metadata::site::Site;
 use crate::read::location::{Location, resolve};
 use crate::read::pages::{Call, Elsewhere, ListScan};
@@ -56,7 +57,7 @@ async fn run_call(call: Call<'_>, access: &mut Access<'_>) -> Result<()> {
         check_final(request, &listing, place.dialect(request))?;
     }
     if request.count {
-        return count(request, &listing, lease, access, shared).await;
+        return count(call, &listing, lease, access).await;
     }
     if let Some(record) = &listing.record
         && by_address(call, &listing, record, &mut lease, access).await?
@@ -184,19 +185,19 @@ fn check_final(request: &ScanRequest, listing: &Listing, dialect: Dialect) -> Re
 
 /// Requests the number of rows.
 async fn count(
-    request: &ScanRequest,
+    call: Call<'_>,
     listing: &Listing,
     lease: Option<Lease>,
     access: &mut Access<'_>,
-    shared: &Shared,
 ) -> Result<()> {
+    let Call { site, request, shared, .. } = call;
     // The requests so far may have used up the lease; the count takes a new one.
     drop(lease);
     let body = supplement::body(&listing.counted().path_and_query(), request, access, &shared.stats).await?;
     let text = String::from_utf8_lossy(&body);
     // .NET puts a byte order mark before plain text.
     let digits = text.trim_start_matches('\u{feff}').trim();
-    let count = digits.parse().ok().filter(|count| *count >= 0).ok_or_else(|| {
+    let count: i64 = digits.parse().ok().filter(|count| *count >= 0).ok_or_else(|| {
         let start: String = digits.chars().take(60).collect();
         Error::new(
             ErrorKind::Protocol,
@@ -204,6 +205,7 @@ async fn count(
         )
         .detail(format!("It sent: {start}"))
     })?;
+    experience::remember_rows(&site.learnt, request, count.unsigned_abs());
     shared.deliver(Batch::of_number(count));
     Ok(())
 }

@@ -21,6 +21,7 @@ use crate::config::digest;
 use crate::decode::{Batch, ColumnType, RowDecoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata::discover::Asker;
+use crate::metadata::experience;
 use crate::metadata::learnt::{self, Topic};
 use crate::metadata::lookup::{self, Names};
 use crate::metadata::rename;
@@ -58,7 +59,11 @@ pub(crate) async fn run(site: Arc<Site>, request: ScanRequest, shared: &Shared) 
         // The notice names the fields as the table does.
         ErrorKind::CannotOrder => Refused::Order(&why).ends(&request),
         _ => why,
-    })
+    })?;
+    if !request.count {
+        experience::remember_rows(&site.learnt, &request, shared.delivered());
+    }
+    Ok(())
 }
 
 struct Ladder<'a> {

@@ -110,6 +110,8 @@ pub(crate) struct Shared {
     pub report: Arc<Report>,
     pub stats: Counters,
     pub idle: Idle,
+    /// The number of rows that the consumer was given.
+    delivered: AtomicU64,
     /// Notices to issue once the server has accepted the request.
     notes: Mutex<Vec<Notice>>,
 }
@@ -175,6 +177,7 @@ impl Shared {
             report: Arc::default(),
             stats: Counters::default(),
             idle: Idle::default(),
+            delivered: AtomicU64::new(0),
             notes: Mutex::default(),
         })
     }
@@ -186,11 +189,17 @@ impl Shared {
     /// Delivers a batch to the consumer.
     pub fn deliver(&self, batch: Batch) {
         self.tell_notes();
+        self.delivered.fetch_add(batch.len() as u64, Ordering::Relaxed);
         let mut queue = self.queue();
         queue.bytes += batch.bytes();
         queue.batches.push_back(batch);
         queue.begun = true;
         self.wake(queue);
+    }
+
+    /// The number of rows that the consumer was given.
+    pub fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
     }
 
     /// Whether the consumer has been given rows.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
+use std::time::{Duration, Instant};
 
 use url::Url;
 
@@ -9,6 +10,7 @@ use super::{BATCH_BYTES, Elsewhere, ListScan, OVERSIZED_PAGE, PageEnd};
 use crate::decode::{RowSplitter, content};
 use crate::dialect::{Content, Listing, Page};
 use crate::error::{Error, ErrorKind, Result};
+use crate::metadata::learnt;
 use crate::read::continuity::{self, Cut, Verdict};
 use crate::read::missing::field_missing;
 use crate::read::parameters;
@@ -85,8 +87,10 @@ impl ListScan<'_, '_> {
         if listing.single {
             splitter = RowSplitter::single(MAX_ROW_BYTES);
         }
-        let mut answer = self.site.connection.send(lease, surface, request).await?;
-        while let Some(chunk) = answer.chunk().await? {
+        let (begin, rows_before) = (self.position, self.rows);
+        let mut took = Duration::ZERO;
+        let mut answer = timed(&mut took, self.site.connection.send(lease, surface, request)).await?;
+        while let Some(chunk) = timed(&mut took, answer.chunk()).await? {
             let chunk = chunk.as_ref();
             Counters::add(&stats.bytes, chunk.len() as u64);
             splitter.push(chunk);
@@ -191,6 +195,10 @@ impl ListScan<'_, '_> {
         if self.continuity.awaits_known() && envelope.next_link.is_none() {
             return Ok(PageEnd::Gap);
         }
+        // A record brings rows of details.
+        let rows = (self.position - begin).max(self.rows - rows_before);
+        let place = learnt::place(&self.request.target);
+        self.site.speeds.note(&self.site.learnt, &place, took, rows);
         Ok(PageEnd::Done { next_link: envelope.next_link })
     }
 
@@ -238,6 +246,14 @@ impl ListScan<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Adds the time that a future takes.
+async fn timed<T>(took: &mut Duration, future: impl Future<Output = T>) -> T {
+    let begun = Instant::now();
+    let outcome = future.await;
+    *took += begun.elapsed();
+    outcome
 }
 
 /// Whether a row was delivered before all rows were read again. Each delivered row is recognised once.
