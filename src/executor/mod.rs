@@ -8,6 +8,7 @@ pub mod explain;
 mod expression;
 pub mod key_join;
 mod received;
+mod remembered;
 mod request;
 mod rescans;
 pub mod scan;

@@ -47,8 +47,7 @@ impl Received {
     /// Appends a batch, after [`Received::advance`] has returned false; drops the earlier ones if all together are too
     /// large to be kept.
     pub fn push(&mut self, batch: Batch) {
-        let kept: usize = self.batches.iter().map(Batch::bytes).sum();
-        if self.dropped || kept + batch.bytes() > self.most {
+        if self.dropped || self.bytes() + batch.bytes() > self.most {
             self.batches.clear();
             self.dropped = true;
             self.batch = 0;
@@ -69,6 +68,11 @@ impl Received {
         self.row = 0;
         self.taken = 0;
         !self.dropped
+    }
+
+    /// The memory that the rows take.
+    pub fn bytes(&self) -> usize {
+        self.batches.iter().map(Batch::bytes).sum()
     }
 
     /// Whether rows were dropped.

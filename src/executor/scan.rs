@@ -22,6 +22,7 @@ use crate::executor::budget::Budget;
 use crate::executor::convert::Converter;
 use crate::executor::expression::Expression;
 use crate::executor::received::Received;
+use crate::executor::remembered::Remembered;
 use crate::executor::request::request;
 use crate::executor::rescans::{Rescans, most_kept};
 use crate::executor::slot;
@@ -49,6 +50,7 @@ pub struct Scan {
     /// The number of rows returned since the last start.
     returned: u64,
     rescans: Rescans,
+    remembered: Remembered,
     /// [`ScanPlan::few_rows`].
     few_rows: bool,
     /// The values of [`ScanPlan::join_keys`] that a key join asks for. `None` in place of values leaves a condition out.
@@ -119,6 +121,7 @@ impl Scan {
             limit,
             returned: 0,
             rescans: Rescans::new(plan),
+            remembered: Remembered::default(),
             few_rows: plan.few_rows,
             keys: Vec::new(),
             empty_form_checked: false,
@@ -153,9 +156,19 @@ impl Scan {
             Outcome::AnyRow => this.request.filter.is_some(),
             Outcome::NoRow => true,
         };
-        let may_change = self.request.parameters.is_empty() && self.runtime.join_keys.is_empty();
-        if may_change && self.started && is_new(self, &by_values) {
-            self.rescans.decide(self.costs().0, self.table.page_size);
+        if !self.rescans.are_unfiltered() {
+            if self.started && calls == self.request.calls && !is_new(self, &by_values) {
+                return;
+            }
+            let is_first = !self.started;
+            self.remember();
+            self.ask(calls.clone(), by_values.clone());
+            if self.recall() || is_first {
+                return;
+            }
+            if self.request.parameters.is_empty() && self.runtime.join_keys.is_empty() {
+                self.rescans.decide(self.costs().0, self.table.page_size);
+            }
         }
         if self.rescans.are_unfiltered() {
             let of_all = outcome(&self.rescans.fixed(&self.runtime.conditions), &values);
@@ -163,14 +176,28 @@ impl Scan {
                 return;
             }
             self.ask(calls.clone(), of_all);
-            if self.load() {
-                return;
+            if !self.load() {
+                self.rescans.give_up();
+                self.ask(calls, by_values);
             }
-            self.rescans.give_up();
         }
-        if !self.started || calls != self.request.calls || is_new(self, &by_values) {
-            self.ask(calls, by_values);
+    }
+
+    /// Keeps the rows for the case that their values come again, if all of them were received.
+    fn remember(&mut self) {
+        let is_whole = self.started && self.running.is_none() && !self.received.is_too_large();
+        if is_whole && self.runtime.join_keys.is_empty() {
+            let rows = std::mem::replace(&mut self.received, Received::new(REPLAY_BYTES));
+            self.remembered.keep(&self.request, rows, most_kept());
         }
+    }
+
+    /// Goes back to the rows of the request, if they were kept.
+    fn recall(&mut self) -> bool {
+        let Some(rows) = self.remembered.take(&self.request) else { return false };
+        self.received = rows;
+        self.started = true;
+        true
     }
 
     /// Sets the calls and the filter of the request, and starts over.
@@ -579,5 +606,6 @@ unsafe extern "C-unwind" fn end_foreign_scan(node: *mut pg_sys::ForeignScanState
         scan.stop();
         scan.runtime.sorting.restart();
         scan.received = Received::new(REPLAY_BYTES);
+        scan.remembered = Remembered::default();
     }
 }

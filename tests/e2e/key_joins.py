@@ -140,6 +140,30 @@ def correlated_subqueries_ask_by_key_until_one_read_is_cheaper():
 
 
 @test
+def values_that_come_again_take_no_request():
+    three = "SELECT n, (SELECT sum(o.total) FROM orders o WHERE o.order_nbr = lpad((n % 3 + 5)::text, 6, '0')) FROM generate_series(1, 60) n"
+    truth = rows(three.replace("orders", "copy"))
+    assert len({total for _, total in truth}) == 3, truth
+    sim.reset()
+    assert rows(three) == truth
+    assert len(requests("SOOrder")) <= 6, len(requests("SOOrder"))
+    # A subquery that ends early has not received all rows.
+    first = """SELECT n, (SELECT count(*) FROM (
+            SELECT FROM orders o WHERE o.order_type = (ARRAY['SO', 'QT'])[n % 2 + 1] LIMIT n * 100) o) FROM generate_series(1, 4) n"""
+    assert rows(first) == rows(first.replace("orders", "copy"))
+    # What finds no room in work_mem is requested again.
+    db.execute("ALTER FOREIGN TABLE orders OPTIONS (SET rows '100000000')")
+    large = "SELECT n, (SELECT sum(o.total) FROM orders o WHERE o.order_type = (ARRAY['SO', 'QT'])[n % 2 + 1]) FROM generate_series(1, 4) n"
+    for work_mem, times in (("64kB", 4), ("64MB", 2)):
+        db.execute(f"SET work_mem = '{work_mem}'")
+        sim.reset()
+        assert rows(large) == rows(large.replace("orders", "copy"))
+        begun = [entry for entry in requests("SOOrder") if "$top=256" in entry["query"]]
+        assert len(begun) == times, (work_mem, len(begun))
+    db.execute("RESET work_mem; ALTER FOREIGN TABLE orders OPTIONS (SET rows '1000000')")
+
+
+@test
 def rows_that_are_read_for_all_values_are_sorted_here():
     db.execute("ALTER FOREIGN TABLE orders OPTIONS (SET rows '100')")
     query = "SELECT w.n, (SELECT max(o.total) FROM orders o WHERE o.customer = w.n % 7 + 5001) FROM wanted w WHERE w.n <= 40"
