@@ -91,7 +91,9 @@ fn code(kind: ErrorKind) -> PgSqlErrorCode {
         ErrorKind::SessionLost => ERRCODE_CONNECTION_DOES_NOT_EXIST,
         ErrorKind::Credentials | ErrorKind::Tenant => ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
         ErrorKind::NoSeat => ERRCODE_TOO_MANY_CONNECTIONS,
-        ErrorKind::Throttled => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+        ErrorKind::Throttled | ErrorKind::RequestsUsedUp | ErrorKind::RowsUsedUp => {
+            ERRCODE_CONFIGURATION_LIMIT_EXCEEDED
+        }
         ErrorKind::Blocked => ERRCODE_SQLSERVER_REJECTED_ESTABLISHMENT_OF_SQLCONNECTION,
         ErrorKind::Forbidden => ERRCODE_INSUFFICIENT_PRIVILEGE,
         ErrorKind::NotFound => ERRCODE_FDW_TABLE_NOT_FOUND,

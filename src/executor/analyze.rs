@@ -7,10 +7,11 @@
 //! The number of pages stays 0: a foreign table has none, and PostgreSQL would scale the number of rows by it.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::task::Poll;
 
 use acumatica_client::decode::Batch;
-use acumatica_client::{ErrorKind, ScanRequest, ScanStats, Surface};
+use acumatica_client::{Allowance, ErrorKind, ScanRequest, ScanStats, Surface};
 use acumatica_pushdown::{ScanPlan, Upper};
 use pgrx::prelude::*;
 use pgrx::{PgRelation, check_for_interrupts};
@@ -18,6 +19,7 @@ use pgrx::{PgRelation, check_for_interrupts};
 use crate::backend::error::{Refusal, or_raise};
 use crate::catalog::connection;
 use crate::catalog::table::{ForeignTable, ParameterKind};
+use crate::executor::budget;
 use crate::executor::convert::Converter;
 use crate::executor::received::RowPosition;
 use crate::executor::request::request;
@@ -66,7 +68,7 @@ unsafe extern "C-unwind" fn acquire_sample_rows(
         let table = ForeignTable::of(&open);
         let owner = (*(*relation).rd_rel).relowner;
         let mut sample = Sample::new(&open, u64::try_from(wanted).unwrap_or(0).min(MOST_ROWS));
-        let reader = Reader::new(&table, owner);
+        let reader = Reader::new(&table, owner, None);
         let counted = reader.count();
         let all = match counted {
             Some(count) if count > sample.most => {
@@ -115,12 +117,14 @@ unsafe extern "C-unwind" fn acquire_sample_rows(
 pub struct Reader<'a> {
     table: &'a ForeignTable,
     user: pg_sys::Oid,
+    /// That of the query that the reads are part of.
+    allowance: Option<Arc<Allowance>>,
     spent: Cell<ScanStats>,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(table: &'a ForeignTable, user: pg_sys::Oid) -> Self {
-        Self { table, user, spent: Cell::default() }
+    pub fn new(table: &'a ForeignTable, user: pg_sys::Oid, allowance: Option<Arc<Allowance>>) -> Self {
+        Self { table, user, allowance, spent: Cell::default() }
     }
 
     /// What was requested and received until now.
@@ -181,6 +185,7 @@ impl<'a> Reader<'a> {
     ) -> bool {
         let mut asked = request(self.table, plan);
         asked.calls = vec![vec![None; asked.parameters.len()]];
+        asked.allowance.clone_from(&self.allowance);
         if let Some(most) = most {
             asked.first_page = u32::try_from(most).unwrap_or(u32::MAX).min(asked.page_size).max(1);
         }
@@ -190,6 +195,10 @@ impl<'a> Reader<'a> {
             match running.poll() {
                 Poll::Pending => running.wait(),
                 Poll::Ready(Err(error)) if error.kind == ErrorKind::RowsOnly => break false,
+                Poll::Ready(Err(error)) if budget::is_used_up(&error) => {
+                    let node = format!("A probe of foreign table {}", self.table.qualified);
+                    budget::exceeded(error, &node, running.stats(), "to know how many rows there are");
+                }
                 Poll::Ready(batch) => {
                     let Some(batch) = or_raise(batch.map_err(Refusal::from)) else { break true };
                     let mut is_enough = false;

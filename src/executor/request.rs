@@ -86,6 +86,7 @@ pub fn request(table: &ForeignTable, plan: &ScanPlan) -> ScanRequest {
         context: or_raise(table.context()),
         page_size: table.page_size,
         in_one_piece: plan.few_rows,
+        allowance: None,
         first_page: plan.limit.unwrap_or(FIRST_PAGE).min(table.page_size),
     }
 }

@@ -2,11 +2,12 @@
 
 use std::cmp::Reverse;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use acumatica_client::decode::Batch;
-use acumatica_client::{ErrorKind, ScanRequest, ScanStats};
+use acumatica_client::{Allowance, ErrorKind, ScanRequest, ScanStats};
 use acumatica_pushdown::{Condition, Dialect, Literal, Outcome, ScanPlan, SortKey, Values, outcome};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts, PgRelation};
@@ -18,7 +19,7 @@ use crate::catalog::connection;
 use crate::catalog::table::ForeignTable;
 use crate::executor::analyze::Reader;
 use crate::executor::arguments::Arguments;
-use crate::executor::budget::Budget;
+use crate::executor::budget;
 use crate::executor::convert::Converter;
 use crate::executor::expression::Expression;
 use crate::executor::received::Received;
@@ -67,7 +68,6 @@ pub struct Scan {
     received: Received,
     /// The statistics of the runs before the current one.
     past: ScanStats,
-    budget: Budget,
     /// How long the backend has slept for this scan.
     waited: Duration,
 }
@@ -92,9 +92,9 @@ impl Scan {
         relation: &PgRelation,
         plan: &ScanPlan,
         runtime: Runtime,
-        budget: Budget,
+        allowance: Option<Arc<Allowance>>,
     ) -> Self {
-        let request = request(&table, plan);
+        let request = ScanRequest { allowance, ..request(&table, plan) };
         let bigint =
             pg_sys::FormData_pg_attribute { atttypid: pg_sys::INT8OID, atttypmod: -1, ..Default::default() };
         // `setrefs.c` resolves every reference to the count to the first equal entry of the target list.
@@ -131,7 +131,6 @@ impl Scan {
             started: false,
             received: Received::new(REPLAY_BYTES),
             past: ScanStats::default(),
-            budget,
             waited: Duration::ZERO,
         }
     }
@@ -256,7 +255,7 @@ impl Scan {
     /// server refuses to skip rows.
     pub fn has_more(&mut self, rows: u64) -> Option<bool> {
         let position = u32::try_from(rows).ok().filter(|_| self.table.can_skip_rows())?;
-        let reader = Reader::new(&self.table, self.user);
+        let reader = Reader::new(&self.table, self.user, self.request.allowance.clone());
         let found = reader.has_row(position);
         self.past += reader.spent();
         found
@@ -297,9 +296,6 @@ impl Scan {
         }
         // This frame owns `running`, so that an error that unwinds it drops the request.
         let Some(running) = self.running.take() else { return Poll::Ready(None) };
-        let mut all = self.past;
-        all += running.stats();
-        self.budget.spend(all, &self.table.qualified);
         let next = match running.poll() {
             Poll::Pending => {
                 self.running = Some(running);
@@ -308,6 +304,11 @@ impl Scan {
             Poll::Ready(Err(error)) if error.kind == ErrorKind::RowsOnly => {
                 self.fallback = Some(error);
                 None
+            }
+            Poll::Ready(Err(error)) if budget::is_used_up(&error) => {
+                let wanted = self.wanted(running.stats());
+                self.count(running.stats());
+                budget::exceeded(error, &self.name(), self.past, &wanted);
             }
             Poll::Ready(Err(error)) if error.kind == ErrorKind::CannotOrder => {
                 self.count(running.stats());
@@ -323,6 +324,24 @@ impl Scan {
             self.notice_empty_form();
         }
         Poll::Ready(next)
+    }
+
+    /// The plan node, in messages.
+    fn name(&self) -> String {
+        let of = if self.runtime.join_keys.is_empty() { "" } else { ", below an Acumatica Key Join," };
+        format!("The Foreign Scan on {}{of}", self.table.qualified)
+    }
+
+    /// What the current run, which has cost `run`, requests, in messages.
+    fn wanted(&self, run: ScanStats) -> String {
+        let keys = self.keys.iter().flatten().map(|values| values.literals.len()).max();
+        match keys {
+            Some(keys) => format!("the rows of {keys} keys"),
+            None if self.request.count => "the number of its rows".to_owned(),
+            None if self.rescans.are_unfiltered() => "the rows of all outer values".to_owned(),
+            None if run.requests > 0 => "more of its rows".to_owned(),
+            None => "its rows".to_owned(),
+        }
     }
 
     /// Sleeps until the next poll may succeed.
@@ -531,7 +550,7 @@ unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanSta
         let places = plan.sort_keys.iter().filter_map(places).collect();
         let sorting = Sorting::new(&plan.sort_keys, places, &relation);
         let runtime = Runtime { arguments, conditions, join_keys: plan.join_keys.clone(), sorting };
-        let scan = Scan::new(table, user, &relation, &plan, runtime, Budget::of((*node).ss.ps.state));
+        let scan = Scan::new(table, user, &relation, &plan, runtime, budget::of((*node).ss.ps.state));
         // An error or a cancel frees the query's memory without calling EndForeignScan. A callback of the context then
         // drops the scan, and with it the request under way.
         let context = (*(*node).ss.ps.state).es_query_cxt;

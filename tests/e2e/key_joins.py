@@ -205,14 +205,44 @@ def a_join_can_be_cancelled_between_blocks():
 def a_query_stays_within_its_limits():
     query = "SELECT count(o.total), (SELECT count(*) FROM sales s WHERE s.order_nbr < '000100') FROM wanted w JOIN orders o ON o.order_nbr = w.nbr WHERE w.n <= 100"
     taken = rows(query)
-    for setting, limit in (("max_requests_per_query", 3), ("max_rows_per_query", 400)):
+    for what, limit, limited in (("requests", 3, "3 requests"), ("requests", 1, "1 request of"), ("rows", 400, "400 rows")):
+        setting = f"max_{what}_per_query"
         db.execute(f"SET acumatica_fdw.{setting} = {limit}")
-        with raises("53400", f"query takes more than {limit}", "foreign table public.", setting):
+        sim.reset()
+        with raises("53400", f"query takes more than {limited}", "The Foreign Scan on public.", "and wanted the ", setting):
             db.execute(query)
+        # The request that would be too much is not sent.
+        assert what == "rows" or len(requests("Order")) == limit, requests("Order")
         # Each query begins anew.
         assert len(rows("SELECT w.n, s.total FROM wanted w JOIN sales s ON s.order_nbr = w.nbr AND s.order_type = 'SO' WHERE w.n <= 5")) == 5
         db.execute(f"RESET acumatica_fdw.{setting}")
     assert rows(query) == taken
+
+
+@test
+def a_limit_is_an_error_once_the_rows_are_wanted():
+    db.execute("SET acumatica_fdw.max_requests_per_query = 1")
+    # The next page is requested ahead of the rows that are taken.
+    with db.transaction():
+        db.execute("DECLARE c CURSOR FOR SELECT order_nbr FROM orders")
+        assert len(rows("FETCH 250 FROM c")) == 250
+        time.sleep(0.2)
+        assert len(rows("FETCH 6 FROM c")) == 6
+        with raises("53400", "more than 1 request of", "has sent 1 of them, and wanted more of its rows"):
+            db.execute("FETCH 1 FROM c")
+    # Two scans of one request each are one too many.
+    one = "SELECT total FROM {} LIMIT 1"
+    assert rows(one.format("orders")) and rows(one.format("sales"))
+    with raises("53400", "more than 1 request of", "has sent 0 of them"):
+        db.execute(f"SELECT ({one.format('orders')}), ({one.format('sales')})")
+    db.execute("RESET acumatica_fdw.max_requests_per_query")
+    db.execute("SET acumatica_fdw.max_rows_per_query = 100")
+    assert len(rows("SELECT order_nbr FROM orders LIMIT 100")) == 100
+    with raises("53400", "more than 100 rows of", "has received 100 of them, and wanted more of its rows"):
+        db.execute("SELECT order_nbr FROM orders LIMIT 101")
+    with raises("53400", "more than 100 rows of", "below an Acumatica Key Join, has received", "and wanted the rows of"):
+        db.execute("SELECT w.n, o.total FROM wanted w JOIN orders o ON o.order_nbr = w.nbr WHERE w.n <= 300")
+    db.execute("RESET acumatica_fdw.max_rows_per_query")
 
 
 @test

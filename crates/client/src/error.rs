@@ -60,6 +60,10 @@ pub enum ErrorKind {
     Protocol,
     /// An answer of more bytes than allowed.
     TooLarge,
+    /// The scans that share an allowance have sent all its requests. The request was not sent.
+    RequestsUsedUp,
+    /// The scans that share an allowance have received more rows than it has.
+    RowsUsedUp,
     /// Rows moved between two pages, so that some could be missed.
     RowsMoved,
     /// A value that its column cannot hold.

@@ -6,6 +6,7 @@
 #![warn(missing_docs, clippy::missing_errors_doc)]
 #![forbid(unsafe_code)]
 
+mod allowance;
 pub mod catalog;
 mod config;
 pub mod decode;
@@ -22,6 +23,7 @@ mod seal;
 mod session;
 mod transport;
 
+pub use allowance::Allowance;
 pub use catalog::loose;
 pub use config::{
     App, Config, Credentials, Login, ODataVersion, Proxy, Secret, SharedState, Transport, check_tenant,

@@ -1,10 +1,12 @@
 //! The request for a scan, as plain data.
 
 use std::fmt;
+use std::sync::Arc;
 
 use acumatica_pushdown::{Field, Filter, Literal, Test};
 use reqwest::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue};
 
+use crate::allowance::Allowance;
 use crate::decode::{ColumnType, FieldColumn};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -75,6 +77,8 @@ pub struct ScanRequest {
     /// The rows are expected to be few: the list is requested without `$top`. A server then sends all rows (docs/acumatica.md
     /// section 2), or a next link, so that no request for the rows behind the last one is needed.
     pub in_one_piece: bool,
+    /// What this scan and others may still request and receive; `None` is no limit.
+    pub allowance: Option<Arc<Allowance>>,
 }
 
 impl ScanRequest {
@@ -82,6 +86,22 @@ impl ScanRequest {
     /// out.
     pub(crate) fn is_final(&self) -> bool {
         self.count || self.offset > 0
+    }
+
+    /// Takes a request of the allowance, before it is sent.
+    ///
+    /// # Errors
+    /// There is none left.
+    pub(crate) fn take_request(&self) -> Result<()> {
+        self.allowance.as_ref().map_or(Ok(()), |allowance| allowance.take_request())
+    }
+
+    /// Takes received rows of the allowance.
+    ///
+    /// # Errors
+    /// There are not as many left.
+    pub(crate) fn take_rows(&self, rows: u64) -> Result<()> {
+        self.allowance.as_ref().map_or(Ok(()), |allowance| allowance.take_rows(rows))
     }
 
     /// Two requests, in the order that is wanted: one for the rows in which the field of the order has no value, and
@@ -309,6 +329,7 @@ pub(crate) mod tests {
             page_size: 10_000,
             first_page: 256,
             in_one_piece: false,
+            allowance: None,
         }
     }
 }

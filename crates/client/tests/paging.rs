@@ -291,6 +291,7 @@ fn request(surface: Surface, columns: &[&str], key: &[&str]) -> ScanRequest {
         page_size: 10,
         first_page: 4,
         in_one_piece: false,
+        allowance: None,
     }
 }
 

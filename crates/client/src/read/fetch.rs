@@ -151,6 +151,9 @@ async fn scan_list(
     } else {
         let is_whole = match scan.links(listing).await {
             Ok(()) => scan.rows_read() < SUSPICIOUS_ROWS,
+            Err(error) if matches!(error.kind, ErrorKind::RequestsUsedUp | ErrorKind::RowsUsedUp) => {
+                return Err(error);
+            }
             // It was too much for the server, or the answer broke off.
             Err(error) if scan.rows_read() > 0 || may_be_of_condition(error.kind) => false,
             Err(error) => return Err(error),

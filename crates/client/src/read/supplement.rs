@@ -142,6 +142,9 @@ pub(crate) async fn body(
         .ask(|lease| {
             let again = Request::get(url.clone(), what).headers(headers.clone());
             async move {
+                if let Err(error) = request.take_request() {
+                    return (lease, Err(error));
+                }
                 Counters::add(&counters.requests, 1);
                 let body = match connection.send(&lease, surface, again).await {
                     Ok(answer) => answer.document(MAX_ROW_BYTES).await,

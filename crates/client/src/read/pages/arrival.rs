@@ -36,6 +36,7 @@ impl ListScan<'_, '_> {
         self.page_batches = 0;
         self.continuity.begin_page(cut);
         let begin = self.position;
+        self.request.take_request()?;
         if self.lease.is_none() {
             self.lease = Some(self.access.open().await?);
         }
@@ -154,6 +155,10 @@ impl ListScan<'_, '_> {
                     }
                     Verdict::New => {
                         let rows = (self.batch.len() - rows_before) as u64;
+                        if let Err(error) = self.request.take_rows(rows) {
+                            self.batch.pop();
+                            return Err(error);
+                        }
                         if !listing.more.is_empty() {
                             self.pending.add(self.decoder.identity(), content, rows_before, rows as usize);
                         }
