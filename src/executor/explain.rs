@@ -95,21 +95,24 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
             pg_sys::ExplainPropertyInteger(label.as_ptr(), unit, value as i64, state);
         };
         let no_unit = std::ptr::null();
+        if let Some(why) = scan.all_rows_read() {
+            property(c"All Rows Read", why, state);
+        }
         integer(c"Remote Requests", no_unit, stats.requests);
+        integer(c"Pages", no_unit, stats.pages);
         integer(c"Rows Received", no_unit, stats.rows);
         integer(c"Bytes Received", no_unit, stats.bytes);
         integer(c"Retries", no_unit, stats.retries);
         if (*state).timing {
-            let milliseconds = waited.as_secs_f64() * 1000.0;
-            pg_sys::ExplainPropertyFloat(c"Time Waiting".as_ptr(), c"ms".as_ptr(), milliseconds, 3, state);
-            let for_session = stats.session_wait.as_secs_f64() * 1000.0;
-            pg_sys::ExplainPropertyFloat(
-                c"Time Waiting for Session".as_ptr(),
-                c"ms".as_ptr(),
-                for_session,
-                3,
-                state,
-            );
+            for (label, time) in [
+                (c"Time Waiting", waited),
+                (c"Time Waiting for Session", stats.session_wait),
+                (c"Time Waiting for Server", stats.server_wait),
+                (c"Time Decoding", stats.decoding),
+            ] {
+                let milliseconds = time.as_secs_f64() * 1000.0;
+                pg_sys::ExplainPropertyFloat(label.as_ptr(), c"ms".as_ptr(), milliseconds, 3, state);
+            }
         }
     }
 }

@@ -62,6 +62,15 @@ impl Rescans {
         }
     }
 
+    /// Whether the rows of all values were read, and why or why not; `None` if that was not tried.
+    pub fn all_rows_read(&self) -> Option<&'static str> {
+        match self.way {
+            Way::Filtered => None,
+            Way::Unfiltered => Some("it is cheaper than the values of further rescans"),
+            Way::TooLarge => Some("begun, but they find no room in work_mem"),
+        }
+    }
+
     /// Whether the rows of all values are read.
     pub fn are_unfiltered(&self) -> bool {
         self.way == Way::Unfiltered

@@ -474,6 +474,11 @@ impl Scan {
         self.past += run;
     }
 
+    /// Whether rescans have read the rows of all values, for EXPLAIN.
+    pub fn all_rows_read(&self) -> Option<&'static str> {
+        self.rescans.all_rows_read()
+    }
+
     /// The statistics of all runs so far, and how long the backend has slept for them.
     pub fn costs(&self) -> (ScanStats, Duration) {
         let mut all = self.past;

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from harness import Sim, connect, eventually, finish, test
+from harness import Sim, connect, create_server, eventually, finish, test
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -169,6 +169,47 @@ def functions_and_settings_that_are_named_exist():
     hidden = {"acumatica_fdw_handler", "acumatica_fdw_validator"}
     hidden |= {name for (name,) in connection.execute("SELECT proname FROM pg_proc WHERE prorettype = 'event_trigger'::regtype")}
     assert all(name in told for name in there - hidden), [name for name in there - hidden if name not in told]
+
+
+@test
+def the_properties_of_explain_are_those_of_its_page():
+    """The names are in the page and in the code, and EXPLAIN prints each of them."""
+    described = set(re.findall(r"^\| `([A-Z][^`]*)` \|", (ROOT / "docs" / "explain.md").read_text(), re.MULTILINE))
+    sources = (ROOT / "src" / "executor").glob("**/explain.rs")
+    written = {name for source in sources for name in re.findall(r'\bc"([A-Z][^"]*)"', source.read_text())}
+    assert described == written, described ^ written
+
+    def names(node):
+        if isinstance(node, list):
+            return set().union(*map(names, node))
+        return set(node) | names(list(node.values())) if isinstance(node, dict) else set()
+
+    sim = Sim("--scale", "0.1")
+    connection = connect()
+    create_server(connection, sim)
+    connection.execute("""
+        CREATE SCHEMA shown;
+        SET search_path = shown, public;
+        CREATE FOREIGN TABLE orders (order_type text OPTIONS (field 'OrderType', key '1'), order_nbr text OPTIONS (field 'OrderNbr', key '2'),
+            total numeric OPTIONS (field 'CuryOrderTotal')) SERVER erp OPTIONS (schema 'DAC', entity 'PX_Objects_SO_SOOrder', branch 'MAIN', rows '100');
+        CREATE FOREIGN TABLE many (order_nbr text OPTIONS (field 'OrderNbr'), total numeric OPTIONS (field 'CuryOrderTotal'))
+            SERVER erp OPTIONS (schema 'DAC', entity 'PX_Objects_SO_SOOrder', rows '1000000');
+        CREATE FOREIGN TABLE stock (item text OPTIONS (field 'InventoryID', parameter 'required'), site text OPTIONS (field 'Results/WarehouseID'))
+            SERVER erp OPTIONS (inquiry 'InventorySummaryInquiry');
+        CREATE TABLE wanted AS SELECT to_char(n, 'FM000000') AS nbr, n FROM generate_series(1, 40) n;
+        ANALYZE wanted""")
+    shown = set()
+    for query in (
+        "SELECT count(*) FROM orders WHERE total > 1",
+        "SELECT * FROM orders WHERE order_nbr > '000010'",
+        "SELECT * FROM stock WHERE item = 'AACOMPUT00001'",
+        "SELECT * FROM wanted w JOIN many o ON o.order_nbr = w.nbr AND o.total > w.n",
+        "SELECT n, (SELECT sum(total) FROM orders WHERE order_nbr = nbr) FROM wanted",
+    ):
+        shown |= names(connection.execute(f"EXPLAIN (ANALYZE, VERBOSE, FORMAT JSON) {query}").fetchone()[0])
+    assert "All Rows Read" in shown and described <= shown, described - shown
+    connection.execute("DROP SCHEMA shown CASCADE; DROP SERVER erp CASCADE")
+    sim.stop()
 
 
 @test

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -24,6 +24,8 @@ const MAX_BACKLOG: usize = 32 * 1024 * 1024;
 pub struct ScanStats {
     /// HTTP requests sent, without those that sign in.
     pub requests: u64,
+    /// Answers with a page of the list that were read to their end.
+    pub pages: u64,
     /// Rows decoded, before the executor rechecks them.
     pub rows: u64,
     /// Bytes of answers, after decompression.
@@ -32,15 +34,22 @@ pub struct ScanStats {
     pub retries: u64,
     /// How long the scan has waited for a session.
     pub session_wait: Duration,
+    /// How long it has waited for answers, and for parts of them.
+    pub server_wait: Duration,
+    /// How long it has taken rows out of answers.
+    pub decoding: Duration,
 }
 
 impl AddAssign for ScanStats {
     fn add_assign(&mut self, other: Self) {
         self.requests += other.requests;
+        self.pages += other.pages;
         self.rows += other.rows;
         self.bytes += other.bytes;
         self.retries += other.retries;
         self.session_wait += other.session_wait;
+        self.server_wait += other.server_wait;
+        self.decoding += other.decoding;
     }
 }
 
@@ -295,9 +304,28 @@ pub(crate) fn failed() -> Error {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub requests: AtomicU64,
+    pub pages: AtomicU64,
     pub rows: AtomicU64,
     pub bytes: AtomicU64,
     pub retries: AtomicU64,
+    /// In microseconds, as the next.
+    pub server_wait: AtomicU64,
+    pub decoding: AtomicU64,
+}
+
+/// Adds the time from its creation to its end to a counter of microseconds.
+pub(crate) struct Timer<'a>(&'a AtomicU64, Instant);
+
+impl<'a> Timer<'a> {
+    pub fn begin(counter: &'a AtomicU64) -> Self {
+        Self(counter, Instant::now())
+    }
+}
+
+impl Drop for Timer<'_> {
+    fn drop(&mut self) {
+        Counters::add(self.0, self.1.elapsed().as_micros() as u64);
+    }
 }
 
 impl Counters {
@@ -309,10 +337,13 @@ impl Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         ScanStats {
             requests: read(&self.requests),
+            pages: read(&self.pages),
             rows: read(&self.rows),
             bytes: read(&self.bytes),
             retries: read(&self.retries),
             session_wait: Duration::ZERO,
+            server_wait: Duration::from_micros(read(&self.server_wait)),
+            decoding: Duration::from_micros(read(&self.decoding)),
         }
     }
 }

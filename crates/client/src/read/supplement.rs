@@ -8,7 +8,7 @@ use crate::dialect::rest::is_custom;
 use crate::dialect::{Content, Listing, More, Page, query};
 use crate::error::{Error, ErrorKind, Result};
 use crate::read::rows::{MAX_ROW_BYTES, misshapen, unfit};
-use crate::read::scan::Counters;
+use crate::read::scan::{Counters, Timer};
 use crate::request::ScanRequest;
 use crate::session::access::Access;
 use crate::transport::answer;
@@ -146,6 +146,7 @@ pub(crate) async fn body(
                     return (lease, Err(error));
                 }
                 Counters::add(&counters.requests, 1);
+                let _waiting = Timer::begin(&counters.server_wait);
                 let body = match connection.send(&lease, surface, again).await {
                     Ok(answer) => answer.document(MAX_ROW_BYTES).await,
                     Err(error) => Err(error),

@@ -15,7 +15,7 @@ use crate::read::continuity::{self, Cut, Verdict};
 use crate::read::missing::field_missing;
 use crate::read::parameters;
 use crate::read::rows::{MAX_ROW_BYTES, misshapen, unfit};
-use crate::read::scan::Counters;
+use crate::read::scan::{Counters, Timer};
 use crate::request::Surface;
 use crate::transport::answer;
 use crate::transport::http::Request;
@@ -90,8 +90,11 @@ impl ListScan<'_, '_> {
         }
         let (begin, rows_before) = (self.position, self.rows);
         let mut took = Duration::ZERO;
-        let mut answer = timed(&mut took, self.site.connection.send(lease, surface, request)).await?;
-        while let Some(chunk) = timed(&mut took, answer.chunk()).await? {
+        let waiting = || Timer::begin(&stats.server_wait);
+        let mut answer =
+            timed(&mut took, waiting(), self.site.connection.send(lease, surface, request)).await?;
+        while let Some(chunk) = timed(&mut took, waiting(), answer.chunk()).await? {
+            let decoding = Timer::begin(&stats.decoding);
             let chunk = chunk.as_ref();
             Counters::add(&stats.bytes, chunk.len() as u64);
             splitter.push(chunk);
@@ -177,6 +180,7 @@ impl ListScan<'_, '_> {
                     self.hand_over_settled(listing, page.is_none())?;
                 }
             }
+            drop(decoding);
             if page.is_some() && self.page_bytes > OVERSIZED_PAGE {
                 return Ok(PageEnd::Broken);
             }
@@ -196,6 +200,7 @@ impl ListScan<'_, '_> {
             }
         }
         let envelope = splitter.finish().map_err(|error| misshapen(self.what, error))?;
+        Counters::add(&stats.pages, 1);
         // The rows that the page had to begin with are gone.
         if self.continuity.awaits_known() && envelope.next_link.is_none() {
             return Ok(PageEnd::Gap);
@@ -254,9 +259,10 @@ impl ListScan<'_, '_> {
 }
 
 /// Adds the time that a future takes.
-async fn timed<T>(took: &mut Duration, future: impl Future<Output = T>) -> T {
+async fn timed<T>(took: &mut Duration, timer: Timer<'_>, future: impl Future<Output = T>) -> T {
     let begun = Instant::now();
     let outcome = future.await;
+    drop(timer);
     *took += begun.elapsed();
     outcome
 }
