@@ -29,6 +29,9 @@ mod function {
     pub const UPPER: u32 = 871;
     /// `strpos` and `position`, both with the text first and what is searched for second.
     pub const POSITION: [u32; 2] = [868, 849];
+    pub const LEFT: u32 = 3060;
+    /// `substr` and `substring` of a text with a first position and a length.
+    pub const SUBSTRING: [u32; 2] = [877, 936];
     pub const BPCHAR_TO_TEXT: u32 = 401;
     /// From a number type to a wider one: smallint to integer, bigint and numeric, and so on; real to double precision.
     pub const WIDER: [u32; 7] = [313, 754, 1782, 481, 1740, 1781, 311];
@@ -266,6 +269,13 @@ impl Nodes<'_> {
                 id if function::DATE_PART.contains(&id) => {
                     Node::Extract { unit: unit(first), of: self.boxed(second) }
                 }
+                function::LEFT => Node::Beginning(self.boxed(first)),
+                id if function::SUBSTRING.contains(&id) => match self.node(second) {
+                    Node::Constant(Some(Literal::Integer(digits))) if digits == "1" => {
+                        Node::Beginning(self.boxed(first))
+                    }
+                    _ => Node::Call,
+                },
                 id if function::POSITION.contains(&id) => Node::Position {
                     subject: self.boxed(first),
                     text: self.boxed(second),

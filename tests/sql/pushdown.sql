@@ -51,6 +51,9 @@ SELECT count(*) FILTER (WHERE true) FROM orders WHERE 100 - total > 60 AND prior
 EXPLAIN (VERBOSE, COSTS OFF) SELECT order_nbr FROM orders WHERE descr = 'O''Neill & Söhne' AND order_nbr > '000100' AND descr <> 'x' AND descr IS NOT NULL;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT order_nbr FROM orders WHERE NOT (descr = 'x');
 EXPLAIN (VERBOSE, COSTS OFF) SELECT order_nbr FROM orders WHERE descr LIKE 'Bolt%brass\_%' AND descr ILIKE '%VALVE' AND starts_with(descr, 'B') AND strpos(descr, 'm5') > 0 AND descr NOT LIKE 'x%';
+-- what a text begins with
+EXPLAIN (VERBOSE, COSTS OFF) SELECT order_nbr FROM orders WHERE left(descr, 3) = 'blu' AND substring(order_nbr from 1 for 4) IN ('0000', '0001') AND substr(descr, 2, 2) = 'lu' AND left(descr, 1) <> 'x';
+SELECT count(*), min(descr), max(order_nbr) FROM orders WHERE left(descr, 3) = 'blu' AND substring(order_nbr from 1 for 4) IN ('0000', '0001') AND substr(descr, 2, 2) = 'lu' AND left(descr, 1) <> 'x';
 EXPLAIN (VERBOSE, COSTS OFF) SELECT customer_id FROM customers WHERE name LIKE 'A%&%Co' AND name ILIKE '%bros%' AND lower(name) = 'abc';
 SELECT customer_id, name FROM customers WHERE name LIKE 'A%&%' AND name ILIKE '%bro%' ORDER BY 1 LIMIT 3;
 -- moments: widened by what zones may differ

@@ -210,12 +210,13 @@ impl<V> Condition<V> {
                 }
             }
             Self::Test(field, test) => Outcome::Filter(Filter::Test(field.clone(), test.clone())),
-            Self::Match { field, text, syntax, case } => match values(text).literals.pop() {
-                None => Outcome::NoRow,
-                Some(Ok(Literal::Text(text))) => matched(field, &text, *syntax, *case),
-                Some(Ok(shown)) => compared(field, Comparison::Eq, shown, Slack::default()),
-                Some(Err(_)) => Outcome::AnyRow,
-            },
+            Self::Match { field, text, syntax, case } => {
+                any(values(text).literals.into_iter().map(|text| match text {
+                    Ok(Literal::Text(text)) => matched(field, &text, *syntax, *case),
+                    Ok(shown) => compared(field, Comparison::Eq, shown, Slack::default()),
+                    Err(_) => Outcome::AnyRow,
+                }))
+            }
         }
     }
 }
@@ -407,6 +408,17 @@ mod tests {
         assert_eq!(sent(&like("%%_")), None);
         // PostgreSQL raises an error, if it comes to it.
         assert_eq!(sent(&like(r"ab\")), None);
+    }
+
+    #[test]
+    fn a_text_may_begin_with_one_of_a_list() {
+        let text = vec![Some("ab"), None, Some("c")];
+        let (field, case) = (field(ColumnType::Text), Case::Same);
+        let begins = |text| Condition::Match { field: field.clone(), text, syntax: Syntax::Start, case };
+        assert_eq!(sent(&begins(text)).unwrap(), "(startswith(A,'ab') or startswith(A,'c'))");
+        assert_eq!(sent(&begins(vec![Some("ab"), Some("?")])), None);
+        assert_eq!(sent(&begins(vec![Some("ab"), Some("")])), None);
+        assert_eq!(sent(&begins(vec![None])).unwrap(), "no row");
     }
 
     #[test]

@@ -129,6 +129,9 @@ fn operation<V: Clone>(
     if let Some(found) = position(left, comparison, right) {
         return found;
     }
+    if let Some(found) = beginning(left, comparison, right, deterministic) {
+        return found;
+    }
     if let Ok(found) = whole_text(left, comparison, right, deterministic) {
         return Ok(found);
     }
@@ -175,6 +178,10 @@ fn of_array<V: Clone>(node: &Node<V>, wanted: bool) -> Found<V> {
         return Err(Reason::NoOperator);
     };
     let comparison = comparison.ok_or(Reason::NoOperator)?;
+    if let Node::Beginning(of) = &left.bare().node {
+        let is_one = comparison == Comparison::Eq && *any && wanted;
+        return begins(of, is_one, array, *element, *deterministic);
+    }
     let Subject { field, reading, slack, steps } = subject(left)?;
     check_constant(array)?;
     if !deterministic {
@@ -288,6 +295,43 @@ fn position<V: Clone>(left: &Term<V>, comparison: Comparison, right: &Term<V>) -
     }))
 }
 
+/// `left(field, n) = value`; `None` if it is no such thing.
+fn beginning<V: Clone>(
+    left: &Term<V>,
+    comparison: Comparison,
+    right: &Term<V>,
+    deterministic: bool,
+) -> Option<Found<V>> {
+    let (of, value) = match (&left.bare().node, &right.bare().node) {
+        (Node::Beginning(of), _) => (of, right),
+        (_, Node::Beginning(of)) => (of, left),
+        _ => return None,
+    };
+    Some(begins(of, comparison == Comparison::Eq, value, value.ty, deterministic))
+}
+
+/// A text whose beginning is `value`, or one of its elements, begins with that, however long the beginning is.
+fn begins<V: Clone>(
+    subject: &Term<V>,
+    is_one: bool,
+    value: &Term<V>,
+    ty: SqlType,
+    deterministic: bool,
+) -> Found<V> {
+    let (field, case) = text_of(subject)?;
+    check_constant(value)?;
+    if !is_one {
+        return Err(Reason::NotMatching);
+    }
+    if !deterministic {
+        return Err(Reason::OtherCollation);
+    }
+    if !matches!(ty, SqlType::Text | SqlType::Varchar) {
+        return Err(Reason::OtherTypes);
+    }
+    Ok(matched(field, value, Syntax::Start, case))
+}
+
 /// A field of text, in its own case or brought to one.
 fn text_of<V>(term: &Term<V>) -> Result<(Field, Case), Reason> {
     let term = term.bare();
@@ -301,6 +345,7 @@ fn text_of<V>(term: &Term<V>) -> Result<(Field, Case), Reason> {
         | Node::Truncate { .. }
         | Node::Extract { .. }
         | Node::Position { .. }
+        | Node::Beginning(_)
         | Node::Call => Err(Reason::NoOperator),
         _ => {
             let field = term.column()?;

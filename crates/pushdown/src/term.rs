@@ -204,6 +204,8 @@ pub enum Node<V> {
         /// The collation is deterministic: it finds only identical texts equal.
         deterministic: bool,
     },
+    /// `left(of, n)`, `substring(of FROM 1 FOR n)`: a text that `of` begins with.
+    Beginning(Box<Term<V>>),
     /// A cast by a function.
     Cast(Cast, Box<Term<V>>),
     /// `date_trunc(unit, of)`; the unit in lower case, if it is a constant.

@@ -140,6 +140,33 @@ fn a_position_says_that_a_text_is_held_or_nothing() {
 }
 
 #[test]
+fn a_beginning_is_compared_with_one_text_or_one_of_a_list() {
+    let left = |of: Clause| term(SqlType::Text, Node::Beginning(Box::new(of)));
+    let listed = |any| {
+        let (left, array) = (Box::new(left(text())), Box::new(value(SqlType::Other(0))));
+        let (comparison, element, deterministic) = (Some(Comparison::Eq), SqlType::Text, true);
+        term(SqlType::Bool, Node::CompareArray { comparison, left, array, element, any, deterministic })
+    };
+    let equal = compare(left(text()), Comparison::Eq, value(SqlType::Text));
+    for clause in [equal.clone(), compare(value(SqlType::Text), Comparison::Eq, left(text())), listed(true)] {
+        let Condition::Match { syntax, .. } = translate(&clause).unwrap().condition else {
+            panic!("{clause:?}")
+        };
+        assert_eq!(syntax, Syntax::Start);
+    }
+    for (clause, reason) in [
+        (not(equal), Reason::NotMatching),
+        (not(listed(true)), Reason::NotMatching),
+        (listed(false), Reason::NotMatching),
+        (compare(left(text()), Comparison::Gt, value(SqlType::Text)), Reason::NotMatching),
+        (compare(left(text()), Comparison::Eq, text()), Reason::NotConstant),
+        (compare(left(text()), Comparison::Eq, value(SqlType::Name)), Reason::OtherTypes),
+    ] {
+        assert_eq!(why(&clause), Some(reason));
+    }
+}
+
+#[test]
 fn each_obstacle_has_its_reason() {
     let equal = |left: Clause, right: Clause| compare(left, Comparison::Eq, right);
     let whole = || {

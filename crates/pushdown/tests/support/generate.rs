@@ -331,6 +331,21 @@ pub fn leaves(table: Table) -> Clause {
             over(SqlType::Bool, Node::Matches { syntax, any_case, holds, subject, text, deterministic })
         },
     );
+    let starts = prop_oneof![
+        4 => select(vec!["", "a", "A", "ab", "AB", "i", "k", "ß", "ss", "12", "a  "]).prop_map(|text| Some(Datum::Text(text.to_owned()))),
+        1 => data(SqlType::Text),
+    ];
+    let beginnings = (texts(table), comparisons(), proptest::collection::vec(starts, 1..3), any::<bool>());
+    let begun = beginnings.prop_map(move |(of, comparison, mut values, any)| {
+        let left = Box::new(over(SqlType::Text, Node::Beginning(Box::new(of))));
+        if values.len() == 1 {
+            let right = Box::new(constant(SqlType::Text, values.remove(0), false));
+            return over(SqlType::Bool, Node::Compare { comparison, left, right, deterministic });
+        }
+        let array = Term { value: values, ty: SqlType::Other(0), is_constant: true, node: Node::Other };
+        let (comparison, array, element) = (Some(comparison), Box::new(array), SqlType::Text);
+        over(SqlType::Bool, Node::CompareArray { comparison, left, array, element, any, deterministic })
+    });
     let position = (texts(table), patterns, comparisons(), -1_i128..3).prop_map(
         move |(subject, text, comparison, least)| {
             let (subject, text) = (Box::new(subject), Box::new(text));
@@ -349,6 +364,7 @@ pub fn leaves(table: Table) -> Clause {
         2 => of_array,
         3 => matched,
         1 => position,
+        1 => begun,
         1 => is_null,
         1 => Just(column(table, "Bool")),
     ]

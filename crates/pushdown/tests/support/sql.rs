@@ -34,7 +34,8 @@ pub struct Context<'a> {
     pub row: &'a HashMap<&'static str, Option<Datum>>,
     /// The session's zone: minutes east of Greenwich.
     pub zone: i64,
-    /// What comes after the first columns of a comparison of rows, where these are equal.
+    /// What comes after the first columns of a comparison of rows, where these are equal. Also tells how long the beginnings
+    /// of texts are.
     pub tie: bool,
 }
 
@@ -123,6 +124,11 @@ impl Context<'_> {
                     Case::Lower => text.to_lowercase(),
                     Case::Upper => text.to_uppercase(),
                 }));
+            }
+            Node::Beginning(of) => {
+                let Datum::Text(text) = self.value(of)? else { panic!("only text has a beginning") };
+                let length = if self.tie { 1 } else { 3 };
+                return Some(Datum::Text(text.chars().take(length).collect()));
             }
             Node::Position { subject, text, .. } => {
                 let (Datum::Text(own), Datum::Text(text)) = (self.value(subject)?, self.value(text)?) else {
