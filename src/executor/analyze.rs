@@ -21,6 +21,7 @@ use crate::catalog::connection;
 use crate::catalog::table::{ForeignTable, ParameterKind};
 use crate::executor::budget;
 use crate::executor::convert::Converter;
+use crate::executor::distinct::Values;
 use crate::executor::received::RowPosition;
 use crate::executor::request::request;
 use crate::executor::slot;
@@ -74,6 +75,7 @@ unsafe extern "C-unwind" fn acquire_sample_rows(
             Some(count) if count > sample.most => {
                 let each = sample.most.div_ceil(PAGES);
                 let step = (count - each) / (PAGES - 1);
+                let mut values = Values::new(&open.tuple_desc());
                 for page in 0..PAGES {
                     let left = sample.most - sample.tuples.len() as u64;
                     if left == 0 {
@@ -82,8 +84,10 @@ unsafe extern "C-unwind" fn acquire_sample_rows(
                     let plan = sample.plan(u32::try_from(page * step).ok());
                     reader.read(&plan, Some(each.min(left)), &mut |request, batch, row| {
                         sample.keep(request, batch, row);
+                        values.note(page as u32, sample.slot);
                     });
                 }
+                values.store(table.oid, count as f64);
                 count
             }
             _ => {

@@ -4,6 +4,7 @@ pub mod analyze;
 mod arguments;
 mod budget;
 pub mod convert;
+pub mod distinct;
 pub mod explain;
 mod expression;
 pub mod key_join;
