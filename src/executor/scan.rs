@@ -174,9 +174,11 @@ impl Scan {
             if self.started && !is_new(self, &of_all) {
                 return;
             }
+            self.request.in_one_piece = false;
             self.ask(calls.clone(), of_all);
             if !self.load() {
                 self.rescans.give_up();
+                self.request.in_one_piece = self.few_rows;
                 self.ask(calls, by_values);
             }
         }

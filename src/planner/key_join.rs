@@ -20,7 +20,6 @@ use crate::catalog::setting;
 use crate::planner::plan;
 use crate::planner::planned::Planned;
 use crate::planner::private;
-use crate::planner::value::attribute_of;
 
 /// The name of the node in EXPLAIN.
 pub const NAME: &CStr = c"Acumatica Key Join";
@@ -263,7 +262,8 @@ unsafe fn key_join_path(
         let null = std::ptr::null_mut();
         let distinct = pg_sys::estimate_num_groups(root, values, outer_rows, null, std::ptr::null_mut());
         let matching = pg_sys::clauselist_selectivity(root, keys, 0, pg_sys::JoinType::JOIN_INNER, special);
-        let rows_per_key = (all_rows * matching).min(rows_of_key(planned, inner, &clauses.keys));
+        let rows_per_key =
+            (all_rows * matching).min(planned.rows_of_key(clauses.keys.iter().map(|info| (**info).clause)));
         let fetched = (distinct * rows_per_key).min(all_rows.max(1.0));
         let requests = (distinct / KEYS_PER_REQUEST).ceil().max(1.0);
         // The executor changes over to reading all rows once that is cheaper.
@@ -305,36 +305,6 @@ unsafe fn key_join_path(
             parts.into_iter().fold(std::ptr::null_mut(), |list, part| pg_sys::lappend(list, part));
         (*path).methods = &raw const PATH_METHODS.0;
         path
-    }
-}
-
-/// The most rows that are likely to have the same values in the columns of the key clauses, as far as the table's key tells: one
-/// if they are all of it. Without statistics, PostgreSQL assumes 200 different values in each column.
-///
-/// # Safety
-/// `inner` is the relation of `planned`, and `keys` are key clauses of it, in the current planner run.
-unsafe fn rows_of_key(
-    planned: &Planned,
-    inner: *mut pg_sys::RelOptInfo,
-    keys: &[*mut pg_sys::RestrictInfo],
-) -> f64 {
-    /// Records that differ only in the other columns of their key, such as the type of a document beside its number.
-    const ALIKE: f64 = 10.0;
-    let position = |info: &*mut pg_sys::RestrictInfo| {
-        // SAFETY: the caller guarantees key clauses of this relation.
-        let column = unsafe { attribute_of((*inner).relid, sides(*info, inner).1) };
-        column.and_then(|attribute| planned.table.column(attribute)?.key)
-    };
-    let mut positions: Vec<_> = keys.iter().filter_map(position).collect();
-    positions.sort_unstable();
-    positions.dedup();
-    let last = planned.table.columns.iter().filter_map(|column| column.key).max();
-    match positions.last() {
-        None => f64::INFINITY,
-        Some(_) if positions.len() == planned.table.key.len() => 1.0,
-        // The last column of a key tells most records apart.
-        found if found.copied() == last => ALIKE,
-        Some(_) => f64::INFINITY,
     }
 }
 

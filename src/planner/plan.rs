@@ -160,6 +160,37 @@ unsafe fn rows_for_any_value(root: *mut pg_sys::PlannerInfo, rel: *mut pg_sys::R
     unsafe { rows_of(root, rel, |clause| pg_sys::pull_paramids(clause).is_null()) }
 }
 
+/// The estimated number of rows that the server sends for a path: those that the conditions that are sent leave, also the join
+/// clauses of a parameterised path, whose `info` is given.
+///
+/// # Safety
+/// As [`rows_sent`]; `info` is null or that of a path of `rel`.
+unsafe fn rows_fetched(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    info: *mut pg_sys::ParamPathInfo,
+) -> f64 {
+    // SAFETY: the caller guarantees the planner's structures; the lists of clauses are made of their RestrictInfos.
+    unsafe {
+        let planned = Planned::of(rel);
+        let own = PgList::<pg_sys::RestrictInfo>::from_pg((*rel).baserestrictinfo);
+        let (rows, joins) = match info.is_null() {
+            true => ((*rel).rows, PgList::new()),
+            false => ((*info).ppi_rows, PgList::<pg_sys::RestrictInfo>::from_pg((*info).ppi_clauses)),
+        };
+        let is_given = |info: *mut pg_sys::RestrictInfo| planned.clause((*info).clause).argument.is_some();
+        // An inquiry with parameters returns just the rows for their values.
+        if own.iter_ptr().chain(joins.iter_ptr()).any(is_given) {
+            return rows;
+        }
+        let sent = joins.iter_ptr().filter(|info| planned.join_key((**info).clause).is_some());
+        let sent = sent.fold(std::ptr::null_mut(), |list, info| pg_sys::lappend(list, info.cast()));
+        let (relid, inner) = ((*rel).relid as i32, pg_sys::JoinType::JOIN_INNER);
+        let share = pg_sys::clauselist_selectivity(root, sent, relid, inner, std::ptr::null_mut());
+        (rows_sent(root, rel) * share).max(rows)
+    }
+}
+
 /// Whether a base relation is a foreign table of this wrapper.
 ///
 /// # Safety
@@ -189,32 +220,13 @@ unsafe fn add_scan_path(
 ) {
     // SAFETY: the caller passes the planner's own structures; the clauses come from them, so they belong to this run.
     unsafe {
-        let planned = Planned::of(rel);
         let info = match outer.is_null() {
             true => std::ptr::null_mut(),
             false => pg_sys::get_baserel_parampathinfo(root, rel, outer),
         };
         let rows = if info.is_null() { (*rel).rows } else { (*info).ppi_rows };
-        let mut clauses: Vec<*mut pg_sys::RestrictInfo> =
-            PgList::from_pg((*rel).baserestrictinfo).iter_ptr().collect();
-        let own = clauses.len();
-        if !info.is_null() {
-            clauses.extend(PgList::from_pg((*info).ppi_clauses).iter_ptr());
-        }
-        let is_given = |info: &*mut pg_sys::RestrictInfo| planned.clause((**info).clause).argument.is_some();
-        // The server applies the clauses that are sent, so only the others leave rows to be filtered here. An inquiry
-        // with parameters returns just the rows for their values.
-        let fetched = match clauses.iter().any(is_given) {
-            true => rows,
-            false => {
-                let joins = clauses[own..].iter().filter(|info| planned.join_key((***info).clause).is_some());
-                let joins =
-                    joins.fold(std::ptr::null_mut(), |list, info| pg_sys::lappend(list, (*info).cast()));
-                let (relid, inner) = ((*rel).relid as i32, pg_sys::JoinType::JOIN_INNER);
-                let share = pg_sys::clauselist_selectivity(root, joins, relid, inner, std::ptr::null_mut());
-                (rows_sent(root, rel) * share).max(rows)
-            }
-        };
+        let fetched = rows_fetched(root, rel, info);
+        let planned = Planned::of(rel);
         let Costs { request, row } = planned.costs;
         let startup = requests * request + (*rel).baserestrictcost.startup;
         // A path without some of the parameters would read other rows of the inquiry than the query asks for.
@@ -279,8 +291,16 @@ unsafe extern "C-unwind" fn get_foreign_plan(
         };
         plan.all_rows = rows_for_any_value(root, rel) as u64;
         plan.width = u32::try_from((*(*path).path.pathtarget).width).unwrap_or(0);
-        // The inner scan of a key join.
-        plan.few_rows = !(*path).fdw_private.is_null() && (*path).path.rows <= FEW_ROWS;
+        // A scan for a block of a key join, or for the values of an outer row.
+        let param_info = (*path).path.param_info;
+        plan.few_rows = match (*path).fdw_private.is_null() {
+            false => (*path).path.rows <= FEW_ROWS,
+            true if param_info.is_null() && pg_sys::pull_paramids(local.cast()).is_null() => false,
+            true => {
+                let alike = planned.rows_of_key(PgList::<pg_sys::Expr>::from_pg(local).iter_ptr());
+                rows_fetched(root, rel, param_info).min(alike) <= FEW_ROWS
+            }
+        };
         plan.join_keys = PgList::<pg_sys::Expr>::from_pg((*path).fdw_private)
             .iter_ptr()
             .filter_map(|clause| planned.join_key(clause))
@@ -289,6 +309,7 @@ unsafe extern "C-unwind" fn get_foreign_plan(
             .collect();
         let classified = planned.classify(local);
         if let Some(limit) = limit(root, pathkeys) {
+            plan.few_rows = false;
             // The scan is the only one of the query, so its clauses are these.
             let Described { filter, exact, .. } = planned.described();
             plan.limit = Some(match (exact, filter) {

@@ -178,6 +178,38 @@ impl Planned {
         }
     }
 
+    /// The most rows that are likely to meet all of these clauses, as far as the table's key tells: one if they are equalities with
+    /// all of it. Without statistics, PostgreSQL assumes 200 different values in each column.
+    ///
+    /// # Safety
+    /// As [`Planned::clause`].
+    pub unsafe fn rows_of_key(&self, clauses: impl Iterator<Item = *mut pg_sys::Expr>) -> f64 {
+        /// Records that differ only in the other columns of their key, such as the type of a document beside its number.
+        const ALIKE: f64 = 10.0;
+        let columns = self.table.columns.iter();
+        let mut positions: Vec<_> = clauses
+            .filter_map(|clause| {
+                // SAFETY: the caller guarantees a clause of this run; pull_varattnos makes the set.
+                unsafe {
+                    self.join_key(clause)?;
+                    let mut used = std::ptr::null_mut();
+                    pg_sys::pull_varattnos(clause.cast(), (*self.rel).relid, &mut used);
+                    columns.clone().find(|column| argument::mentions(used, column.attribute))?.key
+                }
+            })
+            .collect();
+        positions.sort_unstable();
+        positions.dedup();
+        let last = columns.filter_map(|column| column.key).max();
+        match positions.last() {
+            None => f64::INFINITY,
+            Some(_) if positions.len() == self.table.key.len() => 1.0,
+            // The last column of a key tells most records apart.
+            found if found.copied() == last => ALIKE,
+            Some(_) => f64::INFINITY,
+        }
+    }
+
     /// The clauses that every scan of the relation checks, those of `baserestrictinfo`, without their RestrictInfos.
     fn restrictions(&self) -> *mut pg_sys::List {
         // SAFETY: the caller of `new` guarantees a relation of this run, whose clauses live as long as the run does.

@@ -153,6 +153,10 @@ ALTER FOREIGN TABLE margins OPTIONS (ADD rows '100000');
 CREATE TEMP TABLE many (nbr text);
 INSERT INTO many SELECT order_nbr FROM copy;
 SELECT * FROM costs('SELECT * FROM many JOIN margins m ON m.order_nbr = many.nbr');
+-- nor how long it took keys to be
+CREATE FOREIGN TABLE accounts (id int OPTIONS (field 'BAccountID', key '1'), name text OPTIONS (field 'AcctName'))
+    SERVER erp OPTIONS (schema 'DAC', entity 'PX_Objects_AR_Customer', rows '1000');
+SELECT * FROM costs('SELECT g, a.name FROM unnest((SELECT array_agg(n) FROM generate_series(5001, 5400) n)) g JOIN accounts a ON a.id = g');
 SET work_mem = '64kB';
 SELECT * FROM agree('SELECT c.*, m.* FROM (SELECT * FROM copy LIMIT 1000) c LEFT JOIN margins m ON m.order_nbr = c.order_nbr', '{0}');
 RESET work_mem;

@@ -177,8 +177,13 @@ impl Join {
                 self.read_outer(custom, usize::MAX);
                 return self.begin_block(custom, self.buffer.keys.len(), Source::Store);
             }
-            let wanted = setting::key_join_block()
-                .unwrap_or_else(|| self.told.wanted(self.length_of_next(), self.asked()));
+            let wanted = |this: &Self| {
+                setting::key_join_block()
+                    .unwrap_or_else(|| this.told.wanted(this.length_of_next(), this.asked()))
+            };
+            self.read_outer(custom, wanted(self));
+            // The first of them tells how long keys are: if they are shorter than was assumed, more are needed to decide.
+            let wanted = wanted(self);
             self.read_outer(custom, wanted);
             if self.buffer.pending() == 0 {
                 return match self.outer_ended {
