@@ -54,6 +54,8 @@ pub struct ForeignTable {
     pub startup_cost: Option<f64>,
     /// The cost of a row, in the same units.
     pub tuple_cost: Option<f64>,
+    /// Whether the planner asks the server for numbers of rows.
+    pub use_remote_estimate: bool,
     /// The condition in the server's own syntax that restricts the rows of the table.
     pub filter: Option<String>,
     /// The name of the collation that the server sorts text by.
@@ -141,6 +143,7 @@ impl ForeignTable {
             rows: layers.number_if_any("rows"),
             startup_cost: layers.number_if_any("fdw_startup_cost"),
             tuple_cost: layers.number_if_any("fdw_tuple_cost"),
+            use_remote_estimate: layers.is("use_remote_estimate"),
             filter: layers.text("filter"),
             collation: layers.text("collation"),
             own_context: Context {

@@ -83,6 +83,7 @@ pub fn request(table: &ForeignTable, plan: &ScanPlan) -> ScanRequest {
             _ => 0,
         },
         count: plan.upper == Some(Upper::Count),
+        is_estimate: false,
         context: or_raise(table.context()),
         page_size: table.page_size,
         in_one_piece: plan.few_rows,

@@ -7,6 +7,7 @@ pub mod parameter;
 pub mod plan;
 pub mod planned;
 pub mod private;
+mod remote_estimate;
 pub mod solve;
 pub mod term;
 pub mod upper;

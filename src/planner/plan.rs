@@ -1,4 +1,5 @@
-//! The planner's callbacks for base relations: size estimates, paths and the plan. Planning sends no request.
+//! The planner's callbacks for base relations: size estimates, paths and the plan. Planning sends no request, unless a table has
+//! the option `use_remote_estimate`.
 
 use acumatica_pushdown::{Costs, Described, ScanPlan};
 use pgrx::prelude::*;
@@ -9,8 +10,9 @@ use crate::catalog::table::ForeignTable;
 use crate::planner::argument::Argument;
 use crate::planner::order;
 use crate::planner::parameter;
-use crate::planner::planned::{FIRST_PAGE, Planned, attributes};
+use crate::planner::planned::{Counted, FIRST_PAGE, Planned, attributes};
 use crate::planner::private;
+use crate::planner::remote_estimate;
 use crate::planner::upper;
 
 /// A block of a key join that is likely to return no more rows is requested in one piece.
@@ -36,10 +38,20 @@ unsafe extern "C-unwind" fn get_foreign_rel_size(
         let planned = Planned::new(root, rel, &relation);
         // ANALYZE has set the number, which is -1 before.
         let analysed = Some((*rel).tuples).filter(|rows| *rows >= 0.0);
-        let known = planned.table.rows.or(analysed).or(planned.known.rows);
+        let counted = remote_estimate::counted(&planned);
+        let all = match counted {
+            Some(Counted::All(rows)) => Some(rows),
+            _ => None,
+        };
+        let known = all.or(planned.table.rows).or(analysed).or(planned.known.rows);
         (*rel).tuples = known.unwrap_or_else(|| default_rows(&planned.table));
-        planned.is_size_guessed.set(known.is_none());
+        planned.is_size_guessed.set(known.is_none() && counted.is_none());
+        planned.counted.set(counted);
         pg_sys::set_baserel_size_estimates(root, rel);
+        if let Some(Counted::Sent(rows)) = counted {
+            (*rel).tuples = (*rel).tuples.max(rows);
+            (*rel).rows = pg_sys::clamp_row_est(rows * remote_estimate::share_kept(&planned, rel));
+        }
         let mut context = PgMemoryContexts::For(pg_sys::CurrentMemoryContext);
         (*rel).fdw_private = context.leak_and_drop_on_delete(planned).cast();
     }
@@ -141,6 +153,9 @@ unsafe fn rows_of(
 ) -> f64 {
     // SAFETY: the caller guarantees the planner's structures; the list of clauses is made of their RestrictInfos.
     unsafe {
+        if let Some(Counted::Sent(rows)) = Planned::of(rel).counted.get() {
+            return rows;
+        }
         let sent = &Planned::of(rel).classified().sent;
         let sent = PgList::<pg_sys::RestrictInfo>::from_pg((*rel).baserestrictinfo)
             .iter_ptr()

@@ -36,6 +36,10 @@ pub struct Planned {
     pub known: Known,
     /// What its requests and rows cost.
     pub costs: Costs,
+    /// What the server has counted, with the option `use_remote_estimate`.
+    pub counted: Cell<Option<Counted>>,
+    /// The user whose mapping scans use.
+    pub user: pg_sys::Oid,
     pub root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     /// The clauses that were classified so far, by their address: clauses live as long as the planner run, so no other has
@@ -46,6 +50,15 @@ pub struct Planned {
     classified: OnceCell<Classified>,
     described: OnceCell<Described>,
     not_null: OnceCell<Vec<i16>>,
+}
+
+/// What the server has counted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Counted {
+    /// All rows of the table.
+    All(f64),
+    /// The rows that the conditions leave that are sent.
+    Sent(f64),
 }
 
 /// A clause on the relation, classified once in a planner run.
@@ -103,6 +116,8 @@ impl Planned {
             is_size_guessed: Cell::new(false),
             known,
             costs,
+            counted: Cell::new(None),
+            user,
             root,
             rel,
             clauses: RefCell::default(),

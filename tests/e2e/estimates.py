@@ -5,7 +5,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from harness import Sim, connect, create_server, finish, test
+from harness import Sim, connect, create_server, finish, raises, test
 
 sim = Sim("--seats", 0, "--scale", 1)
 db = connect()
@@ -96,6 +96,59 @@ def the_option_and_statistics_count_more():
     db.execute("ANALYZE empty")
     # PostgreSQL estimates no table as empty.
     assert estimated("empty") == 1
+
+
+@test
+def the_server_counts_rows_for_the_planner_if_it_is_to():
+    columns = KEYED + ", total numeric OPTIONS (field 'CuryOrderTotal'), date date OPTIONS (field 'OrderDate')"
+    table("remote", "schema 'DAC', entity 'PX_Objects_SO_SOOrder', use_remote_estimate 'true'", columns)
+    table("plain", "schema 'DAC', entity 'PX_Objects_SO_SOOrder', rows '10000'", columns)
+    queries = ["nbr = '000012'", "nbr LIKE '00012%' AND total > 100", "date >= date '2024-01-01' AND date < date '2024-02-01'",
+               "date < now() - interval '2 years'", "order_type = 'SO' AND nbr > '00'", "true"]
+    for condition in queries:
+        sim.reset()
+        guessed = estimated("remote WHERE " + condition)
+        asked = [entry["path"] for entry in sim.requests() if "SOOrder" in entry["path"]]
+        assert len(asked) == 1 and asked[0].endswith("/$count"), (condition, asked)
+        real = len(rows("SELECT * FROM remote WHERE " + condition))
+        # What is not sent is estimated without statistics: a third for an order of texts.
+        assert real / 3 <= guessed <= real * 1.1 + 1, (condition, guessed, real)
+        if "now()" not in condition:
+            sim.reset()
+            other = connect()
+            assert estimated("remote WHERE " + condition, other) == guessed
+            assert not sim.requests(), sim.requests()
+    sim.reset()
+    assert estimated("plain WHERE nbr = '000012'") == 50 and not sim.requests()
+    # Of a value that is not known yet, the rows of the table are counted.
+    db.execute("SET plan_cache_mode = force_generic_plan; PREPARE p AS SELECT * FROM remote WHERE nbr = $1")
+    sim.reset()
+    assert plan("EXECUTE p('000012')")["Plan Rows"] == 100 and not sim.requests()
+    db.execute("RESET plan_cache_mode")
+
+
+@test
+def a_remote_estimate_that_is_refused_is_done_without():
+    table("refused", "schema 'DAC', entity 'PX_Objects_SO_SOOrder', use_remote_estimate 'true', filter 'Hold eq false'", KEYED)
+    sim.fault("/$count", "status", status=400, count=-1)
+    assert estimated("refused") == 10_000
+    sim.reset()
+    # The refusal is remembered.
+    assert estimated("refused") == 10_000 and not sim.requests()
+    # An entity has no count.
+    table("entity", "entity 'SalesOrder', use_remote_estimate 'true', filter 'Hold eq false'")
+    assert estimated("entity") == 10_000 and not sim.requests()
+
+
+@test
+def a_remote_estimate_can_be_cancelled():
+    table("late", "schema 'DAC', entity 'PX_Objects_SO_SOOrder', use_remote_estimate 'true', filter 'Hold eq true'", KEYED)
+    sim.fault("/$count", "delay", ms=20000, count=-1)
+    db.execute("SET statement_timeout = '500ms'")
+    with raises("57014"):
+        estimated("late")
+    db.execute("RESET statement_timeout")
+    sim.reset()
 
 
 @test

@@ -68,6 +68,8 @@ pub struct ScanRequest {
     /// Only the number of rows is requested, of data access classes: the result is one row with one whole number, and
     /// no columns.
     pub count: bool,
+    /// The count is an estimate for a planner: it need not be exact, and is that of the rows that the server would send.
+    pub is_estimate: bool,
     /// The headers of each request.
     pub context: Context,
     /// Most rows in one request.
@@ -325,6 +327,7 @@ pub(crate) mod tests {
             order: Vec::new(),
             offset: 0,
             count: false,
+            is_estimate: false,
             context: Context::default(),
             page_size: 10_000,
             first_page: 256,

@@ -287,6 +287,7 @@ fn request(surface: Surface, columns: &[&str], key: &[&str]) -> ScanRequest {
         order: Vec::new(),
         offset: 0,
         count: false,
+        is_estimate: false,
         context: Context::default(),
         page_size: 10,
         first_page: 4,

@@ -10,7 +10,7 @@ pub const SCHEMA_REST: &str = "REST";
 pub const SCHEMA_ODATA: &str = "OData";
 pub const SCHEMA_DAC: &str = "DAC";
 
-pub(super) static OPTIONS: [Definition; 64] = [
+pub(super) static OPTIONS: [Definition; 65] = [
     Definition::new(
         "url",
         &[Server],
@@ -273,6 +273,14 @@ pub(super) static OPTIONS: [Definition; 64] = [
         ValueType::Cost,
         "Cost of a row in addition to cpu_tuple_cost, in the planner's units; unset, as measured, and 0.1 until then.",
     ),
+    Definition::new(
+        "use_remote_estimate",
+        &[Server, Table],
+        ValueType::Boolean,
+        "Whether the planner asks the server for the number of rows; of data access classes only, since others have no \
+         $count.",
+    )
+    .default("false"),
     Definition::new(
         "field",
         &[Column],

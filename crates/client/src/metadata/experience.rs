@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::config::SharedState;
+use crate::config::{SharedState, digest};
 use crate::instance::InstanceUrl;
 use crate::metadata::learnt::{self, Learnt, Topic};
 use crate::metadata::speed::{self, Speed};
@@ -37,6 +37,24 @@ impl Experience {
     pub fn rows(&self, target: &Target, own_filter: Option<&str>, context: &Context) -> Option<u64> {
         known_rows(&self.0, &learnt::place(target), &part(target, own_filter, context))
     }
+
+    /// What the server has counted for the same request for a count, in the last minutes.
+    pub fn estimate(&self, request: &ScanRequest) -> Option<u64> {
+        let place = learnt::place(&request.target);
+        self.0.get(Topic::Estimate, &place, &estimate_name(request))?.parse().ok()
+    }
+
+    /// Remembers what the server has counted for a request.
+    pub fn remember_estimate(&self, request: &ScanRequest, count: u64) {
+        let place = learnt::place(&request.target);
+        self.0.add(Topic::Estimate, &place, &[estimate_name(request)], &count.to_string());
+    }
+}
+
+/// The name of the number of rows that a request for a count asks for.
+fn estimate_name(request: &ScanRequest) -> String {
+    let part = part(&request.target, request.own_filter.as_deref(), &request.context);
+    digest(&[&part, &format!("{:?}", request.filter)])
 }
 
 /// Remembers the number of rows of a table that a request without conditions has read or counted completely.

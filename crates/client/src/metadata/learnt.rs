@@ -58,6 +58,8 @@ pub(crate) enum Topic {
     Speed,
     /// The number of rows of a table, by what restricts it: a week. Planners use it only if nothing else tells.
     Rows,
+    /// How many rows the server has counted for a planner, by a hash of the request: ten minutes.
+    Estimate,
     /// What the definition of an inquiry says about reading it: ten minutes, since inquiries are changed while people
     /// use them. An inquiry that gets parameters is read as if it had none until then.
     Definition,
@@ -79,6 +81,7 @@ impl Topic {
             Self::Doubt => "doubt",
             Self::Speed => "speed",
             Self::Rows => "rows",
+            Self::Estimate => "estimate",
             Self::Definition => "definition",
         }
     }
@@ -86,9 +89,13 @@ impl Topic {
     fn life(self) -> Duration {
         const MINUTE: u64 = 60;
         Duration::from_secs(match self {
-            Self::Filter | Self::Order | Self::Keyset | Self::Whole | Self::Select | Self::Definition => {
-                10 * MINUTE
-            }
+            Self::Filter
+            | Self::Order
+            | Self::Keyset
+            | Self::Whole
+            | Self::Select
+            | Self::Estimate
+            | Self::Definition => 10 * MINUTE,
             Self::Absent | Self::Witness | Self::Speed => 24 * 60 * MINUTE,
             Self::Rows => 7 * 24 * 60 * MINUTE,
             Self::Doubt => 60 * MINUTE,

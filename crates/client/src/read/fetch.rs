@@ -172,7 +172,8 @@ async fn scan_list(
 
 /// Checks that the server can do all that the request asks, since PostgreSQL does not check the result.
 fn check_final(request: &ScanRequest, listing: &Listing, dialect: Dialect) -> Result<()> {
-    let is_exact = request.filter.as_ref().is_none_or(|filter| filter.is_exact(dialect));
+    let is_exact =
+        request.is_estimate || request.filter.as_ref().is_none_or(|filter| filter.is_exact(dialect));
     if !is_exact || !(request.count || listing.pageable) {
         return Err(Error::new(
             ErrorKind::Internal,
