@@ -84,6 +84,30 @@ pub unsafe fn create_upper_path(
     }
 }
 
+/// Stores the number of rows of a table without pages, as ANALYZE does.
+///
+/// # Safety
+/// `relation` is open, and a transaction is in progress that can see its row in `pg_class`.
+pub unsafe fn store_row_count(relation: pg_sys::Relation, rows: f64) {
+    // SAFETY: the caller guarantees the relation. Null pointers stand for results that nobody wants.
+    unsafe {
+        pg_sys::vac_update_relstats(
+            relation,
+            0, // pages
+            rows,
+            0, // all-visible pages
+            #[cfg(feature = "pg18")]
+            0, // all-frozen pages
+            false, // has an index
+            pg_sys::InvalidTransactionId,
+            pg_sys::MultiXactId::from(pg_sys::InvalidTransactionId),
+            null_mut(),
+            null_mut(),
+            true, // inside a transaction
+        );
+    }
+}
+
 /// Whether a pathkey sorts from the greatest value to the least.
 ///
 /// # Safety

@@ -21,22 +21,27 @@ use crate::catalog::option::{Object, Options, SCHEMA_DAC, SCHEMA_ODATA, SCHEMA_R
 use crate::catalog::server::Server;
 use crate::commands::ddl::event;
 use crate::commands::locks;
+use crate::commands::statistics;
 
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.ImportForeignSchema = Some(import_foreign_schema);
 }
 
-/// The comments for the tables of an import. ImportForeignSchema may return CREATE FOREIGN TABLE statements only, so an event
-/// trigger adds the comments at the end of the command.
-struct Comments {
-    /// The transaction of the import. A failed one must not leave comments for the next.
+/// What an import does with its tables once they exist. ImportForeignSchema may return CREATE FOREIGN TABLE statements only, so
+/// an event trigger does it at the end of the command.
+struct Afterwards {
+    /// The transaction of the import. A failed one must not leave anything for the next.
     transaction: pg_sys::TransactionId,
     local_schema: String,
     tables: Vec<TableDef>,
+    /// Titles become comments.
+    comments: bool,
+    /// Rows are counted.
+    statistics: bool,
 }
 
 thread_local! {
-    static COMMENTS: RefCell<Option<Comments>> = const { RefCell::new(None) };
+    static AFTERWARDS: RefCell<Option<Afterwards>> = const { RefCell::new(None) };
 }
 
 #[pg_guard]
@@ -54,7 +59,7 @@ unsafe extern "C-unwind" fn import_foreign_schema(
             selection(statement),
         )
     };
-    COMMENTS.take();
+    AFTERWARDS.take();
     locks::done();
     let options = or_raise(Options::check(Object::Import, options));
     let source = or_raise(Source::open(Server::load(server), &remote_schema, &options));
@@ -114,10 +119,12 @@ unsafe extern "C-unwind" fn import_foreign_schema(
         unsafe { limit_to(statement, &created) };
     }
     locks::expect(created.len());
-    if options.get_or_default("import_comments") == "true" {
+    let is = |name: &str| options.get_or_default(name) == "true";
+    let (comments, statistics) = (is("import_comments"), is("import_statistics"));
+    if comments || statistics {
         // SAFETY: a transaction is running. It gets an xid here, which creating the tables needs anyway.
         let transaction = unsafe { pg_sys::GetCurrentTransactionId() };
-        COMMENTS.set(Some(Comments { transaction, local_schema, tables: created }));
+        AFTERWARDS.set(Some(Afterwards { transaction, local_schema, tables: created, comments, statistics }));
     }
     statements
 }
@@ -428,14 +435,15 @@ pub fn notice_refused(refused: Vec<(String, Error)>) -> Vec<String> {
     refused.into_iter().filter(|(_, error)| !error.may_be_of_one()).map(|(name, _)| name).collect()
 }
 
-/// The event trigger at the end of IMPORT FOREIGN SCHEMA: adds the comments to the new tables.
+/// The event trigger at the end of IMPORT FOREIGN SCHEMA: adds the comments to the new tables, and counts their rows.
 #[unsafe(no_mangle)]
 #[pg_guard]
 pub extern "C-unwind" fn acumatica_fdw_imported(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     // SAFETY: `call` is what PostgreSQL passed to this function.
     unsafe { event(call) };
     locks::done();
-    let Some(Comments { transaction, local_schema, tables }) = COMMENTS.take() else {
+    let Some(Afterwards { transaction, local_schema, tables, comments, statistics }) = AFTERWARDS.take()
+    else {
         return pg_sys::Datum::from(0);
     };
     // SAFETY: a transaction is running; names and comments are C strings. The user has just created the tables and so owns
@@ -446,10 +454,15 @@ pub extern "C-unwind" fn acumatica_fdw_imported(call: pg_sys::FunctionCallInfo) 
         }
         let Some(schema) = to_server_exactly(&local_schema) else { return pg_sys::Datum::from(0) };
         let schema = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+        let mut imported = Vec::new();
         for table in tables {
             let Some(name) = to_server_exactly(&table.name) else { continue };
             let oid = pg_sys::get_relname_relid(name.as_ptr(), schema);
             if oid == pg_sys::InvalidOid {
+                continue;
+            }
+            imported.push(oid);
+            if !comments {
                 continue;
             }
             let comment = |place: i32, text: &Option<String>| {
@@ -464,6 +477,9 @@ pub extern "C-unwind" fn acumatica_fdw_imported(call: pg_sys::FunctionCallInfo) 
                     comment(pg_sys::get_attnum(oid, name.as_ptr()).into(), &column.comment);
                 }
             }
+        }
+        if statistics {
+            statistics::count_rows(&imported);
         }
     }
     pg_sys::Datum::from(0)

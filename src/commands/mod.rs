@@ -5,3 +5,4 @@ pub mod ddl;
 pub mod discover;
 pub mod import;
 pub mod locks;
+mod statistics;

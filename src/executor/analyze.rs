@@ -44,13 +44,15 @@ unsafe extern "C-unwind" fn analyze_foreign_table(
     // SAFETY: ANALYZE passes an open relation and two pointers to variables of its own.
     unsafe {
         let table = ForeignTable::of(&PgRelation::from_pg(relation));
-        // An inquiry computes its rows for values, and has none without them.
-        let needs_values = table.target.form
-            || table.parameters().any(|column| column.parameter == Some(ParameterKind::Required));
         *function = Some(acquire_sample_rows);
         *pages = 0;
-        !needs_values
+        !needs_values(&table)
     }
+}
+
+/// Whether a table has rows for values only: an inquiry computes them, and has none without.
+pub fn needs_values(table: &ForeignTable) -> bool {
+    table.target.form || table.parameters().any(|column| column.parameter == Some(ParameterKind::Required))
 }
 
 #[pg_guard]
@@ -70,7 +72,7 @@ unsafe extern "C-unwind" fn acquire_sample_rows(
         let owner = (*(*relation).rd_rel).relowner;
         let mut sample = Sample::new(&open, u64::try_from(wanted).unwrap_or(0).min(MOST_ROWS));
         let reader = Reader::new(&table, owner, None);
-        let counted = reader.count();
+        let counted = or_raise(reader.count());
         let all = match counted {
             Some(count) if count > sample.most => {
                 let each = sample.most.div_ceil(PAGES);
@@ -82,10 +84,10 @@ unsafe extern "C-unwind" fn acquire_sample_rows(
                         break;
                     }
                     let plan = sample.plan(u32::try_from(page * step).ok());
-                    reader.read(&plan, Some(each.min(left)), &mut |request, batch, row| {
+                    or_raise(reader.read(&plan, Some(each.min(left)), &mut |request, batch, row| {
                         sample.keep(request, batch, row);
                         values.note(page as u32, sample.slot);
-                    });
+                    }));
                 }
                 values.store(table.oid, count as f64);
                 count
@@ -93,10 +95,10 @@ unsafe extern "C-unwind" fn acquire_sample_rows(
             _ => {
                 let plan = sample.plan(None);
                 let mut met = 0;
-                reader.read(&plan, None, &mut |request, batch, row| {
+                or_raise(reader.read(&plan, None, &mut |request, batch, row| {
                     met += 1;
                     sample.keep_by_chance(request, batch, row, met);
-                });
+                }));
                 met
             }
         };
@@ -117,7 +119,7 @@ unsafe extern "C-unwind" fn acquire_sample_rows(
     }
 }
 
-/// Reads rows of a table, for ANALYZE as its owner.
+/// Reads or counts rows of a table outside of the plan of a query.
 pub struct Reader<'a> {
     table: &'a ForeignTable,
     user: pg_sys::Oid,
@@ -137,37 +139,48 @@ impl<'a> Reader<'a> {
     }
 
     /// The number of rows, if it can be found without reading them.
-    fn count(&self) -> Option<u64> {
+    ///
+    /// # Errors
+    /// A request fails.
+    pub fn count(&self) -> Result<Option<u64>, Refusal> {
         if self.table.surface() == Surface::Dac && !self.table.target.singleton {
             let plan = ScanPlan { upper: Some(Upper::Count), ..ScanPlan::default() };
             let mut count = None;
-            let done = self.read(&plan, None, &mut |_, batch, row| count = batch.number(row.index));
+            let done = self.read(&plan, None, &mut |_, batch, row| count = batch.number(row.index))?;
             if done {
-                return count;
+                return Ok(count);
             }
         }
         if !self.table.can_skip_rows() {
-            return None;
+            return Ok(None);
         }
         // There is a row at `low`, or none at all, and none at `high`.
         let (mut low, mut high) = (0, 1);
-        while self.has_row(high)? {
-            (low, high) = (high, high.checked_mul(2)?);
+        loop {
+            match (self.has_row(high)?, high.checked_mul(2)) {
+                (Some(true), Some(double)) => (low, high) = (high, double),
+                (Some(false), _) => break,
+                _ => return Ok(None),
+            }
         }
         while high - low > 1 {
             let middle = low + (high - low) / 2;
-            if self.has_row(middle)? {
-                low = middle;
-            } else {
-                high = middle;
+            match self.has_row(middle)? {
+                Some(true) => low = middle,
+                Some(false) => high = middle,
+                None => return Ok(None),
             }
         }
         // An empty table has no row at 0 either.
-        Some(if low == 0 && !self.has_row(0)? { 0 } else { u64::from(high) })
+        let is_empty = low == 0 && self.has_row(0)? == Some(false);
+        Ok(Some(if is_empty { 0 } else { u64::from(high) }))
     }
 
     /// Whether there is a row at a position, counted from 0; `None` if the server refuses to skip rows.
-    pub fn has_row(&self, position: u32) -> Option<bool> {
+    ///
+    /// # Errors
+    /// The request fails.
+    pub fn has_row(&self, position: u32) -> Result<Option<bool>, Refusal> {
         let column = self.table.columns.iter().min_by_key(|column| column.key.unwrap_or(u8::MAX));
         let plan = ScanPlan {
             attributes: column.iter().map(|column| column.attribute).collect(),
@@ -176,17 +189,21 @@ impl<'a> Reader<'a> {
             ..ScanPlan::default()
         };
         let mut found = false;
-        self.read(&plan, Some(1), &mut |_, _, _| found = true).then_some(found)
+        let done = self.read(&plan, Some(1), &mut |_, _, _| found = true)?;
+        Ok(done.then_some(found))
     }
 
     /// Passes each row to `take`, `most` at most. False if the server refuses to count or to skip rows, which was no more
     /// than a way to read less.
+    ///
+    /// # Errors
+    /// A request fails.
     fn read(
         &self,
         plan: &ScanPlan,
         most: Option<u64>,
         take: &mut dyn FnMut(&ScanRequest, &Batch, RowPosition),
-    ) -> bool {
+    ) -> Result<bool, Refusal> {
         let mut asked = request(self.table, plan);
         asked.calls = vec![vec![None; asked.parameters.len()]];
         asked.allowance.clone_from(&self.allowance);
@@ -198,13 +215,14 @@ impl<'a> Reader<'a> {
         let done = loop {
             match running.poll() {
                 Poll::Pending => running.wait(),
-                Poll::Ready(Err(error)) if error.kind == ErrorKind::RowsOnly => break false,
+                Poll::Ready(Err(error)) if error.kind == ErrorKind::RowsOnly => break Ok(false),
                 Poll::Ready(Err(error)) if budget::is_used_up(&error) => {
                     let node = format!("A probe of foreign table {}", self.table.qualified);
                     budget::exceeded(error, &node, running.stats(), "to know how many rows there are");
                 }
-                Poll::Ready(batch) => {
-                    let Some(batch) = or_raise(batch.map_err(Refusal::from)) else { break true };
+                Poll::Ready(Err(error)) => break Err(error.into()),
+                Poll::Ready(Ok(None)) => break Ok(true),
+                Poll::Ready(Ok(Some(batch))) => {
                     let mut is_enough = false;
                     for index in 0..batch.len() {
                         check_for_interrupts!();
@@ -217,7 +235,7 @@ impl<'a> Reader<'a> {
                         }
                     }
                     if is_enough {
-                        break true;
+                        break Ok(true);
                     }
                 }
             }

@@ -258,7 +258,7 @@ impl Scan {
     pub fn has_more(&mut self, rows: u64) -> Option<bool> {
         let position = u32::try_from(rows).ok().filter(|_| self.table.can_skip_rows())?;
         let reader = Reader::new(&self.table, self.user, self.request.allowance.clone());
-        let found = reader.has_row(position);
+        let found = or_raise(reader.has_row(position));
         self.past += reader.spent();
         found
     }

@@ -31,6 +31,52 @@ def keys_and_not_null():
     assert not [c for c in columns("bi_order_invoices") if c.not_null]
 
 
+def counted(table):
+    """The number of rows in the statistics, which is -1 before they are counted."""
+    return value(f"SELECT reltuples FROM pg_class WHERE oid = 's.{table}'::regclass")
+
+
+@test
+def statistics():
+    load("DAC", "LIMIT TO (SOOrder)")
+    assert counted("so_order") == -1
+    sim.reset()
+    told, _ = load("DAC", "LIMIT TO (SOOrder, SOLine, ARSetup)", import_statistics="true")
+    asked = [entry["path"] for entry in sim.requests() if "PX_Objects" in entry["path"]]
+    assert len(asked) == 2 and all(path.endswith("/$count") for path in asked), asked
+    assert "counted the rows of 3 tables with 2 requests" in told, told
+    for table in ("so_order", "so_line", "ar_setup"):
+        assert counted(table) == value(f"SELECT count(*) FROM s.{table}"), table
+    # They are no comments, and the next ANALYZE finds others.
+    assert value("SELECT obj_description('s.so_line'::regclass)")
+    told, _ = load("REST", "LIMIT TO (customer, sales_order_details)", import_statistics="true", import_comments="false")
+    assert counted("customer") == value("SELECT count(*) FROM s.customer") and counted("sales_order_details") == -1
+    assert count_of_comments() == 0 and any("counted the rows of 1 tables" in message for message in told), told
+    db.execute("ANALYZE s.sales_order_details")
+    assert counted("sales_order_details") > 0
+
+
+@test
+def statistics_that_fail():
+    sim.fault("/$count", "status", status=403, count=1)
+    told, _ = load("DAC", "LIMIT TO (SOOrder, SOLine)", import_statistics="true")
+    sim.reset()
+    assert sorted(counted(table) == -1 for table in tables()) == [False, True], told
+    assert any("were not counted" in message for message in told), told
+    sim.fault("/$count", "status", status=403, count=-1)
+    told, _ = load("DAC", "LIMIT TO (SOOrder, SOLine, APInvoice, ARInvoice, BAccount)", import_statistics="true")
+    sim.reset()
+    assert any("rows of 2 tables were not counted: the server has failed several times" in message for message in told), told
+    # A cancel ends the import, which leaves nothing.
+    sim.fault("/$count", "delay", ms=20000, count=-1)
+    db.execute("SET statement_timeout = '2s'")
+    with raises("57014"):
+        load("DAC", "LIMIT TO (SOOrder)", import_statistics="true")
+    db.execute("SET statement_timeout = '60s'")
+    sim.reset()
+    assert not tables()
+
+
 @test
 def comments():
     load("REST", "LIMIT TO (sales_order, sales_order_details)")

@@ -10,7 +10,7 @@ pub const SCHEMA_REST: &str = "REST";
 pub const SCHEMA_ODATA: &str = "OData";
 pub const SCHEMA_DAC: &str = "DAC";
 
-pub(super) static OPTIONS: [Definition; 65] = [
+pub(super) static OPTIONS: [Definition; 66] = [
     Definition::new(
         "url",
         &[Server],
@@ -372,6 +372,14 @@ pub(super) static OPTIONS: [Definition; 65] = [
         "Whether to request one row of each generic inquiry, to leave out those that the user may not read.",
     )
     .default("true"),
+    Definition::new(
+        "import_statistics",
+        &[Import],
+        ValueType::Boolean,
+        "Whether to count the rows of each table for the planner: one request for a data access class, about 2 log2(n) small \
+         ones for an entity or an inquiry of n rows, none for others.",
+    )
+    .default("false"),
 ];
 
 /// The option of an object by its name or an alias.
