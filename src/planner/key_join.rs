@@ -25,6 +25,8 @@ use crate::planner::private;
 pub const NAME: &CStr = c"Acumatica Key Join";
 /// The number of keys in a request that the planner assumes. The executor counts their characters.
 const KEYS_PER_REQUEST: f64 = 30.0;
+/// The most values of other columns beside a list of one that the planner assumes to be sent.
+const MOST_OTHER_VALUES: f64 = 8.0;
 
 /// `ROWID_VAR` of PostgreSQL: the relation number of columns that identify rows of an inherited UPDATE or DELETE target.
 const ROWID_VAR: i32 = pg_sys::ROWID_VAR;
@@ -254,16 +256,18 @@ unsafe fn key_join_path(
         let planned = Planned::of(inner);
         let all_rows = plan::rows_sent(root, inner);
         let keys = list(&clauses.keys);
-        let values: *mut pg_sys::List = clauses
-            .keys
-            .iter()
-            .fold(std::ptr::null_mut(), |list, info| pg_sys::lappend(list, sides(*info, inner).0.cast()));
         let outer_rows = (*outer).rows.max(1.0);
-        let null = std::ptr::null_mut();
-        let distinct = pg_sys::estimate_num_groups(root, values, outer_rows, null, std::ptr::null_mut());
-        let matching = pg_sys::clauselist_selectivity(root, keys, 0, pg_sys::JoinType::JOIN_INNER, special);
+        let null: *mut pg_sys::List = std::ptr::null_mut();
+        let values = |infos: &[*mut pg_sys::RestrictInfo]| {
+            let sides = infos.iter().map(|info| sides(*info, inner).0.cast());
+            let values = sides.fold(null, |list, value| pg_sys::lappend(list, value));
+            pg_sys::estimate_num_groups(root, values, outer_rows, null.cast(), null.cast())
+        };
+        let asked = asked(&clauses.keys, values);
+        let (distinct, inner_join) = (values(&asked), pg_sys::JoinType::JOIN_INNER);
+        let matching = pg_sys::clauselist_selectivity(root, list(&asked), 0, inner_join, special);
         let rows_per_key =
-            (all_rows * matching).min(planned.rows_of_key(clauses.keys.iter().map(|info| (**info).clause)));
+            (all_rows * matching).min(planned.rows_of_key(asked.iter().map(|info| (**info).clause)));
         let fetched = (distinct * rows_per_key).min(all_rows.max(1.0));
         let requests = (distinct / KEYS_PER_REQUEST).ceil().max(1.0);
         // The executor changes over to reading all rows once that is cheaper.
@@ -305,6 +309,21 @@ unsafe fn key_join_path(
             parts.into_iter().fold(std::ptr::null_mut(), |list, part| pg_sys::lappend(list, part));
         (*path).methods = &raw const PATH_METHODS.0;
         path
+    }
+}
+
+/// The key clauses that the server is likely to be asked by: all, or that with the most values if the others have more values than
+/// are sent beside them. `values` estimates how many different values clauses have.
+fn asked(
+    keys: &[*mut pg_sys::RestrictInfo],
+    values: impl Fn(&[*mut pg_sys::RestrictInfo]) -> f64,
+) -> Vec<*mut pg_sys::RestrictInfo> {
+    let count = |info: &*mut pg_sys::RestrictInfo| values(std::slice::from_ref(info));
+    let listed = keys.iter().max_by(|one, other| count(one).total_cmp(&count(other)));
+    let others: Vec<_> = keys.iter().filter(|info| Some(info) != listed.as_ref()).copied().collect();
+    match listed {
+        Some(listed) if !others.is_empty() && values(&others) > MOST_OTHER_VALUES => vec![*listed],
+        _ => keys.to_vec(),
     }
 }
 

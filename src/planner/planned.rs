@@ -194,7 +194,8 @@ impl Planned {
     }
 
     /// The most rows that are likely to meet all of these clauses, as far as the table's key tells: one if they are equalities with
-    /// all of it. Without statistics, PostgreSQL assumes 200 different values in each column.
+    /// all of it. Without statistics, PostgreSQL assumes 200 different values in each column; of columns with statistics it knows
+    /// better.
     ///
     /// # Safety
     /// As [`Planned::clause`].
@@ -202,6 +203,10 @@ impl Planned {
         /// Records that differ only in the other columns of their key, such as the type of a document beside its number.
         const ALIKE: f64 = 10.0;
         let columns = self.table.columns.iter();
+        // SAFETY: the relation is one of this run, and the attribute one of its columns.
+        let has_statistics =
+            |attribute| unsafe { pg_sys::get_attavgwidth(self.relation().oid(), attribute) > 0 };
+        let mut is_known = false;
         let mut positions: Vec<_> = clauses
             .filter_map(|clause| {
                 // SAFETY: the caller guarantees a clause of this run; pull_varattnos makes the set.
@@ -209,7 +214,9 @@ impl Planned {
                     self.join_key(clause)?;
                     let mut used = std::ptr::null_mut();
                     pg_sys::pull_varattnos(clause.cast(), (*self.rel).relid, &mut used);
-                    columns.clone().find(|column| argument::mentions(used, column.attribute))?.key
+                    let column = columns.clone().find(|column| argument::mentions(used, column.attribute))?;
+                    is_known |= has_statistics(column.attribute);
+                    column.key
                 }
             })
             .collect();
@@ -220,7 +227,7 @@ impl Planned {
             None => f64::INFINITY,
             Some(_) if positions.len() == self.table.key.len() => 1.0,
             // The last column of a key tells most records apart.
-            found if found.copied() == last => ALIKE,
+            found if found.copied() == last && !is_known => ALIKE,
             Some(_) => f64::INFINITY,
         }
     }
