@@ -60,7 +60,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 # Suites for the further versions: those that a difference between PostgreSQL versions can break.
-SUPPORTED='15 16 17 18' OTHER_TESTS='sql/* isolation/* e2e/cancel e2e/kinds* e2e/differential' OTHER_QUERIES=300
+SUPPORTED='15 16 17 18' OTHER_TESTS='sql/* isolation/* e2e/cancel e2e/key_join* e2e/kinds* e2e/differential' OTHER_QUERIES=300
 if [[ ${ALL:-0} == 1 ]]; then OTHER_TESTS='' OTHER_QUERIES=''; fi
 passed=0 failed=0 skipped=0
 # suite NAME COMMAND…: in a process group of its own, so that an interrupt ends all of it and at once.

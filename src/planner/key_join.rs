@@ -336,6 +336,29 @@ unsafe fn list(infos: &[*mut pg_sys::RestrictInfo]) -> *mut pg_sys::List {
     infos.iter().fold(std::ptr::null_mut(), |list, info| unsafe { pg_sys::lappend(list, info.cast()) })
 }
 
+/// RestrictInfos in the order in which PostgreSQL evaluates clauses (`order_qual_clauses`, which it keeps to itself): what a view or
+/// a policy demands comes before what a query does, and cheap ones come before dear ones. A clause that leaks nothing, and is
+/// cheap, may come first.
+///
+/// # Safety
+/// `clauses` are RestrictInfos of the current planner run, which is that of `root`.
+unsafe fn in_order(root: *mut pg_sys::PlannerInfo, clauses: *mut pg_sys::List) -> *mut pg_sys::List {
+    // SAFETY: the caller guarantees RestrictInfos of this run.
+    unsafe {
+        let mut ordered: Vec<_> = PgList::<pg_sys::RestrictInfo>::from_pg(clauses)
+            .iter_ptr()
+            .map(|info| {
+                let mut cost = pg_sys::QualCost::default();
+                pg_sys::cost_qual_eval_node(&mut cost, info.cast(), root);
+                let is_first = (*info).leakproof && cost.per_tuple < 10.0 * pg_sys::cpu_operator_cost;
+                (if is_first { 0 } else { (*info).security_level }, cost.per_tuple, info)
+            })
+            .collect();
+        ordered.sort_by(|one, other| one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)));
+        ordered.iter().fold(std::ptr::null_mut(), |list, (.., info)| pg_sys::lappend(list, (*info).cast()))
+    }
+}
+
 /// Both sides of a key clause: that of the outer rows, and that of the relation `inner`.
 ///
 /// # Safety
@@ -389,7 +412,7 @@ pub enum Expressions {
 /// Makes the plan. The scan tuple has the columns of the outer plan, then those of the inner plan.
 #[pg_guard]
 unsafe extern "C-unwind" fn plan_key_join(
-    _root: *mut pg_sys::PlannerInfo,
+    root: *mut pg_sys::PlannerInfo,
     joined: *mut pg_sys::RelOptInfo,
     path: *mut pg_sys::CustomPath,
     target_list: *mut pg_sys::List,
@@ -414,11 +437,11 @@ unsafe extern "C-unwind" fn plan_key_join(
                 tuple = pg_sys::lappend(tuple, entry.cast());
             }
         }
-        let filter = pg_sys::extract_actual_clauses(part(2), false);
+        let filter = pg_sys::extract_actual_clauses(in_order(root, part(2)), false);
         let append = |list: *mut pg_sys::List, node: *mut pg_sys::Expr| pg_sys::lappend(list, node.cast());
         let keys: Vec<*mut pg_sys::RestrictInfo> = PgList::from_pg(part(3)).iter_ptr().collect();
         let mut lists = [std::ptr::null_mut(); Expressions::Values as usize + 1];
-        lists[Expressions::Join as usize] = pg_sys::extract_actual_clauses(part(1), false);
+        lists[Expressions::Join as usize] = pg_sys::extract_actual_clauses(in_order(root, part(1)), false);
         for info in keys {
             let (outer, inside) = sides(info, inner);
             let value = match Planned::of(inner).join_key((*info).clause) {

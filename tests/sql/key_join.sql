@@ -93,6 +93,13 @@ SELECT * FROM agree('SELECT w.* FROM wanted w WHERE NOT EXISTS (SELECT FROM orde
 SELECT * FROM agree('SELECT w.* FROM wanted w WHERE w.nbr IN (SELECT order_nbr FROM orders)');
 SELECT * FROM agree('SELECT o.* FROM orders o WHERE o.order_nbr IN (SELECT nbr FROM wanted)');
 SELECT * FROM agree('SELECT o.*, w.n FROM orders o RIGHT JOIN wanted w ON o.order_nbr = w.nbr');
+-- clauses are checked in the order of what they cost, as in each join
+CREATE FUNCTION is_dear(numeric, bigint) RETURNS boolean LANGUAGE plpgsql STABLE COST 10000 AS 'BEGIN RETURN $1 > $2; END';
+SELECT * FROM explain('SELECT w.n FROM wanted w LEFT JOIN orders o ON is_dear(o.total, w.n) AND o.total > w.total - 1 AND o.order_nbr = w.nbr', 'COSTS OFF')
+    WHERE "QUERY PLAN" ~ 'Filter';
+SELECT * FROM explain('SELECT w.n FROM wanted w LEFT JOIN orders o ON o.order_nbr = w.nbr WHERE is_dear(o.total, w.n) IS NOT FALSE AND coalesce(o.total, 1) > 0', 'COSTS OFF')
+    WHERE "QUERY PLAN" ~ 'Filter';
+DROP FUNCTION is_dear;
 -- duplicates on both sides
 SELECT * FROM agree('SELECT b.n, g, o.* FROM buyers b CROSS JOIN generate_series(1, 3) g JOIN orders o USING (customer)');
 -- a key that comes again after its block
