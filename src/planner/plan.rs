@@ -306,11 +306,13 @@ unsafe extern "C-unwind" fn get_foreign_plan(
         };
         plan.all_rows = rows_for_any_value(root, rel) as u64;
         plan.width = u32::try_from((*(*path).path.pathtarget).width).unwrap_or(0);
-        // A scan for a block of a key join, or for the values of an outer row.
+        // A scan for a block of a key join, for the values of an outer row, or of what finds room in a first page anyway.
         let param_info = (*path).path.param_info;
         plan.few_rows = match (*path).fdw_private.is_null() {
             false => (*path).path.rows <= FEW_ROWS,
-            true if param_info.is_null() && pg_sys::pull_paramids(local.cast()).is_null() => false,
+            true if param_info.is_null() && pg_sys::pull_paramids(local.cast()).is_null() => {
+                !planned.is_size_guessed.get() && rows_fetched(root, rel, param_info) <= FIRST_PAGE.into()
+            }
             true => {
                 let alike = planned.rows_of_key(PgList::<pg_sys::Expr>::from_pg(local).iter_ptr());
                 rows_fetched(root, rel, param_info).min(alike) <= FEW_ROWS
