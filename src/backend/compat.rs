@@ -50,6 +50,38 @@ pub unsafe fn create_scan_path(
     }
 }
 
+/// A path that scans the join relation `rel`.
+///
+/// # Safety
+/// All pointers belong to the current planner run.
+pub unsafe fn create_join_path(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    estimate: Estimate,
+    private: *mut pg_sys::List,
+) -> *mut pg_sys::ForeignPath {
+    // SAFETY: the caller guarantees that the pointers belong to this planner run. Null stands for the relation's own target
+    // and for an empty list or set in each parameter that is given null.
+    unsafe {
+        pg_sys::create_foreign_join_path(
+            root,
+            rel,
+            null_mut(), // target
+            estimate.rows,
+            #[cfg(feature = "pg18")]
+            0, // disabled_nodes
+            estimate.startup,
+            estimate.total,
+            null_mut(), // pathkeys
+            null_mut(), // required_outer
+            null_mut(), // fdw_outerpath
+            #[cfg(any(feature = "pg17", feature = "pg18"))]
+            null_mut(), // fdw_restrictinfo
+            private,
+        )
+    }
+}
+
 /// A path for an upper relation, with the path `otherwise` as its outer path: the executor runs that plan if the server
 /// refuses.
 ///
@@ -182,18 +214,36 @@ pub unsafe fn scan_user(node: *mut pg_sys::ForeignScanState) -> pg_sys::Oid {
 /// # Safety
 /// `node` is a foreign scan node whose plan and range table the executor has set.
 pub unsafe fn table_of(node: *mut pg_sys::ForeignScanState) -> Option<*mut pg_sys::RangeTblEntry> {
+    // SAFETY: forwarded.
+    unsafe { tables_of(node).first().copied() }
+}
+
+/// The range table entries of the foreign tables that a node scans: of both, if it joins two.
+///
+/// # Safety
+/// As [`table_of`].
+pub unsafe fn tables_of(node: *mut pg_sys::ForeignScanState) -> Vec<*mut pg_sys::RangeTblEntry> {
     // SAFETY: the caller guarantees a plan, which is a `ForeignScan`, and a range table; both outlive the node.
     unsafe {
         let plan: *mut pg_sys::ForeignScan = (*node).ss.ps.plan.cast();
-        let number = match (*plan).scan.scanrelid {
-            #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
-            0 => pg_sys::bms_next_member((*plan).fs_base_relids, -1),
-            #[cfg(not(any(feature = "pg16", feature = "pg17", feature = "pg18")))]
-            0 => pg_sys::bms_next_member((*plan).fs_relids, -1),
-            relid => relid as i32,
-        };
         let table = pgrx::PgList::<pg_sys::RangeTblEntry>::from_pg((*(*node).ss.ps.state).es_range_table);
-        table.get_ptr(usize::try_from(number).ok()?.checked_sub(1)?)
+        #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
+        let set = (*plan).fs_base_relids;
+        #[cfg(not(any(feature = "pg16", feature = "pg17", feature = "pg18")))]
+        let set = (*plan).fs_relids;
+        let mut numbers = Vec::new();
+        match (*plan).scan.scanrelid {
+            0 => {
+                let mut number = pg_sys::bms_next_member(set, -1);
+                while number >= 0 {
+                    numbers.push(number);
+                    number = pg_sys::bms_next_member(set, number);
+                }
+            }
+            relid => numbers.push(relid as i32),
+        }
+        let entry = |number: i32| table.get_ptr(usize::try_from(number).ok()?.checked_sub(1)?);
+        numbers.into_iter().filter_map(entry).collect()
     }
 }
 

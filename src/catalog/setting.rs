@@ -18,6 +18,7 @@ static BUSINESS_DATE: Text = Text::new(None);
 static SHOW_ARCHIVED: GucSetting<bool> = GucSetting::<bool>::new(false);
 static SHOW_DELETED: GucSetting<bool> = GucSetting::<bool>::new(false);
 static ENABLE_KEY_JOIN: GucSetting<bool> = GucSetting::<bool>::new(true);
+static ENABLE_DETAIL_JOIN: GucSetting<bool> = GucSetting::<bool>::new(true);
 static KEY_JOIN_BLOCK: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_REQUESTS_PER_QUERY: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_ROWS_PER_QUERY: GucSetting<i32> = GucSetting::<i32>::new(0);
@@ -113,6 +114,14 @@ pub fn define() {
         GucContext::Userset,
         flags,
     );
+    GucRegistry::define_bool_guc(
+        c"acumatica_fdw.enable_detail_join",
+        c"Lets the planner read an entity and its detail in one list if they are joined.",
+        c"",
+        &ENABLE_DETAIL_JOIN,
+        GucContext::Userset,
+        flags,
+    );
     GucRegistry::define_int_guc(
         c"acumatica_fdw.key_join_block",
         c"Number of keys that a key join asks for at a time.",
@@ -139,6 +148,11 @@ pub fn use_measurements() -> bool {
 /// Whether the planner considers key joins.
 pub fn enable_key_join() -> bool {
     ENABLE_KEY_JOIN.get()
+}
+
+/// Whether the planner considers to read an entity and its detail in one list.
+pub fn enable_detail_join() -> bool {
+    ENABLE_DETAIL_JOIN.get()
 }
 
 /// The number of keys that a key join asks for at a time, if it is fixed.

@@ -205,6 +205,11 @@ impl ForeignTable {
         }
     }
 
+    /// Whether another table is read with the same branch, locale and so on.
+    pub fn has_context_of(&self, other: &Self) -> bool {
+        self.own_context == other.own_context
+    }
+
     /// Whether `$skip` counts the rows of the table. For details it counts records, each with any number of rows. A set
     /// without a key is read in one request, without `$skip`.
     pub fn can_skip_rows(&self) -> bool {

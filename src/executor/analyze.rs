@@ -204,7 +204,7 @@ impl<'a> Reader<'a> {
         most: Option<u64>,
         take: &mut dyn FnMut(&ScanRequest, &Batch, RowPosition),
     ) -> Result<bool, Refusal> {
-        let mut asked = request(self.table, plan);
+        let mut asked = request(self.table, None, plan);
         asked.calls = vec![vec![None; asked.parameters.len()]];
         asked.allowance.clone_from(&self.allowance);
         if let Some(most) = most {

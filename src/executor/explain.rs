@@ -28,10 +28,11 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
     // the node has no `Scan`, which `scan::of` allows for; nothing here runs the executor.
     unsafe {
         if (*state).verbose {
-            let relation = scan::relation(node);
+            let (relation, record) = scan::relations(node);
             let table = ForeignTable::of(&relation);
+            let record = record.as_ref().map(ForeignTable::of);
             let (plan, expressions) = scan::planned(node);
-            let mut request = request(&table, &plan);
+            let mut request = request(&table, record.as_deref(), &plan);
             let expressions: Vec<_> = PgList::<pg_sys::Expr>::from_pg(expressions).iter_ptr().collect();
             let unknown = Placeholders::default();
             let text = |expression: *mut pg_sys::Expr| {
@@ -50,10 +51,11 @@ unsafe extern "C-unwind" fn explain_foreign_scan(
             };
             let keys = described(&plan.join_keys, true, table.dialect, &keys);
             request.filter = keys.filter.into_iter().chain(found.filter).reduce(Filter::and);
-            if plan.upper.is_some() {
+            if plan.upper.is_some() || record.is_some() {
                 let (schema, name) =
                     (from_server(pg_sys::get_namespace_name(relation.namespace_oid())), relation.name());
-                property(c"Foreign Table", &format!("{schema}.{name}"), state);
+                let with = record.as_ref().map(|record| format!(", joined with {}", record.qualified));
+                property(c"Foreign Table", &format!("{schema}.{name}{}", with.unwrap_or_default()), state);
             }
             let server = &table.server;
             let company = server.company.as_deref().or(server.has_app().then_some(OWN_TENANT));

@@ -11,11 +11,15 @@ use crate::planner::planned::FIRST_PAGE;
 /// The members of a detail row that are not fields.
 const ROW_MEMBERS: [&str; 7] = ["id", "rowNumber", "note", "files", "custom", "error", "*"];
 
-/// The request that reads the columns of `plan`. The executor adds the calls and the filter.
-pub fn request(table: &ForeignTable, plan: &ScanPlan) -> ScanRequest {
+/// The request that reads the columns of `plan`. The executor adds the calls and the filter. `record` is the table of the entity
+/// that the plan joins `table` with, if any: its columns come after those of `table`.
+pub fn request(table: &ForeignTable, record: Option<&ForeignTable>, plan: &ScanPlan) -> ScanRequest {
     let ForeignTable { target, .. } = table;
     let wanted = |column: &&ForeignColumn| plan.attributes.contains(&column.attribute);
-    let mut columns: Vec<decode::FieldColumn> = table.columns.iter().filter(wanted).map(decoded).collect();
+    let joined = |column: &&ForeignColumn| plan.place(true, column.attribute).is_some();
+    let of_record = || record.iter().flat_map(|record| record.columns.iter().filter(joined));
+    let mut columns: Vec<decode::FieldColumn> =
+        table.columns.iter().filter(wanted).chain(of_record()).map(decoded).collect();
     let index = |column: &ForeignColumn| {
         plan.attributes.contains(&column.attribute).then(|| {
             table.columns.iter().filter(wanted).position(|other| other.attribute == column.attribute)
@@ -31,7 +35,7 @@ pub fn request(table: &ForeignTable, plan: &ScanPlan) -> ScanRequest {
             required: column.parameter == Some(ParameterKind::Required),
         })
         .collect();
-    let may_refuse = table.columns.iter().filter(wanted).any(|column| column.may_refuse);
+    let may_refuse = table.columns.iter().filter(wanted).chain(of_record()).any(|column| column.may_refuse);
     // Without a field of the detail in `$select`, the server would send all of the detail: a spare field prevents that.
     let is_field = |path: &[String]| {
         path.len() == target.detail.len() + 1

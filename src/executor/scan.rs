@@ -89,25 +89,33 @@ impl Scan {
     fn new(
         table: Rc<ForeignTable>,
         user: pg_sys::Oid,
-        relation: &PgRelation,
+        (relation, record): (&PgRelation, Option<&PgRelation>),
         plan: &ScanPlan,
         runtime: Runtime,
         allowance: Option<Arc<Allowance>>,
     ) -> Self {
-        let request = ScanRequest { allowance, ..request(&table, plan) };
+        let entity = record.map(ForeignTable::of);
+        let request = ScanRequest { allowance, ..request(&table, entity.as_deref(), plan) };
         let bigint =
             pg_sys::FormData_pg_attribute { atttypid: pg_sys::INT8OID, atttypmod: -1, ..Default::default() };
         // `setrefs.c` resolves every reference to the count to the first equal entry of the target list.
         let count = request.count.then(|| (0, Converter::new(&bigint)));
         let place = |attribute: &pg_sys::FormData_pg_attribute| match &plan.upper {
             Some(_) => plan.attributes.iter().position(|wanted| *wanted == attribute.attnum),
+            None if !plan.joined.is_empty() => plan.place(false, attribute.attnum),
             None => Some(attribute.attnum as usize - 1),
         };
+        let descriptor = record.map(PgRelation::tuple_desc);
+        let of_record = descriptor
+            .iter()
+            .flat_map(|descriptor| descriptor.iter())
+            .filter_map(|attribute| Some((plan.place(true, attribute.attnum)?, Converter::new(attribute))));
         let columns = relation
             .tuple_desc()
             .iter()
             .filter(|attribute| plan.attributes.contains(&attribute.attnum))
             .filter_map(|attribute| Some((place(attribute)?, Converter::new(attribute))))
+            .chain(of_record)
             .chain(count)
             .collect();
         // An upper plan that skips the OFFSET replaces the Limit node.
@@ -519,6 +527,26 @@ pub unsafe fn relation(node: *mut pg_sys::ForeignScanState) -> PgRelation {
     }
 }
 
+/// The foreign table that a node scans and, if the node joins a detail with its entity, the table of the entity.
+///
+/// # Safety
+/// As [`relation`].
+pub unsafe fn relations(node: *mut pg_sys::ForeignScanState) -> (PgRelation, Option<PgRelation>) {
+    // SAFETY: the locks of both tables were taken with the range table, so NoLock is enough.
+    unsafe {
+        let entries = compat::tables_of(node);
+        let [one, other] = entries[..] else { return (relation(node), None) };
+        let open = |entry: *mut pg_sys::RangeTblEntry| {
+            PgRelation::with_lock((*entry).relid, pg_sys::NoLock as pg_sys::LOCKMODE)
+        };
+        let (one, other) = (open(one), open(other));
+        match ForeignTable::of(&one).target.detail.is_empty() {
+            true => (other, Some(one)),
+            false => (one, Some(other)),
+        }
+    }
+}
+
 /// The plan in `fdw_private`, and the expressions in `fdw_exprs` that it refers to.
 ///
 /// # Safety
@@ -539,7 +567,7 @@ unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanSta
     // SAFETY: the executor passes a foreign scan node whose relation stays open while the node lives, and calls in the
     // query's memory context. `scan` is stored in that context, so it lives as long as `fdw_state`.
     unsafe {
-        let relation = relation(node);
+        let (relation, record) = relations(node);
         let (plan, expressions) = planned(node);
         let user = compat::scan_user(node);
         let table = ForeignTable::of(&relation);
@@ -557,7 +585,8 @@ unsafe extern "C-unwind" fn begin_foreign_scan(node: *mut pg_sys::ForeignScanSta
         let places = plan.sort_keys.iter().filter_map(places).collect();
         let sorting = Sorting::new(&plan.sort_keys, places, &relation);
         let runtime = Runtime { arguments, conditions, join_keys: plan.join_keys.clone(), sorting };
-        let scan = Scan::new(table, user, &relation, &plan, runtime, budget::of((*node).ss.ps.state));
+        let both = (&relation, record.as_ref());
+        let scan = Scan::new(table, user, both, &plan, runtime, budget::of((*node).ss.ps.state));
         // An error or a cancel frees the query's memory without calling EndForeignScan. A callback of the context then
         // drops the scan, and with it the request under way.
         let context = (*(*node).ss.ps.state).es_query_cxt;

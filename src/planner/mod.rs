@@ -1,6 +1,7 @@
 //! The planner: paths, which clauses are shippable, and the plan data for the executor.
 
 pub mod argument;
+pub mod detail_join;
 pub mod key_join;
 pub mod order;
 pub mod parameter;

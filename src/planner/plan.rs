@@ -8,6 +8,7 @@ use pgrx::{PgList, PgMemoryContexts, PgRelation};
 use crate::backend::compat::{self, Estimate};
 use crate::catalog::table::ForeignTable;
 use crate::planner::argument::Argument;
+use crate::planner::detail_join;
 use crate::planner::order;
 use crate::planner::parameter;
 use crate::planner::planned::{Counted, FIRST_PAGE, Planned, attributes};
@@ -21,6 +22,7 @@ const FEW_ROWS: f64 = 2_000.0;
 pub fn register(routine: &mut pg_sys::FdwRoutine) {
     routine.GetForeignRelSize = Some(get_foreign_rel_size);
     routine.GetForeignPaths = Some(get_foreign_paths);
+    routine.GetForeignJoinPaths = Some(get_foreign_join_paths);
     routine.GetForeignPlan = Some(get_foreign_plan);
 }
 
@@ -262,6 +264,19 @@ unsafe fn add_scan_path(
 }
 
 #[pg_guard]
+unsafe extern "C-unwind" fn get_foreign_join_paths(
+    root: *mut pg_sys::PlannerInfo,
+    joined: *mut pg_sys::RelOptInfo,
+    outer: *mut pg_sys::RelOptInfo,
+    inner: *mut pg_sys::RelOptInfo,
+    kind: pg_sys::JoinType::Type,
+    extra: *mut pg_sys::JoinPathExtraData,
+) {
+    // SAFETY: the planner passes its own structures.
+    unsafe { detail_join::add_path(root, joined, outer, inner, kind, extra, rows_sent) };
+}
+
+#[pg_guard]
 unsafe extern "C-unwind" fn get_foreign_plan(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
@@ -276,6 +291,9 @@ unsafe extern "C-unwind" fn get_foreign_plan(
     unsafe {
         if (*rel).reloptkind == pg_sys::RelOptKind::RELOPT_UPPER_REL {
             return upper::plan(path, target_list, outer_plan);
+        }
+        if (*rel).reloptkind == pg_sys::RelOptKind::RELOPT_JOINREL {
+            return detail_join::plan(root, rel, path, target_list);
         }
         let planned = Planned::of(rel);
         let Planned { table, parameters, .. } = planned;

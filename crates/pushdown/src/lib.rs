@@ -40,7 +40,7 @@ pub use distinct::{Sampled, distinct};
 pub use filter::{Anchor, Case, Comparison, Field, Filter, Slack, Test};
 pub use key_join::{Asked, JoinKind, KeyJoin};
 pub use literal::{Literal, plain};
-pub use plan::{ScanPlan, SortKey, Upper};
+pub use plan::{JoinedColumn, ScanPlan, SortKey, Upper};
 pub use print::{MOST_CHARACTERS, QUERY, print, refusal};
 pub use reason::Reason;
 pub use shippable::{Shippable, translate};

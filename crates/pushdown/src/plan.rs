@@ -35,6 +35,17 @@ pub struct ScanPlan {
     pub few_rows: bool,
     /// The costs of requests and rows of the table.
     pub costs: Costs,
+    /// If the scan joins the table, which is that of a detail, with the table of its entity: the columns of its tuple.
+    pub joined: Vec<JoinedColumn>,
+}
+
+/// A column of the tuple of a join of a detail with its entity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinedColumn {
+    /// It is a column of the table of the entity.
+    pub of_record: bool,
+    /// Its number in its table.
+    pub attribute: i16,
 }
 
 /// A column that rows are sorted by.
@@ -65,6 +76,11 @@ impl SortKey {
 }
 
 impl ScanPlan {
+    /// The place of a column in the tuple of a join of a detail with its entity.
+    pub fn place(&self, of_record: bool, attribute: i16) -> Option<usize> {
+        self.joined.iter().position(|column| *column == JoinedColumn { of_record, attribute })
+    }
+
     /// The plan as JSON in ASCII, which has the same bytes in every encoding of a database.
     pub fn encode(&self) -> String {
         let json = serde_json::to_string(self).unwrap_or_else(|error| unreachable!("a plan: {error}"));
@@ -174,11 +190,14 @@ mod tests {
             width in any::<u32>(),
             few_rows in any::<bool>(),
             quarters in any::<(u16, u16)>(),
+            joined in prop::collection::vec(any::<(bool, i16)>(), 0..3),
         ) -> ScanPlan {
             let key = |(attribute, descending, nulls_apart)| SortKey { attribute, descending, nulls_apart };
             let sort_keys = sort_keys.into_iter().map(key).collect();
+            let column = |(of_record, attribute)| JoinedColumn { of_record, attribute };
+            let joined = joined.into_iter().map(column).collect();
             let costs = Costs { request: f64::from(quarters.0) / 4.0, row: f64::from(quarters.1) / 4.0 };
-            ScanPlan { attributes, limit, arguments, sort_keys, conditions, kept, upper, join_keys, all_rows, width, few_rows, costs }
+            ScanPlan { attributes, limit, arguments, sort_keys, conditions, kept, upper, join_keys, all_rows, width, few_rows, costs, joined }
         }
     }
 
@@ -199,7 +218,7 @@ mod tests {
             ScanPlan { limit: Some(0), sort_keys, upper: Some(Upper::Offset(0)), ..ScanPlan::default() };
         assert_eq!(
             plan.encode(),
-            r#"{"attributes":[],"limit":0,"arguments":[],"sort_keys":[{"attribute":3,"descending":true,"nulls_apart":false}],"conditions":[],"kept":[],"upper":{"Offset":0},"join_keys":[],"all_rows":0,"width":0,"few_rows":false,"costs":{"request":100.0,"row":0.1}}"#
+            r#"{"attributes":[],"limit":0,"arguments":[],"sort_keys":[{"attribute":3,"descending":true,"nulls_apart":false}],"conditions":[],"kept":[],"upper":{"Offset":0},"join_keys":[],"all_rows":0,"width":0,"few_rows":false,"costs":{"request":100.0,"row":0.1},"joined":[]}"#
         );
     }
 }

@@ -31,6 +31,8 @@ pub enum Reason {
     /// No side of the clause is a column, or an expression that can be solved for one. Given in
     /// `crates/pushdown/src/subject.rs` and `term.rs`; `src/planner/term.rs` gives it for a column of another table.
     NotAField,
+    /// The clause joins an entity with its detail, whose rows come out of one record. Given in `src/planner/detail_join.rs`.
+    SameRecord,
     /// The operator or function has no counterpart in OData. Given in `crates/pushdown/src/shippable.rs` for operators and
     /// in `subject.rs` for functions and arithmetic.
     NoOperator,
@@ -90,6 +92,7 @@ impl fmt::Display for Reason {
             Self::RoundedColumn => "the column holds the number rounded",
             Self::SystemColumn => "it is a system column of PostgreSQL",
             Self::NotAField => "it is no condition on a single column",
+            Self::SameRecord => "both sides come out of one record",
             Self::NoOperator => "the server has no such operator or function, or is not known to",
             Self::NotConstant => "the value differs from row to row",
             Self::OtherTypes => "the server compares these types differently",

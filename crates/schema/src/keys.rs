@@ -125,14 +125,24 @@ const LAST_MODIFIED: [&str; 2] = ["LastModified", "LastModifiedDateTime"];
 
 /// The key of an entity, if it is known and the definition has all fields of it.
 pub fn key(entity: &str, members: &[Member]) -> Option<EntityKey> {
-    let find = |keys: &'static [(&str, &'static [&'static str])]| {
+    let (fields, order_known) = find(entity)?;
+    fields.iter().all(|field| has_value(members, field)).then_some(EntityKey { fields, order_known })
+}
+
+/// The fields of the key of an entity, if it is known.
+pub fn key_fields(entity: &str) -> Option<&'static [&'static str]> {
+    find(entity).map(|(fields, _)| fields)
+}
+
+/// The fields of the key of an entity, and whether their order is known.
+fn find(entity: &str) -> Option<(&'static [&'static str], bool)> {
+    let among = |keys: &'static [(&str, &'static [&'static str])]| {
         keys.iter().find(|(name, _)| *name == entity).map(|(_, fields)| *fields)
     };
-    let (fields, order_known) = match find(KEYS) {
-        Some(fields) => (fields, true),
-        None => (find(UNORDERED)?, false),
-    };
-    fields.iter().all(|field| has_value(members, field)).then_some(EntityKey { fields, order_known })
+    match among(KEYS) {
+        Some(fields) => Some((fields, true)),
+        None => Some((among(UNORDERED)?, false)),
+    }
 }
 
 /// The field that tells when a record was last changed.

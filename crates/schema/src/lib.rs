@@ -21,7 +21,7 @@ mod sql;
 pub use contract::contract_tables;
 pub use days::Days;
 pub use diff::{Change, ChangeKind, Existing, ExistingColumn, diff, never_seen};
-pub use keys::{EntityKey, key, last_modified};
+pub use keys::{EntityKey, key, key_fields, last_modified};
 pub use model::{dac_tables, inquiry_tables};
 pub use names::NameCase;
 pub use select::{NotFound, Selection};
