@@ -89,7 +89,7 @@ unsafe extern "C-unwind" fn acquire_sample_rows(
                         values.note(page as u32, sample.slot);
                     }));
                 }
-                values.store(table.oid, count as f64);
+                values.store(table.oid, count as f64, &sample.tuples, (*relation).rd_att);
                 count
             }
             _ => {

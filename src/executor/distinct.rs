@@ -1,4 +1,4 @@
-//! How many different values each column has, for ANALYZE of a sample of a few places.
+//! How many different values each column has, and how they are spread, for ANALYZE of a sample of a few places.
 //!
 //! PostgreSQL takes the sample for a random one, in which rows that lie beside each other in the table do not occur. So for the
 //! number of an order in its lines, for example, it finds as many values as the places have. There is no way to tell it better
@@ -6,11 +6,12 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
-use acumatica_pushdown::{Sampled, distinct};
+use acumatica_pushdown::{Sampled, Spread, spread};
 use pgrx::prelude::*;
 use pgrx::{PgXactCallbackEvent, register_xact_callback, varlena};
 
 use crate::catalog::option::option_list;
+use crate::executor::histogram::Bounds;
 
 /// The values of the sample, as hashes.
 pub struct Values {
@@ -27,10 +28,13 @@ struct Column {
     hashes: Vec<Option<u32>>,
 }
 
-/// The number of different values of a column, as `stadistinct` has it: that of the values, or the part of the rows with a minus.
-struct Number {
+/// What replaces the statistics of a column.
+struct Better {
     attribute: i16,
+    /// The number of different values as `stadistinct` has it: that of the values, or the part of the rows with a minus.
     distinct: f32,
+    /// Nearly all values were met in one place each.
+    in_one_place: bool,
 }
 
 impl Values {
@@ -64,14 +68,31 @@ impl Values {
         }
     }
 
-    /// Stores the numbers of different values among `all` rows of a table, once ANALYZE has stored its own.
-    pub fn store(self, table: pg_sys::Oid, all: f64) {
+    /// Stores better statistics of the `all` rows of a table, once ANALYZE has stored its own.
+    ///
+    /// # Safety
+    /// `rows` are those that were taken, with the descriptor of [`Values::new`], and a transaction is in progress.
+    pub unsafe fn store(
+        self,
+        table: pg_sys::Oid,
+        all: f64,
+        rows: &[pg_sys::HeapTuple],
+        descriptor: pg_sys::TupleDesc,
+    ) {
         let places = &self.places;
-        let numbers: Vec<Number> =
-            self.columns.iter().filter_map(|column| column.number(places, all)).collect();
+        let better: Vec<Better> =
+            self.columns.iter().filter_map(|column| column.better(places, all)).collect();
+        // The last place ends with the table: as many rows lie between its end and the place before as between two places.
+        let last = places.last();
+        let is_first = |index: usize| index == 0 || places[index - 1] != places[index];
+        let is_bound =
+            |index: usize| index + 1 == places.len() || is_first(index) && Some(&places[index]) != last;
+        let bounds = rows.iter().enumerate().filter(|(index, _)| is_bound(*index)).map(|(_, row)| *row);
+        // SAFETY: the caller guarantees the tuples and the transaction.
+        let bounds = unsafe { Bounds::copy(bounds, descriptor) };
         register_xact_callback(PgXactCallbackEvent::PreCommit, move || {
             // SAFETY: the transaction that ran ANALYZE is still in progress before it commits.
-            unsafe { replace(table, &numbers) }
+            unsafe { replace(table, &better, &bounds) }
         });
     }
 }
@@ -98,27 +119,33 @@ impl Column {
         hasher.finish() as u32
     }
 
-    /// The number of different values, if there are any.
-    fn number(&self, places: &[u32], all: f64) -> Option<Number> {
+    /// What is known better than PostgreSQL does, if there are values.
+    fn better(&self, places: &[u32], all: f64) -> Option<Better> {
+        /// Nearly all.
+        const MOST: f64 = 0.9;
         /// PostgreSQL takes a number above this part of the rows for one that grows with them.
         const GROWS: f64 = 0.1;
         let rows = places.iter().zip(&self.hashes);
         let sample: Vec<Sampled> =
             rows.filter_map(|(place, hash)| Some(Sampled { place: *place, hash: (*hash)? })).collect();
         let filled = all * sample.len() as f64 / places.len().max(1) as f64;
-        let distinct = distinct(&sample, filled);
+        let Spread { distinct, in_one_place } = spread(&sample, filled);
         let is_growing = distinct > all * GROWS;
         let number = if is_growing { -(distinct / all) } else { distinct.round() };
-        (!sample.is_empty()).then_some(Number { attribute: self.attribute, distinct: number as f32 })
+        (!sample.is_empty()).then_some(Better {
+            attribute: self.attribute,
+            distinct: number as f32,
+            in_one_place: in_one_place > MOST,
+        })
     }
 }
 
-/// Replaces the numbers of different values in the statistics that this transaction has written. It leaves a number alone that
-/// the user has set, and that of a type without an equality.
+/// Replaces the numbers of different values in the statistics that this transaction has written, and the distribution of values
+/// that follow the order of the table. It leaves a number alone that the user has set, and that of a type without an equality.
 ///
 /// # Safety
 /// A transaction is in progress.
-unsafe fn replace(table: pg_sys::Oid, numbers: &[Number]) {
+unsafe fn replace(table: pg_sys::Oid, better: &[Better], bounds: &Bounds) {
     // SAFETY: the catalog stays open while its rows are changed. The copies of tuples are of `pg_statistic`, and changed in the
     // part of fixed length. ANALYZE keeps its lock of the table until the transaction ends, so nobody else changes them.
     unsafe {
@@ -126,7 +153,7 @@ unsafe fn replace(table: pg_sys::Oid, numbers: &[Number]) {
         pg_sys::CommandCounterIncrement();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         let catalog = pg_sys::table_open(pg_sys::StatisticRelationId, pg_sys::RowExclusiveLock as i32);
-        for Number { attribute, distinct } in numbers {
+        for Better { attribute, distinct, in_one_place } in better {
             let tuple = pg_sys::SearchSysCacheCopy(
                 pg_sys::SysCacheIdentifier::STATRELATTINH as i32,
                 table.into(),
@@ -142,7 +169,11 @@ unsafe fn replace(table: pg_sys::Oid, numbers: &[Number]) {
             let statistics = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_statistic>();
             if is_new && (*statistics).stadistinct != 0.0 && !is_set_by_user(table, *attribute) {
                 (*statistics).stadistinct = *distinct;
-                pg_sys::CatalogTupleUpdate(catalog, &raw mut (*tuple).t_self, tuple);
+            }
+            if is_new && (*statistics).stadistinct != 0.0 {
+                let histogram = in_one_place.then(|| bounds.histogram(tuple, catalog, *attribute)).flatten();
+                let new = histogram.unwrap_or(tuple);
+                pg_sys::CatalogTupleUpdate(catalog, &raw mut (*new).t_self, new);
             }
             pg_sys::heap_freetuple(tuple);
         }

@@ -7,6 +7,7 @@ pub mod convert;
 pub mod distinct;
 pub mod explain;
 mod expression;
+mod histogram;
 pub mod key_join;
 mod received;
 mod remembered;

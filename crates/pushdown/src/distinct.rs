@@ -15,29 +15,24 @@ pub struct Sampled {
     pub hash: u32,
 }
 
-/// The number of different values among `all` rows, of which `sample` are some, in the order of the table and place by place.
-///
-/// The first value of a place is not counted there: it has begun before, so that a place has one however long the values last.
-pub fn distinct(sample: &[Sampled], all: f64) -> f64 {
+/// How the values of a column are spread over a table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// The estimated number of different values.
+    pub distinct: f64,
+    /// The part of the rows in the sample whose values were met in one place only.
+    pub in_one_place: f64,
+}
+
+/// How the values of `all` rows are spread, of which `sample` are some, in the order of the table and place by place.
+pub fn spread(sample: &[Sampled], all: f64) -> Spread {
     let values = Values::of(sample);
-    let met = values.found.len() as f64;
-    if values.found.len() == sample.len() {
-        return if met > 1.0 { all } else { met };
+    let of_one_place = values.found.values().filter(|found| found.places == 1);
+    let in_one_place: f64 = of_one_place.map(|found| f64::from(found.rows)).sum();
+    Spread {
+        distinct: values.distinct(sample.len() as f64, all),
+        in_one_place: in_one_place / sample.len().max(1) as f64,
     }
-    let share = (sample.len() as f64 / all.max(1.0)).min(1.0);
-    let counted: f64 = values.found.values().map(|found| f64::from(found.counted)).sum();
-    let different = values.count(|found| found.counted > 0);
-    let once = values.count(|found| found.counted == 1 && found.places == 1);
-    let estimated = if values.are_in_runs() {
-        // A value that was met in one place lies nowhere else, so there are as many in each part of the table.
-        once / share + met - once
-    } else if counted > 0.0 {
-        // The estimator Duj1 of Haas and Stokes, which PostgreSQL uses too, of values per place instead of rows.
-        counted * different / (counted - once + once * share)
-    } else {
-        met
-    };
-    estimated.clamp(met, all.max(met))
 }
 
 /// Where a value was found.
@@ -47,6 +42,8 @@ struct Found {
     places: u32,
     /// The places where it is not the first value.
     counted: u32,
+    /// The rows in all places.
+    rows: u32,
 }
 
 /// The values of a sample.
@@ -75,19 +72,50 @@ impl Values {
             }
             before = Some(row);
             let is_counted = u32::from(first != Some(row));
-            let value =
-                found.entry(hash).or_insert(Found { last: (place, 0), places: 1, counted: is_counted });
+            let value = found.entry(hash).or_insert(Found {
+                last: (place, 0),
+                places: 1,
+                counted: is_counted,
+                rows: 0,
+            });
             if value.last.0 != place {
-                let (places, counted) = (value.places + 1, value.counted + is_counted);
-                *value = Found { last: (place, 0), places, counted };
+                value.last = (place, 0);
+                value.places += 1;
+                value.counted += is_counted;
             }
             pairs += of_place;
             alike_anywhere += u64::from(value.last.1);
             of_place += 1;
             value.last.1 += 1;
+            value.rows += 1;
         }
         let part = |some: u64, all: u64| some as f64 / all.max(1) as f64;
         Self { found, alike_beside: part(alike_beside, beside), alike_anywhere: part(alike_anywhere, pairs) }
+    }
+
+    /// The number of different values among `all` rows, from a sample of so many rows.
+    ///
+    /// The first value of a place is not counted there: it has begun before, so that a place has one however long the values
+    /// last.
+    fn distinct(&self, sample: f64, all: f64) -> f64 {
+        let met = self.found.len() as f64;
+        if met >= sample {
+            return if met > 1.0 { all } else { met };
+        }
+        let share = (sample / all.max(1.0)).min(1.0);
+        let counted: f64 = self.found.values().map(|found| f64::from(found.counted)).sum();
+        let different = self.count(|found| found.counted > 0);
+        let once = self.count(|found| found.counted == 1 && found.places == 1);
+        let estimated = if self.are_in_runs() {
+            // A value that was met in one place lies nowhere else, so there are as many in each part of the table.
+            once / share + met - once
+        } else if counted > 0.0 {
+            // The estimator Duj1 of Haas and Stokes, which PostgreSQL uses too, of values per place instead of rows.
+            counted * different / (counted - once + once * share)
+        } else {
+            met
+        };
+        estimated.clamp(met, all.max(met))
     }
 
     fn count(&self, is_one: impl Fn(&Found) -> bool) -> f64 {
@@ -120,7 +148,7 @@ mod tests {
         let mut truth: Vec<u64> = (0..all).map(&value).collect();
         truth.sort_unstable();
         truth.dedup();
-        distinct(&sample, all as f64) / truth.len() as f64
+        spread(&sample, all as f64).distinct / truth.len() as f64
     }
 
     /// A number that looks random.
@@ -159,9 +187,17 @@ mod tests {
 
     #[test]
     fn it_is_between_what_was_met_and_all() {
+        let distinct = |sample: &[Sampled], all| spread(sample, all).distinct;
         assert_eq!(distinct(&[], 100.0), 0.0);
         let one = Sampled { place: 0, hash: 7 };
         assert_eq!(distinct(&[one], 1.0), 1.0);
         assert_eq!(distinct(&[one, Sampled { place: 1, ..one }], 100.0), 1.0);
+    }
+
+    #[test]
+    fn rows_of_values_in_one_place_are_counted() {
+        let at = |place, hash| Sampled { place, hash };
+        let found = spread(&[at(0, 1), at(0, 1), at(0, 2), at(1, 2), at(1, 3)], 50.0);
+        assert_eq!(found.in_one_place, 0.6);
     }
 }

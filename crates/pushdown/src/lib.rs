@@ -36,7 +36,7 @@ pub use class::{Class, Dialect, Operator, TypeCategory, class};
 pub use column::ColumnType;
 pub use condition::{Condition, Described, Outcome, Reading, Values, described, outcome};
 pub use costs::Costs;
-pub use distinct::{Sampled, distinct};
+pub use distinct::{Sampled, Spread, spread};
 pub use filter::{Anchor, Case, Comparison, Field, Filter, Slack, Test};
 pub use key_join::{Asked, JoinKind, KeyJoin};
 pub use literal::{Literal, plain};
