@@ -11,6 +11,7 @@ pub(crate) mod layout;
 pub(crate) mod lease;
 pub(crate) mod listing;
 pub(crate) mod oauth;
+pub(crate) mod oauth_refusal;
 pub(crate) mod sign_in;
 pub(crate) mod sign_out;
 pub(crate) mod store;
