@@ -47,7 +47,7 @@ $$;
 --
 -- Distinct values: the column and the key, of no linked entity and no detail
 --
-SELECT * FROM explain('SELECT count(DISTINCT customer) FROM sales_order');
+SELECT request('SELECT count(DISTINCT customer) FROM sales_order');
 SELECT count(DISTINCT customer) FROM sales_order;
 SELECT request('SELECT count(DISTINCT id) FROM sales_order');
 SELECT request('SELECT customer, count(*) FROM sales_order GROUP BY customer');
@@ -78,7 +78,7 @@ SELECT request('SELECT min(order_date) FROM orders WHERE customer IN (5007, 5008
 -- a superset needs a few rows more, since the recheck may remove some
 SELECT request('SELECT max(total) FROM orders WHERE order_type = ''SO''');
 -- the value of an outer row
-SELECT * FROM explain('SELECT n, (SELECT max(total) FROM orders WHERE customer = n AND order_type = ''SO'') FROM generate_series(5001, 5003) n');
+SELECT request('SELECT n, (SELECT max(total) FROM orders WHERE customer = n AND order_type = ''SO'') FROM generate_series(5001, 5003) n');
 SELECT n, (SELECT max(total) FROM orders WHERE customer = n AND order_type = 'SO') = (SELECT max(total) FROM copy WHERE customer = n AND order_type = 'SO') AS same
 FROM generate_series(5001, 5003) n;
 -- rows without a value: PostgreSQL leaves them out, and those of no row at all
