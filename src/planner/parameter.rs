@@ -136,15 +136,21 @@ unsafe fn join_conditions(planned: &Planned, rel: *mut pg_sys::RelOptInfo) -> Ve
                 false => planned.parameters.clone(),
             };
             for attribute in attributes {
-                let mut wanted = Wanted { relid: (*rel).relid, attribute };
-                let implied = pg_sys::generate_implied_equalities_for_column(
-                    planned.root,
-                    rel,
-                    Some(is_member_of_class),
-                    (&raw mut wanted).cast(),
-                    (*rel).lateral_referencers,
-                );
-                clauses.extend(PgList::from_pg(implied).iter_ptr());
+                let mut wanted = Wanted { relid: (*rel).relid, attribute, classes: Vec::new() };
+                // The planner stops at the first class that has clauses. Others have other expressions of the attribute.
+                loop {
+                    let implied = pg_sys::generate_implied_equalities_for_column(
+                        planned.root,
+                        rel,
+                        Some(is_member_of_class),
+                        (&raw mut wanted).cast(),
+                        (*rel).lateral_referencers,
+                    );
+                    if implied.is_null() {
+                        break;
+                    }
+                    clauses.extend(PgList::from_pg(implied).iter_ptr());
+                }
             }
         }
         clauses
@@ -155,22 +161,29 @@ unsafe fn join_conditions(planned: &Planned, rel: *mut pg_sys::RelOptInfo) -> Ve
 struct Wanted {
     relid: pg_sys::Index,
     attribute: i16,
+    /// The classes that were found.
+    classes: Vec<*mut pg_sys::EquivalenceClass>,
 }
 
-/// Called by the planner for each member of an equivalence class: whether it uses the wanted attribute.
+/// Called by the planner for each member of an equivalence class, up to the first that is accepted: whether it uses the wanted
+/// attribute, and the class was not found before.
 #[pg_guard]
 unsafe extern "C-unwind" fn is_member_of_class(
     _root: *mut pg_sys::PlannerInfo,
     _rel: *mut pg_sys::RelOptInfo,
-    _class: *mut pg_sys::EquivalenceClass,
+    class: *mut pg_sys::EquivalenceClass,
     member: *mut pg_sys::EquivalenceMember,
     wanted: *mut c_void,
 ) -> bool {
     // SAFETY: the planner passes its own member, and the pointer to `Wanted` that `join_conditions` gave it.
     unsafe {
-        let wanted = &*wanted.cast::<Wanted>();
+        let wanted = &mut *wanted.cast::<Wanted>();
         let mut used = std::ptr::null_mut();
         pg_sys::pull_varattnos((*member).em_expr.cast(), wanted.relid, &mut used);
-        mentions(used, wanted.attribute)
+        let is_new = mentions(used, wanted.attribute) && !wanted.classes.contains(&class);
+        if is_new {
+            wanted.classes.push(class);
+        }
+        is_new
     }
 }

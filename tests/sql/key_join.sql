@@ -77,6 +77,9 @@ SELECT * FROM explain('SELECT c.n, o.total FROM (SELECT order_nbr, 1 AS n FROM c
 SET acumatica_fdw.enable_key_join = off;
 -- the sides of the filter come in another order from 16 on
 SELECT * FROM explain('SELECT w.nbr, o.total FROM wanted w JOIN orders o ON o.order_nbr = w.nbr WHERE w.n <= 5', 'COSTS OFF') WHERE "QUERY PLAN" !~ 'Filter';
+-- a column that is compared in two ways: each of them can be asked for
+SELECT "QUERY PLAN" ~ 'Nested Loop' AS by_key FROM explain('SELECT o.total FROM generate_series(1, 100000) g JOIN orders o ON o.customer = g JOIN buyers b ON o.customer - 1 = b.customer AND b.n = 1', 'COSTS OFF')
+    WHERE "QUERY PLAN" ~ 'Nested Loop|Foreign Scan';
 RESET acumatica_fdw.enable_key_join;
 
 --
