@@ -65,12 +65,16 @@ def outcome_beside(change, statement):
     return returned, rows("SELECT n, nbr, total FROM wanted ORDER BY n")
 
 
-# What another transaction does to the second row: a value, the key (to one of an order, and to one of none), all of it.
+# What another transaction does to the second row: a value, the key (to one of an order, and to one of none), all of it. And to
+# several rows: they are checked by one plan, which begins again for each.
 CHANGES = (
     "UPDATE wanted SET total = -1 WHERE n = 2",
     "UPDATE wanted SET nbr = (SELECT nbr FROM template WHERE n = 9) WHERE n = 2",
     "UPDATE wanted SET nbr = 'gone' WHERE n = 2",
     "DELETE FROM wanted WHERE n = 2",
+    "UPDATE wanted SET total = -n WHERE n <= 3",
+    "UPDATE wanted w SET nbr = t.nbr FROM template t WHERE t.n = w.n % 2 + 11 AND w.n <= 3",
+    "UPDATE wanted SET nbr = nullif(nbr, '000002'), total = -n WHERE n <= 3",
 )
 BESIDE = {
     "inner": f"SELECT w.n, w.total, o.total FROM wanted w JOIN orders o ON {JOIN} WHERE w.n <= 3 FOR UPDATE OF w",
