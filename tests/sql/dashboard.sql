@@ -110,7 +110,8 @@ BEGIN
     EXECUTE digest INTO got;
     RETURN QUERY SELECT * FROM explain(query);
     now := asked(query);
-    -- No join asks by keys. A correlated subquery does so all the same.
+    -- No join asks by keys. A correlated subquery does so all the same: before there were key joins, in 36d2b02, 20 of them received
+    -- 20,091 rows, and all fourteen questions 161,941.
     PERFORM set_config('acumatica_fdw.enable_key_join', 'off', true), set_config('enable_nestloop', 'off', true);
     before := asked(query);
     PERFORM set_config('acumatica_fdw.enable_key_join', 'on', true), set_config('enable_nestloop', 'on', true);
