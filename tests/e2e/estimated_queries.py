@@ -15,8 +15,8 @@ from harness import Sim, connect, create_server, finish, test
 DOCUMENTS, FIRST_DAY = 60_000, datetime.date(2018, 1, 1)
 with tempfile.TemporaryDirectory() as folder:
     days = (FIRST_DAY + datetime.timedelta(days=n // 20) for n in range(DOCUMENTS))
-    lines = (f"{n},{day},{day:%Y-%m},{n * 7919 % 1000},{'ABCCC'[n % 5]}" for n, day in enumerate(days))
-    pathlib.Path(folder, "Journal.csv").write_text("\n".join(["*Nbr:int,Day:date,Month,Amount:int,Kind", *lines, ""]))
+    lines = (f"{n},{day},{day:%Y-%m},{n * 7919 % 1000},{'ABCCC'[n % 5]},{(n * 7919 % 60013) ** 2 // 1000}" for n, day in enumerate(days))
+    pathlib.Path(folder, "Journal.csv").write_text("\n".join(["*Nbr:int,Day:date,Month,Amount:int,Kind,Score:int", *lines, ""]))
     sim = Sim("--seats", 0, "--scale", 1, "--tables", folder)
 db = connect()
 create_server(db, sim)
@@ -62,7 +62,8 @@ db.execute("""
         day date OPTIONS (field 'Day'),
         month text OPTIONS (field 'Month'),
         amount int OPTIONS (field 'Amount'),
-        kind text OPTIONS (field 'Kind')
+        kind text OPTIONS (field 'Kind'),
+        score int OPTIONS (field 'Score')
     ) SERVER erp OPTIONS (schema 'OData', inquiry 'Journal')""")
 TABLES = ("orders", "lines", "sales", "customers", "bills", "journal")
 
@@ -155,7 +156,9 @@ def dates_that_follow_the_order_of_a_table_are_estimated():
         for month in range(1, 12):
             conditions.append(f"day >= '{year}-{month:02}-01' AND day < '{year}-{month + 1:02}-01'")
         conditions += [f"day = '{year}-02-03'", f"day BETWEEN '{year}-01-01' AND '{year}-12-31'", f"day >= '{year}-01-01'"]
-    conditions += ["day >= '2026-01-01'", "nbr < 1000", "nbr BETWEEN 31000 AND 32000", "amount < 100", "amount = 5", "kind = 'C'", "kind = 'A'"]
+    conditions += ["day >= '2026-01-01'", "nbr < 1000", "nbr BETWEEN 31000 AND 32000", "amount < 100", "amount = 5", "kind = 'C'", "kind = 'A'",
+                   # Other values in each place, in no order.
+                   "score < 360", "score < 10000", "score > 3500000"]
     for condition in conditions:
         real = rows(f"SELECT count(*) FROM copy WHERE {condition}")[0][0]
         guessed = rows(f"EXPLAIN (FORMAT JSON) SELECT * FROM journal WHERE {condition}")[0][0][0]["Plan"]["Plan Rows"]
