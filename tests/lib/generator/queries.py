@@ -416,6 +416,8 @@ class Generator(Conditions):
         elif kind in ("join", "semi") and self.chance(40):
             settings.append("acumatica_fdw.enable_key_join = off")
         if self.chance(50):
+            settings.append("acumatica_fdw.use_measurements = on")
+        if self.chance(50):
             settings.append(f"TimeZone = '{self.rng.choice(ZONES)}'")
         if "enable_material = off" in settings and statement().count("SELECT") > 2:
             # Subqueries within would be read again for each pair of rows.
