@@ -2,9 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use acumatica_client::{Allowance, Error, ErrorKind, ScanStats};
+use pgrx::PgMemoryContexts;
 use pgrx::prelude::*;
 
 use crate::backend::error::Refusal;
@@ -12,26 +13,40 @@ use crate::catalog::setting;
 
 thread_local! {
     /// The allowance of each running query, by the address of its EState.
-    static QUERIES: RefCell<HashMap<usize, Weak<Allowance>>> = RefCell::default();
+    static QUERIES: RefCell<HashMap<usize, Arc<Allowance>>> = RefCell::default();
+}
+
+/// Removes the allowance of a query when its memory is freed, after an error too. A request that is being dropped may keep the
+/// allowance for a while longer, when another query has its EState at the same address.
+struct End(usize);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        QUERIES.with_borrow_mut(|queries| queries.remove(&self.0));
+    }
 }
 
 /// The allowance that all scans of a query share; `None` if the query has no limit. The limits are those at the beginning of its
 /// first scan.
-pub fn of(query: *mut pg_sys::EState) -> Option<Arc<Allowance>> {
+///
+/// # Safety
+/// `query` is the EState of a running query.
+pub unsafe fn of(query: *mut pg_sys::EState) -> Option<Arc<Allowance>> {
     let (requests, rows) = setting::limits_of_query();
     if requests.is_none() && rows.is_none() {
         return None;
     }
-    QUERIES.with_borrow_mut(|queries| {
-        // Queries that have ended, also by an error, have dropped their scans.
-        queries.retain(|_, allowance| allowance.strong_count() > 0);
-        let known = queries.get(&(query as usize)).and_then(Weak::upgrade);
-        Some(known.unwrap_or_else(|| {
-            let new = Arc::new(Allowance::new(requests, rows));
-            queries.insert(query as usize, Arc::downgrade(&new));
-            new
-        }))
-    })
+    let address = query as usize;
+    let known = QUERIES.with_borrow(|queries| queries.get(&address).cloned());
+    if known.is_some() {
+        return known;
+    }
+    // SAFETY: the caller guarantees a running query, whose memory lives until it has ended.
+    let mut memory = PgMemoryContexts::For(unsafe { (*query).es_query_cxt });
+    memory.leak_and_drop_on_delete(End(address));
+    let new = Arc::new(Allowance::new(requests, rows));
+    QUERIES.with_borrow_mut(|queries| queries.insert(address, Arc::clone(&new)));
+    Some(new)
 }
 
 /// Whether an error says that a query has used up its allowance.
