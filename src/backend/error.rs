@@ -100,9 +100,11 @@ fn code(kind: ErrorKind) -> PgSqlErrorCode {
         ErrorKind::UnknownField | ErrorKind::FieldMissing => ERRCODE_FDW_COLUMN_NAME_NOT_FOUND,
         ErrorKind::ParameterMissing => ERRCODE_FDW_DYNAMIC_PARAMETER_VALUE_NEEDED,
         ErrorKind::NoRecord | ErrorKind::Server => ERRCODE_FDW_ERROR,
-        ErrorKind::CannotOptimize | ErrorKind::CannotOrder | ErrorKind::RowsOnly | ErrorKind::Doubted => {
-            ERRCODE_FDW_UNABLE_TO_CREATE_EXECUTION
-        }
+        ErrorKind::CannotOptimize
+        | ErrorKind::CannotOrder
+        | ErrorKind::RowsOnly
+        | ErrorKind::Doubted
+        | ErrorKind::TooLong => ERRCODE_FDW_UNABLE_TO_CREATE_EXECUTION,
         ErrorKind::TooLarge => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
         ErrorKind::Empty | ErrorKind::Protocol => ERRCODE_PROTOCOL_VIOLATION,
         ErrorKind::RowsMoved => ERRCODE_T_R_SERIALIZATION_FAILURE,

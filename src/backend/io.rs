@@ -92,6 +92,11 @@ impl RunningScan {
         sleep(&self.alarm, |waker| self.rows.wake_with(waker));
     }
 
+    /// [`Rows::uncut`].
+    pub fn uncut(&self) -> u64 {
+        self.rows.uncut()
+    }
+
     pub fn stats(&self) -> acumatica_client::ScanStats {
         self.rows.stats()
     }

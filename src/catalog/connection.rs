@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use acumatica_client::{Client, ScanRequest, Sealer};
+use acumatica_pushdown::Writing;
 use pgrx::prelude::*;
 
 use crate::backend::clients;
@@ -54,18 +55,26 @@ pub fn with_client<R>(
 
 /// Starts a scan of `request` on `server` with the user mapping of `user`.
 pub fn start_scan(server: &Server, user: pg_sys::Oid, request: &ScanRequest) -> RunningScan {
+    with_current(server, user, |io, client| io.scan(client, request.clone()))
+}
+
+/// How the conditions of `request` are written for `server`, and how much room they have.
+pub fn writing(server: &Server, user: pg_sys::Oid, request: &ScanRequest) -> Writing {
+    or_raise(with_current(server, user, |_, client| client.writing(request)).map_err(Refusal::from))
+}
+
+/// Runs `act` with the client of the user mapping of `user`. `act` must not call PostgreSQL.
+fn with_current<R>(server: &Server, user: pg_sys::Oid, act: impl Fn(&Io, &Client) -> R) -> R {
     register_callbacks();
     let known = known_mapping(server, user);
-    let running = known.and_then(|mapping| {
-        clients::with_known((server.oid, mapping), |io, client| io.scan(client, request.clone()))
-    });
-    if let Some(running) = running {
-        return running;
+    let outcome = known.and_then(|mapping| clients::with_known((server.oid, mapping), &act));
+    if let Some(outcome) = outcome {
+        return outcome;
     }
     let before = INVALIDATIONS.get();
     let mapping = Mapping::load(server, user);
-    let (running, sealer) = or_raise(with_client(server, &mapping, |io, client| {
-        Ok((io.scan(client, request.clone()), Arc::clone(&client.config().state.sealer)))
+    let (outcome, sealer) = or_raise(with_client(server, &mapping, |io, client| {
+        Ok((act(io, client), Arc::clone(&client.config().state.sealer)))
     }));
     // Reading the catalogs processes invalidation messages, so the options may be out of date already.
     if INVALIDATIONS.get() == before && !mapping.options.has_file() {
@@ -74,7 +83,7 @@ pub fn start_scan(server: &Server, user: pg_sys::Oid, request: &ScanRequest) -> 
             current.clients.insert((server.oid, mapping.oid), (server.clone(), sealer));
         });
     }
-    running
+    outcome
 }
 
 /// The user mapping of `user` for a server, if its client is known to be current. A scan may have a server with options that

@@ -92,6 +92,8 @@ pub fn request(table: &ForeignTable, record: Option<&ForeignTable>, plan: &ScanP
         page_size: table.page_size,
         in_one_piece: plan.few_rows,
         allowance: None,
+        uncut: 0,
+        more_follow: false,
         first_page: plan.limit.unwrap_or(FIRST_PAGE).min(table.page_size),
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use acumatica_client::decode::Batch;
 use acumatica_client::{Allowance, ErrorKind, ScanRequest, ScanStats};
-use acumatica_pushdown::{Condition, Literal, ScanPlan, SortKey, Values};
+use acumatica_pushdown::{Condition, Literal, ScanPlan, SortKey};
 use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts, PgRelation};
 
@@ -54,8 +54,8 @@ pub struct Scan {
     remembered: Remembered,
     /// [`ScanPlan::few_rows`].
     few_rows: bool,
-    /// The values of [`ScanPlan::join_keys`] that a key join asks for. `None` in place of values leaves a condition out.
-    keys: Vec<Option<Values>>,
+    /// The keys that a key join asks for: values for each of [`ScanPlan::join_keys`]. Without, it asks for all rows.
+    keys: Option<Vec<Vec<Literal>>>,
     /// The notice about a form without rows was issued, or the first run had rows.
     empty_form_checked: bool,
     /// A parameter changed since the values were last computed.
@@ -80,6 +80,15 @@ struct Runtime {
     /// [`ScanPlan::join_keys`].
     join_keys: Vec<Condition<usize>>,
     sorting: Sorting,
+}
+
+/// What a key join expects of a block.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
+    /// Its rows are no more than a page.
+    pub few_rows: bool,
+    /// Other keys follow.
+    pub more_keys: bool,
 }
 
 /// In bytes. A result that is no larger is kept, and a rescan with the same values returns it without a request.
@@ -131,7 +140,7 @@ impl Scan {
             rescans: Rescans::new(plan),
             remembered: Remembered::default(),
             few_rows: plan.few_rows,
-            keys: Vec::new(),
+            keys: None,
             empty_form_checked: false,
             params_changed: true,
             fallback: None,
@@ -193,6 +202,7 @@ impl Scan {
         if next.is_some() {
             self.running = Some(running);
         } else {
+            self.request.uncut = self.request.uncut.max(running.uncut());
             self.count(running.stats());
             self.notice_empty_form();
         }
@@ -207,7 +217,7 @@ impl Scan {
 
     /// What the current run, which has cost `run`, requests, in messages.
     fn wanted(&self, run: ScanStats) -> String {
-        let keys = self.keys.iter().flatten().map(|values| values.literals.len()).max();
+        let keys = self.keys.as_ref().map(Vec::len);
         match keys {
             Some(keys) => format!("the rows of {keys} keys"),
             None if self.request.count => "the number of its rows".to_owned(),

@@ -105,6 +105,8 @@ fn request(table: &ForeignTable, filter: Option<Filter>) -> ScanRequest {
         page_size: table.page_size,
         first_page: table.page_size,
         in_one_piece: false,
+        uncut: 0,
+        more_follow: false,
         allowance: None,
     }
 }

@@ -220,7 +220,7 @@ def a_materialised_view_is_refreshed_beside_its_readers():
             db.execute("REFRESH MATERIALIZED VIEW CONCURRENTLY seen")
             assert len(before) == 42
         reader.close()
-        assert asked() and all("OrderNbr eq" in query for query in asked()), asked()
+        assert asked() and all("(OrderNbr " in query for query in asked()), asked()
         got = rows("SELECT * FROM seen ORDER BY 1")
         assert got == rows(ALL.replace("orders", "copy") + " ORDER BY 1") and got != before
     finally:
@@ -290,7 +290,7 @@ def hidden_rows_are_neither_shown_to_functions_nor_sent_to_the_server():
             seen = {text.split()[0] for text in noticed.texts}
             assert len(seen) >= 20 and not seen & set(hidden), (query, seen)
             sent = " ".join(asked())
-            assert "OrderNbr eq" in sent and not any(nbr in sent for nbr in hidden), (query, sent)
+            assert "OrderNbr " in sent and not any(nbr in sent for nbr in hidden), (query, sent)
         # All of it is there for one who may see it.
         sim.reset()
         rows(f"SELECT w.n FROM wanted w JOIN orders o ON {join}")

@@ -46,15 +46,15 @@ def explained(query):
 
 
 @test
-def three_hundred_keys_of_a_large_table_take_a_request_for_thirty():
+def three_hundred_keys_of_a_large_table_take_few_requests():
     query = "SELECT w.n, o.total FROM wanted w JOIN orders o ON o.order_nbr = w.nbr WHERE w.n <= 300"
     plan = explained(query)
     assert "Acumatica Key Join" in plan, plan
     sim.reset()
     got = sorted(rows(query))
     asked = requests("SOOrder")
-    # A block of more than a hundred rows takes another one, which shows that there are no more.
-    assert len(asked) <= 2 * (300 / 28 + 2), len(asked)
+    # Each key has five rows. A block of more than a hundred rows takes another one, which shows that there are no more.
+    assert len(asked) <= 8, len(asked)
     assert got == sorted(rows(query.replace("orders", "copy"))) and len(got) == 1500
 
 
@@ -77,7 +77,7 @@ def of_two_columns_the_one_with_more_values_is_the_list():
     sim.reset()
     assert len(rows(query)) == needed
     asked = requests("SOOrder")
-    assert all("OrderNbr eq" in entry["query"] and "OrderType eq" in entry["query"] for entry in asked), asked
+    assert all("OrderNbr" in entry["query"] and "OrderType eq" in entry["query"] for entry in asked), asked
 
 
 @test
@@ -210,7 +210,7 @@ def a_query_stays_within_its_limits():
         setting = f"max_{what}_per_query"
         db.execute(f"SET acumatica_fdw.{setting} = {limit}")
         sim.reset()
-        with raises("53400", f"query takes more than {limited}", "The Foreign Scan on public.", "and wanted the ", setting):
+        with raises("53400", f"query takes more than {limited}", "The Foreign Scan on public.", "and wanted ", setting):
             db.execute(query)
         # The request that would be too much is not sent.
         assert what == "rows" or len(requests("Order")) == limit, requests("Order")
@@ -251,7 +251,7 @@ def a_filter_that_the_server_refuses_costs_all_rows_once():
     """A block returns the whole table: the join reads it once more at most. The refusal is remembered, so this test is the last."""
     query = "SELECT w.n, o.total FROM wanted w JOIN orders o ON o.order_nbr = w.nbr WHERE w.n <= 300"
     sim.reset()
-    sim.fault("OrderNbr eq", "status", status=400, count=-1)
+    sim.fault("filter=(OrderNbr", "status", status=400, count=-1)
     try:
         plan = explained(query)
         assert "Acumatica Key Join" in plan and "All Rows Read: it is cheaper" in plan, plan

@@ -159,7 +159,7 @@ RESET plan_cache_mode;
 --
 -- All rows are read once if that is cheaper, whatever the planner believed
 --
-ALTER FOREIGN TABLE margins OPTIONS (ADD rows '100000');
+ALTER FOREIGN TABLE margins OPTIONS (ADD rows '30000');
 CREATE TEMP TABLE many (nbr text);
 INSERT INTO many SELECT order_nbr FROM copy;
 SELECT * FROM costs('SELECT * FROM many JOIN margins m ON m.order_nbr = many.nbr');

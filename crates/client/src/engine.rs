@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use acumatica_pushdown::Writing;
 use futures_util::future::join_all;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
@@ -15,7 +16,7 @@ use tokio::task::AbortHandle;
 
 use crate::catalog::{Contract, Model};
 use crate::config::Config;
-use crate::dialect::endpoint::Endpoint;
+use crate::dialect::{self, endpoint::Endpoint};
 use crate::error::{Error, Result};
 use crate::lock;
 use crate::metadata::check::{self, Expected, Step};
@@ -64,6 +65,18 @@ impl Client {
     /// The fields of a table that its definition has and that no row had in the scans that are remembered.
     pub fn never_seen(&self, target: &Target) -> Vec<String> {
         self.0.learnt.names(Topic::Absent, &learnt::place(target))
+    }
+
+    /// How the conditions of a request are written, and how much room they have. It changes as the server becomes known, and
+    /// nothing is sent to find out more.
+    ///
+    /// # Errors
+    /// The definition of the table does not fit the surface.
+    pub fn writing(&self, request: &ScanRequest) -> Result<Writing> {
+        let findings = ladder::findings(&self.0.learnt, &learnt::place(&request.target));
+        let config = self.config();
+        let request = ScanRequest { findings, ..request.clone() };
+        dialect::writing_of(&request, config.company.as_deref(), config.odata_version)
     }
 
     /// Begins an OAuth authorization, and returns the URL of the authorization page for the browser.

@@ -51,6 +51,9 @@ pub enum ErrorKind {
     CannotOptimize,
     /// The server cannot sort the rows. They can be read without the order.
     CannotOrder,
+    /// The server refused a request whose address is longer than every server takes. It is not reported: the scan sends shorter
+    /// ones.
+    TooLong,
     /// The server cannot count the rows, or skip the first of them. They can be read. With a hint the error is to be
     /// reported as a NOTICE.
     RowsOnly,

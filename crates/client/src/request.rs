@@ -81,6 +81,11 @@ pub struct ScanRequest {
     pub in_one_piece: bool,
     /// What this scan and others may still request and receive; `None` is no limit.
     pub allowance: Option<Arc<Allowance>>,
+    /// The server was seen to send so many rows without `$top` and to have no more, in the same query.
+    pub uncut: u64,
+    /// Further requests for other values of the same conditions follow. So it pays to find out whether the server takes them in a
+    /// shorter form.
+    pub more_follow: bool,
 }
 
 impl ScanRequest {
@@ -162,6 +167,10 @@ pub struct Findings {
     pub(crate) whole: bool,
     /// The keys, by the names of their fields, from which on the server refuses to begin a page.
     pub(crate) refused_keysets: Vec<String>,
+    /// The fields that the server compares with lists of values by `in`.
+    pub(crate) lists: Vec<String>,
+    /// The server refuses long addresses.
+    pub(crate) short: bool,
 }
 
 /// A field of the order.
@@ -333,6 +342,8 @@ pub(crate) mod tests {
             first_page: 256,
             in_one_piece: false,
             allowance: None,
+            uncut: 0,
+            more_follow: false,
         }
     }
 }

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::class::Dialect;
 use crate::filter::{Anchor, Case, Comparison, Field, Filter, Slack, Test};
 use crate::literal::Literal;
-use crate::print::{encoded_length, part, refusal};
+use crate::print::refusal;
 use crate::reason::Reason;
 use crate::term::Syntax;
+use crate::writing::Writing;
 
 /// A condition on fields. `V` stands for a value: an expression of the caller at planning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -165,15 +166,12 @@ impl<V> Condition<V> {
         }
     }
 
-    /// The number of characters, percent-encoded, that a value takes in a list of values to compare with; `None` if it cannot
-    /// be sent.
-    pub fn length_of(&self, value: &Literal, dialect: Dialect) -> Option<usize> {
+    /// Whether the server can be asked for rows that meet the condition with this value.
+    pub fn can_send(&self, value: &Literal, dialect: Dialect) -> bool {
         let values = |_: &V| Values { literals: vec![Ok(value.clone())], has_null: false };
         match self.work_out(&values, &Cell::default()) {
-            Outcome::Filter(filter) => {
-                Some(encoded_length(&part(&filter, dialect)?.text) + encoded_length(" or "))
-            }
-            _ => None,
+            Outcome::Filter(filter) => filter.length(&Writing::plain(dialect)).is_some(),
+            _ => false,
         }
     }
 
@@ -359,7 +357,7 @@ mod tests {
 
     fn sent(condition: &Condition<Given>) -> Option<String> {
         match outcome(std::slice::from_ref(condition), &values) {
-            Outcome::Filter(filter) => crate::print::print(&filter, Dialect::Dac),
+            Outcome::Filter(filter) => crate::print::print(&filter, &Writing::plain(Dialect::Dac)),
             Outcome::AnyRow => None,
             Outcome::NoRow => Some("no row".into()),
         }

@@ -200,17 +200,6 @@ impl Filter {
         });
         known
     }
-
-    /// Whether it is an OR of equalities of one field, as IN gives.
-    pub(crate) fn is_list(&self) -> bool {
-        let Self::Or(parts) = self else { return false };
-        let field = |part: &Self| match part {
-            Self::Test(field, Test::Compare { comparison: Comparison::Eq, .. }) => Some(field.clone()),
-            _ => None,
-        };
-        let first = parts.first().and_then(field);
-        first.is_some() && parts.iter().all(|part| field(part) == first)
-    }
 }
 
 impl Test {

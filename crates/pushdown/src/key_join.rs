@@ -1,16 +1,23 @@
 //! Key joins: what a planner tells an executor of one, and when it is cheaper to read all rows than those of the keys.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::{Deserialize, Serialize};
 
+use crate::condition::{Condition, Outcome, Values, outcome};
 use crate::costs::Costs;
-use crate::print::MOST_CHARACTERS;
+use crate::filter::Filter;
+use crate::literal::Literal;
 
-/// The number of keys in the first blocks. Later ones are as large as a request can hold.
-const FIRST_BLOCKS: [usize; 2] = [10, 100];
+/// The number of keys in the first block. The second is one request; after it, it is known what they cost.
+const FIRST_BLOCK: usize = 10;
 /// If reading all rows costs no more than so many requests, the first blocks are not kept small: they could cost as much.
 const FEW_REQUESTS: f64 = 4.0;
 /// Until so many keys were asked for, the planner's estimate of the rows for a key is used.
 const TELLING_KEYS: usize = 20;
+/// Keys of several columns are grouped by all but one, if these have no more different values than this. It is ours: types of
+/// documents are few, numbers of lines are many.
+const MOST_GROUPS: usize = 8;
 /// More keys are never wanted at a time.
 const MOST_KEYS: usize = 1 << 20;
 
@@ -55,6 +62,77 @@ pub struct Asked {
     pub rows: u64,
 }
 
+/// The order of the columns of keys by which they are sorted, so that a block of neighbours needs a short condition: first the
+/// columns that [`of_keys`] compares with single values, last the one that it compares with a list; or that one alone if the
+/// others have too many values.
+pub fn sort_order(keys: &[&[Literal]]) -> Vec<usize> {
+    let Some(listed) = listed(keys) else { return Vec::new() };
+    let others = (0..keys[0].len()).filter(|column| *column != listed);
+    match groups(keys, listed).len() <= MOST_GROUPS {
+        true => others.chain([listed]).collect(),
+        false => vec![listed],
+    }
+}
+
+/// What the server is asked for, so that it sends the rows of all `keys`, and few others. Each key has a value for each of the
+/// `conditions`.
+pub fn of_keys(conditions: &[Condition<usize>], keys: &[&[Literal]]) -> Outcome {
+    let asked = |column: usize, values: &[&Literal]| {
+        let values =
+            Values { literals: values.iter().map(|value| Ok((*value).clone())).collect(), has_null: false };
+        outcome(std::slice::from_ref(&conditions[column]), &|_| values.clone())
+    };
+    let Some(listed) = listed(keys) else { return Outcome::NoRow };
+    let groups = groups(keys, listed);
+    if groups.len() > MOST_GROUPS {
+        return asked(listed, &distinct(keys, listed));
+    }
+    let group = |(others, values): (Vec<&Literal>, Vec<&Literal>)| {
+        let columns = (0..conditions.len()).filter(|column| *column != listed);
+        let others = columns.zip(others).map(|(column, value)| asked(column, &[value]));
+        others.fold(asked(listed, &values), Outcome::and)
+    };
+    let mut filters = Vec::new();
+    for outcome in groups.into_iter().map(group) {
+        match outcome {
+            Outcome::Filter(filter) => filters.push(filter),
+            Outcome::AnyRow => return Outcome::AnyRow,
+            Outcome::NoRow => {}
+        }
+    }
+    match filters.len() {
+        0 => Outcome::NoRow,
+        1 => Outcome::Filter(filters.remove(0)),
+        _ => Outcome::Filter(Filter::Or(filters)),
+    }
+}
+
+/// The column of keys with the most values.
+fn listed(keys: &[&[Literal]]) -> Option<usize> {
+    (0..keys.first()?.len()).max_by_key(|column| distinct(keys, *column).len())
+}
+
+fn distinct<'a>(keys: &[&'a [Literal]], column: usize) -> Vec<&'a Literal> {
+    let mut met = HashSet::new();
+    keys.iter().map(|key| &key[column]).filter(|value| met.insert(*value)).collect()
+}
+
+/// The values of the column `listed`, by those of the other columns.
+fn groups<'a>(keys: &[&'a [Literal]], listed: usize) -> Vec<(Vec<&'a Literal>, Vec<&'a Literal>)> {
+    let mut places: HashMap<Vec<&Literal>, usize> = HashMap::new();
+    let mut groups: Vec<(Vec<&Literal>, Vec<&Literal>)> = Vec::new();
+    for key in keys {
+        let others =
+            || key.iter().enumerate().filter(|(column, _)| *column != listed).map(|(_, value)| value);
+        let place = *places.entry(others().collect()).or_insert(groups.len());
+        if place == groups.len() {
+            groups.push((others().collect(), Vec::new()));
+        }
+        groups[place].1.push(&key[listed]);
+    }
+    groups
+}
+
 impl JoinKind {
     /// Whether outer rows without a match are rows of the join.
     pub fn keeps_unmatched(self) -> bool {
@@ -81,25 +159,31 @@ impl KeyJoin {
         self.costs.of_scan(self.all_rows, self.page_size)
     }
 
-    /// The estimated cost of asking for `keys` more keys, of which each takes `length` characters of a request.
-    pub fn cost_of(&self, keys: usize, length: usize, asked: Asked) -> f64 {
-        let per_key = match asked.keys >= TELLING_KEYS {
+    /// The estimated cost of asking for `keys` more keys, of which a request holds `per_request`.
+    pub fn cost_of(&self, keys: usize, per_request: usize, asked: Asked) -> f64 {
+        self.costs.of(keys.div_ceil(per_request.max(1)) as f64, keys as f64 * self.rows_of_key(asked))
+    }
+
+    /// The estimated number of rows for each further key.
+    pub fn rows_of_key(&self, asked: Asked) -> f64 {
+        match asked.keys >= TELLING_KEYS {
             true => asked.rows as f64 / asked.keys as f64,
             false => self.rows_per_key,
-        };
-        let per_request = (MOST_CHARACTERS / length.max(1)).max(1);
-        self.costs.of((keys as f64 / per_request as f64).ceil(), keys as f64 * per_key)
+        }
     }
 
     /// How many keys to collect before the next block: few at first, so that a LIMIT stops early; then so many that it would
     /// be cheaper to read all rows, for then it is known which of both is.
-    pub fn wanted(&self, length: usize, asked: Asked) -> usize {
+    pub fn wanted(&self, per_request: usize, asked: Asked) -> usize {
         let all = self.cost_of_all();
-        if let Some(few) = FIRST_BLOCKS.get(asked.blocks).filter(|_| all > self.costs.of(FEW_REQUESTS, 0.0)) {
-            return *few;
+        let few = [FIRST_BLOCK, per_request].get(asked.blocks).copied();
+        if let Some(few) = few.filter(|_| all > self.costs.of(FEW_REQUESTS, 0.0)) {
+            // If keys have many rows, it may soon turn out that reading all rows is cheaper.
+            let cheap = all / 4.0 / self.costs.of(0.0, self.rows_of_key(asked));
+            return few.min(cheap as usize).max(1);
         }
         let mut wanted = 1;
-        while wanted < MOST_KEYS && self.cost_of(wanted, length, asked) <= all {
+        while wanted < MOST_KEYS && self.cost_of(wanted, per_request, asked) <= all {
             wanted *= 2;
         }
         wanted
@@ -107,9 +191,9 @@ impl KeyJoin {
 
     /// If the size of the table is a guess and the pending keys cost more than a few requests: the number of rows that cost as
     /// much to read. Whether there are so many takes one request to find out.
-    pub fn rows_to_probe(&self, pending: usize, length: usize, asked: Asked) -> Option<u64> {
+    pub fn rows_to_probe(&self, pending: usize, per_request: usize, asked: Asked) -> Option<u64> {
         let Costs { request, row } = self.costs;
-        let cost = self.cost_of(pending, length, asked) - request;
+        let cost = self.cost_of(pending, per_request, asked) - request;
         let per_row = request / f64::from(self.page_size) + row;
         (self.is_guess && cost > FEW_REQUESTS * request).then_some((cost / per_row) as u64)
     }
@@ -125,8 +209,8 @@ impl KeyJoin {
     }
 
     /// Whether it is cheaper to read all rows than those of `pending` keys.
-    pub fn is_dear(&self, pending: usize, length: usize, asked: Asked) -> bool {
-        self.cost_of(pending, length, asked) > self.cost_of_all()
+    pub fn is_dear(&self, pending: usize, per_request: usize, asked: Asked) -> bool {
+        self.cost_of(pending, per_request, asked) > self.cost_of_all()
     }
 }
 
@@ -135,6 +219,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::class::Dialect;
+    use crate::column::ColumnType;
+    use crate::condition::Reading;
+    use crate::filter::{Comparison, Field, Slack};
+    use crate::print::print;
+    use crate::writing::Writing;
 
     fn join(all_rows: f64, rows_per_key: f64) -> KeyJoin {
         KeyJoin {
@@ -148,14 +238,14 @@ mod tests {
     }
 
     /// What a join costs that has so many keys, if each has as many rows as was estimated: requests and rows.
-    fn spent(join: KeyJoin, keys: usize, length: usize) -> f64 {
+    fn spent(join: KeyJoin, keys: usize, per_request: usize) -> f64 {
         let (mut asked, mut spent, mut left) = (Asked::default(), 0.0, keys);
         while left > 0 {
-            let pending = left.min(join.wanted(length, asked));
-            if join.is_dear(pending, length, asked) {
+            let pending = left.min(join.wanted(per_request, asked));
+            if join.is_dear(pending, per_request, asked) {
                 return spent + join.cost_of_all();
             }
-            let block = pending.min((MOST_CHARACTERS / length).max(1));
+            let block = pending.min(per_request);
             let rows = block as f64 * join.rows_per_key;
             spent += join.costs.of(1.0, rows);
             asked.blocks += 1;
@@ -170,13 +260,13 @@ mod tests {
         #[test]
         fn a_join_costs_no_more_than_half_as_much_again_as_the_better_way(
             keys in 1_usize..5_000,
-            length in 10_usize..200,
+            per_request in 1_usize..800,
             all_rows in 0_f64..2e6,
             rows_per_key in 0_f64..300.0,
         ) {
             let join = join(all_rows, rows_per_key.min(all_rows));
-            let better = join.cost_of(keys, length, Asked::default()).min(join.cost_of_all());
-            let spent = spent(join, keys, length);
+            let better = join.cost_of(keys, per_request, Asked::default()).min(join.cost_of_all());
+            let spent = spent(join, keys, per_request);
             // Two small requests before it is known how many keys there are.
             prop_assert!(spent <= better * 1.5 + 2.0 * join.costs.request, "{spent} for {better}");
         }
@@ -210,6 +300,59 @@ mod tests {
         assert!(small.is_dear(1_000, 30, asked) && small.rows_to_probe(1_000, 30, asked).is_none());
         large.learn(rows, true);
         assert!(!large.is_dear(900, 30, asked) && large.rows_to_probe(1_000, 30, asked).is_none());
+    }
+
+    fn columns(names: &[&str]) -> Vec<Condition<usize>> {
+        let field =
+            |name: &str| Field { path: vec![name.into()], ty: ColumnType::Text, vouched: true, key: true };
+        let compared = |(at, name): (usize, &&str)| Condition::Compare {
+            field: field(name),
+            comparison: Comparison::Eq,
+            values: at,
+            every: false,
+            slack: Slack::default(),
+            reading: Reading::Value,
+        };
+        names.iter().enumerate().map(compared).collect()
+    }
+
+    fn sent(conditions: &[Condition<usize>], keys: &[Vec<Literal>]) -> String {
+        let keys: Vec<&[Literal]> = keys.iter().map(Vec::as_slice).collect();
+        match of_keys(conditions, &keys) {
+            Outcome::Filter(filter) => print(&filter, &Writing::plain(Dialect::GiV4)).unwrap_or_default(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn key(values: &[&str]) -> Vec<Literal> {
+        values.iter().map(|value| Literal::Text((*value).into())).collect()
+    }
+
+    #[test]
+    fn pairs_of_values_are_grouped_by_the_column_with_few_of_them() {
+        let conditions = columns(&["Type", "Nbr"]);
+        let keys = [key(&["SO", "1"]), key(&["SO", "2"]), key(&["QT", "1"])];
+        assert_eq!(
+            sent(&conditions, &keys),
+            "((((Nbr eq '1') or (Nbr eq '2')) and Type eq 'SO') or ((Nbr eq '1') and Type eq 'QT'))"
+                .replace("((Nbr eq '1') or (Nbr eq '2'))", "(Nbr eq '1' or Nbr eq '2')")
+                .replace("((Nbr eq '1') and", "(Nbr eq '1' and")
+        );
+        // One group: the server may refuse one of both, and is then asked for the other.
+        assert_eq!(sent(&conditions, &keys[..2]), "(Nbr eq '1' or Nbr eq '2') and Type eq 'SO'");
+        assert_eq!(sent(&conditions[..1], &[key(&["SO"])]), "Type eq 'SO'");
+    }
+
+    #[test]
+    fn of_pairs_in_many_groups_the_values_of_one_column_are_listed() {
+        let conditions = columns(&["Nbr", "Line"]);
+        let keys: Vec<_> = (0..40).map(|at| key(&[&(at / 3).to_string(), &(at % 20).to_string()])).collect();
+        let sent = sent(&conditions, &keys);
+        assert!(sent.contains("Line eq '19'") && !sent.contains("Nbr"), "{sent}");
+        let keys: Vec<&[Literal]> = keys.iter().map(Vec::as_slice).collect();
+        assert_eq!(sort_order(&keys), [1]);
+        let pair = [key(&["1", "SO"]), key(&["2", "SO"])];
+        assert_eq!(sort_order(&pair.iter().map(Vec::as_slice).collect::<Vec<_>>()), [1, 0]);
     }
 
     #[test]

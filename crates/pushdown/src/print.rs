@@ -3,33 +3,15 @@
 use std::ops::RangeInclusive;
 
 use chrono::{Datelike, NaiveDateTime, TimeDelta};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::class::{Class, Dialect, Operator, TypeCategory, class};
 use crate::column::ColumnType;
 use crate::filter::{Anchor, Case, Comparison, Field, Filter, Slack, Test};
+use crate::list;
 use crate::literal::{Literal, plain};
 use crate::reason::Reason;
+use crate::writing::{Writing, Written, alternatives, encoded_length};
 
-/// What is percent-encoded in a query: all but what RFC 3986 allows there; `+` and `&` and `#` have a meaning of their own.
-pub const QUERY: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'<')
-    .add(b'>')
-    .add(b'%')
-    .add(b'+')
-    .add(b'&')
-    .add(b'[')
-    .add(b']')
-    .add(b'\\')
-    .add(b'^')
-    .add(b'`')
-    .add(b'|');
-
-/// Of the query's length, percent-encoded: the fields and the page must find room beside it.
-pub const MOST_CHARACTERS: usize = 1_000;
 /// A moment without a zone may be meant in any (docs/acumatica.md section 3): the server compares what may be up to 14
 /// hours off.
 const ZONES: TimeDelta = TimeDelta::days(1);
@@ -44,21 +26,15 @@ const LOWER_OF_OTHERS: &str = "ki";
 /// The letters that others become in upper case, alone or with others: `ſ`, `ı`, `ß`, `ﬃ`, `ﬆ`, `ŉ`, `ǰ`, `ẖ`, `ẗ`, `ẘ`, `ẙ`, `ẚ`.
 const UPPER_OF_OTHERS: &str = "afhijlnstwy";
 
-/// A condition as it is written.
-pub(crate) struct Written {
-    pub text: String,
-    /// The server's answer to it is PostgreSQL's answer to the whole condition.
-    pub exact: bool,
-}
-
-/// The condition as the dialect writes it, not yet percent-encoded; `None` if nothing of it can be sent.
-pub fn print(filter: &Filter, dialect: Dialect) -> Option<String> {
+/// The condition as it is written, not yet percent-encoded; `None` if nothing of it can be sent. Parts that find no room are
+/// left out, from the end.
+pub fn print(filter: &Filter, writing: &Writing) -> Option<String> {
     let mut length = 0;
     let mut sent: Vec<String> = Vec::new();
     for conjunct in filter.conjuncts() {
-        let Some(Written { text, .. }) = part(conjunct, dialect) else { continue };
+        let Some(Written { text, .. }) = part(conjunct, writing) else { continue };
         let added = encoded_length(&text);
-        if length + added <= MOST_CHARACTERS && !sent.contains(&text) {
+        if length + added <= writing.room && !sent.contains(&text) {
             length += added;
             sent.push(text);
         }
@@ -66,15 +42,11 @@ pub fn print(filter: &Filter, dialect: Dialect) -> Option<String> {
     (!sent.is_empty()).then(|| sent.join(" and "))
 }
 
-pub(crate) fn encoded_length(text: &str) -> usize {
-    utf8_percent_encode(text, QUERY).map(str::len).sum()
-}
-
 /// All of a condition.
-pub(crate) fn part(filter: &Filter, dialect: Dialect) -> Option<Written> {
+pub(crate) fn part(filter: &Filter, writing: &Writing) -> Option<Written> {
     match filter {
         Filter::And(parts) => {
-            let sent: Vec<Written> = parts.iter().filter_map(|filter| part(filter, dialect)).collect();
+            let sent: Vec<Written> = parts.iter().filter_map(|filter| part(filter, writing)).collect();
             let exact = sent.len() == parts.len() && sent.iter().all(|part| part.exact);
             let texts: Vec<String> = sent.into_iter().map(|part| part.text).collect();
             let text = match texts.as_slice() {
@@ -85,13 +57,17 @@ pub(crate) fn part(filter: &Filter, dialect: Dialect) -> Option<Written> {
             Some(Written { text, exact })
         }
         Filter::Or(parts) => {
+            if let Some(written) = list::written(filter, writing, &|part| self::part(part, writing)) {
+                return Some(written);
+            }
             let parts: Vec<Written> =
-                parts.iter().map(|filter| part(filter, dialect)).collect::<Option<_>>()?;
+                parts.iter().map(|filter| part(filter, writing)).collect::<Option<_>>()?;
             let exact = parts.iter().all(|part| part.exact);
             let texts: Vec<String> = parts.into_iter().map(|part| part.text).collect();
-            (!texts.is_empty()).then(|| Written { text: format!("({})", texts.join(" or ")), exact })
+            Some(Written { text: alternatives(&texts)?, exact })
         }
         Filter::Test(field, test) => {
+            let dialect = writing.dialect;
             let class = class(dialect, TypeCategory::of(field.ty)?, test.operator());
             if matches!(class, Class::None(_)) {
                 return None;
@@ -115,13 +91,19 @@ pub(crate) fn part(filter: &Filter, dialect: Dialect) -> Option<Written> {
 impl Filter {
     /// Whether all of it is sent, and the server's answer is PostgreSQL's.
     pub fn is_exact(&self, dialect: Dialect) -> bool {
-        part(self, dialect).is_some_and(|part| part.exact && encoded_length(&part.text) <= MOST_CHARACTERS)
+        let writing = Writing::plain(dialect);
+        part(self, &writing).is_some_and(|part| part.exact && encoded_length(&part.text) <= writing.room)
+    }
+
+    /// The characters, percent-encoded, that it takes in a request if it is sent; `None` if nothing of it can be.
+    pub fn length(&self, writing: &Writing) -> Option<usize> {
+        part(self, writing).map(|part| encoded_length(&part.text))
     }
 }
 
 /// Why the server is not asked; `None` if it is, of something at least.
 pub fn refusal(filter: &Filter, dialect: Dialect) -> Option<Reason> {
-    if print(filter, dialect).is_some() {
+    if print(filter, &Writing::plain(dialect)).is_some() {
         return None;
     }
     let mut why = None;

@@ -9,8 +9,8 @@ mod support {
 }
 
 use acumatica_pushdown::{
-    Condition, Described, Filter, Outcome, Reason, Shippable, Solved, Term, Values, described, outcome,
-    print, translate,
+    Condition, Described, Filter, Outcome, Reason, Shippable, Solved, Term, Values, Writing, described,
+    outcome, print, translate,
 };
 use proptest::prelude::*;
 use support::generate::{self, COLUMNS, Row, Table, clauses, leaves, tables};
@@ -35,14 +35,17 @@ struct Server {
     zone: i64,
     /// What decides where the first columns of rows are equal.
     tie: bool,
+    /// Lists of values are written with `in`.
+    lists: bool,
 }
 
 fn servers() -> impl Strategy<Value = Server> {
-    (any::<bool>(), any::<bool>(), -12_i64..=14, any::<bool>()).prop_map(
-        |(null_differs, knows_unicode, zone, tie)| Server {
+    (any::<bool>(), any::<bool>(), -12_i64..=14, any::<bool>(), any::<bool>()).prop_map(
+        |(null_differs, knows_unicode, zone, tie, lists)| Server {
             habits: Habits { null_differs, knows_unicode },
             zone,
             tie,
+            lists,
         },
     )
 }
@@ -53,13 +56,19 @@ fn values(value: &Solved<Given>) -> Values {
 
 /// What is sent of the conditions: nothing if the filter is `None`.
 fn sent(filter: Option<&Filter>, table: Table) -> Option<String> {
-    filter.and_then(|filter| print(filter, table.dialect))
+    filter.and_then(|filter| print(filter, &Writing::plain(table.dialect)))
+}
+
+/// How a server is asked for a table.
+fn writing(table: Table, lists: bool) -> Writing {
+    let fields = COLUMNS.iter().filter(|_| lists).map(|column| column.name.to_owned());
+    Writing { lists: fields.collect(), ..Writing::plain(table.dialect) }
 }
 
 /// The rule of rules: a row that meets all of some clauses is kept by what is sent of them, and no other one if that is said
 /// to be exact.
 fn check(table: Table, clauses: &[Term<Given>], rows: &[Row], server: Server) -> Result<(), TestCaseError> {
-    let Server { habits, zone, tie } = server;
+    let Server { habits, zone, tie, lists } = server;
     let judged: Vec<Result<Shippable<Solved<Given>>, Reason>> = clauses.iter().map(translate).collect();
     let complete = judged.iter().all(|found| found.as_ref().is_ok_and(|found| found.is_whole));
     let conditions: Vec<Condition<Solved<Given>>> =
@@ -67,7 +76,7 @@ fn check(table: Table, clauses: &[Term<Given>], rows: &[Row], server: Server) ->
     let outcome = outcome(&conditions, &values);
     let Described { filter, exact, .. } = described(&conditions, complete, table.dialect, &values);
     let text = match &outcome {
-        Outcome::Filter(filter) => sent(Some(filter), table),
+        Outcome::Filter(filter) => print(filter, &writing(table, lists)),
         _ => None,
     };
     for (shown, stored) in rows {
@@ -111,13 +120,16 @@ proptest! {
     fn portions_keep_together_what_the_whole_keeps(
         (table, clauses, rows) in tables().prop_flat_map(|table| {
             (Just(table), proptest::collection::vec(clauses(table), 1..4), rows(table))
-        })
+        }),
+        lists in any::<bool>(),
     ) {
         let habits = Habits { null_differs: false, knows_unicode: true };
         let conditions: Vec<_> = clauses.iter().filter_map(|clause| Some(translate(clause).ok()?.condition)).collect();
         if let Outcome::Filter(filter) = outcome(&conditions, &values) {
             let whole = sent(Some(&filter), table);
-            let portions: Vec<_> = filter.portions(table.dialect).iter().map(|part| sent(Some(part), table)).collect();
+            let writing = writing(table, lists);
+            let portions: Vec<_> =
+                filter.portions(&writing).iter().map(|part| print(part, &writing)).collect();
             let kept = |text: &Option<String>, row| text.as_deref().is_none_or(|text| keeps(text, row, habits));
             for (_, stored) in &rows {
                 prop_assert!(!kept(&whole, stored) || portions.iter().any(|text| kept(text, stored)));

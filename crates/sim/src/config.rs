@@ -85,6 +85,19 @@ pub enum BareSet {
     Defaults,
 }
 
+/// What OData v4 makes of `in`. No source tells what Acumatica does; the libraries that read conditions differ by release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ListOperator {
+    /// The rows whose field is one of the values
+    Right,
+    /// A syntax error
+    Refused,
+    /// The condition is left out, as Business Central did (github.com/microsoft/ALAppExtensions/issues/25734)
+    Ignored,
+    /// The rows whose field is the first of the values
+    First,
+}
+
 #[derive(Clone, Debug, Args)]
 pub struct Config {
     /// Address to listen on; port 0 takes a free one
@@ -189,6 +202,12 @@ pub struct Config {
     /// Fields of a form that $adHocSchema lists
     #[arg(long, value_enum, default_value = "whole")]
     pub forms: Forms,
+    /// Characters of a query past which the answer is the 404 of IIS (404.15), whose default this is. 0 is off
+    #[arg(long, default_value_t = 2048)]
+    pub longest_query: usize,
+    /// What OData v4 makes of `in`
+    #[arg(long, value_enum, default_value = "right")]
+    pub list_operator: ListOperator,
     /// Size of each attachment; without it an attachment is one sentence
     #[arg(long)]
     pub file_bytes: Option<u64>,

@@ -9,12 +9,13 @@ mod write;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::config::BareSet;
+use crate::config::{BareSet, ListOperator};
+use crate::data::value::Val;
 use crate::data::{Data, Order};
 use crate::faults::Plan;
 use crate::filter::Dialect;
 use crate::filter::eval::{Expr, bind};
-use crate::filter::parser::{Ast, parse};
+use crate::filter::parser::{Ast, Op, parse};
 use crate::headers;
 use crate::metadata::{self, filler};
 use crate::query::{Cursor, sorted};
@@ -196,13 +197,29 @@ impl<'a> ODataCall<'a> {
 
     fn filter(&self, view: &View) -> Result<Option<Expr>, Reply> {
         let Some(text) = self.request.option("$filter") else { return Ok(None) };
-        let ast = parse(text, self.dialect(), None).map_err(|e| self.bad(&e))?;
-        let mut formula = false;
+        let mut ast = parse(text, self.dialect(), None).map_err(|e| self.bad(&e))?;
+        let (mut formula, mut lists) = (false, false);
         ast.walk(&mut |node| {
             if let Ast::Field(name) = node {
                 formula |= view.prop(name).is_some_and(|p| p.formula);
             }
+            lists |= matches!(node, Ast::In(..));
         });
+        match self.state.config.list_operator {
+            ListOperator::Right => {}
+            ListOperator::Refused if lists => {
+                return Err(self.bad(&format!("Syntax error: 'in' in '{text}'.")));
+            }
+            ListOperator::Refused => {}
+            ListOperator::Ignored => ast = ast.without_in(&|_, _| Ast::Literal(Val::Bool(true))),
+            ListOperator::First => {
+                let first = |a, list: Vec<Ast>| match list.into_iter().next() {
+                    Some(value) => Ast::Compare(Op::Eq, Box::new(a), Box::new(value)),
+                    None => Ast::Literal(Val::Bool(false)),
+                };
+                ast = ast.without_in(&first);
+            }
+        }
         if formula {
             return Err(formula_answer());
         }

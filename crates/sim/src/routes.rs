@@ -25,6 +25,14 @@ pub async fn answer(state: &Arc<State>, request: &Request, plan: &Plan, n: u64) 
             state.sessions.close(&session.id);
         }
     }
+    let longest = state.config.longest_query;
+    if longest > 0 && request.raw_query.len() > longest {
+        // As IIS words it; ours: no such answer of an Acumatica site is recorded.
+        return Reply::html(
+            404,
+            "<html><head><title>404 - File or directory not found.</title></head><body></body></html>",
+        );
+    }
     let segments: Vec<&str> = request.segments.iter().map(String::as_str).collect();
     let old = state.config.release.is_old();
     // Paths are compared without case (docs/acumatica.md §1, HTE).

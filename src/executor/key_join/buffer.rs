@@ -1,5 +1,6 @@
 //! The outer rows of a key join in memory, and their distinct keys.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use acumatica_pushdown::Literal;
@@ -76,6 +77,29 @@ impl Buffer {
         unsafe {
             let tuples = pg_sys::MemoryContextMemAllocated(self.context, false);
             (tuples + self.index_bytes) / 1024 >= pg_sys::work_mem as usize
+        }
+    }
+
+    /// Sorts the pending keys by the values of these columns.
+    pub fn sort(&mut self, columns: &[usize]) {
+        let number = |value: &Literal| match value {
+            Literal::Integer(digits) => digits.parse::<i64>().ok(),
+            _ => None,
+        };
+        let pending = &mut self.keys[self.next_key..];
+        pending.sort_by(|one, other| {
+            let compared = columns.iter().map(|column| {
+                let (one, other) = (&one.values[*column], &other.values[*column]);
+                number(one).cmp(&number(other)).then_with(|| one.text().cmp(&other.text()))
+            });
+            compared.fold(Ordering::Equal, Ordering::then)
+        });
+        for (at, key) in pending.iter().enumerate() {
+            let at = self.next_key + at;
+            for row in &key.rows {
+                self.rows[*row].key = at;
+            }
+            self.by_key.insert(key.values.clone(), at);
         }
     }
 

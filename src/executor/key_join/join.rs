@@ -11,21 +11,18 @@
 //! exceeds `work_mem` before the outer rows end, inner rows go into a tuplestore, and each further buffer reads them from
 //! there. So the server is asked for all rows once at most.
 
-use std::collections::HashSet;
-
-use acumatica_pushdown::{Asked, JoinKind, KeyJoin, Literal, MOST_CHARACTERS, Values};
+use acumatica_pushdown::{
+    Asked, Condition, JoinKind, KeyJoin, Literal, Outcome, Writing, largest, of_keys, sort_order,
+};
 use pgrx::prelude::*;
 
 use crate::catalog::setting;
 use crate::executor::key_join::buffer::Buffer;
 use crate::executor::key_join::key::Key;
-use crate::executor::scan;
+use crate::executor::scan::{self, Expected, Scan};
 
 /// If a block returns more rows, most of which have none of its keys, the server did not filter by them.
 const MANY_STRAYS: usize = 200;
-
-/// The number of characters that are kept free in a request for a key column with few values.
-const OTHER_COLUMN: usize = 120;
 
 /// The executor's node.
 #[repr(C)]
@@ -179,7 +176,7 @@ impl Join {
             }
             let wanted = |this: &Self| {
                 setting::key_join_block()
-                    .unwrap_or_else(|| this.told.wanted(this.length_of_next(), this.asked()))
+                    .unwrap_or_else(|| this.told.wanted(this.keys_per_request(), this.asked()))
             };
             self.read_outer(custom, wanted(self));
             // The first of them tells how long keys are: if they are shorter than was assumed, more are needed to decide.
@@ -196,11 +193,11 @@ impl Join {
                     }),
                 };
             }
-            if setting::key_join_block().is_none() {
-                self.probe();
-            }
-            let is_dear = setting::key_join_block().is_none()
-                && self.told.is_dear(self.buffer.pending(), self.length_of_next(), self.asked());
+            let is_dear = setting::key_join_block().is_none() && {
+                let per_request = self.keys_per_request();
+                self.probe(per_request);
+                self.told.is_dear(self.buffer.pending(), per_request, self.asked())
+            };
             let why = match (self.buffer.unsendable, is_dear) {
                 (true, _) => Some("a key cannot be sent"),
                 (false, true) => Some("it is cheaper"),
@@ -221,9 +218,10 @@ impl Join {
 
     /// Finds out whether the inner table is as large as it would have to be for the pending keys to be cheaper than all rows, if
     /// its size is a guess. Not for the first blocks, which may be all.
-    fn probe(&mut self) {
-        let length = self.length_of_next();
-        let Some(rows) = self.told.rows_to_probe(self.buffer.pending(), length, self.asked()) else { return };
+    fn probe(&mut self, per_request: usize) {
+        let Some(rows) = self.told.rows_to_probe(self.buffer.pending(), per_request, self.asked()) else {
+            return;
+        };
         // SAFETY: the inner node is a foreign scan of this wrapper, whose executor does not run now.
         match unsafe { scan::of(self.inner) }.and_then(|scan| scan.has_more(rows)) {
             Some(there_are_more) => self.told.learn(rows, there_are_more),
@@ -242,39 +240,71 @@ impl Join {
         unsafe { scan::of(self.inner) }.map_or(0, |scan| scan.costs().0.rows)
     }
 
-    /// The number of characters that the next key takes in a request.
-    fn length_of_next(&self) -> usize {
-        /// As long as a short code in a condition with a short field.
+    /// How many of the pending keys a request holds, roughly.
+    ///
+    /// # Safety
+    /// As for [`Join::advance`].
+    unsafe fn keys_per_request(&self) -> usize {
+        /// The characters of a short code in a condition with a short field.
         const USUAL: usize = 32;
-        self.buffer.keys.get(self.buffer.next_key).map_or(USUAL, |key| self.length(&key.values))
+        /// So many keys show how long they are.
+        const SAMPLE: usize = 64;
+        // SAFETY: forwarded.
+        let Some((scan, writing)) = (unsafe { self.writing() }) else { return 1 };
+        let keys = self.pending(SAMPLE);
+        let length = match keys.len() {
+            0 => USUAL,
+            count => length(scan.join_keys(), &keys, &writing).div_ceil(count),
+        };
+        (writing.room / length.max(1)).max(1)
     }
 
-    /// The number of characters that a key takes in a request. Of several columns, only the one with the most values is a
-    /// long list.
-    fn length(&self, values: &[Literal]) -> usize {
-        // SAFETY: the inner node is a foreign scan of this wrapper, whose executor does not run now.
-        let Some(scan) = (unsafe { scan::of(self.inner) }) else { return 0 };
-        let dialect = scan.dialect();
-        let lengths = scan
-            .join_keys()
-            .iter()
-            .zip(values)
-            .map(|(key, value)| key.length_of(value, dialect).unwrap_or(0));
-        lengths.max().unwrap_or(0)
+    /// How many of the pending keys the next request asks for: one at least, and `most` at most. Sorts them if it cannot hold
+    /// all of them.
+    ///
+    /// # Safety
+    /// As for [`Join::advance`].
+    unsafe fn keys_of_a_request(&mut self, most: usize) -> usize {
+        // SAFETY: forwarded.
+        let Some((scan, writing)) = (unsafe { self.writing() }) else { return 1 };
+        let conditions = scan.join_keys().to_vec();
+        let fitting = |keys: &[&[Literal]]| {
+            largest(keys.len(), |count| length(&conditions, &keys[..count], &writing) <= writing.room)
+        };
+        // No key takes less than a character.
+        let most = most.min(writing.room);
+        let count = fitting(&self.pending(most));
+        if count >= self.buffer.pending() {
+            return count;
+        }
+        let order = sort_order(&self.pending(usize::MAX));
+        self.buffer.sort(&order);
+        let keys = self.pending(most + 1);
+        let count = fitting(&keys[..most.min(keys.len())]);
+        // The rows of a value that is in two blocks would come twice.
+        let [listed] = order.as_slice() else { return count };
+        let is_cut =
+            |count: usize| keys.get(count).is_some_and(|next| next[*listed] == keys[count - 1][*listed]);
+        let whole = (1..=count).rev().find(|count| !is_cut(*count));
+        whole.unwrap_or(count)
     }
 
-    /// How many of the pending keys one request holds: one at least, and `most` at most.
-    fn keys_of_a_request(&self, most: usize) -> usize {
-        // Beside the list there is room for some values of each other column.
-        let mut room = MOST_CHARACTERS.saturating_sub((self.keys.len() - 1) * OTHER_COLUMN);
-        let pending = &self.buffer.keys[self.buffer.next_key..];
-        let fitting = pending.iter().take(most).take_while(|key| {
-            let length = self.length(&key.values);
-            let fits = length <= room;
-            room = room.saturating_sub(length);
-            fits
-        });
-        fitting.count().max(1)
+    /// The values of the first pending keys.
+    fn pending(&self, most: usize) -> Vec<&[Literal]> {
+        self.buffer.keys[self.buffer.next_key..].iter().take(most).map(|key| key.values.as_slice()).collect()
+    }
+
+    /// The inner scan, and how its conditions are written.
+    ///
+    /// # Safety
+    /// As for [`Join::advance`].
+    unsafe fn writing(&self) -> Option<(&Scan, Writing)> {
+        // SAFETY: the inner node is a foreign scan of this wrapper, whose executor does not run now, and does not before the
+        // reference ends.
+        unsafe {
+            let scan = scan::of(self.inner)?;
+            Some((scan, scan.writing(self.inner)))
+        }
     }
 
     /// Reads outer rows until so many keys are pending, the buffer is full, or the outer rows end.
@@ -352,8 +382,7 @@ impl Join {
             let mut found = Vec::with_capacity(self.keys.len());
             for (key, condition) in self.keys.iter().zip(scan.join_keys()) {
                 let value = key.value.values(&raw mut (*custom).ss.ps).literals.pop()?.ok()?;
-                condition.length_of(&value, scan.dialect())?;
-                found.push(value);
+                found.push(Some(value).filter(|value| condition.can_send(value, scan.dialect()))?);
             }
             Some(found)
         }
@@ -381,15 +410,20 @@ impl Join {
             }
             self.reads.blocks += 1;
             self.received_before = self.received();
-            let keys = match by_key {
-                true => {
-                    self.reads.keys += block.to - block.from;
-                    self.lists(block)
-                }
-                false => Vec::new(),
+            let asked = self.asked();
+            let keys = by_key.then(|| {
+                let keys = self.buffer.keys[block.from..block.to].iter();
+                keys.map(|key| key.values.clone()).collect::<Vec<_>>()
+            });
+            let count = keys.as_ref().map_or(0, Vec::len);
+            self.reads.keys += count;
+            let rows = self.told.rows_of_key(asked) * count as f64;
+            let expected = Expected {
+                few_rows: by_key && rows <= f64::from(self.told.page_size),
+                more_keys: by_key && !(self.outer_ended && block.to == self.buffer.keys.len()),
             };
             if let Some(scan) = scan::of(self.inner) {
-                scan.ask_for(keys);
+                scan.ask_for(keys, expected);
             }
             pg_sys::ExecReScan(self.inner.cast());
             if source == Source::ScanAndStore {
@@ -399,30 +433,6 @@ impl Join {
             }
             self.next_inner(custom, block)
         }
-    }
-
-    /// The values of a block for each key column. A request has room for one long list: of several columns, the one with the
-    /// most values is sent, and others only if they have few.
-    fn lists(&self, block: Block) -> Vec<Option<Values>> {
-        /// The number of values of another column that find room beside a long list.
-        const FEW: usize = 4;
-        let lists: Vec<Vec<Literal>> = (0..self.keys.len())
-            .map(|column| {
-                let mut met = HashSet::new();
-                let keys = &self.buffer.keys[block.from..block.to];
-                let values = keys.iter().map(|key| &key.values[column]);
-                values.filter(|value| met.insert((*value).clone())).cloned().collect()
-            })
-            .collect();
-        let longest = (0..lists.len()).max_by_key(|column| lists[*column].len());
-        lists
-            .into_iter()
-            .enumerate()
-            .map(|(column, list)| {
-                let is_sent = Some(column) == longest || list.len() <= FEW;
-                is_sent.then(|| Values { literals: list.into_iter().map(Ok).collect(), has_null: false })
-            })
-            .collect()
     }
 
     /// Puts the next inner row into the scan slot, and finds the rows that it may match.
@@ -594,5 +604,18 @@ unsafe fn show(
         std::ptr::copy_nonoverlapping((*slot).tts_isnull, (*scan).tts_isnull.add(first), width);
         (*scan).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
         (*scan).tts_nvalid = (*(*scan).tts_tupleDescriptor).natts as i16;
+    }
+}
+
+/// The characters, percent-encoded, that the condition on some keys takes in a request.
+fn length(conditions: &[Condition<usize>], keys: &[&[Literal]], writing: &Writing) -> usize {
+    match of_keys(conditions, keys) {
+        Outcome::Filter(filter) => {
+            let lengths = filter.conjuncts().iter().map(|part| part.length(writing));
+            lengths
+                .map(|length| length.map_or(usize::MAX, |length| length + " and ".len() * 3))
+                .fold(0, usize::saturating_add)
+        }
+        _ => 0,
     }
 }

@@ -1,14 +1,14 @@
 //! What a start of a scan requests: the rows of the values that its parameters and conditions have now, those of the keys that a key
 //! join asks for, or those of all values once, if that is cheaper for the rescans to come.
 
-use std::cmp::Reverse;
 use std::task::Poll;
 
-use acumatica_pushdown::{Condition, Dialect, Literal, Outcome, Values, outcome};
+use acumatica_pushdown::{Condition, Dialect, Literal, Outcome, Writing, of_keys, outcome};
 use pgrx::prelude::*;
 
-use super::{REPLAY_BYTES, Scan};
+use super::{Expected, REPLAY_BYTES, Scan};
 use crate::backend::error::or_raise;
+use crate::catalog::connection;
 use crate::executor::analyze::Reader;
 use crate::executor::expression::Expression;
 use crate::executor::received::Received;
@@ -112,15 +112,30 @@ impl Scan {
         }
     }
 
-    /// The conditions on the keys of a join. The longest list comes first: what finds no room in a request is left out from the
-    /// end.
+    /// The condition on the keys of a join.
     fn of_keys(&self) -> Outcome {
-        let given = |key: &usize| self.keys.get(*key).cloned().flatten().unwrap_or_else(Values::null);
-        let listed = self.runtime.join_keys.iter().zip(&self.keys);
-        let mut listed: Vec<_> = listed.filter_map(|(key, values)| Some((key, values.as_ref()?))).collect();
-        listed.sort_by_key(|(_, values)| Reverse(values.literals.len()));
-        let asked = listed.into_iter().map(|(key, _)| outcome(std::slice::from_ref(key), &given));
-        asked.fold(Outcome::AnyRow, Outcome::and)
+        let Some(keys) = &self.keys else { return Outcome::AnyRow };
+        let keys: Vec<&[Literal]> = keys.iter().map(Vec::as_slice).collect();
+        of_keys(&self.runtime.join_keys, &keys)
+    }
+
+    /// How the conditions of this scan are written, with the room that a condition on keys has beside the others.
+    ///
+    /// # Safety
+    /// `node` is the node of this scan.
+    pub unsafe fn writing(&self, node: *mut pg_sys::ForeignScanState) -> Writing {
+        let mut writing = connection::writing(&self.table.server, self.user, &self.request);
+        // SAFETY: the expressions of the conditions were initialised for this scan's node.
+        let values = |expression: &Expression| unsafe { expression.values(node.cast()) };
+        if let Outcome::Filter(filter) = outcome(&self.runtime.conditions, &values) {
+            let lengths = filter.conjuncts().iter().filter_map(|part| part.length(&writing));
+            let others: usize = lengths
+                .filter(|length| *length <= writing.room / 4)
+                .map(|length| length + " and ".len() * 3)
+                .sum();
+            writing.room -= others.min(writing.room / 2);
+        }
+        writing
     }
 
     /// The conditions of a key join, for which [`Scan::ask_for`] takes values.
@@ -143,10 +158,10 @@ impl Scan {
         found
     }
 
-    /// Sets the keys that the next rescan reads the rows of: values for each of [`Scan::join_keys`], or none to leave the
-    /// condition out.
-    pub fn ask_for(&mut self, keys: Vec<Option<Values>>) {
-        self.request.in_one_piece = self.few_rows && !keys.is_empty();
+    /// Sets the keys that the next rescan reads the rows of: values for each of [`Scan::join_keys`]; without, it reads all rows.
+    pub fn ask_for(&mut self, keys: Option<Vec<Vec<Literal>>>, expected: Expected) {
+        self.request.in_one_piece = expected.few_rows;
+        self.request.more_follow = expected.more_keys;
         self.keys = keys;
         self.params_changed = true;
         self.reset();

@@ -5,7 +5,7 @@ pub(crate) mod endpoint;
 pub(crate) mod odata;
 pub(crate) mod rest;
 
-use acumatica_pushdown::{Dialect, Literal, print};
+use acumatica_pushdown::{Dialect, Literal, MOST_CHARACTERS, Writing, encoded_length, print};
 use percent_encoding::utf8_percent_encode;
 
 use crate::config::ODataVersion;
@@ -14,9 +14,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::instance::InstanceUrl;
 use crate::request::{Parameter, ScanRequest, Surface, Target};
 
-/// The longest query. IIS refuses more than 2,048 characters by default; the rest is for `$top`, `$skip`, and what a
-/// proxy may add.
-const MAX_QUERY: usize = 1_900;
+/// The longest query, as it is sent. IIS refuses more than 2,048 characters by default
+/// (<https://learn.microsoft.com/en-us/iis/configuration/system.webserver/security/requestfiltering/requestlimits/>); the rest is
+/// for `$top` and `$skip`.
+const MAX_QUERY: usize = 2_000;
+/// The same for servers that do not refuse it: that of IIS is a setting, and proxies take 8 KiB for the first line of a request
+/// (<https://nginx.org/en/docs/http/ngx_http_core_module.html#large_client_header_buffers>).
+const MAX_LONG_QUERY: usize = 7_500;
+
+/// The characters that the condition of a further page may add to a long query.
+const PADDING: usize = 240;
 
 impl Surface {
     /// The path of the surface below the site, percent-encoded, without a slash at its end.
@@ -55,6 +62,8 @@ pub(crate) struct Listing {
     pub body: Option<String>,
     /// The condition in the query; empty if there is none.
     pub filter: String,
+    /// How it is written.
+    pub writing: Writing,
     /// The record that the condition names by its whole key, if it does.
     pub record: Option<RecordAddress>,
     /// Custom fields that do not fit into the request: further queries for the same rows.
@@ -157,6 +166,25 @@ impl Listing {
         url
     }
 
+    /// Whether the address is longer than every server takes.
+    pub fn is_long(&self) -> bool {
+        sent_length(&self.query) > MAX_QUERY
+    }
+
+    /// The characters that the query of another page may have.
+    pub fn longest(&self) -> usize {
+        if self.is_long() { sent_length(&self.query) + PADDING } else { MAX_QUERY }
+    }
+
+    /// The first address of a list. A long one is padded, so that no address of a further page is longer: if the server takes
+    /// the first, it takes all.
+    pub fn opening(&self, path_and_query: &str) -> String {
+        // For `$top` and `$skip`, too.
+        let spaces =
+            if self.is_long() { "%20".repeat((PADDING + PADDING / 4) / "%20".len()) } else { String::new() };
+        path_and_query.replacen("$filter=", &format!("$filter={spaces}"), 1)
+    }
+
     /// Path and query of the rows from a key on; `None` if the address would be too long.
     pub fn page_from(&self, from: &str, top: u64) -> Option<String> {
         let own = format!("$filter={}", utf8_percent_encode(&self.filter, QUERY));
@@ -168,7 +196,7 @@ impl Listing {
             (true, true) => all,
             (true, false) => format!("{}&{all}", self.query),
         };
-        let stands = query != self.query && query.len() <= MAX_QUERY;
+        let stands = query != self.query && sent_length(&query) <= self.longest();
         stands.then(|| self.with(&query).page(Page { skip: 0, top }))
     }
 
@@ -198,7 +226,7 @@ impl Listing {
     /// The address of the number of rows.
     pub fn counted(&self) -> Self {
         let path = format!("{}/$count", self.path);
-        Self { path, ..self.with(&query("", &[("$filter", &self.filter)])) }
+        Self { path, ..self.with(&query("", &[("$filter", &self.filter)], MAX_QUERY)) }
     }
 
     /// The same list with another query.
@@ -215,27 +243,51 @@ impl Listing {
 
 /// The conditions that a list can be sent with, the best first. The last one is the table's own condition, which must
 /// be sent; the others need not be, since PostgreSQL checks the rows.
-pub(crate) fn filters(request: &ScanRequest, dialect: Dialect) -> Vec<String> {
-    let asked = request.filter.as_ref().and_then(|filter| print(filter, dialect));
+pub(crate) fn filters(request: &ScanRequest, writing: &Writing) -> Vec<String> {
+    let asked = request.filter.as_ref().and_then(|filter| print(filter, writing));
     let own = request.own_filter.as_deref();
     let both = asked.map(|asked| own.map_or_else(|| asked.clone(), |own| format!("({own}) and {asked}")));
     both.into_iter().chain([own.unwrap_or_default().to_owned()]).collect()
 }
 
-pub(crate) fn fits(query: &str) -> bool {
-    query.len() <= MAX_QUERY
+/// How the conditions of a request are written beside the rest of its query, which has so many characters.
+pub(crate) fn writing(request: &ScanRequest, dialect: Dialect, rest: usize) -> Writing {
+    /// The name of the option, brackets, and the key from which on a page begins.
+    const BESIDE: usize = 60;
+    let own = request.own_filter.as_ref().map_or(0, |own| encoded_length(own));
+    let room = longest(request).saturating_sub(rest + own + BESIDE);
+    Writing { room: room.max(MOST_CHARACTERS), lists: request.findings.lists.clone(), dialect }
+}
+
+/// The characters that a query may have.
+pub(crate) fn longest(request: &ScanRequest) -> usize {
+    if request.findings.short { MAX_QUERY } else { MAX_LONG_QUERY }
+}
+
+pub(crate) fn fits(request: &ScanRequest, query: &str) -> bool {
+    sent_length(query) <= longest(request)
+}
+
+/// The characters that a query, which is percent-encoded but for quotes, takes in an address.
+fn sent_length(query: &str) -> usize {
+    query.len() + 2 * query.matches('\'').count()
 }
 
 /// Joins the options of a query. A `$select` that would make it too long is left out: then the server sends all fields,
-/// and a field that does not exist is missing in the rows.
-pub(crate) fn query(select: &str, others: &[(&str, &str)]) -> String {
+/// and a field that does not exist is missing in the rows. Only conditions may use the room of a `longest` beyond what every
+/// server takes.
+pub(crate) fn query(select: &str, others: &[(&str, &str)], longest: usize) -> String {
     let part = |(name, value): &(&str, &str)| format!("{name}={}", utf8_percent_encode(value, QUERY));
     // A parameter may have an empty text.
     let kept = others.iter().filter(|(name, value)| !value.is_empty() || !name.starts_with('$'));
     let rest = kept.map(part).collect::<Vec<_>>().join("&");
     let select = part(&("$select", select));
+    let filter =
+        others.iter().find(|(name, _)| *name == "$filter").map_or(0, |filter| sent_length(&part(filter)));
+    let all = sent_length(&select) + sent_length(&rest);
+    let without_filter = all - filter;
     match (select.len() == "$select=".len(), rest.is_empty()) {
-        _ if select.len() + rest.len() > MAX_QUERY => rest,
+        _ if all > longest || without_filter > MAX_QUERY => rest,
         (true, _) => rest,
         (false, true) => select,
         (false, false) => format!("{select}&{rest}"),
@@ -270,6 +322,30 @@ pub(crate) fn rest_listing(
         true => rest::form(request, endpoint, version, call),
         false => rest::listing(request, endpoint, version),
     }
+}
+
+/// How conditions are written beside the columns and the order of a request. No request is sent.
+///
+/// # Errors
+/// The definition of the table does not fit the surface.
+pub(crate) fn writing_of(
+    request: &ScanRequest,
+    company: Option<&str>,
+    version: ODataVersion,
+) -> Result<Writing> {
+    /// The key in `$orderby` and `$select`, if only the definition has it.
+    const KEY: usize = 100;
+    let request = ScanRequest { filter: None, ..request.clone() };
+    let target = &request.target;
+    let listing = match target.surface {
+        Surface::Rest => {
+            let version = target.endpoint_version.as_deref().unwrap_or_default();
+            rest_listing(&request, &target.endpoint_name, version, &[])?
+        }
+        _ => odata::listing(&request, version, company, &request.key, &[])?,
+    };
+    let unknown = if request.key.is_empty() { KEY } else { 0 };
+    Ok(writing(&request, dialect_of(target, version), sent_length(&listing.query) + unknown))
 }
 
 /// The first request of a scan for EXPLAIN. No request is sent: what only the server knows stands in angle brackets,
@@ -341,8 +417,37 @@ mod tests {
     #[test]
     fn a_select_too_long_for_iis_is_left_out() {
         let long = "Field,".repeat(400);
+        let query = |select, others| query(select, others, MAX_QUERY);
         assert_eq!(query(&long, &[("$expand", "Details")]), "$expand=Details");
         assert_eq!(query("A,B", &[("$expand", "Details"), ("$x", "")]), "$select=A,B&$expand=Details");
         assert_eq!(query("", &[]), "");
+    }
+
+    #[test]
+    fn no_further_page_of_a_long_list_has_a_longer_address() {
+        use crate::decode::ColumnType;
+        let mut request = crate::request::tests::request("X", &[("A", ColumnType::Text)], &["A"]);
+        let values = (0..120).map(|at| crate::request::tests::equal("A", &format!("VALUE{at:04}")));
+        request.filter = Some(acumatica_pushdown::Filter::Or(values.collect()));
+        let listing = odata::listing(&request, ODataVersion::V4, Some("T"), &["A".to_owned()], &[]);
+        let listing = Listing { path: String::new(), ..listing.unwrap() };
+        assert!(listing.is_long());
+        let first = sent_length(&listing.opening(&listing.path_and_query()));
+        let last = listing.page_from(&format!("A ge '{}'", "x".repeat(100)), 10_000).unwrap();
+        assert!(sent_length(&last) <= first, "{last}");
+        assert!(sent_length(&listing.page(Page { skip: 10_000_000, top: 10_000 })) <= first);
+        assert_eq!(listing.page_from(&format!("A ge '{}'", "x".repeat(400)), 10), None);
+        request.findings.short = true;
+        let short = odata::listing(&request, ODataVersion::V4, Some("T"), &["A".to_owned()], &[]).unwrap();
+        assert_eq!(short.opening(&short.path_and_query()), short.path_and_query());
+    }
+
+    #[test]
+    fn only_a_condition_makes_an_address_longer_than_every_server_takes() {
+        let (fields, condition) = ("Field,".repeat(200), "A eq 1 or ".repeat(200));
+        let long = query(&fields, &[("$filter", &condition)], MAX_LONG_QUERY);
+        assert!(long.starts_with("$select=") && long.len() > MAX_QUERY);
+        assert!(query(&fields, &[("$filter", &condition)], MAX_QUERY).starts_with("$filter="));
+        assert_eq!(query(&fields.repeat(2), &[("$orderby", "A")], MAX_LONG_QUERY), "$orderby=A");
     }
 }

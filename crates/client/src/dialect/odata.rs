@@ -2,7 +2,7 @@
 
 use acumatica_pushdown::{Dialect, Literal, TypeCategory};
 
-use super::{Content, KeyField, Listing, RecordAddress, filters, fits, query};
+use super::{Content, KeyField, Listing, RecordAddress, filters, fits, longest, query, sent_length, writing};
 use crate::config::ODataVersion;
 use crate::decode::ColumnType;
 use crate::encode::{encode_segment, fits_path};
@@ -80,22 +80,25 @@ pub(crate) fn listing(
     let order_by: Vec<String> = wanted.chain(rest.map(|field| (*field).to_owned())).collect();
     let order_by = order_by.join(",");
     let dialect = self::dialect(request.target.surface, version);
-    let queries = filters(request, dialect).into_iter().map(|filter| {
-        let mut others = vec![("$filter", filter.as_str()), ("$orderby", order_by.as_str())];
+    let query_with = |filter: &str| {
+        let mut others = vec![("$filter", filter), ("$orderby", order_by.as_str())];
         others.extend(arguments.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         others.extend((dialect == Dialect::GiV3).then_some(("$format", "json")));
-        (query(&select.join(","), &others).replace("%3Ckey%3E", "<key>"), filter)
-    });
-    let mut queries: Vec<(String, String)> = queries.collect();
-    let best = queries.iter().position(|(query, _)| fits(query)).unwrap_or(queries.len() - 1);
+        query(&select.join(","), &others, longest(request)).replace("%3Ckey%3E", "<key>")
+    };
+    let writing = writing(request, dialect, sent_length(&query_with("")));
+    let filters = filters(request, &writing);
+    let mut queries: Vec<_> = filters.into_iter().map(|filter| (query_with(&filter), filter)).collect();
+    let best = queries.iter().position(|(query, _)| fits(request, query)).unwrap_or(queries.len() - 1);
     let (query, filter) = queries.swap_remove(best);
     let path = format!("{root}/{name}");
     Ok(Listing {
-        record: record(request, &path, self::query(&select.join(","), &[]), dialect),
+        record: record(request, &path, self::query(&select.join(","), &[], longest(request)), dialect),
         path,
         query,
         body: None,
         filter,
+        writing,
         more: Vec::new(),
         identity: key.iter().map(|field| vec![field.clone()]).collect(),
         // The key of an inquiry consists of the keys of its tables: it is NULL behind outer joins, and repeats if rows

@@ -1,10 +1,12 @@
 //! Contract REST, contract 4 and 5: lists of business entities, their details, and inquiry forms (docs/acumatica.md
 //! section 2).
 
-use acumatica_pushdown::{Dialect, Literal};
+use acumatica_pushdown::{Dialect, Literal, Writing};
 use percent_encoding::utf8_percent_encode;
 
-use super::{Content, Listing, MAX_QUERY, More, RecordAddress, filters, fits, query};
+use super::{
+    Content, Listing, MAX_QUERY, More, RecordAddress, filters, fits, longest, query, sent_length, writing,
+};
 use crate::decode::{ColumnType, place};
 use crate::encode::{QUERY, encode_segment, fits_path};
 use crate::error::{Error, ErrorKind, Result};
@@ -145,15 +147,25 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
         select.clear();
     }
     // A condition need not be sent: it is left out if the address would be too long.
-    let filters = filters(request, dialect(&request.target, version));
+    let parts = Parts {
+        select: &select,
+        key: &key,
+        expand: &expand,
+        filter: "",
+        contract_5,
+        longest: longest(request),
+    };
+    let plain = parts.queries(&custom, everything);
+    let rest = plain.as_ref().map_or(MAX_QUERY, |(query, _)| sent_length(query));
+    let writing = writing(request, dialect(&request.target, version), rest);
+    let filters = filters(request, &writing);
     let last = filters.len() - 1;
     let (query, more, filter) = filters
         .into_iter()
         .enumerate()
         .find_map(|(at, filter)| {
-            let parts = Parts { select: &select, key: &key, expand: &expand, filter: &filter, contract_5 };
-            let (query, more) = parts.queries(&custom, everything)?;
-            (at == last || fits(&query)).then_some((query, more, filter))
+            let (query, more) = Parts { filter: &filter, ..parts }.queries(&custom, everything)?;
+            (at == last || fits(request, &query)).then_some((query, more, filter))
         })
         .ok_or_else(|| {
             Error::new(
@@ -164,10 +176,7 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
         })?;
     let path = path(request, endpoint, version);
     let record = match more.as_slice() {
-        [] => {
-            let parts = Parts { select: &select, key: &key, expand: &expand, filter: "", contract_5 };
-            parts.queries(&custom, everything).and_then(|(query, _)| record(request, &path, query))
-        }
+        [] => plain.and_then(|(query, _)| record(request, &path, query)),
         // Several requests for one record would save nothing.
         _ => None,
     };
@@ -177,6 +186,7 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
         query,
         body: None,
         filter,
+        writing,
         more,
         // The id comes without being selected, but entities without NoteID get a new one in each answer.
         content: if key.is_empty() { Content::OfRecord } else { Content::Unneeded },
@@ -245,6 +255,7 @@ fn is_segment(text: &str) -> bool {
 }
 
 /// The parts of the queries of a list.
+#[derive(Clone, Copy)]
 struct Parts<'a> {
     /// Empty for all fields.
     select: &'a [String],
@@ -253,6 +264,8 @@ struct Parts<'a> {
     expand: &'a str,
     filter: &'a str,
     contract_5: bool,
+    /// The characters that a query may have.
+    longest: usize,
 }
 
 impl Parts<'_> {
@@ -278,7 +291,8 @@ impl Parts<'_> {
             if self.contract_5 { (custom, [].as_slice()) } else { ([].as_slice(), custom) };
         let select: Vec<&str> = select.iter().map(String::as_str).chain(inside.iter().copied()).collect();
         let custom = beside.join(",");
-        query(&select.join(","), &[("$expand", self.expand), ("$custom", &custom), ("$filter", self.filter)])
+        let others = [("$expand", self.expand), ("$custom", &custom), ("$filter", self.filter)];
+        query(&select.join(","), &others, self.longest)
     }
 }
 
@@ -320,9 +334,10 @@ pub(crate) fn form(
     });
     Ok(Listing {
         path: path(request, endpoint, version),
-        query: query("", &[("$expand", &expand)]),
+        query: query("", &[("$expand", &expand)], MAX_QUERY),
         body: Some(format!("{{{}}}", given.collect::<Vec<_>>().join(","))),
         filter: String::new(),
+        writing: Writing::plain(dialect(&request.target, version)),
         record: None,
         more: Vec::new(),
         identity: Vec::new(),
@@ -505,6 +520,7 @@ mod tests {
             (0..40).map(|i| format!("custom/Document/UsrANameThatIsAsLongAsTheyComeHere{i:03}")).collect();
         let columns: Vec<_> = names.iter().map(|name| (name.as_str(), ColumnType::Text)).collect();
         let mut request = request("SalesOrder", &columns, &["OrderNbr"]);
+        request.findings.short = true;
         let field =
             Field { path: vec!["OrderTotal".into()], ty: ColumnType::Numeric, vouched: false, key: false };
         let part = |i: usize| {
@@ -512,7 +528,7 @@ mod tests {
             let test = Test::Compare { comparison: Comparison::Gt, value, slack: Slack::default() };
             Filter::Test(field.clone(), test)
         };
-        for (version, parts, filtered) in [("24.200.001", 28, true), ("26.200.001", 35, false)] {
+        for (version, parts, filtered) in [("24.200.001", 28, true), ("26.200.001", 45, false)] {
             request.filter = Some(Filter::Or((0..parts).map(part).collect()));
             let listing = listing(&request, "Default", version).unwrap();
             assert_eq!(!listing.filter.is_empty(), filtered, "{version}");

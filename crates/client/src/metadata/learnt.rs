@@ -60,6 +60,12 @@ pub(crate) enum Topic {
     Rows,
     /// How many rows the server has counted for a planner, by a hash of the request: ten minutes.
     Estimate,
+    /// A field that the server compares with a list of values by `in` as it does by `eq`: a day. It depends on the release.
+    List,
+    /// A field for which it does not, or was not seen to: an hour, since rows that changed meanwhile look the same.
+    NoList,
+    /// The server refuses long addresses: a day. It is a setting of the site.
+    Short,
     /// What the definition of an inquiry says about reading it: ten minutes, since inquiries are changed while people
     /// use them. An inquiry that gets parameters is read as if it had none until then.
     Definition,
@@ -82,6 +88,9 @@ impl Topic {
             Self::Speed => "speed",
             Self::Rows => "rows",
             Self::Estimate => "estimate",
+            Self::List => "list",
+            Self::NoList => "no list",
+            Self::Short => "short",
             Self::Definition => "definition",
         }
     }
@@ -96,9 +105,9 @@ impl Topic {
             | Self::Select
             | Self::Estimate
             | Self::Definition => 10 * MINUTE,
-            Self::Absent | Self::Witness | Self::Speed => 24 * 60 * MINUTE,
+            Self::Absent | Self::Witness | Self::Speed | Self::List | Self::Short => 24 * 60 * MINUTE,
             Self::Rows => 7 * 24 * 60 * MINUTE,
-            Self::Doubt => 60 * MINUTE,
+            Self::Doubt | Self::NoList => 60 * MINUTE,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Sends the requests for a scan: finds the place of the list, reads by key or in portions.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use acumatica_pushdown::Dialect;
 
@@ -9,19 +10,21 @@ use crate::dialect::{Listing, RecordAddress, filters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata::experience;
 use crate::metadata::site::Site;
+use crate::read::lists;
 use crate::read::location::{Location, resolve};
 use crate::read::pages::{Call, Elsewhere, ListScan};
 use crate::read::parameters;
 use crate::read::portions::Portions;
-use crate::read::refusal::may_be_of_condition;
+use crate::read::refusal::{may_be_of_condition, may_be_of_length};
 use crate::read::scan::Shared;
 use crate::read::supplement;
-use crate::request::ScanRequest;
+use crate::request::{ScanRequest, Surface};
 use crate::session::access::Access;
 use crate::session::lease::Lease;
 
 /// An answer without `$top` of so many rows may have been cut short without a next link, although no server is known to do so:
-/// without `$top` contract REST sends all rows, and OData a next link (docs/acumatica.md sections 2 and 3).
+/// without `$top` contract REST sends all rows, and OData a next link (docs/acumatica.md sections 2 and 3). An answer of more
+/// rows that was seen to be complete shows that the server does not do so.
 const SUSPICIOUS_ROWS: u64 = 100;
 
 /// Reads the rows of all calls.
@@ -66,7 +69,7 @@ async fn run_call(call: Call<'_>, access: &mut Access<'_>) -> Result<()> {
     }
     // Only an identity shows that a row is in two portions.
     let portions = match &request.filter {
-        Some(filter) if !listing.identity.is_empty() => filter.clone().portions(place.dialect(request)),
+        Some(filter) if !listing.identity.is_empty() => filter.clone().portions(&listing.writing),
         _ => Vec::new(),
     };
     let portions = match (request.order.first(), portions.len()) {
@@ -80,7 +83,11 @@ async fn run_call(call: Call<'_>, access: &mut Access<'_>) -> Result<()> {
         }
         (Some(by), _) if by.nulls_apart => request.with_nulls_apart(by),
         (_, 0 | 1) => {
-            return scan_list(call, &listing, &place, lease, access, None).await;
+            let rows = scan_list(call, &listing, &place, lease, access, None).await?;
+            if request.more_follow {
+                lists::learn(site, request, listing.writing.dialect, rows, shared).await;
+            }
+            return Ok(());
         }
         _ => portions
             .into_iter()
@@ -133,7 +140,7 @@ async fn by_address(
     Ok(is_it)
 }
 
-/// Reads the rows of a list, without those that are `elsewhere`.
+/// Reads the rows of a list, without those that are `elsewhere`, and returns their number.
 async fn scan_list(
     call: Call<'_>,
     listing: &Listing,
@@ -141,33 +148,54 @@ async fn scan_list(
     lease: Option<Lease>,
     access: &mut Access<'_>,
     elsewhere: Option<Elsewhere<'_>>,
-) -> Result<()> {
+) -> Result<u64> {
     let mut scan = ListScan::new(call, listing, lease, access)?;
     scan.elsewhere = elsewhere;
-    if !listing.pageable {
-        scan.links(listing).await?
-    } else if !call.request.in_one_piece {
-        scan.pages(listing).await?
-    } else {
-        let is_whole = match scan.links(listing).await {
-            Ok(()) => scan.rows_read() < SUSPICIOUS_ROWS,
-            Err(error) if matches!(error.kind, ErrorKind::RequestsUsedUp | ErrorKind::RowsUsedUp) => {
-                return Err(error);
-            }
-            // It was too much for the server, or the answer broke off.
-            Err(error) if scan.rows_read() > 0 || may_be_of_condition(error.kind) => false,
-            Err(error) => return Err(error),
-        };
-        if !is_whole {
-            // Pages begin with the last row that came.
-            scan.pages(listing).await?
+    match read_list(call, listing, &mut scan).await {
+        Err(error) if listing.is_long() && scan.rows_read() == 0 && may_be_of_length(error.kind) => {
+            return Err(Error { kind: ErrorKind::TooLong, ..error });
         }
+        outcome => outcome?,
     }
     scan.check_fields(listing).await?;
     scan.hand_over();
     scan.end_portion();
     scan.tell_what_is_there();
-    scan.check_empty(listing, place.dialect(call.request)).await
+    scan.check_empty(listing, place.dialect(call.request)).await?;
+    Ok(scan.rows_read())
+}
+
+/// Reads the rows of a list, in one piece or in pages.
+async fn read_list(call: Call<'_>, listing: &Listing, scan: &mut ListScan<'_, '_>) -> Result<()> {
+    if !listing.pageable {
+        return scan.links(listing).await;
+    }
+    if !call.request.in_one_piece {
+        return scan.pages(listing).await;
+    }
+    // Of this scan, or of those of the query before.
+    let uncut = call.request.uncut.max(call.shared.uncut.load(Ordering::Relaxed));
+    // The key of a data access class is that of its table, so it is unique.
+    let of_keys = call.request.filter.as_ref().filter(|_| call.request.target.surface == Surface::Dac);
+    let most = of_keys.and_then(|filter| filter.most_rows(&call.request.key));
+    let all = match scan.links(listing).await {
+        Ok(()) if scan.rows_read() < SUSPICIOUS_ROWS.max(uncut + 1) || Some(scan.rows_read()) == most => {
+            return Ok(());
+        }
+        Ok(()) => Some(scan.rows_read()),
+        Err(error) if matches!(error.kind, ErrorKind::RequestsUsedUp | ErrorKind::RowsUsedUp) => {
+            return Err(error);
+        }
+        // It was too much for the server, or the answer broke off.
+        Err(error) if scan.rows_read() > 0 || may_be_of_condition(error.kind) && !listing.is_long() => None,
+        Err(error) => return Err(error),
+    };
+    // Pages begin with the last row that came.
+    scan.pages(listing).await?;
+    if let Some(all) = all.filter(|all| *all == scan.rows_read()) {
+        call.shared.uncut.fetch_max(all, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
 /// Checks that the server can do all that the request asks, since PostgreSQL does not check the result.
@@ -180,7 +208,7 @@ fn check_final(request: &ScanRequest, listing: &Listing, dialect: Dialect) -> Re
             format!("{} cannot be read in this way", request.target),
         ));
     }
-    let asked = filters(request, dialect);
+    let asked = filters(request, &listing.writing);
     if request.filter.is_none() || asked.len() > 1 && listing.filter == asked[0] {
         return Ok(());
     }

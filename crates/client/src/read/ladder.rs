@@ -1,5 +1,6 @@
 //! The ladder: what a scan does when the server refuses a request. It goes down one rung at a time, and asks again:
 //!
+//! 0. Length: an address that is longer than every server takes becomes several shorter ones.
 //! 1. Names: the fields are looked up in the definition and renamed (`metadata/lookup.rs`).
 //! 2. Order: the scan ends as `CannotOrder`, and the executor sorts the rows.
 //! 3. Count and skip: the scan ends as `RowsOnly`, and the executor runs the plan that reads the rows.
@@ -22,7 +23,7 @@ use crate::decode::{Batch, ColumnType, RowDecoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata::discover::Asker;
 use crate::metadata::experience;
-use crate::metadata::learnt::{self, Topic};
+use crate::metadata::learnt::{self, Learnt, Topic};
 use crate::metadata::lookup::{self, Names};
 use crate::metadata::rename;
 use crate::metadata::site::Site;
@@ -66,6 +67,16 @@ pub(crate) async fn run(site: Arc<Site>, request: ScanRequest, shared: &Shared) 
     Ok(())
 }
 
+/// What is known of how a table can be asked, whatever its columns are.
+pub(crate) fn findings(learnt: &Learnt, place: &str) -> Findings {
+    Findings {
+        refused_keysets: learnt.names(Topic::Keyset, place),
+        lists: learnt.names(Topic::List, place),
+        short: learnt.get(Topic::Short, Topic::ALL, Topic::ALL).is_some(),
+        ..Findings::default()
+    }
+}
+
 struct Ladder<'a> {
     site: &'a Arc<Site>,
     shared: &'a Shared,
@@ -94,6 +105,10 @@ impl Ladder<'_> {
                 return Err(refusal::unreadable(&asked, why));
             }
             match why.kind {
+                ErrorKind::TooLong => {
+                    self.site.learnt.add(Topic::Short, Topic::ALL, &[Topic::ALL], &told(&why));
+                    rounds -= 1;
+                }
                 // The memory now says which conditions must not be sent.
                 ErrorKind::Doubted if !asked.is_final() => {}
                 kind if may_be_written_otherwise(&asked, kind) => {
@@ -191,7 +206,7 @@ impl Ladder<'_> {
         if let Some(why) = why {
             self.tell(&Refused::Select(&why));
         }
-        Findings { vouched, left_out, whole, refused_keysets: learnt.names(Topic::Keyset, place) }
+        Findings { vouched, left_out, whole, ..findings(learnt, place) }
     }
 
     /// Treats the columns whose fields are missing as NULL.

@@ -4,6 +4,7 @@
 pub(crate) mod continuity;
 pub(crate) mod fetch;
 pub(crate) mod ladder;
+pub(crate) mod lists;
 pub(crate) mod location;
 pub(crate) mod missing;
 pub(crate) mod notices;

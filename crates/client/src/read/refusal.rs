@@ -8,6 +8,19 @@ pub(crate) fn may_be_of_condition(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Empty | ErrorKind::CannotOptimize | ErrorKind::Server)
 }
 
+/// Whether a failure may come from the length of the address: IIS answers 404 with a page, ASP.NET 400, and proxies 414.
+pub(crate) fn may_be_of_length(kind: ErrorKind) -> bool {
+    may_be_of_condition(kind)
+        || matches!(
+            kind,
+            ErrorKind::NotFound
+                | ErrorKind::Protocol
+                | ErrorKind::Blocked
+                | ErrorKind::Forbidden
+                | ErrorKind::UnknownField
+        )
+}
+
 /// Those of `fields` that a refusal names.
 pub(crate) fn named(fields: &[String], error: &Error) -> Vec<String> {
     let words = words(error);

@@ -99,6 +99,11 @@ impl Rows {
         self.shared.stats()
     }
 
+    /// The number of rows of an answer without `$top` that was seen to be complete; 0 if none was looked at.
+    pub fn uncut(&self) -> u64 {
+        self.shared.uncut.load(Ordering::Relaxed)
+    }
+
     /// The notices since the last call. The waker is called when there is one.
     pub fn take_notices(&self) -> Vec<Notice> {
         self.shared.report.take_notices()
@@ -121,6 +126,8 @@ pub(crate) struct Shared {
     pub idle: Idle,
     /// The number of rows that the consumer was given.
     delivered: AtomicU64,
+    /// The number of rows of an answer without `$top` that was seen to be complete; 0 if none was looked at.
+    pub uncut: AtomicU64,
     /// Notices to issue once the server has accepted the request.
     notes: Mutex<Vec<Notice>>,
 }
@@ -187,6 +194,7 @@ impl Shared {
             stats: Counters::default(),
             idle: Idle::default(),
             delivered: AtomicU64::new(0),
+            uncut: AtomicU64::new(0),
             notes: Mutex::default(),
         })
     }

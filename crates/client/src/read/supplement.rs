@@ -97,7 +97,7 @@ pub(crate) async fn check_none(
         return Ok(());
     }
     let select = request.key.first().map_or("", String::as_str);
-    let plain = listing.with(&query(select, &[("$filter", &listing.filter)]));
+    let plain = listing.with(&query(select, &[("$filter", &listing.filter)], listing.longest()));
     let body = again(&plain, Page { skip: request.offset, top: 1 }, request, access, counters).await?;
     let mut splitter = RowSplitter::new(MAX_ROW_BYTES);
     let what = request.target.to_string();

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use acumatica_pushdown::{Anchor, Case, Comparison, Dialect, Filter, Literal, Test, plain, print};
+use acumatica_pushdown::{Anchor, Case, Comparison, Dialect, Filter, Literal, Test, Writing, plain, print};
 
 use crate::decode::{Batch, Cell, ColumnType, FieldColumn, RowDecoder};
 use crate::error::{Error, ErrorKind, Result};
@@ -18,6 +18,8 @@ use crate::read::refusal::{columns_of, listed, may_be_of_condition};
 use crate::read::scan::Shared;
 use crate::request::{Findings, ScanRequest, Surface};
 
+/// How many parts of an OR are sent beside the one that the witness meets.
+const MOST_ALTERNATIVES: usize = 9;
 /// How many rows are searched for values, if the first row has none.
 const ROWS: u64 = 100;
 
@@ -97,10 +99,11 @@ pub(crate) async fn check(
     Err(Error::new(ErrorKind::Doubted, message))
 }
 
-/// The part of the condition that was sent.
+/// The part of the condition that was sent, if there was room for it.
 fn sent(request: &ScanRequest, dialect: Dialect) -> Option<Filter> {
     let parts = request.filter.as_ref()?.conjuncts().iter();
-    let sent: Vec<Filter> = parts.filter(|part| print(part, dialect).is_some()).cloned().collect();
+    let writing = Writing::plain(dialect);
+    let sent: Vec<Filter> = parts.filter(|part| part.length(&writing).is_some()).cloned().collect();
     (!sent.is_empty()).then_some(Filter::And(sent))
 }
 
@@ -184,8 +187,9 @@ impl Witnesses<'_> {
 
     /// A condition that one of the rows meets, in the shape of `filter`.
     fn by(&self, filter: &Filter, rows: &[Row]) -> Option<Filter> {
+        let writing = Writing::plain(self.dialect);
         let can_be_asked =
-            |witness: &Filter| witness.conjuncts().iter().all(|part| print(part, self.dialect).is_some());
+            |witness: &Filter| witness.conjuncts().iter().all(|part| print(part, &writing).is_some());
         rows.iter().filter_map(|row| met_by(filter, row)).find(can_be_asked)
     }
 
@@ -225,14 +229,11 @@ fn met_by(filter: &Filter, row: &Row) -> Option<Filter> {
             parts.iter().map(|part| met_by(part, row)).collect::<Option<_>>().map(Filter::And)
         }
         Filter::Or(parts) => {
-            let mut any = false;
-            let met = parts.iter().map(|part| {
-                let met = met_by(part, row).filter(|_| !any);
-                any |= met.is_some();
-                met.unwrap_or_else(|| part.clone())
-            });
-            let met = met.collect();
-            any.then_some(Filter::Or(met))
+            let (at, met) = parts.iter().enumerate().find_map(|(at, part)| Some((at, met_by(part, row)?)))?;
+            // A long list has the shape of a short one.
+            let others =
+                parts.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, part)| part.clone());
+            Some(Filter::Or(std::iter::once(met).chain(others.take(MOST_ALTERNATIVES)).collect()))
         }
         Filter::Test(field, test) => {
             let (_, value) = row.iter().find(|(path, _)| *path == field.path)?;

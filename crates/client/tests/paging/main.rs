@@ -119,6 +119,8 @@ fn request(surface: Surface, columns: &[&str], key: &[&str]) -> ScanRequest {
         first_page: 4,
         in_one_piece: false,
         allowance: None,
+        uncut: 0,
+        more_follow: false,
     }
 }
 

@@ -25,7 +25,7 @@ fn vouched(filter: Filter) -> Filter {
 }
 
 fn shown(filter: &Filter, dialect: Dialect) -> String {
-    print(filter, dialect).unwrap_or_default()
+    print(filter, &Writing::plain(dialect)).unwrap_or_default()
 }
 
 #[test]
@@ -249,4 +249,36 @@ fn what_is_superset_is_not_exact_nor_anything_it_is_part_of() {
     let value = Literal::Double("1.5".into());
     let about = Test::Compare { comparison: Comparison::Gt, value, slack: Slack::default() };
     assert!(!Filter::Test(field, about).is_exact(Dialect::Dac));
+}
+
+#[test]
+fn a_list_is_written_with_in_for_the_fields_that_the_server_compares_so() {
+    let list =
+        |field: &str, values: &[&str]| Filter::Or(values.iter().map(|value| text(field, value)).collect());
+    let writing = Writing { lists: vec!["A".into()], ..Writing::plain(GiV4) };
+    let shown = |filter: &Filter| print(filter, &writing).unwrap_or_default();
+    assert_eq!(shown(&list("A", &["x", "y-1", "z"])), "(A in ('x','y-1','z'))");
+    assert_eq!(shown(&list("B", &["x", "y"])), "(B eq 'x' or B eq 'y')");
+    // Servers fail at these within a list.
+    assert_eq!(
+        shown(&list("A", &["x", "y", "O'Neill", "a,b"])),
+        "(A in ('x','y') or A eq 'O''Neill' or A eq 'a,b')"
+    );
+    assert_eq!(shown(&list("A", &["x", "O'Neill"])), "(A eq 'x' or A eq 'O''Neill')");
+    // What cannot be asked for alone is not asked for in a list.
+    assert_eq!(shown(&list("A", &["x", "y", ""])), "");
+}
+
+#[test]
+fn a_run_of_whole_numbers_is_written_as_a_range() {
+    let list = |values: &[i64]| {
+        let one = |value: &i64| on("N", Type::Int8, Eq, Literal::Integer(value.to_string()));
+        Filter::Or(values.iter().map(one).collect())
+    };
+    assert_eq!(shown(&list(&[3, 1, 2, 4, 9]), GiV4), "((N ge 1 and N le 4) or N eq 9)");
+    assert_eq!(shown(&list(&[1, 2, 3]), GiV4), "(N eq 1 or N eq 2 or N eq 3)");
+    let writing = Writing { lists: vec!["N".into()], ..Writing::plain(GiV4) };
+    assert_eq!(print(&list(&[7, 1, 2, 3, 4, 9]), &writing).unwrap(), "((N ge 1 and N le 4) or N in (7,9))");
+    let ends = [i64::MAX, i64::MIN];
+    assert_eq!(shown(&list(&ends), GiV4), format!("(N eq {} or N eq {})", i64::MIN, i64::MAX));
 }

@@ -105,9 +105,28 @@ impl Reader<'_> {
         }
         let field = self.field();
         let operator = self.word();
-        let (word, stored) = (self.literal(), &self.row[field.as_str()]);
+        if operator == "in" {
+            self.expect("(");
+            let mut kept = false;
+            loop {
+                let word = self.literal();
+                kept |= self.compares(&field, "eq", &word);
+                if !self.takes(",") {
+                    break;
+                }
+            }
+            self.expect(")");
+            return kept;
+        }
+        let word = self.literal();
+        self.compares(&field, &operator, &word)
+    }
+
+    /// Whether a comparison keeps the row.
+    fn compares(&self, field: &str, operator: &str, word: &str) -> bool {
+        let stored = &self.row[field];
         if word == "null" {
-            return match operator.as_str() {
+            return match operator {
                 "eq" => *stored == Stored::Null,
                 "ne" => *stored != Stored::Null,
                 other => panic!("null {other}"),
@@ -120,12 +139,12 @@ impl Reader<'_> {
             Stored::Number(own) => own.cmp(&Number::of(word.trim_end_matches('M'))),
             Stored::Text(own) => {
                 let folded = |text: &str| self.folded(text).trim_end_matches(' ').to_owned();
-                folded(own).cmp(&folded(&text(&word)))
+                folded(own).cmp(&folded(&text(word)))
             }
-            Stored::Moment(own) => own.cmp(&minutes(&word)),
+            Stored::Moment(own) => own.cmp(&minutes(word)),
             Stored::Uuid(own) => own.as_str().cmp(word.trim_start_matches("guid").trim_matches('\'')),
         };
-        match operator.as_str() {
+        match operator {
             "eq" => order.is_eq(),
             "ne" => order.is_ne(),
             "lt" => order.is_lt(),
@@ -172,7 +191,7 @@ impl Reader<'_> {
         let mut quoted = false;
         let is_end = |c: char| {
             quoted ^= c == '\'';
-            !quoted && (c == ' ' || c == ')')
+            !quoted && " ),".contains(c)
         };
         let end = self.rest.find(is_end).unwrap_or(self.rest.len());
         let (literal, rest) = self.rest.split_at(end);

@@ -35,6 +35,6 @@ impl Dialect {
     }
 
     pub fn has_in(self) -> bool {
-        matches!(self, Dialect::Contract5 | Dialect::Dac)
+        matches!(self, Dialect::Contract5 | Dialect::Dac | Dialect::GiV4)
     }
 }

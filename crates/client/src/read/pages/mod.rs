@@ -216,7 +216,9 @@ impl<'a, 'b> ListScan<'a, 'b> {
             };
             // `page_size` limits the rows of a request, including the overlap. A long overlap may take several pages.
             let page = Page { skip: self.position, top: top.max(2) };
-            let url = self.site.connection.url(from.as_ref().unwrap_or(&listing.page(page)))?;
+            let by_position =
+                || if read == 0 { listing.opening(&listing.page(page)) } else { listing.page(page) };
+            let url = self.site.connection.url(&from.clone().unwrap_or_else(by_position))?;
             let end = match self.page(listing, &url, Some(page), cut).await {
                 Err(error) if from.is_some() && may_be_of_condition(error.kind) => {
                     // A failure that may pass is not blamed on the key.
@@ -407,7 +409,7 @@ impl<'a, 'b> ListScan<'a, 'b> {
 
     /// Reads a list in one piece, or in the pieces that the server cuts it into.
     pub async fn links(&mut self, listing: &Listing) -> Result<()> {
-        self.follow(listing, listing.path_and_query()).await
+        self.follow(listing, listing.opening(&listing.path_and_query())).await
     }
 
     async fn follow(&mut self, listing: &Listing, path_and_query: String) -> Result<()> {
