@@ -54,8 +54,8 @@ pub struct Scan {
     remembered: Remembered,
     /// [`ScanPlan::few_rows`].
     few_rows: bool,
-    /// The keys that a key join asks for: values for each of [`ScanPlan::join_keys`]. Without, it asks for all rows.
-    keys: Option<Vec<Vec<Literal>>>,
+    /// The keys that a key join asks for. Without, it asks for all rows.
+    keys: Option<Keys>,
     /// The notice about a form without rows was issued, or the first run had rows.
     empty_form_checked: bool,
     /// A parameter changed since the values were last computed.
@@ -80,6 +80,15 @@ struct Runtime {
     /// [`ScanPlan::join_keys`].
     join_keys: Vec<Condition<usize>>,
     sorting: Sorting,
+}
+
+/// The keys of a block of a key join.
+#[derive(Debug)]
+pub struct Keys {
+    /// Of each, a value for each of [`Scan::join_keys`].
+    pub values: Vec<Vec<Literal>>,
+    /// The column whose values are listed.
+    pub listed: usize,
 }
 
 /// What a key join expects of a block.
@@ -217,7 +226,7 @@ impl Scan {
 
     /// What the current run, which has cost `run`, requests, in messages.
     fn wanted(&self, run: ScanStats) -> String {
-        let keys = self.keys.as_ref().map(Vec::len);
+        let keys = self.keys.as_ref().map(|keys| keys.values.len());
         match keys {
             Some(keys) => format!("the rows of {keys} keys"),
             None if self.request.count => "the number of its rows".to_owned(),

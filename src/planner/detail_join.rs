@@ -171,7 +171,9 @@ unsafe fn is_joined_by_key(
         // The value of each equality of a text column with the field.
         let equalities = |planned: &Planned, list: *mut pg_sys::List, field: &str| {
             let each = actual(list);
-            let each = each.iter_ptr().filter_map(|clause| match planned.join_key(clause)? {
+            // Two rows that have values of the same array need not have the same value.
+            let single = each.iter_ptr().filter(|clause| (**clause).type_ == pg_sys::NodeTag::T_OpExpr);
+            let each = single.filter_map(|clause| match planned.join_key(clause)? {
                 Condition::Compare { field: found, values, .. } => {
                     let is_text = matches!(found.ty, ColumnType::Text | ColumnType::Unpadded);
                     (is_text && found.path == [field]).then_some(values)

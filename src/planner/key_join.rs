@@ -264,9 +264,16 @@ unsafe fn key_join_path(
             let values = sides.fold(null, |list, value| pg_sys::lappend(list, value));
             pg_sys::estimate_num_groups(root, values, outer_rows, null.cast(), null.cast())
         };
-        let asked = asked(&clauses.keys, values);
-        let (distinct, inner_join) = (values(&asked), pg_sys::JoinType::JOIN_INNER);
-        let matching = pg_sys::clauselist_selectivity(root, list(&asked), 0, inner_join, special);
+        let matching = |infos: &[*mut pg_sys::RestrictInfo]| {
+            pg_sys::clauselist_selectivity(root, list(infos), 0, pg_sys::JoinType::JOIN_INNER, special)
+        };
+        let listed = listed(&clauses.keys, values, |info| match planned.is_analyzed() {
+            true => values(&[info]) * matching(&[info]),
+            // A column of many values is likely to tell rows apart.
+            false => -values(&[info]),
+        });
+        let asked = asked(&clauses.keys, listed, values);
+        let (distinct, matching) = (values(&asked), matching(&asked));
         let rows_per_key =
             (all_rows * matching).min(planned.rows_of_key(asked.iter().map(|info| (**info).clause)));
         let fetched = (distinct * rows_per_key).min(all_rows.max(1.0));
@@ -286,6 +293,7 @@ unsafe fn key_join_path(
             all_rows,
             is_guess: planned.is_size_guessed.get(),
             rows_per_key,
+            listed,
             page_size: planned.table.page_size,
             costs,
         };
@@ -313,18 +321,42 @@ unsafe fn key_join_path(
     }
 }
 
-/// The key clauses that the server is likely to be asked by: all, or that with the most values if the others have more values than
-/// are sent beside them. `values` estimates how many different values clauses have.
-fn asked(
+/// The key clause whose values are listed: one beside which the others have few values, so that these are sent too; else that by
+/// which the server sends the fewest rows, if it is asked by no other. `values` estimates how many different values clauses
+/// have, and `rows` how many rows come, or what is in the same order.
+fn listed(
     keys: &[*mut pg_sys::RestrictInfo],
     values: impl Fn(&[*mut pg_sys::RestrictInfo]) -> f64,
+    rows: impl Fn(*mut pg_sys::RestrictInfo) -> f64,
+) -> usize {
+    let rank = |at: usize| {
+        let has_others = values(&others(keys, at)) > MOST_OTHER_VALUES;
+        (has_others, if has_others { rows(keys[at]) } else { -values(&[keys[at]]) })
+    };
+    let ranks: Vec<(bool, f64)> = (0..keys.len()).map(rank).collect();
+    let better = |one: &usize, other: &usize| {
+        let (one, other) = (ranks[*one], ranks[*other]);
+        one.0.cmp(&other.0).then(one.1.total_cmp(&other.1))
+    };
+    (0..keys.len()).min_by(better).unwrap_or(0)
+}
+
+/// All but one.
+fn others(keys: &[*mut pg_sys::RestrictInfo], without: usize) -> Vec<*mut pg_sys::RestrictInfo> {
+    keys.iter().enumerate().filter(|(at, _)| *at != without).map(|(_, info)| *info).collect()
+}
+
+/// The key clauses that the server is likely to be asked by: all, or the listed one if the others have more values than are sent
+/// beside it. `values` estimates how many different values clauses have.
+fn asked(
+    keys: &[*mut pg_sys::RestrictInfo],
+    listed: usize,
+    values: impl Fn(&[*mut pg_sys::RestrictInfo]) -> f64,
 ) -> Vec<*mut pg_sys::RestrictInfo> {
-    let count = |info: &*mut pg_sys::RestrictInfo| values(std::slice::from_ref(info));
-    let listed = keys.iter().max_by(|one, other| count(one).total_cmp(&count(other)));
-    let others: Vec<_> = keys.iter().filter(|info| Some(info) != listed.as_ref()).copied().collect();
-    match listed {
-        Some(listed) if !others.is_empty() && values(&others) > MOST_OTHER_VALUES => vec![*listed],
-        _ => keys.to_vec(),
+    let others = others(keys, listed);
+    match !others.is_empty() && values(&others) > MOST_OTHER_VALUES {
+        true => vec![keys[listed]],
+        false => keys.to_vec(),
     }
 }
 

@@ -232,6 +232,11 @@ impl Planned {
         }
     }
 
+    /// Whether there are statistics of the table.
+    pub fn is_analyzed(&self) -> bool {
+        self.relation().reltuples().is_some()
+    }
+
     /// The clauses that every scan of the relation checks, those of `baserestrictinfo`, without their RestrictInfos.
     fn restrictions(&self) -> *mut pg_sys::List {
         // SAFETY: the caller of `new` guarantees a relation of this run, whose clauses live as long as the run does.

@@ -5,7 +5,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from harness import Sim, connect, create_server, finish, test
+from harness import Sim, connect, create_server, finish, raises, test
 
 db = connect()
 sims = {}
@@ -141,6 +141,35 @@ def of_list(name, query):
     got = db.execute(query.format(name, 1)).fetchall()
     assert got == db.execute(query.format("public", 1)).fetchall(), got
     return [entry for entry in sims[name].requests() if "PX_Objects" in entry["path"]]
+
+
+@test
+def a_long_address_may_be_refused_behind_rows_of_a_short_one():
+    """Each time on a server of its own, which is not known yet."""
+    values = ", ".join(f"'{nbr}'" for nbr, in db.execute("SELECT order_nbr FROM wanted WHERE n <= 500"))
+    few = ", ".join(f"'{nbr}'" for nbr, in db.execute("SELECT DISTINCT order_nbr FROM orders WHERE order_type = 'QT' LIMIT 30"))
+    for at, where in enumerate((
+        f"order_type = 'QT' AND order_nbr IN ({few}) OR order_type = 'SO' AND order_nbr IN ({values})",
+        f"order_type = 'SO' AND order_nbr IN ({values})",
+        f"total < 10 OR order_nbr IN ({values})",
+    )):
+        name = f"unknown_{at}"
+        sims[name] = Sim("--seats", 0, "--scale", 2)
+        create_server(db, sims[name], name)
+        db.execute(TABLES.format(name))
+        query = f"SELECT count(*), sum(total) FROM {{}}.orders WHERE {where}"
+        assert db.execute(query.format(name)).fetchall() == db.execute(query.format("public")).fetchall(), where
+        assert len(sims[name].requests()) < 40
+
+
+@test
+def a_long_condition_of_a_table_that_the_server_refuses_is_an_error():
+    """It is always sent, so there is no shorter address."""
+    condition = " or ".join(f"OrderNbr eq '{at:06}'" for at in range(100))
+    db.execute(f"""CREATE FOREIGN TABLE of_filter (order_nbr text OPTIONS (field 'OrderNbr')) SERVER takes_neither
+        OPTIONS (schema 'DAC', entity 'PX_Objects_SO_SOOrder', filter '{condition.replace("'", "''")}')""")
+    with raises("HV00R", "PX_Objects_SO_SOOrder"):
+        db.execute("SELECT count(order_nbr) FROM of_filter WHERE order_nbr > ''")
 
 
 @test

@@ -177,6 +177,7 @@ RESET work_mem;
 CREATE TEMP TABLE odd (d numeric);
 INSERT INTO odd VALUES ('NaN'), (1), (NULL);
 SELECT * FROM agree('SELECT odd.*, o.order_nbr FROM odd LEFT JOIN orders o ON o.total = odd.d');
+SELECT * FROM agree('SELECT odd.*, o.order_nbr FROM (SELECT * FROM odd ORDER BY d) odd LEFT JOIN orders o ON o.total = odd.d');
 
 -- rows are locked, changed and read through a cursor as in each join
 SELECT w.n FROM wanted w JOIN orders o ON o.order_nbr = w.nbr WHERE w.n <= 2 ORDER BY 1 FOR UPDATE OF w;

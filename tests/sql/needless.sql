@@ -130,6 +130,7 @@ SELECT * FROM joined('SELECT o.total, l.qty FROM sales_order o JOIN sales_order_
 -- in other joins, below an outer join, in subqueries of outer rows
 SELECT * FROM joined('SELECT v.n, o.total, l.qty FROM (VALUES (1, ''000003''), (2, ''none'')) v(n, nbr) LEFT JOIN (sales_order o JOIN sales_order_line l USING (order_type, order_nbr)) ON o.order_nbr = v.nbr WHERE o.order_nbr <= ''000200'' OR o.order_nbr IS NULL');
 SELECT * FROM joined('SELECT v.nbr, (SELECT sum(l.qty * o.total) FROM sales_order o JOIN sales_order_line l USING (order_type, order_nbr) WHERE o.order_nbr = v.nbr) FROM (VALUES (''000003''), (''000004''), (''000003''), (''none'')) v(nbr)');
+SELECT * FROM joined('SELECT count(*) FROM sales_order o JOIN sales_order_line l ON o.order_type = l.order_type WHERE o.order_nbr IN (''000003'', ''000007'') AND l.order_nbr IN (''000003'', ''000007'')');
 PREPARE one_order (text, text) AS SELECT o.total, l.qty FROM sales_order o JOIN sales_order_line l USING (order_type, order_nbr) WHERE order_type = $1 AND order_nbr = $2;
 SET plan_cache_mode = force_generic_plan;
 SELECT request('EXECUTE one_order (''SO'', ''000003'')');

@@ -32,6 +32,8 @@ pub struct KeyJoin {
     pub is_guess: bool,
     /// The estimated number of rows for each key.
     pub rows_per_key: f64,
+    /// The key whose values are listed, by its index, if there are several: see [`of_keys`].
+    pub listed: usize,
     /// The maximum number of rows in a page.
     pub page_size: u32,
     /// The costs of requests and rows of the table.
@@ -65,9 +67,8 @@ pub struct Asked {
 /// The order of the columns of keys by which they are sorted, so that a block of neighbours needs a short condition: first the
 /// columns that [`of_keys`] compares with single values, last the one that it compares with a list; or that one alone if the
 /// others have too many values.
-pub fn sort_order(keys: &[&[Literal]]) -> Vec<usize> {
-    let Some(listed) = listed(keys) else { return Vec::new() };
-    let others = (0..keys[0].len()).filter(|column| *column != listed);
+pub fn sort_order(keys: &[&[Literal]], listed: usize) -> Vec<usize> {
+    let others = (0..keys.first().map_or(0, |key| key.len())).filter(|column| *column != listed);
     match groups(keys, listed).len() <= MOST_GROUPS {
         true => others.chain([listed]).collect(),
         false => vec![listed],
@@ -75,14 +76,14 @@ pub fn sort_order(keys: &[&[Literal]]) -> Vec<usize> {
 }
 
 /// What the server is asked for, so that it sends the rows of all `keys`, and few others. Each key has a value for each of the
-/// `conditions`.
-pub fn of_keys(conditions: &[Condition<usize>], keys: &[&[Literal]]) -> Outcome {
+/// `conditions`. Keys are grouped by the values of all columns but the `listed` one. If there are many groups, only the listed
+/// column is compared: it should be that whose values have the fewest rows.
+pub fn of_keys(conditions: &[Condition<usize>], keys: &[&[Literal]], listed: usize) -> Outcome {
     let asked = |column: usize, values: &[&Literal]| {
         let values =
             Values { literals: values.iter().map(|value| Ok((*value).clone())).collect(), has_null: false };
         outcome(std::slice::from_ref(&conditions[column]), &|_| values.clone())
     };
-    let Some(listed) = listed(keys) else { return Outcome::NoRow };
     let groups = groups(keys, listed);
     if groups.len() > MOST_GROUPS {
         return asked(listed, &distinct(keys, listed));
@@ -105,11 +106,6 @@ pub fn of_keys(conditions: &[Condition<usize>], keys: &[&[Literal]]) -> Outcome 
         1 => Outcome::Filter(filters.remove(0)),
         _ => Outcome::Filter(Filter::Or(filters)),
     }
-}
-
-/// The column of keys with the most values.
-fn listed(keys: &[&[Literal]]) -> Option<usize> {
-    (0..keys.first()?.len()).max_by_key(|column| distinct(keys, *column).len())
 }
 
 fn distinct<'a>(keys: &[&'a [Literal]], column: usize) -> Vec<&'a Literal> {
@@ -232,6 +228,7 @@ mod tests {
             all_rows,
             is_guess: false,
             rows_per_key,
+            listed: 0,
             page_size: 10_000,
             costs: Costs::default(),
         }
@@ -316,9 +313,9 @@ mod tests {
         names.iter().enumerate().map(compared).collect()
     }
 
-    fn sent(conditions: &[Condition<usize>], keys: &[Vec<Literal>]) -> String {
+    fn sent(conditions: &[Condition<usize>], keys: &[Vec<Literal>], listed: usize) -> String {
         let keys: Vec<&[Literal]> = keys.iter().map(Vec::as_slice).collect();
-        match of_keys(conditions, &keys) {
+        match of_keys(conditions, &keys, listed) {
             Outcome::Filter(filter) => print(&filter, &Writing::plain(Dialect::GiV4)).unwrap_or_default(),
             other => format!("{other:?}"),
         }
@@ -333,26 +330,29 @@ mod tests {
         let conditions = columns(&["Type", "Nbr"]);
         let keys = [key(&["SO", "1"]), key(&["SO", "2"]), key(&["QT", "1"])];
         assert_eq!(
-            sent(&conditions, &keys),
+            sent(&conditions, &keys, 1),
             "((((Nbr eq '1') or (Nbr eq '2')) and Type eq 'SO') or ((Nbr eq '1') and Type eq 'QT'))"
                 .replace("((Nbr eq '1') or (Nbr eq '2'))", "(Nbr eq '1' or Nbr eq '2')")
                 .replace("((Nbr eq '1') and", "(Nbr eq '1' and")
         );
         // One group: the server may refuse one of both, and is then asked for the other.
-        assert_eq!(sent(&conditions, &keys[..2]), "(Nbr eq '1' or Nbr eq '2') and Type eq 'SO'");
-        assert_eq!(sent(&conditions[..1], &[key(&["SO"])]), "Type eq 'SO'");
+        assert_eq!(sent(&conditions, &keys[..2], 1), "(Nbr eq '1' or Nbr eq '2') and Type eq 'SO'");
+        assert_eq!(sent(&conditions[..1], &[key(&["SO"])], 0), "Type eq 'SO'");
     }
 
     #[test]
     fn of_pairs_in_many_groups_the_values_of_one_column_are_listed() {
         let conditions = columns(&["Nbr", "Line"]);
         let keys: Vec<_> = (0..40).map(|at| key(&[&(at / 3).to_string(), &(at % 20).to_string()])).collect();
-        let sent = sent(&conditions, &keys);
-        assert!(sent.contains("Line eq '19'") && !sent.contains("Nbr"), "{sent}");
+        // Whichever has more values in a block.
+        let by_number = sent(&conditions, &keys, 0);
+        assert!(by_number.contains("Nbr eq '13'") && !by_number.contains("Line"), "{by_number}");
+        let by_line = sent(&conditions, &keys, 1);
+        assert!(by_line.contains("Line eq '19'") && !by_line.contains("Nbr"), "{by_line}");
         let keys: Vec<&[Literal]> = keys.iter().map(Vec::as_slice).collect();
-        assert_eq!(sort_order(&keys), [1]);
+        assert_eq!(sort_order(&keys, 0), [0]);
         let pair = [key(&["1", "SO"]), key(&["2", "SO"])];
-        assert_eq!(sort_order(&pair.iter().map(Vec::as_slice).collect::<Vec<_>>()), [1, 0]);
+        assert_eq!(sort_order(&pair.iter().map(Vec::as_slice).collect::<Vec<_>>(), 0), [1, 0]);
     }
 
     #[test]

@@ -86,6 +86,9 @@ pub(crate) fn written(
     let [name] = field.path.as_slice() else { return None };
     let kind = TypeCategory::of(field.ty)?;
     let is_in = writing.lists.contains(name);
+    // A column of whole numbers may show a field that has others; keys have none. Some forms of contract REST answer nothing to
+    // conditions, which the client finds out for equality.
+    let is_range = field.key && !writing.dialect.is_rest();
     let mut numbers: Vec<i64> = Vec::new();
     let (mut listed, mut rest): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     let mut exact = true;
@@ -108,7 +111,7 @@ pub(crate) fn written(
     numbers.dedup();
     for run in numbers.chunk_by(|one, next| one.checked_add(1) == Some(*next)) {
         match run {
-            [first, .., last] if run.len() >= SHORTEST_RUN => {
+            [first, .., last] if run.len() >= SHORTEST_RUN && is_range => {
                 texts.push(format!("({name} ge {first} and {name} le {last})"));
             }
             _ if is_in => listed.extend(run.iter().map(i64::to_string)),

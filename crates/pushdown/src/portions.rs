@@ -1,7 +1,8 @@
 //! Conditions that are too long for one request.
 
 use crate::filter::Filter;
-use crate::writing::{Writing, largest};
+use crate::list::list;
+use crate::writing::{Writing, encoded_length, largest};
 
 /// More requests than this are not made for one list of values.
 const MOST_PORTIONS: usize = 40;
@@ -14,7 +15,8 @@ impl Filter {
         let parts = self.conjuncts();
         let is_long = |part: &Self| length(part) > writing.room;
         let Some(long) = parts.iter().position(is_long) else { return vec![self] };
-        let others: usize = parts.iter().map(length).filter(|length| *length <= writing.room / 2).sum();
+        let others = parts.iter().map(length).filter(|length| *length <= writing.room / 2);
+        let others: usize = others.map(|length| length + encoded_length(" and ")).sum();
         let room = writing.room.saturating_sub(others).max(writing.room / 2);
         let portions = parts[long].pieces(room, writing);
         if portions.len() > MOST_PORTIONS {
@@ -26,6 +28,15 @@ impl Filter {
             Self::And(std::iter::once(portion).chain(rest).collect())
         };
         portions.into_iter().map(with).collect()
+    }
+
+    /// The same if only a list of values of one field is split.
+    pub fn portions_of_list(self, writing: &Writing) -> Vec<Self> {
+        let is_long = |part: &Self| part.length(writing).is_some_and(|length| length > writing.room);
+        match self.conjuncts().iter().find(|part| is_long(part)).is_some_and(|part| list(part).is_some()) {
+            true => self.portions(writing),
+            false => vec![self],
+        }
     }
 
     /// Conditions of which one must be met, no longer than `room` as far as they can be split.

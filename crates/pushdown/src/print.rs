@@ -33,7 +33,7 @@ pub fn print(filter: &Filter, writing: &Writing) -> Option<String> {
     let mut sent: Vec<String> = Vec::new();
     for conjunct in filter.conjuncts() {
         let Some(Written { text, .. }) = part(conjunct, writing) else { continue };
-        let added = encoded_length(&text);
+        let added = encoded_length(&text) + if sent.is_empty() { 0 } else { encoded_length(" and ") };
         if length + added <= writing.room && !sent.contains(&text) {
             length += added;
             sent.push(text);

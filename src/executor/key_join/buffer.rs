@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use acumatica_pushdown::Literal;
+use acumatica_pushdown::{Literal, sort_order};
 use pgrx::prelude::*;
 
 /// The outer rows in memory.
@@ -22,6 +22,8 @@ pub struct Buffer {
     pub without_key: Vec<usize>,
     /// The bytes of the keys and of what finds rows, roughly.
     pub index_bytes: usize,
+    /// The number of keys when the pending ones were sorted last, and by which columns.
+    pub sorted: (usize, Vec<usize>),
     /// A value cannot be sent, so the server must be asked for all rows.
     pub unsendable: bool,
 }
@@ -49,6 +51,7 @@ impl Buffer {
             next_key: 0,
             without_key: Vec::new(),
             index_bytes: 0,
+            sorted: (0, Vec::new()),
             unsendable: false,
         }
     }
@@ -64,6 +67,7 @@ impl Buffer {
         self.without_key.clear();
         self.next_key = 0;
         self.index_bytes = 0;
+        self.sorted = (0, Vec::new());
         self.unsendable = false;
     }
 
@@ -80,8 +84,20 @@ impl Buffer {
         }
     }
 
-    /// Sorts the pending keys by the values of these columns.
-    pub fn sort(&mut self, columns: &[usize]) {
+    /// Sorts the pending keys, of which the column `listed` is compared with a list, so that a block of neighbours needs a short condition, unless they are sorted. Returns the columns
+    /// by which they are.
+    pub fn sort(&mut self, listed: usize) -> &[usize] {
+        if self.sorted.0 != self.keys.len() {
+            let pending = self.keys[self.next_key..].iter();
+            let pending: Vec<_> = pending.map(|key| key.values.as_slice()).collect();
+            let columns = sort_order(&pending, listed);
+            self.sort_by(&columns);
+            self.sorted = (self.keys.len(), columns);
+        }
+        &self.sorted.1
+    }
+
+    fn sort_by(&mut self, columns: &[usize]) {
         let number = |value: &Literal| match value {
             Literal::Integer(digits) => digits.parse::<i64>().ok(),
             _ => None,

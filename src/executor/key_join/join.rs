@@ -11,15 +11,13 @@
 //! exceeds `work_mem` before the outer rows end, inner rows go into a tuplestore, and each further buffer reads them from
 //! there. So the server is asked for all rows once at most.
 
-use acumatica_pushdown::{
-    Asked, Condition, JoinKind, KeyJoin, Literal, Outcome, Writing, largest, of_keys, sort_order,
-};
+use acumatica_pushdown::{Asked, Condition, JoinKind, KeyJoin, Literal, Outcome, Writing, largest, of_keys};
 use pgrx::prelude::*;
 
 use crate::catalog::setting;
 use crate::executor::key_join::buffer::Buffer;
 use crate::executor::key_join::key::Key;
-use crate::executor::scan::{self, Expected, Scan};
+use crate::executor::scan::{self, Expected, Keys, Scan};
 
 /// If a block returns more rows, most of which have none of its keys, the server did not filter by them.
 const MANY_STRAYS: usize = 200;
@@ -178,9 +176,13 @@ impl Join {
                 setting::key_join_block()
                     .unwrap_or_else(|| this.told.wanted(this.keys_per_request(), this.asked()))
             };
-            self.read_outer(custom, wanted(self));
+            // Without a key, nothing of the inner side is evaluated.
+            self.read_outer(custom, 1);
+            if self.buffer.pending() > 0 {
+                self.read_outer(custom, wanted(self));
+            }
             // The first of them tells how long keys are: if they are shorter than was assumed, more are needed to decide.
-            let wanted = wanted(self);
+            let wanted = if self.buffer.pending() > 0 { wanted(self) } else { 1 };
             self.read_outer(custom, wanted);
             if self.buffer.pending() == 0 {
                 return match self.outer_ended {
@@ -254,7 +256,7 @@ impl Join {
         let keys = self.pending(SAMPLE);
         let length = match keys.len() {
             0 => USUAL,
-            count => length(scan.join_keys(), &keys, &writing).div_ceil(count),
+            count => length(scan.join_keys(), &keys, self.told.listed, &writing).div_ceil(count),
         };
         (writing.room / length.max(1)).max(1)
     }
@@ -267,9 +269,9 @@ impl Join {
     unsafe fn keys_of_a_request(&mut self, most: usize) -> usize {
         // SAFETY: forwarded.
         let Some((scan, writing)) = (unsafe { self.writing() }) else { return 1 };
-        let conditions = scan.join_keys().to_vec();
+        let (conditions, listed) = (scan.join_keys().to_vec(), self.told.listed);
         let fitting = |keys: &[&[Literal]]| {
-            largest(keys.len(), |count| length(&conditions, &keys[..count], &writing) <= writing.room)
+            largest(keys.len(), |count| length(&conditions, &keys[..count], listed, &writing) <= writing.room)
         };
         // No key takes less than a character.
         let most = most.min(writing.room);
@@ -277,8 +279,7 @@ impl Join {
         if count >= self.buffer.pending() {
             return count;
         }
-        let order = sort_order(&self.pending(usize::MAX));
-        self.buffer.sort(&order);
+        let order = self.buffer.sort(self.told.listed).to_vec();
         let keys = self.pending(most + 1);
         let count = fitting(&keys[..most.min(keys.len())]);
         // The rows of a value that is in two blocks would come twice.
@@ -289,9 +290,10 @@ impl Join {
         whole.unwrap_or(count)
     }
 
-    /// The values of the first pending keys.
+    /// The values of the first pending keys that can be sent.
     fn pending(&self, most: usize) -> Vec<&[Literal]> {
-        self.buffer.keys[self.buffer.next_key..].iter().take(most).map(|key| key.values.as_slice()).collect()
+        let pending = self.buffer.keys[self.buffer.next_key..].iter().map(|key| key.values.as_slice());
+        pending.filter(|values| !values.is_empty()).take(most).collect()
     }
 
     /// The inner scan, and how its conditions are written.
@@ -413,9 +415,9 @@ impl Join {
             let asked = self.asked();
             let keys = by_key.then(|| {
                 let keys = self.buffer.keys[block.from..block.to].iter();
-                keys.map(|key| key.values.clone()).collect::<Vec<_>>()
+                Keys { values: keys.map(|key| key.values.clone()).collect(), listed: self.told.listed }
             });
-            let count = keys.as_ref().map_or(0, Vec::len);
+            let count = keys.as_ref().map_or(0, |keys| keys.values.len());
             self.reads.keys += count;
             let rows = self.told.rows_of_key(asked) * count as f64;
             let expected = Expected {
@@ -608,8 +610,8 @@ unsafe fn show(
 }
 
 /// The characters, percent-encoded, that the condition on some keys takes in a request.
-fn length(conditions: &[Condition<usize>], keys: &[&[Literal]], writing: &Writing) -> usize {
-    match of_keys(conditions, keys) {
+fn length(conditions: &[Condition<usize>], keys: &[&[Literal]], listed: usize, writing: &Writing) -> usize {
+    match of_keys(conditions, keys, listed) {
         Outcome::Filter(filter) => {
             let lengths = filter.conjuncts().iter().map(|part| part.length(writing));
             lengths

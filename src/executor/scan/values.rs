@@ -6,7 +6,7 @@ use std::task::Poll;
 use acumatica_pushdown::{Condition, Dialect, Literal, Outcome, Writing, of_keys, outcome};
 use pgrx::prelude::*;
 
-use super::{Expected, REPLAY_BYTES, Scan};
+use super::{Expected, Keys, REPLAY_BYTES, Scan};
 use crate::backend::error::or_raise;
 use crate::catalog::connection;
 use crate::executor::analyze::Reader;
@@ -115,8 +115,8 @@ impl Scan {
     /// The condition on the keys of a join.
     fn of_keys(&self) -> Outcome {
         let Some(keys) = &self.keys else { return Outcome::AnyRow };
-        let keys: Vec<&[Literal]> = keys.iter().map(Vec::as_slice).collect();
-        of_keys(&self.runtime.join_keys, &keys)
+        let values: Vec<&[Literal]> = keys.values.iter().map(Vec::as_slice).collect();
+        of_keys(&self.runtime.join_keys, &values, keys.listed)
     }
 
     /// How the conditions of this scan are written, with the room that a condition on keys has beside the others.
@@ -158,8 +158,8 @@ impl Scan {
         found
     }
 
-    /// Sets the keys that the next rescan reads the rows of: values for each of [`Scan::join_keys`]; without, it reads all rows.
-    pub fn ask_for(&mut self, keys: Option<Vec<Vec<Literal>>>, expected: Expected) {
+    /// Sets the keys that the next rescan reads the rows of; without, it reads all rows.
+    pub fn ask_for(&mut self, keys: Option<Keys>, expected: Expected) {
         self.request.in_one_piece = expected.few_rows;
         self.request.more_follow = expected.more_keys;
         self.keys = keys;

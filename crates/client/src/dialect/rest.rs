@@ -10,7 +10,7 @@ use super::{
 use crate::decode::{ColumnType, place};
 use crate::encode::{QUERY, encode_segment, fits_path};
 use crate::error::{Error, ErrorKind, Result};
-use crate::request::{ScanRequest, Target};
+use crate::request::{Findings, ScanRequest, Target};
 
 /// Members that a record has without being requested. In `$select` they are unknown fields.
 const SYSTEM: [&str; 6] = ["id", "rowNumber", "note", "custom", "error", "_links"];
@@ -157,15 +157,22 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
     };
     let plain = parts.queries(&custom, everything);
     let rest = plain.as_ref().map_or(MAX_QUERY, |(query, _)| sent_length(query));
-    let writing = writing(request, dialect(&request.target, version), rest);
+    // The further requests for custom fields have the condition, too, and must not be refused behind the first.
+    let has_more = plain.as_ref().is_none_or(|(_, more)| !more.is_empty());
+    let limited = ScanRequest {
+        findings: Findings { short: has_more || request.findings.short, ..request.findings.clone() },
+        ..request.clone()
+    };
+    let writing = writing(&limited, dialect(&request.target, version), rest);
     let filters = filters(request, &writing);
     let last = filters.len() - 1;
     let (query, more, filter) = filters
         .into_iter()
         .enumerate()
         .find_map(|(at, filter)| {
-            let (query, more) = Parts { filter: &filter, ..parts }.queries(&custom, everything)?;
-            (at == last || fits(request, &query)).then_some((query, more, filter))
+            let (query, more) = Parts { filter: &filter, longest: longest(&limited), ..parts }
+                .queries(&custom, everything)?;
+            (at == last || fits(&limited, &query)).then_some((query, more, filter))
         })
         .ok_or_else(|| {
             Error::new(

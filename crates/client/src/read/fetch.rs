@@ -1,14 +1,16 @@
 //! Sends the requests for a scan: finds the place of the list, reads by key or in portions.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use acumatica_pushdown::Dialect;
+use acumatica_pushdown::{Dialect, Filter};
 
 use crate::decode::Batch;
-use crate::dialect::{Listing, RecordAddress, filters};
+use crate::dialect::{Content, Listing, RecordAddress, filters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata::experience;
+use crate::metadata::learnt::Topic;
 use crate::metadata::site::Site;
 use crate::read::lists;
 use crate::read::location::{Location, resolve};
@@ -18,7 +20,7 @@ use crate::read::portions::Portions;
 use crate::read::refusal::{may_be_of_condition, may_be_of_length};
 use crate::read::scan::Shared;
 use crate::read::supplement;
-use crate::request::{ScanRequest, Surface};
+use crate::request::{Findings, ScanRequest, Surface};
 use crate::session::access::Access;
 use crate::session::lease::Lease;
 
@@ -39,8 +41,27 @@ pub(crate) async fn read(site: &Arc<Site>, request: &ScanRequest, shared: &Share
     Ok(())
 }
 
-/// Reads the rows of one call, in as many portions as its conditions need.
+/// Reads the rows of one call, in as many portions as its conditions need. If the server refuses a long address, the memory then
+/// says so, and shorter ones are sent.
 async fn run_call(call: Call<'_>, access: &mut Access<'_>) -> Result<()> {
+    match read_call(call, access).await {
+        Err(error) if error.kind == ErrorKind::TooLong => {
+            call.site.learnt.add(Topic::Short, Topic::ALL, &[Topic::ALL], &error.message);
+            read_call(Call { request: &with_short_addresses(call.request), ..call }, access).await
+        }
+        outcome => outcome,
+    }
+}
+
+fn with_short_addresses(request: &ScanRequest) -> ScanRequest {
+    ScanRequest { findings: Findings { short: true, ..request.findings.clone() }, ..request.clone() }
+}
+
+/// Reads the rows of one call.
+///
+/// # Errors
+/// [`ErrorKind::TooLong`] if the server refuses the first address. No rows were handed over then.
+async fn read_call(call: Call<'_>, access: &mut Access<'_>) -> Result<()> {
     let Call { site, request, values, shared } = call;
     let connection = &site.connection;
     let (lease, (place, request)) = access
@@ -69,7 +90,7 @@ async fn run_call(call: Call<'_>, access: &mut Access<'_>) -> Result<()> {
     }
     // Only an identity shows that a row is in two portions.
     let portions = match &request.filter {
-        Some(filter) if !listing.identity.is_empty() => filter.clone().portions(&listing.writing),
+        Some(filter) if !listing.identity.is_empty() => portions_of(filter, &listing),
         _ => Vec::new(),
     };
     let portions = match (request.order.first(), portions.len()) {
@@ -84,7 +105,7 @@ async fn run_call(call: Call<'_>, access: &mut Access<'_>) -> Result<()> {
         (Some(by), _) if by.nulls_apart => request.with_nulls_apart(by),
         (_, 0 | 1) => {
             let rows = scan_list(call, &listing, &place, lease, access, None).await?;
-            if request.more_follow {
+            if request.more_follow && request.calls.len() == 1 {
                 lists::learn(site, request, listing.writing.dialect, rows, shared).await;
             }
             return Ok(());
@@ -95,13 +116,43 @@ async fn run_call(call: Call<'_>, access: &mut Access<'_>) -> Result<()> {
             .collect(),
     };
     let mut brought = Portions::default();
-    for (portion, request) in portions.into_iter().enumerate() {
+    let mut left = VecDeque::from(portions);
+    let mut portion = 0;
+    while let Some(request) = left.pop_front() {
         let elsewhere = Elsewhere { portions: &mut brought, portion };
         let call = Call { request: &request, ..call };
         let listing = place.listing(connection, &request, values)?;
-        scan_list(call, &listing, &place, lease.take(), access, Some(elsewhere)).await?;
+        match scan_list(call, &listing, &place, lease.take(), access, Some(elsewhere)).await {
+            // The rows of other portions may have been handed over. A portion without a long OR is shorter without its condition.
+            Err(error) if error.kind == ErrorKind::TooLong && portion > 0 => {
+                site.learnt.add(Topic::Short, Topic::ALL, &[Topic::ALL], &error.message);
+                let short = with_short_addresses(&request);
+                let listing = place.listing(connection, &short, values)?;
+                // Portions of an ordered one would come one after the other.
+                let filters = short.filter.iter().flat_map(|filter| match short.order.is_empty() {
+                    true => portions_of(filter, &listing),
+                    false => vec![filter.clone()],
+                });
+                let filters: Vec<Filter> = filters.collect();
+                for filter in filters.into_iter().rev() {
+                    left.push_front(ScanRequest { filter: Some(filter), ..short.clone() });
+                }
+                left.iter_mut().for_each(|request| request.findings.short = true);
+            }
+            outcome => outcome.map(drop)?,
+        }
+        portion += 1;
     }
     Ok(())
+}
+
+/// A condition in portions that each find room in a request. Rows whose key is not unique are told apart within a portion only, so
+/// that their conditions are split only where a row can hardly meet two parts: at a list of one field.
+fn portions_of(filter: &Filter, listing: &Listing) -> Vec<Filter> {
+    match listing.content {
+        Content::Unneeded => filter.clone().portions(&listing.writing),
+        Content::OfRow | Content::OfRecord => filter.clone().portions_of_list(&listing.writing),
+    }
 }
 
 /// Reads the record that a condition names by its whole key. False if it must be looked for in the list, which is
@@ -152,7 +203,12 @@ async fn scan_list(
     let mut scan = ListScan::new(call, listing, lease, access)?;
     scan.elsewhere = elsewhere;
     match read_list(call, listing, &mut scan).await {
-        Err(error) if listing.is_long() && scan.rows_read() == 0 && may_be_of_length(error.kind) => {
+        Err(error)
+            if listing.is_long()
+                && !call.request.findings.short
+                && scan.rows_read() == 0
+                && may_be_of_length(error.kind) =>
+        {
             return Err(Error { kind: ErrorKind::TooLong, ..error });
         }
         outcome => outcome?,

@@ -15,6 +15,7 @@ pub(crate) fn may_be_of_length(kind: ErrorKind) -> bool {
             kind,
             ErrorKind::NotFound
                 | ErrorKind::Protocol
+                | ErrorKind::ConnectionLost
                 | ErrorKind::Blocked
                 | ErrorKind::Forbidden
                 | ErrorKind::UnknownField
