@@ -181,7 +181,7 @@ def requests_cost_as_much_as_they_take():
 def slow_requests_are_sent_less_often():
     """The keys of a join are asked for as long as that is cheaper than to read all rows."""
     table("large", "schema 'DAC', entity 'PX_Objects_SO_SOOrder', rows '25000'", KEYED)
-    db.execute("CREATE TABLE wanted AS SELECT lpad(n::text, 6, '0') AS nbr FROM generate_series(1, 300) n; ANALYZE wanted")
+    db.execute("CREATE TABLE wanted AS SELECT lpad(n::text, 6, '0') AS nbr FROM generate_series(1, 800) n; ANALYZE wanted")
     query = "SELECT * FROM wanted JOIN large USING (nbr)"
     db.execute("ALTER FOREIGN TABLE large OPTIONS (ADD fdw_startup_cost '100', ADD fdw_tuple_cost '0.1')")
     assert plan(query)["Node Type"] == "Custom Scan", plan(query)

@@ -161,7 +161,8 @@ def a_long_list_is_split_and_no_row_comes_twice():
         assert len(found) == len(set(found)) == len(truth), (table, len(found), len(truth))
         filters = {request.split("$filter=")[1].split("&")[0] for request in asked() if "$filter=" in request}
         assert len(filters) > 5, len(filters)
-        assert all(len(urllib.parse.quote(request)) < 2100 for request in asked())
+        # One long address shows that the server refuses it.
+        assert sum(len(urllib.parse.quote(request, safe="$=&(),")) > 2100 for request in asked()) <= 1
     assert sorted(rows("SELECT order_type, order_nbr FROM dac WHERE order_nbr = ANY (%s)", [wanted])) == truth
 
 
@@ -327,7 +328,7 @@ def a_condition_of_the_table_with_or_goes_through_all_pages():
 def a_condition_that_finds_no_room_beside_that_of_the_table_is_met_here():
     # The option filter fills the URL, so that the condition of the query does not fit. It ends with the same text.
     own, last = "Priority eq 1", " or CuryOrderTotal gt 4000"
-    while len(urllib.parse.quote(own + last, safe="()',")) < 1840:
+    while len(urllib.parse.quote(own + last, safe="()',")) < 1928:
         own += " or Priority eq 1"
     db.execute("ALTER FOREIGN TABLE dac OPTIONS (ADD filter '%s')" % (own + last))
     everything = rows("SELECT total FROM dac")

@@ -163,8 +163,10 @@ impl Ladder<'_> {
         request.filter = without(&request, &doubted);
         request.findings = self.findings(&place);
         if request.is_final() {
-            // PostgreSQL does not check the rows, and `in` was compared with `eq` for a few rows only.
+            // PostgreSQL does not check the rows, and `in` was compared with `eq` for a few rows only. A condition that finds no
+            // room is no reason to try a long address: the rows are read instead.
             request.findings.lists.clear();
+            request.findings.short = true;
         }
         for (why, fields) in left {
             self.tell(&Refused::Filter(&fields, &why));
