@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Random queries on foreign tables and on local copies of them: the same rows, or the same failure.
 
-SEED=N repeats a run, QUERIES=N sets the number for each dialect (default 2000), DIALECTS="dac contract4" chooses some,
+SEED=N repeats a run, QUERIES=N sets the number for each dialect (default 1200), DIALECTS="dac contract4" chooses some,
 ONLY=N runs one query of one. After PER_SEED=N queries (500) tables are made anew, with the next seed. SECONDS_EACH=N goes
 on until that time has passed. MOST_FAILURES=N: after how many to stop (3). WITHOUT_TYPES=REGEX: declares no column as one
 of these types. `make soak` runs 200,000.
@@ -24,7 +24,7 @@ from generator import Generator, Node, Table, kind_of, name, quoted
 from harness import Sim, connect, create_server, finish, has_icu, psycopg, test
 
 SEED = int(os.environ.get("SEED") or time.time_ns() // 1_000_000 % 10**9)
-QUERIES = int(os.environ.get("QUERIES") or 2000)
+QUERIES = int(os.environ.get("QUERIES") or 1200)
 PER_SEED = int(os.environ.get("PER_SEED") or 500)
 SECONDS = float(os.environ.get("SECONDS_EACH") or 0)
 ONLY = os.environ.get("ONLY")
