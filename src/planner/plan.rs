@@ -208,7 +208,8 @@ unsafe fn rows_fetched(
     }
 }
 
-/// Whether a base relation is a foreign table of this wrapper.
+/// Whether a base relation is a foreign table of this wrapper that may have rows. PostgreSQL does not call GetForeignRelSize for
+/// one that its clauses exclude, so that it has no `Planned`.
 ///
 /// # Safety
 /// `rel` belongs to the current planner run.
@@ -218,6 +219,7 @@ pub unsafe fn is_own(rel: *mut pg_sys::RelOptInfo) -> bool {
         let routine = (*rel).fdwroutine;
         let own: unsafe extern "C-unwind" fn(_, _, _) = get_foreign_rel_size;
         !routine.is_null()
+            && !(*rel).fdw_private.is_null()
             && (*routine).GetForeignRelSize.is_some_and(|other| std::ptr::fn_addr_eq(other, own))
     }
 }

@@ -177,6 +177,8 @@ RESET work_mem;
 CREATE TEMP TABLE odd (d numeric);
 INSERT INTO odd VALUES ('NaN'), (1), (NULL);
 SELECT * FROM agree('SELECT odd.*, o.order_nbr FROM odd LEFT JOIN orders o ON o.total = odd.d');
+-- a table that its clauses exclude, which PostgreSQL 17 and later find out
+SELECT * FROM agree('SELECT w.n, o.total FROM wanted w LEFT JOIN orders o ON o.order_nbr = w.nbr AND (o.order_type, o.order_type) = (''SO'', ''QT'')');
 SELECT * FROM agree('SELECT odd.*, o.order_nbr FROM (SELECT * FROM odd ORDER BY d) odd LEFT JOIN orders o ON o.total = odd.d');
 
 -- rows are locked, changed and read through a cursor as in each join
