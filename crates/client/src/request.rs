@@ -111,6 +111,11 @@ impl ScanRequest {
         self.allowance.as_ref().map_or(Ok(()), |allowance| allowance.take_rows(rows))
     }
 
+    /// The same, in addresses that every server takes.
+    pub(crate) fn with_short_addresses(&self) -> Self {
+        Self { findings: Findings { short: true, ..self.findings.clone() }, ..self.clone() }
+    }
+
     /// Two requests, in the order that is wanted: one for the rows in which the field of the order has no value, and
     /// one for the other rows.
     pub(crate) fn with_nulls_apart(&self, by: &Order) -> Vec<Self> {

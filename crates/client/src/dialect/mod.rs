@@ -64,6 +64,8 @@ pub(crate) struct Listing {
     pub filter: String,
     /// How it is written.
     pub writing: Writing,
+    /// The query is longer than every server takes. If the server refuses it, a shorter one can be sent.
+    pub is_long: bool,
     /// The record that the condition names by its whole key, if it does.
     pub record: Option<RecordAddress>,
     /// Custom fields that do not fit into the request: further queries for the same rows.
@@ -166,14 +168,9 @@ impl Listing {
         url
     }
 
-    /// Whether the address is longer than every server takes.
-    pub fn is_long(&self) -> bool {
-        sent_length(&self.query) > MAX_QUERY
-    }
-
     /// The characters that the query of another page may have.
     pub fn longest(&self) -> usize {
-        if self.is_long() { sent_length(&self.query) + PADDING } else { MAX_QUERY }
+        if self.is_long { sent_length(&self.query) + PADDING } else { MAX_QUERY }
     }
 
     /// The first address of a list. A long one is padded, so that no address of a further page is longer: if the server takes
@@ -181,7 +178,7 @@ impl Listing {
     pub fn opening(&self, path_and_query: &str) -> String {
         // For `$top` and `$skip`, too.
         let spaces =
-            if self.is_long() { "%20".repeat((PADDING + PADDING / 4) / "%20".len()) } else { String::new() };
+            if self.is_long { "%20".repeat((PADDING + PADDING / 4) / "%20".len()) } else { String::new() };
         path_and_query.replacen("$filter=", &format!("$filter={spaces}"), 1)
     }
 
@@ -266,6 +263,11 @@ pub(crate) fn longest(request: &ScanRequest) -> usize {
 
 pub(crate) fn fits(request: &ScanRequest, query: &str) -> bool {
     sent_length(query) <= longest(request)
+}
+
+/// Whether a query is longer than every server takes, and can be shorter.
+pub(crate) fn is_long(request: &ScanRequest, query: &str) -> bool {
+    !request.findings.short && sent_length(query) > MAX_QUERY
 }
 
 /// The characters that a query, which is percent-encoded but for quotes, takes in an address.
@@ -431,7 +433,7 @@ mod tests {
         request.filter = Some(acumatica_pushdown::Filter::Or(values.collect()));
         let listing = odata::listing(&request, ODataVersion::V4, Some("T"), &["A".to_owned()], &[]);
         let listing = Listing { path: String::new(), ..listing.unwrap() };
-        assert!(listing.is_long());
+        assert!(listing.is_long);
         let first = sent_length(&listing.opening(&listing.path_and_query()));
         let last = listing.page_from(&format!("A ge '{}'", "x".repeat(100)), 10_000).unwrap();
         assert!(sent_length(&last) <= first, "{last}");
@@ -440,6 +442,11 @@ mod tests {
         request.findings.short = true;
         let short = odata::listing(&request, ODataVersion::V4, Some("T"), &["A".to_owned()], &[]).unwrap();
         assert_eq!(short.opening(&short.path_and_query()), short.path_and_query());
+        // The table's own condition is always sent: a server may take it as it is, and not a longer one.
+        request.own_filter = Some("A eq 1 or ".repeat(150));
+        let own = odata::listing(&request, ODataVersion::V4, Some("T"), &["A".to_owned()], &[]).unwrap();
+        assert!(sent_length(&own.query) > MAX_QUERY && !own.is_long);
+        assert_eq!(own.opening(&own.path_and_query()), own.path_and_query());
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use acumatica_pushdown::{Dialect, Literal, TypeCategory};
 
-use super::{Content, KeyField, Listing, RecordAddress, filters, fits, longest, query, sent_length, writing};
+use super::{
+    Content, KeyField, Listing, RecordAddress, filters, fits, is_long, longest, query, sent_length, writing,
+};
 use crate::config::ODataVersion;
 use crate::decode::ColumnType;
 use crate::encode::{encode_segment, fits_path};
@@ -95,6 +97,7 @@ pub(crate) fn listing(
     Ok(Listing {
         record: record(request, &path, self::query(&select.join(","), &[], longest(request)), dialect),
         path,
+        is_long: is_long(request, &query),
         query,
         body: None,
         filter,

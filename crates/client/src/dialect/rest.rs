@@ -5,12 +5,13 @@ use acumatica_pushdown::{Dialect, Literal, Writing};
 use percent_encoding::utf8_percent_encode;
 
 use super::{
-    Content, Listing, MAX_QUERY, More, RecordAddress, filters, fits, longest, query, sent_length, writing,
+    Content, Listing, MAX_QUERY, More, RecordAddress, filters, fits, is_long, longest, query, sent_length,
+    writing,
 };
 use crate::decode::{ColumnType, place};
 use crate::encode::{QUERY, encode_segment, fits_path};
 use crate::error::{Error, ErrorKind, Result};
-use crate::request::{Findings, ScanRequest, Target};
+use crate::request::{ScanRequest, Target};
 
 /// Members that a record has without being requested. In `$select` they are unknown fields.
 const SYSTEM: [&str; 6] = ["id", "rowNumber", "note", "custom", "error", "_links"];
@@ -159,10 +160,7 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
     let rest = plain.as_ref().map_or(MAX_QUERY, |(query, _)| sent_length(query));
     // The further requests for custom fields have the condition, too, and must not be refused behind the first.
     let has_more = plain.as_ref().is_none_or(|(_, more)| !more.is_empty());
-    let limited = ScanRequest {
-        findings: Findings { short: has_more || request.findings.short, ..request.findings.clone() },
-        ..request.clone()
-    };
+    let limited = if has_more { request.with_short_addresses() } else { request.clone() };
     let writing = writing(&limited, dialect(&request.target, version), rest);
     let filters = filters(request, &writing);
     let last = filters.len() - 1;
@@ -190,6 +188,7 @@ pub(crate) fn listing(request: &ScanRequest, endpoint: &str, version: &str) -> R
     Ok(Listing {
         record,
         path,
+        is_long: is_long(&limited, &query),
         query,
         body: None,
         filter,
@@ -345,6 +344,7 @@ pub(crate) fn form(
         body: Some(format!("{{{}}}", given.collect::<Vec<_>>().join(","))),
         filter: String::new(),
         writing: Writing::plain(dialect(&request.target, version)),
+        is_long: false,
         record: None,
         more: Vec::new(),
         identity: Vec::new(),

@@ -20,7 +20,7 @@ use crate::read::portions::Portions;
 use crate::read::refusal::{may_be_of_condition, may_be_of_length};
 use crate::read::scan::Shared;
 use crate::read::supplement;
-use crate::request::{Findings, ScanRequest, Surface};
+use crate::request::{ScanRequest, Surface};
 use crate::session::access::Access;
 use crate::session::lease::Lease;
 
@@ -46,15 +46,16 @@ pub(crate) async fn read(site: &Arc<Site>, request: &ScanRequest, shared: &Share
 async fn run_call(call: Call<'_>, access: &mut Access<'_>) -> Result<()> {
     match read_call(call, access).await {
         Err(error) if error.kind == ErrorKind::TooLong => {
-            call.site.learnt.add(Topic::Short, Topic::ALL, &[Topic::ALL], &error.message);
-            read_call(Call { request: &with_short_addresses(call.request), ..call }, access).await
+            learn_short(call.site, &error);
+            read_call(Call { request: &call.request.with_short_addresses(), ..call }, access).await
         }
         outcome => outcome,
     }
 }
 
-fn with_short_addresses(request: &ScanRequest) -> ScanRequest {
-    ScanRequest { findings: Findings { short: true, ..request.findings.clone() }, ..request.clone() }
+/// Remembers that the server refuses long addresses.
+fn learn_short(site: &Site, why: &Error) {
+    site.learnt.add(Topic::Short, Topic::ALL, &[Topic::ALL], &why.message);
 }
 
 /// Reads the rows of one call.
@@ -123,10 +124,11 @@ async fn read_call(call: Call<'_>, access: &mut Access<'_>) -> Result<()> {
         let call = Call { request: &request, ..call };
         let listing = place.listing(connection, &request, values)?;
         match scan_list(call, &listing, &place, lease.take(), access, Some(elsewhere)).await {
-            // The rows of other portions may have been handed over. A portion without a long OR is shorter without its condition.
+            // Rows of other portions may have been handed over, so only this one is split. If its condition cannot be split, it is
+            // left out.
             Err(error) if error.kind == ErrorKind::TooLong && portion > 0 => {
-                site.learnt.add(Topic::Short, Topic::ALL, &[Topic::ALL], &error.message);
-                let short = with_short_addresses(&request);
+                learn_short(site, &error);
+                let short = request.with_short_addresses();
                 let listing = place.listing(connection, &short, values)?;
                 // Portions of an ordered one would come one after the other.
                 let filters = short.filter.iter().flat_map(|filter| match short.order.is_empty() {
@@ -203,12 +205,7 @@ async fn scan_list(
     let mut scan = ListScan::new(call, listing, lease, access)?;
     scan.elsewhere = elsewhere;
     match read_list(call, listing, &mut scan).await {
-        Err(error)
-            if listing.is_long()
-                && !call.request.findings.short
-                && scan.rows_read() == 0
-                && may_be_of_length(error.kind) =>
-        {
+        Err(error) if listing.is_long && scan.rows_read() == 0 && may_be_of_length(error.kind) => {
             return Err(Error { kind: ErrorKind::TooLong, ..error });
         }
         outcome => outcome?,
@@ -243,7 +240,7 @@ async fn read_list(call: Call<'_>, listing: &Listing, scan: &mut ListScan<'_, '_
             return Err(error);
         }
         // It was too much for the server, or the answer broke off.
-        Err(error) if scan.rows_read() > 0 || may_be_of_condition(error.kind) && !listing.is_long() => None,
+        Err(error) if scan.rows_read() > 0 || may_be_of_condition(error.kind) && !listing.is_long => None,
         Err(error) => return Err(error),
     };
     // Pages begin with the last row that came.

@@ -1,8 +1,8 @@
 //! Finds out whether a server compares a field with a list of values by `in` as it does by `eq`.
 //!
-//! OData 4.01 has `in`. No source says what Acumatica makes of it, and another product that reads conditions with the same library
-//! ignores it in silence (<https://github.com/microsoft/ALAppExtensions/issues/25734>). So the same rows are asked for in both ways,
-//! once for each field, and the answers are compared.
+//! OData 4.01 has `in`. No source says what Acumatica makes of it, and Business Central has ignored it in silence
+//! (<https://github.com/microsoft/ALAppExtensions/issues/25734>). So the same rows are asked for in both ways, once for each field,
+//! and the answers are compared.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -30,7 +30,8 @@ pub(crate) async fn learn(
     rows: u64,
     shared: &Shared,
 ) {
-    // OData v3 and contract REST, whose conditions are those of v3, have no such operator.
+    // OData v3 has no such operator. Whether contract 5 has it is not known, and contract REST answers `[]` to what it does not
+    // understand on some forms.
     let may_know = matches!(dialect, Dialect::GiV4 | Dialect::Dac);
     let (learnt, place) = (&site.learnt, learnt::place(&request.target));
     if !may_know || !(2..=MOST_ROWS).contains(&rows) || request.findings.whole {

@@ -8,7 +8,9 @@ pub(crate) fn may_be_of_condition(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Empty | ErrorKind::CannotOptimize | ErrorKind::Server)
 }
 
-/// Whether a failure may come from the length of the address: IIS answers 404 with a page, ASP.NET 400, and proxies 414.
+/// Whether a failure may come from the length of the address: IIS answers 404 with a page
+/// (<https://learn.microsoft.com/en-us/iis/configuration/system.webserver/security/requestfiltering/requestlimits/>), others 400 or
+/// 414. That firewalls and proxies may answer 403, or close the connection, is ours.
 pub(crate) fn may_be_of_length(kind: ErrorKind) -> bool {
     may_be_of_condition(kind)
         || matches!(
