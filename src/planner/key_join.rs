@@ -10,7 +10,7 @@
 use std::ffi::CStr;
 use std::sync::OnceLock;
 
-use acumatica_pushdown::{Condition, JoinKind, KeyJoin};
+use acumatica_pushdown::{Condition, JoinKind, KeyJoin, MOST_GROUPS};
 use pgrx::PgList;
 use pgrx::prelude::*;
 
@@ -26,8 +26,6 @@ pub const NAME: &CStr = c"Acumatica Key Join";
 /// The number of keys in a request that the planner assumes: 45 of eight characters find room in any, 125 to 500 if the server takes
 /// lists or long addresses. The executor counts their characters.
 const KEYS_PER_REQUEST: f64 = 100.0;
-/// The most values of other columns beside a list of one that the planner assumes to be sent.
-const MOST_OTHER_VALUES: f64 = 8.0;
 
 /// `ROWID_VAR` of PostgreSQL: the relation number of columns that identify rows of an inherited UPDATE or DELETE target.
 const ROWID_VAR: i32 = pg_sys::ROWID_VAR;
@@ -330,7 +328,7 @@ fn listed(
     rows: impl Fn(*mut pg_sys::RestrictInfo) -> f64,
 ) -> usize {
     let rank = |at: usize| {
-        let has_others = values(&others(keys, at)) > MOST_OTHER_VALUES;
+        let has_others = values(&others(keys, at)) > MOST_GROUPS as f64;
         (has_others, if has_others { rows(keys[at]) } else { -values(&[keys[at]]) })
     };
     let ranks: Vec<(bool, f64)> = (0..keys.len()).map(rank).collect();
@@ -353,8 +351,7 @@ fn asked(
     listed: usize,
     values: impl Fn(&[*mut pg_sys::RestrictInfo]) -> f64,
 ) -> Vec<*mut pg_sys::RestrictInfo> {
-    let others = others(keys, listed);
-    match !others.is_empty() && values(&others) > MOST_OTHER_VALUES {
+    match values(&others(keys, listed)) > MOST_GROUPS as f64 {
         true => vec![keys[listed]],
         false => keys.to_vec(),
     }

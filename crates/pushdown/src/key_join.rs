@@ -17,7 +17,7 @@ const FEW_REQUESTS: f64 = 4.0;
 const TELLING_KEYS: usize = 20;
 /// Keys of several columns are grouped by all but one, if these have no more different values than this. It is ours: types of
 /// documents are few, numbers of lines are many.
-const MOST_GROUPS: usize = 8;
+pub const MOST_GROUPS: usize = 8;
 /// More keys are never wanted at a time.
 const MOST_KEYS: usize = 1 << 20;
 

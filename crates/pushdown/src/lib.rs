@@ -40,7 +40,7 @@ pub use condition::{Condition, Described, Outcome, Reading, Values, described, o
 pub use costs::Costs;
 pub use distinct::{Sampled, Spread, spread};
 pub use filter::{Anchor, Case, Comparison, Field, Filter, Slack, Test};
-pub use key_join::{Asked, JoinKind, KeyJoin, of_keys, sort_order};
+pub use key_join::{Asked, JoinKind, KeyJoin, MOST_GROUPS, of_keys, sort_order};
 pub use literal::{Literal, plain};
 pub use plan::{JoinedColumn, ScanPlan, SortKey, Upper};
 pub use print::{print, refusal};

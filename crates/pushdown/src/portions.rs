@@ -11,14 +11,10 @@ impl Filter {
     /// The same condition in portions that each find room in a request: a long OR, as of a list of values, is split. The portions
     /// may have rows in common, since the server finds more values equal than PostgreSQL.
     pub fn portions(self, writing: &Writing) -> Vec<Self> {
-        let length = |part: &Self| part.length(writing).unwrap_or(0);
         let parts = self.conjuncts();
-        let is_long = |part: &Self| length(part) > writing.room;
+        let is_long = |part: &Self| part.length(writing).is_some_and(|length| length > writing.room);
         let Some(long) = parts.iter().position(is_long) else { return vec![self] };
-        let others = parts.iter().map(length).filter(|length| *length <= writing.room / 2);
-        let others: usize = others.map(|length| length + encoded_length(" and ")).sum();
-        let room = writing.room.saturating_sub(others).max(writing.room / 2);
-        let portions = parts[long].pieces(room, writing);
+        let portions = parts[long].pieces(self.room_beside(writing), writing);
         if portions.len() > MOST_PORTIONS {
             return vec![self];
         }
@@ -28,6 +24,14 @@ impl Filter {
             Self::And(std::iter::once(portion).chain(rest).collect())
         };
         portions.into_iter().map(with).collect()
+    }
+
+    /// The room of a request that is left for one condition beside the parts of this one: half of it at least.
+    pub fn room_beside(&self, writing: &Writing) -> usize {
+        let lengths = self.conjuncts().iter().filter_map(|part| part.length(writing));
+        let others = lengths.filter(|length| *length <= writing.room / 2);
+        let others: usize = others.map(|length| length + encoded_length(" and ")).sum();
+        writing.room.saturating_sub(others).max(writing.room / 2)
     }
 
     /// The same if only a list of values of one field is split.

@@ -11,13 +11,13 @@
 //! exceeds `work_mem` before the outer rows end, inner rows go into a tuplestore, and each further buffer reads them from
 //! there. So the server is asked for all rows once at most.
 
-use acumatica_pushdown::{Asked, Condition, JoinKind, KeyJoin, Literal, Outcome, Writing, largest, of_keys};
+use acumatica_pushdown::{Asked, JoinKind, KeyJoin, Literal, Outcome, Writing, largest, of_keys};
 use pgrx::prelude::*;
 
 use crate::catalog::setting;
 use crate::executor::key_join::buffer::Buffer;
 use crate::executor::key_join::key::Key;
-use crate::executor::scan::{self, Expected, Keys, Scan};
+use crate::executor::scan::{self, Expected, Keys};
 
 /// If a block returns more rows, most of which have none of its keys, the server did not filter by them.
 const MANY_STRAYS: usize = 200;
@@ -172,18 +172,8 @@ impl Join {
                 self.read_outer(custom, usize::MAX);
                 return self.begin_block(custom, self.buffer.keys.len(), Source::Store);
             }
-            let wanted = |this: &Self| {
-                setting::key_join_block()
-                    .unwrap_or_else(|| this.told.wanted(this.keys_per_request(), this.asked()))
-            };
             // Without a key, nothing of the inner side is evaluated.
             self.read_outer(custom, 1);
-            if self.buffer.pending() > 0 {
-                self.read_outer(custom, wanted(self));
-            }
-            // The first of them tells how long keys are: if they are shorter than was assumed, more are needed to decide.
-            let wanted = if self.buffer.pending() > 0 { wanted(self) } else { 1 };
-            self.read_outer(custom, wanted);
             if self.buffer.pending() == 0 {
                 return match self.outer_ended {
                     true if self.buffer.without_key.is_empty() => Phase::End,
@@ -195,8 +185,17 @@ impl Join {
                     }),
                 };
             }
+            let Some(writing) = self.writing() else { return Phase::End };
+            let wanted = |this: &Self| {
+                let wanted = || this.told.wanted(this.keys_per_request(&writing), this.asked());
+                setting::key_join_block().unwrap_or_else(wanted)
+            };
+            self.read_outer(custom, wanted(self));
+            // One key alone says less about the length of keys than a list: more may be needed to decide.
+            let wanted = wanted(self);
+            self.read_outer(custom, wanted);
             let is_dear = setting::key_join_block().is_none() && {
-                let per_request = self.keys_per_request();
+                let per_request = self.keys_per_request(&writing);
                 self.probe(per_request);
                 self.told.is_dear(self.buffer.pending(), per_request, self.asked())
             };
@@ -206,7 +205,7 @@ impl Join {
                 (false, false) => None,
             };
             if why.is_none() {
-                let keys = self.keys_of_a_request(wanted);
+                let keys = self.keys_of_a_request(wanted, &writing);
                 return self.begin_block(custom, self.buffer.next_key + keys, Source::Scan);
             }
             self.reads.all = why;
@@ -243,45 +242,29 @@ impl Join {
     }
 
     /// How many of the pending keys a request holds, roughly.
-    ///
-    /// # Safety
-    /// As for [`Join::advance`].
-    unsafe fn keys_per_request(&self) -> usize {
-        /// The characters of a short code in a condition with a short field.
-        const USUAL: usize = 32;
+    fn keys_per_request(&self, writing: &Writing) -> usize {
         /// So many keys show how long they are.
         const SAMPLE: usize = 64;
-        // SAFETY: forwarded.
-        let Some((scan, writing)) = (unsafe { self.writing() }) else { return 1 };
         let keys = self.pending(SAMPLE);
-        let length = match keys.len() {
-            0 => USUAL,
-            count => length(scan.join_keys(), &keys, self.told.listed, &writing).div_ceil(count),
-        };
+        let length = self.length(&keys, writing).div_ceil(keys.len().max(1));
         (writing.room / length.max(1)).max(1)
     }
 
     /// How many of the pending keys the next request asks for: one at least, and `most` at most. Sorts them if it cannot hold
     /// all of them.
-    ///
-    /// # Safety
-    /// As for [`Join::advance`].
-    unsafe fn keys_of_a_request(&mut self, most: usize) -> usize {
-        // SAFETY: forwarded.
-        let Some((scan, writing)) = (unsafe { self.writing() }) else { return 1 };
-        let (conditions, listed) = (scan.join_keys().to_vec(), self.told.listed);
-        let fitting = |keys: &[&[Literal]]| {
-            largest(keys.len(), |count| length(&conditions, &keys[..count], listed, &writing) <= writing.room)
+    fn keys_of_a_request(&mut self, most: usize, writing: &Writing) -> usize {
+        let fitting = |this: &Self, keys: &[&[Literal]]| {
+            largest(keys.len(), |count| this.length(&keys[..count], writing) <= writing.room)
         };
         // No key takes less than a character.
         let most = most.min(writing.room);
-        let count = fitting(&self.pending(most));
+        let count = fitting(self, &self.pending(most));
         if count >= self.buffer.pending() {
             return count;
         }
         let order = self.buffer.sort(self.told.listed).to_vec();
         let keys = self.pending(most + 1);
-        let count = fitting(&keys[..most.min(keys.len())]);
+        let count = fitting(self, &keys[..most.min(keys.len())]);
         // The rows of a value that is in two blocks would come twice.
         let [listed] = order.as_slice() else { return count };
         let is_cut =
@@ -296,17 +279,23 @@ impl Join {
         pending.filter(|values| !values.is_empty()).take(most).collect()
     }
 
-    /// The inner scan, and how its conditions are written.
+    /// The characters, percent-encoded, that the condition on some keys takes in a request.
+    fn length(&self, keys: &[&[Literal]], writing: &Writing) -> usize {
+        // SAFETY: the inner node is a foreign scan of this wrapper, whose executor does not run now.
+        let conditions = unsafe { scan::of(self.inner) }.map_or(&[][..], |scan| scan.join_keys());
+        match of_keys(conditions, keys, self.told.listed) {
+            Outcome::Filter(filter) => filter.length(writing).unwrap_or(usize::MAX),
+            _ => 0,
+        }
+    }
+
+    /// How the conditions of the inner scan are written.
     ///
     /// # Safety
     /// As for [`Join::advance`].
-    unsafe fn writing(&self) -> Option<(&Scan, Writing)> {
-        // SAFETY: the inner node is a foreign scan of this wrapper, whose executor does not run now, and does not before the
-        // reference ends.
-        unsafe {
-            let scan = scan::of(self.inner)?;
-            Some((scan, scan.writing(self.inner)))
-        }
+    unsafe fn writing(&self) -> Option<Writing> {
+        // SAFETY: the inner node is a foreign scan of this wrapper, whose executor does not run now; the reference to it ends here.
+        unsafe { scan::of(self.inner).map(|scan| scan.writing(self.inner)) }
     }
 
     /// Reads outer rows until so many keys are pending, the buffer is full, or the outer rows end.
@@ -606,18 +595,5 @@ unsafe fn show(
         std::ptr::copy_nonoverlapping((*slot).tts_isnull, (*scan).tts_isnull.add(first), width);
         (*scan).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
         (*scan).tts_nvalid = (*(*scan).tts_tupleDescriptor).natts as i16;
-    }
-}
-
-/// The characters, percent-encoded, that the condition on some keys takes in a request.
-fn length(conditions: &[Condition<usize>], keys: &[&[Literal]], listed: usize, writing: &Writing) -> usize {
-    match of_keys(conditions, keys, listed) {
-        Outcome::Filter(filter) => {
-            let lengths = filter.conjuncts().iter().map(|part| part.length(writing));
-            lengths
-                .map(|length| length.map_or(usize::MAX, |length| length + " and ".len() * 3))
-                .fold(0, usize::saturating_add)
-        }
-        _ => 0,
     }
 }

@@ -128,12 +128,7 @@ impl Scan {
         // SAFETY: the expressions of the conditions were initialised for this scan's node.
         let values = |expression: &Expression| unsafe { expression.values(node.cast()) };
         if let Outcome::Filter(filter) = outcome(&self.runtime.conditions, &values) {
-            let lengths = filter.conjuncts().iter().filter_map(|part| part.length(&writing));
-            let others: usize = lengths
-                .filter(|length| *length <= writing.room / 4)
-                .map(|length| length + " and ".len() * 3)
-                .sum();
-            writing.room -= others.min(writing.room / 2);
+            writing.room = filter.room_beside(&writing);
         }
         writing
     }
