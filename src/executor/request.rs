@@ -2,14 +2,11 @@
 
 use acumatica_client::decode::{self, ColumnType};
 use acumatica_client::{Findings, Order, Parameter, ScanRequest};
-use acumatica_pushdown::{ScanPlan, Upper};
+use acumatica_pushdown::{NO_FIELDS, ScanPlan, Upper};
 
 use crate::backend::error::or_raise;
 use crate::catalog::table::{ForeignColumn, ForeignTable, ParameterKind};
 use crate::planner::planned::FIRST_PAGE;
-
-/// The members of a detail row that are not fields.
-const ROW_MEMBERS: [&str; 7] = ["id", "rowNumber", "note", "files", "custom", "error", "*"];
 
 /// The request that reads the columns of `plan`. The executor adds the calls and the filter. `record` is the table of the entity
 /// that the plan joins `table` with, if any: its columns come after those of `table`.
@@ -40,7 +37,7 @@ pub fn request(table: &ForeignTable, record: Option<&ForeignTable>, plan: &ScanP
     let is_field = |path: &[String]| {
         path.len() == target.detail.len() + 1
             && path.starts_with(&target.detail)
-            && path.last().is_some_and(|name| !ROW_MEMBERS.contains(&name.as_str()))
+            && path.last().is_some_and(|name| !NO_FIELDS.contains(&name.as_str()))
     };
     if !target.detail.is_empty() && !columns.iter().any(|column| is_field(&column.path)) {
         let spare = table.columns.iter().find(|column| {

@@ -7,7 +7,7 @@
 
 use acumatica_client::Surface;
 use acumatica_client::decode::ColumnType;
-use acumatica_pushdown::{Condition, JoinedColumn, Reason, ScanPlan};
+use acumatica_pushdown::{Condition, JoinedColumn, NO_FIELDS, Reason, ScanPlan};
 use pgrx::PgList;
 use pgrx::prelude::*;
 
@@ -16,13 +16,10 @@ use crate::catalog::setting;
 use crate::catalog::table::{ForeignColumn, ForeignTable};
 use crate::planner::planned::{Classified, Planned};
 use crate::planner::private;
+use crate::planner::rows;
 use crate::planner::value::attribute_of;
 
-/// Members of a record that are no fields, or that need requests of their own.
-const MEMBERS: [&str; 7] = ["id", "rowNumber", "note", "files", "custom", "error", "*"];
-
-/// Adds a path for a join of two relations of this wrapper, if it is one of an entity with its detail. `rows_sent` estimates the
-/// rows of a base relation that the server sends.
+/// Adds a path for a join of two relations of this wrapper, if it is one of an entity with its detail.
 ///
 /// # Safety
 /// The pointers are what the planner passed to GetForeignJoinPaths.
@@ -33,10 +30,9 @@ pub unsafe fn add_path(
     inner: *mut pg_sys::RelOptInfo,
     kind: pg_sys::JoinType::Type,
     extra: *mut pg_sys::JoinPathExtraData,
-    rows_sent: unsafe fn(*mut pg_sys::PlannerInfo, *mut pg_sys::RelOptInfo) -> f64,
 ) {
-    // SAFETY: the caller passes the planner's own structures. The planner calls this for both orders of two relations; one of them has the entity
-    // outside.
+    // SAFETY: the caller passes the planner's own structures. The planner calls this for both orders of two relations; in one of
+    // them the entity is the outer one.
     unsafe {
         let is_candidate = kind == pg_sys::JoinType::JOIN_INNER
             && setting::enable_detail_join()
@@ -63,8 +59,8 @@ pub unsafe fn add_path(
         }
         // A record is sent if it meets the conditions of both tables that are sent: the rows of the join, and those that the other
         // conditions remove.
-        let removed = |rel: *mut pg_sys::RelOptInfo| (rows_sent(root, rel) / (*rel).rows.max(1.0)).max(1.0);
-        let most = rows_sent(root, detail).max(1.0);
+        let removed = |rel: *mut pg_sys::RelOptInfo| (rows::sent(root, rel) / (*rel).rows.max(1.0)).max(1.0);
+        let most = rows::sent(root, detail).max(1.0);
         let fetched = ((*joined).rows * removed(record) * removed(detail)).min(most);
         let costs = of_detail.costs;
         let local = fetched * pg_sys::cpu_tuple_cost
@@ -243,7 +239,7 @@ unsafe fn columns(
 /// Whether a column is a field of the record itself that a list may have.
 fn is_field(column: &ForeignColumn) -> bool {
     column.path.len() == 1
-        && !MEMBERS.contains(&column.path[0].as_str())
+        && !NO_FIELDS.contains(&column.path[0].as_str())
         && column.ty != ColumnType::Json
         && !column.is_unselectable
 }

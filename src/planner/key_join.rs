@@ -20,6 +20,7 @@ use crate::catalog::setting;
 use crate::planner::plan;
 use crate::planner::planned::Planned;
 use crate::planner::private;
+use crate::planner::rows;
 
 /// The name of the node in EXPLAIN.
 pub const NAME: &CStr = c"Acumatica Key Join";
@@ -253,7 +254,7 @@ unsafe fn key_join_path(
     // path, which palloc0 returns zeroed: null is an empty list.
     unsafe {
         let planned = Planned::of(inner);
-        let all_rows = plan::rows_sent(root, inner);
+        let all_rows = rows::sent(root, inner);
         let keys = list(&clauses.keys);
         let outer_rows = (*outer).rows.max(1.0);
         let null: *mut pg_sys::List = std::ptr::null_mut();

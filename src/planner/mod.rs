@@ -9,6 +9,7 @@ pub mod plan;
 pub mod planned;
 pub mod private;
 mod remote_estimate;
+pub mod rows;
 pub mod solve;
 pub mod term;
 pub mod upper;

@@ -14,6 +14,7 @@ use crate::planner::parameter;
 use crate::planner::planned::{Counted, FIRST_PAGE, Planned, attributes};
 use crate::planner::private;
 use crate::planner::remote_estimate;
+use crate::planner::rows;
 use crate::planner::upper;
 
 /// A block of a key join that is likely to return no more rows is requested in one piece.
@@ -135,79 +136,6 @@ unsafe fn is_alone(root: *mut pg_sys::PlannerInfo) -> bool {
     unsafe { pg_sys::bms_membership((*root).all_baserels) == pg_sys::BMS_Membership::BMS_SINGLETON }
 }
 
-/// The estimated number of rows that the server sends: those that the conditions on the table that are sent leave.
-///
-/// # Safety
-/// `root` and `rel` belong to the current planner run; `rel` is a relation of this wrapper.
-pub unsafe fn rows_sent(root: *mut pg_sys::PlannerInfo, rel: *mut pg_sys::RelOptInfo) -> f64 {
-    // SAFETY: forwarded.
-    unsafe { rows_of(root, rel, |_| true) }
-}
-
-/// As [`rows_sent`], but of the conditions that `counts` accepts.
-///
-/// # Safety
-/// As [`rows_sent`].
-unsafe fn rows_of(
-    root: *mut pg_sys::PlannerInfo,
-    rel: *mut pg_sys::RelOptInfo,
-    counts: impl Fn(*mut pg_sys::Expr) -> bool,
-) -> f64 {
-    // SAFETY: the caller guarantees the planner's structures; the list of clauses is made of their RestrictInfos.
-    unsafe {
-        if let Some(Counted::Sent(rows)) = Planned::of(rel).counted.get() {
-            return rows;
-        }
-        let sent = &Planned::of(rel).classified().sent;
-        let sent = PgList::<pg_sys::RestrictInfo>::from_pg((*rel).baserestrictinfo)
-            .iter_ptr()
-            .filter(|info| sent.contains(&(**info).clause) && counts((**info).clause))
-            .fold(std::ptr::null_mut(), |list, info| pg_sys::lappend(list, info.cast()));
-        let (relid, inner) = ((*rel).relid as i32, pg_sys::JoinType::JOIN_INNER);
-        (*rel).tuples * pg_sys::clauselist_selectivity(root, sent, relid, inner, std::ptr::null_mut())
-    }
-}
-
-/// As [`rows_sent`], but of the conditions without values that only the executor knows.
-///
-/// # Safety
-/// As [`rows_sent`].
-unsafe fn rows_for_any_value(root: *mut pg_sys::PlannerInfo, rel: *mut pg_sys::RelOptInfo) -> f64 {
-    // SAFETY: forwarded; a RestrictInfo has a clause.
-    unsafe { rows_of(root, rel, |clause| pg_sys::pull_paramids(clause).is_null()) }
-}
-
-/// The estimated number of rows that the server sends for a path: those that the conditions that are sent leave, also the join
-/// clauses of a parameterised path, whose `info` is given.
-///
-/// # Safety
-/// As [`rows_sent`]; `info` is null or that of a path of `rel`.
-unsafe fn rows_fetched(
-    root: *mut pg_sys::PlannerInfo,
-    rel: *mut pg_sys::RelOptInfo,
-    info: *mut pg_sys::ParamPathInfo,
-) -> f64 {
-    // SAFETY: the caller guarantees the planner's structures; the lists of clauses are made of their RestrictInfos.
-    unsafe {
-        let planned = Planned::of(rel);
-        let own = PgList::<pg_sys::RestrictInfo>::from_pg((*rel).baserestrictinfo);
-        let (rows, joins) = match info.is_null() {
-            true => ((*rel).rows, PgList::new()),
-            false => ((*info).ppi_rows, PgList::<pg_sys::RestrictInfo>::from_pg((*info).ppi_clauses)),
-        };
-        let is_given = |info: *mut pg_sys::RestrictInfo| planned.clause((*info).clause).argument.is_some();
-        // An inquiry with parameters returns just the rows for their values.
-        if own.iter_ptr().chain(joins.iter_ptr()).any(is_given) {
-            return rows;
-        }
-        let sent = joins.iter_ptr().filter(|info| planned.join_key((**info).clause).is_some());
-        let sent = sent.fold(std::ptr::null_mut(), |list, info| pg_sys::lappend(list, info.cast()));
-        let (relid, inner) = ((*rel).relid as i32, pg_sys::JoinType::JOIN_INNER);
-        let share = pg_sys::clauselist_selectivity(root, sent, relid, inner, std::ptr::null_mut());
-        (rows_sent(root, rel) * share).max(rows)
-    }
-}
-
 /// Whether a base relation is a foreign table of this wrapper that may have rows. PostgreSQL does not call GetForeignRelSize for
 /// one that its clauses exclude, so that it has no `Planned`.
 ///
@@ -244,7 +172,7 @@ unsafe fn add_scan_path(
             false => pg_sys::get_baserel_parampathinfo(root, rel, outer),
         };
         let rows = if info.is_null() { (*rel).rows } else { (*info).ppi_rows };
-        let fetched = rows_fetched(root, rel, info);
+        let fetched = rows::fetched(root, rel, info);
         let planned = Planned::of(rel);
         let Costs { request, row } = planned.costs;
         let startup = requests * request + (*rel).baserestrictcost.startup;
@@ -275,7 +203,7 @@ unsafe extern "C-unwind" fn get_foreign_join_paths(
     extra: *mut pg_sys::JoinPathExtraData,
 ) {
     // SAFETY: the planner passes its own structures.
-    unsafe { detail_join::add_path(root, joined, outer, inner, kind, extra, rows_sent) };
+    unsafe { detail_join::add_path(root, joined, outer, inner, kind, extra) };
 }
 
 #[pg_guard]
@@ -324,18 +252,18 @@ unsafe extern "C-unwind" fn get_foreign_plan(
             costs: planned.costs,
             ..ScanPlan::default()
         };
-        plan.all_rows = rows_for_any_value(root, rel) as u64;
+        plan.all_rows = rows::for_any_value(root, rel) as u64;
         plan.width = u32::try_from((*(*path).path.pathtarget).width).unwrap_or(0);
         // A scan for a block of a key join, for the values of an outer row, or of what finds room in a first page anyway.
         let param_info = (*path).path.param_info;
         plan.few_rows = match (*path).fdw_private.is_null() {
             false => (*path).path.rows <= FEW_ROWS,
             true if param_info.is_null() && pg_sys::pull_paramids(local.cast()).is_null() => {
-                !planned.is_size_guessed.get() && rows_fetched(root, rel, param_info) <= FIRST_PAGE.into()
+                !planned.is_size_guessed.get() && rows::fetched(root, rel, param_info) <= FIRST_PAGE.into()
             }
             true => {
                 let alike = planned.rows_of_key(PgList::<pg_sys::Expr>::from_pg(local).iter_ptr());
-                rows_fetched(root, rel, param_info).min(alike) <= FEW_ROWS
+                rows::fetched(root, rel, param_info).min(alike) <= FEW_ROWS
             }
         };
         plan.join_keys = PgList::<pg_sys::Expr>::from_pg((*path).fdw_private)

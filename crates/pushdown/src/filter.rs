@@ -10,6 +10,10 @@ use crate::class::Operator;
 use crate::column::ColumnType;
 use crate::literal::Literal;
 
+/// The members of a record of contract REST, and of a row of its details, that are no fields (docs/acumatica.md section 2), and what
+/// stands for all of it.
+pub const NO_FIELDS: [&str; 7] = ["id", "rowNumber", "note", "files", "custom", "error", "*"];
+
 /// A condition on the fields of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Filter {

@@ -39,7 +39,7 @@ pub use column::ColumnType;
 pub use condition::{Condition, Described, Outcome, Reading, Values, described, outcome};
 pub use costs::Costs;
 pub use distinct::{Sampled, Spread, spread};
-pub use filter::{Anchor, Case, Comparison, Field, Filter, Slack, Test};
+pub use filter::{Anchor, Case, Comparison, Field, Filter, NO_FIELDS, Slack, Test};
 pub use key_join::{Asked, JoinKind, KeyJoin, MOST_GROUPS, of_keys, sort_order};
 pub use literal::{Literal, plain};
 pub use plan::{JoinedColumn, ScanPlan, SortKey, Upper};

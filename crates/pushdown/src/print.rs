@@ -6,7 +6,7 @@ use chrono::{Datelike, NaiveDateTime, TimeDelta};
 
 use crate::class::{Class, Dialect, Operator, TypeCategory, class};
 use crate::column::ColumnType;
-use crate::filter::{Anchor, Case, Comparison, Field, Filter, Slack, Test};
+use crate::filter::{Anchor, Case, Comparison, Field, Filter, NO_FIELDS, Slack, Test};
 use crate::list;
 use crate::literal::{Literal, plain};
 use crate::reason::Reason;
@@ -134,11 +134,7 @@ pub(crate) fn name_of(field: &Field, dialect: Dialect) -> Result<&str, Reason> {
         // Contract 5 compares the code of a drop-down, and what is shown is its description: a field of text may be one.
         [name, id] if dialect == Dialect::Contract5 && is_text && id == "id" => Ok(name),
         [_] if dialect == Dialect::Contract5 && is_text && !field.vouched => Err(Reason::Codes),
-        [name]
-            if matches!(name.as_str(), "*" | "id" | "note" | "files" | "rowNumber" | "custom" | "error") =>
-        {
-            Err(Reason::NoCondition)
-        }
+        [name] if NO_FIELDS.contains(&name.as_str()) => Err(Reason::NoCondition),
         [name] => Ok(name),
         _ => Err(Reason::Linked),
     }
